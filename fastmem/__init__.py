@@ -1,0 +1,28 @@
+"""Networks that memorise labelled data exactly, built without training."""
+
+from fastmem.algorithm import interpolate
+from fastmem.frame import ContradictionError
+from fastmem.growth import GrowthStep
+from fastmem.hyperplanes import Hyperplanes
+from fastmem.inputs import InvalidInputError
+from fastmem.model_file import ModelFileError, load
+from fastmem.network import Network
+from fastmem.patterns import sign_patterns
+from fastmem.report import FitReport, UnseparatedWarning, __version__
+from fastmem.second_layer import CoverLayer
+
+__all__ = [
+    "ContradictionError",
+    "CoverLayer",
+    "FitReport",
+    "GrowthStep",
+    "Hyperplanes",
+    "InvalidInputError",
+    "ModelFileError",
+    "Network",
+    "UnseparatedWarning",
+    "__version__",
+    "interpolate",
+    "load",
+    "sign_patterns",
+]

@@ -1,0 +1,164 @@
+"""interpolate(): the randomised interpolation algorithm, beside the paper's."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+
+from fastmem.frame import extent, refuse_contradictions
+from fastmem.growth import GrowthStep, separate
+from fastmem.hyperplanes import GaussianRows, Hyperplanes
+from fastmem.inputs import check_interpolate, check_labels, check_points
+from fastmem.network import Network
+from fastmem.patterns import Patterns
+from fastmem.progress import drawing
+from fastmem.report import Clock, FitReport, UnseparatedWarning, peak_bytes
+from fastmem.second_layer import Block, choose_neurons, cover_layer, failed_rows
+
+
+def interpolate(
+    X,
+    y,
+    *,
+    width: int | str = "auto",
+    max_bias: float | str = "auto",
+    selection: str = "merge",
+    covered="auto",
+    center: bool = True,
+    seed=None,
+    n_threads: int | None = None,
+    progress: bool | Callable[[str, int, int, int], object] = False,
+    max_width: int | None = None,
+) -> Network:
+    """Build a three-layer threshold network that labels every training point correctly.
+
+    No training: random hyperplanes give every point a pattern of signs, and neurons are chosen
+    greedily, each of which is on for some points of one class and off on all other classes.
+
+    Parameters
+    ----------
+    X : array-like or CSR matrix of shape (n_samples, n_features)
+        float32 or float64 (or what converts to them exactly), any strides, memory-mapped files,
+        scipy.sparse CSR, or a data frame of numeric columns. Finite.
+    y : array-like of shape (n_samples,)
+        Integers, strings or bools, at least two classes.
+    width : int or "auto", default "auto"
+        Number of hyperplanes n. "auto" adds them until every point can be covered.
+    max_bias : float or "auto", default "auto"
+        The paper's lambda: biases are uniform on [-max_bias, max_bias]. "auto" takes R, the
+        largest norm (after centring).
+    selection : {"merge", "random"}, default "merge"
+        "random" is the paper's: each neuron belongs to one random uncovered point. "merge" grows
+        each neuron greedily over several points, for networks many times narrower.
+    covered : "auto", "all", label or list of labels, default "auto"
+        Classes that get a block of neurons. "auto" leaves one out, the one whose block would be
+        widest: a point that no block claims belongs to it. "all" is the paper's one-versus-rest.
+    center : bool, default True
+        Shift the data by their mean, folded into the biases.
+    seed : int, numpy.random.Generator, SeedSequence or None
+        The same data, parameters and seed give the same network, whatever ``n_threads``.
+    n_threads : int, optional
+        Threads to use; all cores by default.
+    progress : bool or callable, default False
+        True draws a progress bar on a terminal (needs the extra ``cli``); a callable is called as
+        ``progress(stage, done, total, neurons)``.
+    max_width : int, optional
+        Where ``width="auto"`` stops in any case.
+
+    Returns
+    -------
+    Network
+
+    Raises
+    ------
+    InvalidInputError
+        For any argument that cannot be used, with the place and the remedy.
+    ContradictionError
+        If ``width="auto"`` and two equal points have different labels.
+
+    Warns
+    -----
+    UnseparatedWarning
+        If a given ``width`` (or ``max_width``) leaves points that cannot be covered; their rows
+        are in ``report.unseparated``, and every other training point is labelled right.
+
+    Notes
+    -----
+    Dirksen, Finke and Genzel, "Memorization With Neural Nets: Going Beyond the Worst Case",
+    JMLR 25(347), 2024 (arXiv 2310.00327): ``width="auto"`` is Algorithm 1, a given width with
+    ``selection="random"`` is Algorithm 2.
+
+    Examples
+    --------
+    >>> import numpy as np, fastmem
+    >>> X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]])
+    >>> net = fastmem.interpolate(X, [0, 1, 1, 0], seed=0)
+    >>> net.predict(X)
+    array([0, 1, 1, 0])
+    """
+    clock = Clock()
+    with clock.stage("check"):
+        points = check_points(X)
+        classes, codes = check_labels(y, points.n_samples)
+        settings = check_interpolate(
+            classes, width=width, max_bias=max_bias, selection=selection, covered=covered,
+            center=center, seed=seed, n_threads=n_threads, progress=progress, max_width=max_width,
+        )  # fmt: skip
+        threads = settings.n_threads
+        if settings.width is None:
+            refuse_contradictions(points, codes, classes, threads)
+        where = extent(points, threads)
+    leave_one_out = settings.covered == "auto"
+    to_cover = (
+        list(range(len(classes))) if isinstance(settings.covered, str) else settings.covered
+    )
+    rows_seed, growth_seed, selection_seed = settings.seed.spawn(3)
+    if settings.max_bias is None:
+        lam = where.radius if settings.center else where.norm
+    else:
+        lam = settings.max_bias
+    shift = where.mean if settings.center else np.zeros_like(where.mean)
+    rows = GaussianRows(np.random.default_rng(rows_seed), shift, lam)
+    patterns = Patterns(codes, len(classes))
+    growth: list[GrowthStep] = []
+    evaluations = 0
+
+    with drawing(settings.progress) as tell:
+        # First layer, lines 1-5 of Algorithm 1: rows until every pair of points is separated
+        if settings.width is None:
+            with clock.stage("growth"):
+                first, growth, evaluations = separate(
+                    points, patterns, rows, where, to_cover, leave_one_out, growth_seed,
+                    settings.max_width, threads, partial(tell, "hyperplanes"),
+                )  # fmt: skip
+        else:  # line 1 of Algorithm 2: n rows
+            with clock.stage("hyperplanes"):
+                first = Hyperplanes(*rows.draw(settings.width), where.mean, where.radius)
+            with clock.stage("patterns"):
+                patterns.fill(points, first, threads, 0, partial(tell, "patterns"))
+        # Second layer, lines 6-13: neurons until every point of the covered classes is on
+        with clock.stage("selection"):
+            seeds = selection_seed.spawn(len(classes))
+            blocks = [
+                Block(patterns, len(first), code, np.random.default_rng(seeds[code]), threads)
+                for code in to_cover
+            ]
+            blocks, spent = choose_neurons(
+                blocks, settings.selection, threads, leave_one_out, partial(tell, "neurons")
+            )
+            second = cover_layer(blocks)
+    # Third layer, line 14: the class whose block is on, else the one that was left out
+    covered_codes = tuple(block.code for block in blocks)
+    report = FitReport(
+        n_samples=points.n_samples, n_features=points.n_features, classes=classes,
+        covered=covered_codes, unseparated=failed_rows(blocks), seconds=clock.seconds(),
+        peak_bytes=peak_bytes(), evaluations=evaluations + spent,
+        doubtful_bits=patterns.doubtful, seed=settings.seed.entropy, n_threads=threads,
+        selection=settings.selection, max_bias=lam, growth=growth,
+    )  # fmt: skip
+    if sentence := report.warning(len(first)):
+        warnings.warn(sentence, UnseparatedWarning, stacklevel=2)
+    return Network(classes, first, second, covered_codes, report, report.summary())

@@ -1,0 +1,136 @@
+"""Where the points are: mean, radius, and equal points with different labels."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastmem.inputs import InvalidInputError, Points
+from fastmem.kernels.rows import add_columns, fingerprints, largest_squares
+from fastmem.kernels.threads import ranges, run_tasks
+
+_TASK_VALUES = 1 << 22
+_LARGEST = 2.0**990
+"""Coordinates beyond this could overflow a bias."""
+
+
+class ContradictionError(InvalidInputError):
+    """Equal points with different labels: no function can be right on all of them.
+
+    Attributes
+    ----------
+    pairs : list of (int, int)
+        The first few such pairs of rows.
+    count : int
+        Points that share their coordinates with a point of another class.
+    """
+
+    def __init__(self, message: str, pairs: list[tuple[int, int]], count: int) -> None:
+        super().__init__(message)
+        self.pairs, self.count = pairs, count
+
+
+@dataclass(frozen=True)
+class Extent:
+    """Mean (d,) float64, largest distance from it, and largest norm."""
+
+    mean: np.ndarray
+    radius: float
+    norm: float
+
+
+def _tasks(points: Points) -> list[tuple[int, int]]:
+    size = max(1, min(_TASK_VALUES // points.n_features, points.max_block_rows))
+    return ranges(points.n_samples, size)
+
+
+def extent(points: Points, n_threads: int) -> Extent:
+    """Mean and radius of the points.
+
+    Sums are made for fixed ranges of rows and added in order: the same for any ``n_threads``.
+    """
+    tasks = _tasks(points)
+    sums = np.zeros((len(tasks), points.n_features))
+    largest = np.zeros(len(tasks))
+
+    def sum_up(index: int) -> None:
+        largest[index] = add_columns(
+            points.block(*tasks[index]), 1.0 / points.n_samples, sums[index]
+        )
+
+    run_tasks(sum_up, range(len(tasks)), n_threads)
+    if largest.max() > _LARGEST:
+        raise InvalidInputError(
+            f"X has a coordinate of magnitude {largest.max():.3g}, beyond {_LARGEST:.3g} where "
+            f"biases would overflow; divide X by a power of two"
+        )
+    mean = sums.sum(axis=0)
+    # a power of two: squares of scaled coordinates neither overflow nor vanish
+    exponent = math.frexp(float(largest.max()))[1] if largest.any() else 0
+    scale = 2.0 ** -max(exponent, -1000)
+    squares = np.zeros((len(tasks), 2))
+
+    def measure(index: int) -> None:
+        squares[index] = largest_squares(points.block(*tasks[index]), mean, scale)
+
+    run_tasks(measure, range(len(tasks)), n_threads)
+    norm, radius = np.sqrt(squares.max(axis=0)) / scale
+    return Extent(mean, float(radius), float(norm))
+
+
+def refuse_contradictions(
+    points: Points, codes: np.ndarray, classes: np.ndarray, n_threads: int
+) -> None:
+    """Raise ContradictionError where equal points have different labels.
+
+    Rows are hashed to 64 bits and sorted by hash, so that only rows of equal hash are compared:
+    16 bytes a point, whatever the number of features.
+    """
+    tasks = _tasks(points)
+    hashes = np.empty(points.n_samples, np.uint64)
+    run_tasks(
+        lambda task: fingerprints(points.block(*task), hashes[task[0] : task[1]]), tasks, n_threads
+    )
+    order = np.argsort(hashes, kind="stable")
+    same = hashes[order[1:]] == hashes[order[:-1]]
+    if not same.any():
+        return
+    # runs of equal hashes: [starts, stops)
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], same, [False]]).astype(np.int8)))
+    pairs: list[tuple[int, int]] = []
+    count = 0
+    for start, stop in zip(edges[::2], edges[1::2], strict=True):
+        members = order[start : stop + 1]
+        if (codes[members] == codes[members[0]]).all():
+            continue
+        found = _contradictions(points, codes, members)
+        count += sum(len(group) for group in found)
+        if len(pairs) < 3:
+            for group in found:
+                other = group[np.flatnonzero(codes[group] != codes[group[0]])[0]]
+                pairs.append((int(group[0]), int(other)))
+    if not pairs:
+        return
+    pairs = sorted(pairs)[:3]
+    named = ", ".join(
+        f"rows {i} ({classes[codes[i]]}) and {j} ({classes[codes[j]]})" for i, j in pairs
+    )
+    raise ContradictionError(
+        f"X holds {count} points that equal a point of another label ({named}"
+        f"{', ...' if count > 2 * len(pairs) else ''}); remove or relabel them, or give width= as "
+        f"a number to memorise the rest",
+        pairs,
+        count,
+    )
+
+
+def _contradictions(points: Points, codes: np.ndarray, members: np.ndarray) -> list[np.ndarray]:
+    """Groups of truly equal rows among ``members`` (equal hashes) with more than one label."""
+    groups: dict[bytes, list[int]] = {}
+    for row in members:
+        key = (points.take(np.array([row]))[0] + 0.0).tobytes()
+        groups.setdefault(key, []).append(int(row))
+    found = (np.array(sorted(group)) for group in groups.values())
+    return [group for group in found if (codes[group] != codes[group[0]]).any()]

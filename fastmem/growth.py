@@ -1,0 +1,196 @@
+"""width="auto": add hyperplanes until every point that must be covered can be.
+
+A point x of a covered class is separated when no other class has a point whose pattern lies below
+its own, that is when m(x) >= 1. Whatever a neuron covers is separated, so a random selection run
+(second_layer.py) decides it for a whole class at the price of its few neurons; and what is
+separated stays so when rows are added. Each round therefore looks only at the points still open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastmem.frame import Extent
+from fastmem.hyperplanes import GaussianRows, Hyperplanes, rows_between
+from fastmem.inputs import Points
+from fastmem.kernels.bits import WORD_BITS
+from fastmem.kernels.signs import TILE
+from fastmem.patterns import Patterns, fill_tiles, new_tiles, rows_of
+from fastmem.second_layer import Block
+
+_PROBE = 256
+"""Open points of a class looked at before a whole run over it: while most of them fail, the run
+would only find that out again, one sweep a point."""
+_MANY = 0.05
+"""Share of failing points above which Gaussian rows are added as long as they help."""
+_HELPS = 0.75
+"""Gaussian rows help if they leave at most this share of the failing points."""
+_PAIRS = 1024
+_CANDIDATES = 4
+
+
+@dataclass(frozen=True)
+class GrowthStep:
+    """One round of growth: what was added, and what was open after it.
+
+    Attributes
+    ----------
+    width : int
+        Hyperplanes after the step.
+    kind : {"gaussian", "targeted"}
+        How its rows were chosen.
+    open_points : int
+        Points of the classes to cover that are not known to be separated after it.
+    """
+
+    width: int
+    kind: str
+    open_points: int
+
+
+class _Open:
+    """The points of one class that are not known to be separated, and pairs that fail."""
+
+    def __init__(self, patterns: Patterns, code: int) -> None:
+        self.code = code
+        self.members = np.arange(patterns.class_size(code))
+        self.failing = len(self.members)
+        self.pairs: list[tuple[int, int]] = []
+
+    def look(self, patterns: Patterns, width: int, seed, n_threads: int) -> int:
+        """Find out which members are separated; returns the counts made."""
+        block = Block(
+            patterns, width, self.code, np.random.default_rng(seed), n_threads, self.members
+        )
+        probe = block.next_candidates(_PROBE)
+        least, nearest = block.least_counts(block.masks_of(probe))
+        fails = np.flatnonzero(least[: len(probe)] == 0)
+        share = len(fails) / len(probe)
+        if share > _MANY:
+            self.failing = int(np.ceil(share * len(self.members)))
+            self.pairs = [(int(probe[i]), int(nearest[i])) for i in fails]
+            return block.evaluations
+        while not block.done:
+            block.step_random()
+        self.members = np.sort(np.array(block.failed, np.int64))
+        self.failing = len(self.members)
+        self.pairs = list(zip(block.failed, block.witnesses, strict=True))
+        return block.evaluations
+
+
+def separate(
+    points: Points,
+    patterns: Patterns,
+    rows: GaussianRows,
+    where: Extent,
+    codes: Sequence[int],
+    leave_one_out: bool,
+    seed: np.random.SeedSequence,
+    max_width: int | None,
+    n_threads: int,
+    progress: Callable[[int, int, int], None],
+) -> tuple[Hyperplanes, list[GrowthStep], int]:
+    """Grow the first layer, and ``patterns`` with it, until ``codes`` can be covered.
+
+    With ``leave_one_out`` all but one of them (the one that is hardest to separate). Stops at
+    ``max_width`` rows. Returns the hyperplanes, the steps and the counts made.
+
+    Targeted rows pass between a point and the other point whose pattern lies below it (DESIGN's
+    targeted completion): for every such pair a few candidates are made and the greedy choice of
+    those that part most of the failing pairs is kept, so each round separates all pairs it sees.
+    """
+    generator = np.random.default_rng(seed.spawn(1)[0])
+    hyperplanes = Hyperplanes(
+        *rows.draw(min(WORD_BITS, max_width or WORD_BITS)), where.mean, where.radius
+    )
+    known = 0
+    kind = "gaussian"
+    classes = [_Open(patterns, code) for code in codes]
+    total = sum(len(c.members) for c in classes)
+    steps: list[GrowthStep] = []
+    evaluations = 0
+    last_failing = np.inf
+    while True:
+        patterns.fill(points, hyperplanes, n_threads, known)
+        known = len(hyperplanes)
+        for c in classes:
+            if len(c.members):
+                evaluations += c.look(patterns, known, seed.spawn(1)[0], n_threads)
+        needed = classes
+        if leave_one_out:
+            hardest = max(classes, key=lambda c: (c.failing, c.code))
+            needed = [c for c in classes if c is not hardest]
+        open_points = sum(len(c.members) for c in needed)
+        steps.append(GrowthStep(known, kind, open_points))
+        progress(total - open_points, total, 0)
+        room = (max_width or 2**62) - known
+        if open_points == 0 or room <= 0:
+            return hyperplanes, steps, evaluations
+        failing = sum(c.failing for c in needed)
+        size = min(room, max(WORD_BITS, known // 4 // WORD_BITS * WORD_BITS))
+        if failing > _MANY * total and failing <= _HELPS * last_failing:
+            kind = "gaussian"
+            more = rows.draw(size)
+        else:
+            kind = "targeted"
+            more = _targeted_rows(points, patterns, needed, size, where, generator)
+        last_failing = failing
+        hyperplanes = hyperplanes.extended(*more)
+
+
+def _targeted_rows(
+    points: Points,
+    patterns: Patterns,
+    classes: list[_Open],
+    most: int,
+    where: Extent,
+    generator: np.random.Generator,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Rows that part failing pairs, at most ``most``: greedy set cover over candidates."""
+    pairs = [(c.code, low, high) for c in classes for low, high in c.pairs]
+    if len(pairs) > _PAIRS:
+        chosen = generator.choice(len(pairs), _PAIRS, replace=False)
+        pairs = [pairs[i] for i in np.sort(chosen)]
+    d = points.n_features
+    # so many pairs and candidates that neither takes more than some 32 MB
+    pairs = pairs[: max(1, 2**21 // d)]
+    n_targets = min(most, len(pairs), max(1, 2**22 // (d * (_CANDIDATES + 2))))
+    rows = np.array([patterns.rows(code, np.array(low)) for code, low, _ in pairs])
+    low = points.take(rows)
+    high = points.take(_rows_at(patterns, np.array([high for _, _, high in pairs])))
+    candidates = [
+        rows_between(
+            low[i].astype(np.float64), high[i].astype(np.float64), generator, _CANDIDATES
+        )
+        for i in range(n_targets)
+    ]
+    weights = np.concatenate([w for w, _ in candidates])
+    biases = np.concatenate([b for _, b in candidates])
+    # a rounded bias may be infinite for points of 1e308: such a row parts nothing
+    biases[~np.isfinite(biases)] = 0.0
+    trial = Hyperplanes(weights, biases, where.mean, where.radius)
+    parted = ~_bits(low, trial) & _bits(high, trial)
+    left = np.ones(len(pairs), np.bool_)
+    chosen_rows: list[int] = []
+    while len(chosen_rows) < most and left[:n_targets].any():
+        best = int(np.argmax(parted[left].sum(axis=0)))
+        chosen_rows.append(best)
+        left &= ~parted[:, best]
+    return weights[chosen_rows], biases[chosen_rows]
+
+
+def _rows_at(patterns: Patterns, positions: np.ndarray) -> np.ndarray:
+    tile = positions // TILE
+    code = np.searchsorted(patterns.first_tile, tile, side="right") - 1
+    return patterns.order[patterns.starts[code] + positions - patterns.first_tile[code] * TILE]
+
+
+def _bits(block: np.ndarray, hyperplanes: Hyperplanes) -> np.ndarray:
+    tiles = new_tiles(len(block), hyperplanes.n_words)
+    fill_tiles(block, hyperplanes, tiles)
+    words = np.ascontiguousarray(rows_of(tiles, len(block)))
+    bits = np.unpackbits(words.view(np.uint8), axis=1, bitorder="little")
+    return bits[:, : len(hyperplanes)].astype(np.bool_)

@@ -1,0 +1,262 @@
+"""Machine instructions that Numba does not offer: popcount and compare-to-bitmask tiles.
+
+Nothing outside this file knows LLVM. With ``NUMBA_DISABLE_JIT=1`` the same names are plain Python.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import config, types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+WORD_BITS = 64
+TILE_ROWS = 6
+"""Points that one register tile multiplies at once.
+
+On AVX-512, 6 points x 64 hyperplanes are 24 accumulators of 16 floats, which leaves 8 of the 32
+registers for weights and broadcasts. Measured on 20,000 x 784 points and 2,048 hyperplanes: 4 rows
+354 GFLOP/s, 5 rows 378, 6 rows 384, where OpenBLAS sgemm reached 250 in the same process.
+"""
+
+_FLOAT = ir.FloatType()
+_I32 = ir.IntType(32)
+_I64 = ir.IntType(64)
+
+
+def _array_pointer(context, builder, array_type, array):
+    return context.make_array(array_type)(context, builder, array).data
+
+
+def _lanes(context) -> int:
+    """Hyperplanes in flight: all 64 with AVX-512's 32 wide registers, else 16 a pass."""
+    features = context.codegen().magic_tuple()[-1]
+    return WORD_BITS if "+avx512f" in features else 16
+
+
+class _TileBuilder:
+    """Emits the loop over features that multiplies TILE_ROWS points by ``lanes`` hyperplanes."""
+
+    def __init__(self, builder, lanes, panel, points, depth):
+        self.builder, self.lanes = builder, lanes
+        self.panel, self.points, self.depth = panel, points, depth
+        self.vector = ir.VectorType(_FLOAT, lanes)
+
+    def load(self, pointer, offset):
+        address = self.builder.gep(pointer, [offset])
+        vector = self.builder.load(
+            self.builder.bitcast(address, self.vector.as_pointer()), typ=self.vector
+        )
+        vector.align = 4
+        return vector
+
+    def store(self, vector, pointer, offset):
+        address = self.builder.gep(pointer, [offset])
+        self.builder.store(
+            vector, self.builder.bitcast(address, self.vector.as_pointer())
+        ).align = 4
+
+    def splat(self, scalar):
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        first = self.builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
+        lanes_of_zero = ir.Constant(ir.VectorType(_I32, self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(first, undefined, lanes_of_zero)
+
+    def products(self, first_lane):
+        """Sums over the depth of weights x coordinates, one vector a point."""
+        builder = self.builder
+        multiply_add = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(self.vector, [self.vector] * 3),
+            f"llvm.fmuladd.v{self.lanes}f32",
+        )
+        before = builder.block
+        loop = builder.function.append_basic_block("feature")
+        after = builder.function.append_basic_block("features.end")
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        k = builder.phi(_I64)
+        k.add_incoming(ir.Constant(_I64, 0), before)
+        sums = []
+        for _ in range(TILE_ROWS):
+            accumulator = builder.phi(self.vector)
+            accumulator.add_incoming(ir.Constant(self.vector, [0.0] * self.lanes), before)
+            sums.append(accumulator)
+        weights = self.load(
+            self.panel,
+            builder.add(
+                builder.mul(k, ir.Constant(_I64, WORD_BITS)), ir.Constant(_I64, first_lane)
+            ),
+        )
+        at_point = builder.mul(k, ir.Constant(_I64, TILE_ROWS))
+        updated = []
+        for row, accumulator in enumerate(sums):
+            address = builder.gep(self.points, [builder.add(at_point, ir.Constant(_I64, row))])
+            coordinate = builder.load(address, typ=_FLOAT)
+            coordinate.align = 4
+            updated.append(
+                builder.call(multiply_add, [weights, self.splat(coordinate), accumulator])
+            )
+        following = builder.add(k, ir.Constant(_I64, 1))
+        k.add_incoming(following, loop)
+        for accumulator, value in zip(sums, updated, strict=True):
+            accumulator.add_incoming(value, loop)
+        builder.cbranch(builder.icmp_signed("<", following, self.depth), loop, after)
+        builder.position_at_end(after)
+        return updated
+
+    def mask(self, condition):
+        """Comparison of ``lanes`` floats as the low bits of a 64-bit word."""
+        bits = self.builder.bitcast(condition, ir.IntType(self.lanes))
+        return bits if self.lanes == WORD_BITS else self.builder.zext(bits, _I64)
+
+
+def _tile(context, builder, panels_type, panels, word, first, last, points_type, points, group):
+    """Tile of panels[word, first:last] x points[group, first:last]; last > first."""
+    panel_array = context.make_array(panels_type)(context, builder, panels)
+    features = builder.extract_value(panel_array.shape, 1)
+    row = builder.add(builder.mul(word, features), first)
+    panel = builder.gep(panel_array.data, [builder.mul(row, ir.Constant(_I64, WORD_BITS))])
+    row = builder.add(builder.mul(group, features), first)
+    point = builder.gep(
+        _array_pointer(context, builder, points_type, points),
+        [builder.mul(row, ir.Constant(_I64, TILE_ROWS))],
+    )
+    return _TileBuilder(builder, _lanes(context), panel, point, builder.sub(last, first))
+
+
+if config.DISABLE_JIT:
+
+    def popcount(word):
+        """Number of ones in a uint64."""
+        return np.uint64(int(word).bit_count())
+
+    def trailing_zeros(word):
+        """Index of the lowest one of a uint64 that is not zero."""
+        word = int(word)
+        return np.int64((word & -word).bit_length() - 1)
+
+    def _products(panels, word, first, last, points, group):
+        return points[group, first:last].T @ panels[word, first:last]
+
+    def add_products(panels, word, first, last, points, group, sums):
+        """See the compiled version."""
+        sums[group] += _products(panels, word, first, last, points, group)
+
+    def sign_words(
+        panels, word, first, last, points, group, initial, origin, step, slack, positive, doubtful
+    ):
+        """See the compiled version."""
+        rows = initial.reshape(-1)[
+            origin + step * np.arange(TILE_ROWS)[:, None] + np.arange(WORD_BITS)
+        ]
+        sums = _products(panels, word, first, last, points, group) + rows
+        certain = np.packbits(sums > slack, axis=1, bitorder="little").view(np.uint64)[:, 0]
+        possible = np.packbits(~(sums <= -slack), axis=1, bitorder="little").view(np.uint64)[:, 0]
+        positive[:] = certain
+        doubtful[:] = certain ^ possible
+
+else:
+
+    @intrinsic
+    def popcount(typingctx, word):
+        """Number of ones in a uint64."""
+
+        def codegen(context, builder, signature, args):
+            return builder.ctpop(args[0])
+
+        return types.uint64(types.uint64), codegen
+
+    @intrinsic
+    def trailing_zeros(typingctx, word):
+        """Index of the lowest one of a uint64 that is not zero."""
+
+        def codegen(context, builder, signature, args):
+            return builder.cttz(args[0], ir.Constant(ir.IntType(1), 1))
+
+        return types.int64(types.uint64), codegen
+
+    @intrinsic
+    def add_products(typingctx, panels, word, first, last, points, group, sums):
+        """Add the products of one tile to ``sums``.
+
+        panels (words, d, 64) float32, points (groups, d, TILE_ROWS) float32,
+        sums (groups, TILE_ROWS, 64) float32: sums[group] += points[group]^T panels[word] over the
+        features first..last-1.
+        """
+        index = types.intp
+        signature = types.void(panels, index, index, index, points, index, sums)
+
+        def codegen(context, builder, signature, args):
+            panels, word, first, last, points, group, sums = args
+            tile = _tile(
+                context, builder, signature.args[0], panels, word, first, last,
+                signature.args[4], points, group,
+            )  # fmt: skip
+            pointer = _array_pointer(context, builder, signature.args[6], sums)
+            base = builder.mul(group, ir.Constant(_I64, TILE_ROWS * WORD_BITS))
+            for lane in range(0, WORD_BITS, tile.lanes):
+                for row, products in enumerate(tile.products(lane)):
+                    at = builder.add(base, ir.Constant(_I64, row * WORD_BITS + lane))
+                    tile.store(builder.fadd(tile.load(pointer, at), products), pointer, at)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    @intrinsic
+    def sign_words(
+        typingctx, panels, word, first, last, points, group, initial, origin, step, slack,
+        positive, doubtful,
+    ):  # fmt: skip
+        """Signs of one tile, as one word a point.
+
+        To the products over the features first..last-1 (as in ``add_products``) is added, for
+        the point ``row`` of the group, initial.flat[origin + step * row:][:64]. Bit h of
+        positive[row] is 1 where the sum exceeds slack[h]; bit h of doubtful[row] where the sum
+        lies within +-slack[h] or is not a number.
+        """
+        index = types.intp
+        signature = types.void(
+            panels, index, index, index, points, index, initial, index, index, slack,
+            positive, doubtful,
+        )  # fmt: skip
+
+        def codegen(context, builder, signature, args):
+            (panels, word, first, last, points, group, initial, origin, step, slack,
+             positive, doubtful) = args  # fmt: skip
+            kinds = signature.args
+            tile = _tile(
+                context, builder, kinds[0], panels, word, first, last, kinds[4], points, group
+            )
+            initial = _array_pointer(context, builder, kinds[6], initial)
+            slack = _array_pointer(context, builder, kinds[9], slack)
+            certain = [ir.Constant(_I64, 0)] * TILE_ROWS
+            doubt = [ir.Constant(_I64, 0)] * TILE_ROWS
+            for lane in range(0, WORD_BITS, tile.lanes):
+                upper = None
+                for row, products in enumerate(tile.products(lane)):
+                    if upper is None:
+                        upper = tile.load(slack, ir.Constant(_I64, lane))
+                        lower = builder.fneg(upper)
+                    at = builder.add(origin, builder.mul(step, ir.Constant(_I64, row)))
+                    at = builder.add(at, ir.Constant(_I64, lane))
+                    sums = builder.fadd(products, tile.load(initial, at))
+                    is_positive = tile.mask(builder.fcmp_ordered(">", sums, upper))
+                    # unordered: NaN (an overflow) counts as possible, hence as doubtful
+                    may_be = tile.mask(builder.fcmp_unordered(">", sums, lower))
+                    shift = ir.Constant(_I64, lane)
+                    certain[row] = builder.or_(certain[row], builder.shl(is_positive, shift))
+                    doubt[row] = builder.or_(
+                        doubt[row], builder.shl(builder.xor(is_positive, may_be), shift)
+                    )
+            for array, kind, words in (
+                (positive, kinds[10], certain),
+                (doubtful, kinds[11], doubt),
+            ):
+                pointer = _array_pointer(context, builder, kind, array)
+                for row, value in enumerate(words):
+                    builder.store(value, builder.gep(pointer, [ir.Constant(_I64, row)]))
+            return context.get_dummy_value()
+
+        return signature, codegen

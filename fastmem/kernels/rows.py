@@ -1,0 +1,60 @@
+"""Passes over the points themselves: their mean, their largest norm, and equal rows."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+_MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
+_SHIFT = np.uint64(29)
+
+
+@njit(nogil=True, cache=True)
+def add_columns(points, share, sums):
+    """sums += share * points, summed over the rows; returns the largest magnitude.
+
+    points (rows, d) float32 or float64, sums (d,) float64. With share = 1 / N the sum is the mean
+    and cannot overflow.
+    """
+    largest = 0.0
+    for i in range(points.shape[0]):
+        for k in range(points.shape[1]):
+            value = np.float64(points[i, k])
+            sums[k] += share * value
+            largest = max(largest, abs(value))
+    return largest
+
+
+@njit(nogil=True, cache=True)
+def largest_squares(points, origin, scale):
+    """Largest |scale x|^2 and largest |scale (x - origin)|^2 over the rows x."""
+    about_zero = 0.0
+    about_origin = 0.0
+    for i in range(points.shape[0]):
+        zero_sum = 0.0
+        origin_sum = 0.0
+        for k in range(points.shape[1]):
+            value = scale * np.float64(points[i, k])
+            moved = value - scale * origin[k]
+            zero_sum += value * value
+            origin_sum += moved * moved
+        about_zero = max(about_zero, zero_sum)
+        about_origin = max(about_origin, origin_sum)
+    return about_zero, about_origin
+
+
+@njit(nogil=True, cache=True)
+def fingerprints(points, out):
+    """out[i] = 64-bit hash of the real numbers in row i; equal points have equal hashes.
+
+    points (rows, d) float32 or float64, out (rows,) uint64. Both zeros hash alike.
+    """
+    number = np.empty(1, np.float64)
+    word = number.view(np.uint64)
+    for i in range(points.shape[0]):
+        state = _MULTIPLIER
+        for k in range(points.shape[1]):
+            number[0] = np.float64(points[i, k]) + 0.0
+            state = (state ^ word[0]) * _MULTIPLIER
+            state ^= state >> _SHIFT
+        out[i] = state

@@ -1,0 +1,235 @@
+"""The finished network: predict, margins, score, widths."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from functools import cached_property
+
+import numpy as np
+
+from fastmem import model_file
+from fastmem.hyperplanes import Hyperplanes
+from fastmem.inputs import Points, check_known_labels, check_points, check_threads
+from fastmem.kernels.cover import margins
+from fastmem.kernels.signs import TILE
+from fastmem.kernels.threads import ranges, run_tasks
+from fastmem.patterns import fill_tiles, new_tiles, task_rows
+from fastmem.report import FitReport
+from fastmem.second_layer import CoverLayer, padded
+
+_OFF = np.int64(-(2**62))
+
+
+class Network:
+    """Three-layer threshold network that memorises a data set; see :func:`fastmem.interpolate`.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (K,)
+        The labels, sorted.
+    n_features_in_ : int
+        Columns that points must have.
+    first : Hyperplanes
+        First layer: weights (n, d) float32, biases (n,) float64.
+    second : CoverLayer
+        Second layer: masks (m, ceil(n / 64)) uint64, thresholds and owners (m,) int32.
+    covered : tuple of int
+        Indices into ``classes_`` of the classes with a block of neurons, ascending.
+    report : FitReport or None
+        None for a network that was loaded.
+    summary : dict of str to int, float, str or None
+        Small facts of the fit; they are saved with the network.
+    """
+
+    def __init__(
+        self,
+        classes: np.ndarray,
+        first: Hyperplanes,
+        second: CoverLayer,
+        covered: tuple[int, ...],
+        report: FitReport | None = None,
+        summary: Mapping[str, int | float | str | None] | None = None,
+    ) -> None:
+        self.classes_ = classes
+        self.first = first
+        self.second = second
+        self.covered = tuple(int(code) for code in covered)
+        self.report = report
+        self.summary = dict(summary or {})
+        self.n_features_in_ = first.weights.shape[1]
+
+    def __repr__(self) -> str:
+        n, m = self.widths
+        return (
+            f"<fastmem.Network: {self.n_features_in_} features, {n} hyperplanes, {m} neurons, "
+            f"{len(self.classes_)} classes>"
+        )
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Hyperplanes in the first layer and neurons in the second."""
+        return len(self.first), len(self.second)
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights and biases of all three layers, zeros included: n (d + 1) + m (n + 1) + m."""
+        n, m = self.widths
+        return n * (self.n_features_in_ + 1) + m * (n + 2)
+
+    @property
+    def n_nonzero(self) -> int:
+        """Weights and biases that are not zero."""
+        return int(
+            np.count_nonzero(self.first.weights)
+            + np.count_nonzero(self.first.biases)
+            + np.bitwise_count(self.second.masks).sum(dtype=np.int64)
+            + np.count_nonzero(self.second.thresholds)
+            + len(self.second)
+        )
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Size of the model in its file, in bytes."""
+        return model_file.size_in_file(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to ``path``, under that very name; see :func:`fastmem.load`.
+
+        The file is an uncompressed or compressed ``.npz`` without pickles. It is written to a
+        temporary name and then moved, so that the path never holds half a file.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        model_file.save(self, path)
+
+    def predict(self, X, *, n_threads: int | None = None) -> np.ndarray:
+        """Label every point; right on every training point that was separated.
+
+        Parameters
+        ----------
+        X : array-like or CSR matrix of shape (n_samples, n_features_in_)
+        n_threads : int, optional
+            Threads to use; all cores by default.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), dtype of ``classes_``
+            The class with the largest score (see :meth:`decision_function`); of equals the first.
+
+        Raises
+        ------
+        InvalidInputError
+            If X is not a finite real matrix with as many columns as the training set.
+        """
+        points = check_points(X, n_features=self.n_features_in_)
+        return self.classes_[self._codes(points, check_threads(n_threads))]
+
+    def decision_function(self, X, *, n_threads: int | None = None) -> np.ndarray:
+        """Margins: how far each point is inside, or outside, the cells of each class.
+
+        Parameters
+        ----------
+        X, n_threads
+            As for :meth:`predict`.
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, K), or (n_samples,) for two classes
+            The score of a class is the maximum over its neurons of m - <u, Phi(x)>, which is at
+            least 1 where one of them is on and at most 0 where all are off; -inf for a block
+            without neurons. A class that was left out scores 0.5. For two classes, what is
+            positive means ``classes_[1]``: the difference of the two scores.
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`predict`.
+        """
+        points = check_points(X, n_features=self.n_features_in_)
+        scores = np.empty((points.n_samples, len(self.classes_)))
+
+        def keep(start: int, stop: int, best: np.ndarray) -> None:
+            scores[start:stop] = self._scores(best)
+
+        self._run(points, check_threads(n_threads), False, keep)
+        if len(self.classes_) > 2:
+            return scores
+        with np.errstate(invalid="ignore"):
+            difference = scores[:, 1] - scores[:, 0]
+        # two blocks without neurons: -inf - -inf
+        return np.nan_to_num(difference, copy=False, nan=0.0, posinf=np.inf, neginf=-np.inf)
+
+    def score(self, X, y, *, n_threads: int | None = None) -> float:
+        """Share of points whose label is predicted right.
+
+        Parameters
+        ----------
+        X, n_threads
+            As for :meth:`predict`.
+        y : array-like of shape (n_samples,)
+            Labels among ``classes_``.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`predict`; or where y has another length than X, or unknown labels.
+        """
+        points = check_points(X, n_features=self.n_features_in_)
+        codes = check_known_labels(y, points.n_samples, self.classes_)
+        return float(np.mean(self._codes(points, check_threads(n_threads)) == codes))
+
+    @cached_property
+    def _stack(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Masks, thresholds and rows of ``best``, as ``kernels.cover.margins`` takes them."""
+        masks = padded(self.second.masks)
+        blocks = np.full(len(masks), -1, np.int64)
+        blocks[: len(self.second)] = np.searchsorted(self.covered, self.second.owners)
+        return masks, padded(self.second.thresholds.astype(np.int64)), blocks
+
+    def _codes(self, points: Points, n_threads: int) -> np.ndarray:
+        codes = np.empty(points.n_samples, np.intp)
+        # with one block of two classes, on or off is all that matters
+        only_on = len(self.covered) == 1 and len(self.classes_) == 2
+
+        def keep(start: int, stop: int, best: np.ndarray) -> None:
+            if only_on:
+                codes[start:stop] = np.where(best[0] > 0, self.covered[0], 1 - self.covered[0])
+            else:
+                codes[start:stop] = self._scores(best).argmax(axis=1)
+
+        self._run(points, n_threads, only_on, keep)
+        return codes
+
+    def _scores(self, best: np.ndarray) -> np.ndarray:
+        scores = np.full((best.shape[1], len(self.classes_)), 0.5)
+        scores[:, self.covered] = best.T
+        scores[scores == _OFF] = -np.inf
+        return scores
+
+    def _run(self, points: Points, n_threads: int, stop_when_on: bool, keep) -> None:
+        """Stream blocks of rows through both layers; keep(start, stop, best) takes the margins."""
+        first = self.first
+        masks, thresholds, blocks = self._stack
+        first.frame  # noqa: B018 - computed once, before the threads start
+
+        def work(task: tuple[int, int]) -> None:
+            start, stop = task
+            rows = stop - start
+            tiles = new_tiles(rows, first.n_words)
+            fill_tiles(points.block(start, stop), first, tiles)
+            sizes = np.full(len(tiles), TILE, np.int64)
+            sizes[-1] = rows - (len(tiles) - 1) * TILE
+            best = np.full((len(self.covered), len(tiles) * TILE), _OFF)
+            margins(tiles, sizes, masks, thresholds, blocks, stop_when_on, best)
+            keep(start, stop, best[:, :rows])
+
+        size = min(task_rows(points.n_features, len(first)), points.max_block_rows)
+        run_tasks(work, ranges(points.n_samples, size), n_threads)

@@ -1,0 +1,187 @@
+"""Sign patterns of whole data sets, in tiles, computed on all cores."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from fastmem.hyperplanes import Hyperplanes
+from fastmem.inputs import Points, check_points, check_threads
+from fastmem.kernels.bits import TILE_ROWS, WORD_BITS
+from fastmem.kernels.signs import TILE, pattern_words
+from fastmem.kernels.threads import ranges, run_tasks
+
+_BLOCK_BYTES = 8 << 20
+_TASK_PRODUCTS = 4_000_000_000
+"""A task of 4e9 multiply-adds lasts some 50 ms, the longest that Ctrl-C has to wait."""
+
+
+def task_rows(n_features: int, n_hyperplanes: int) -> int:
+    """Rows that one thread takes at a time: whole tiles unless a tile is too large."""
+    rows = min(
+        _BLOCK_BYTES // (8 * n_features), _TASK_PRODUCTS // (n_features * n_hyperplanes), 16 * TILE
+    )
+    unit = TILE if rows >= TILE else TILE_ROWS
+    return max(unit, rows // unit * unit)
+
+
+def fill_tiles(
+    block: np.ndarray,
+    hyperplanes: Hyperplanes,
+    tiles: np.ndarray,
+    position: int = 0,
+    words: tuple[int, int] | None = None,
+) -> int:
+    """Write the patterns of ``block`` at ``position`` of ``tiles``; returns the doubtful bits."""
+    first, last = words or (0, hyperplanes.n_words)
+    frame = hyperplanes.frame
+    return pattern_words(
+        block, hyperplanes.weights, hyperplanes.biases, frame.panels, frame.scaled_biases,
+        frame.norms, frame.floors, frame.origin, frame.shifted, frame.errors, frame.scale,
+        first, last, tiles, position,
+    )  # fmt: skip
+
+
+def new_tiles(n_points: int, n_words: int) -> np.ndarray:
+    """Room for the patterns of ``n_points`` points."""
+    return np.empty((-(-n_points // TILE), n_words, TILE), np.uint64)
+
+
+def rows_of(tiles: np.ndarray, n_points: int) -> np.ndarray:
+    """Tiles as one row of words a point, (n_points, n_words) uint64."""
+    return tiles.transpose(0, 2, 1).reshape(-1, tiles.shape[1])[:n_points]
+
+
+class Patterns:
+    """Sign patterns of a labelled data set, sorted by class; every class starts a new tile.
+
+    Attributes
+    ----------
+    tiles : ndarray of shape (n_tiles, n_words, TILE), uint64
+        Layout as in ``kernels.signs``.
+    sizes : ndarray of shape (n_tiles,), int64
+        Points in each tile; the columns after them are zero.
+    first_tile : ndarray of shape (K + 1,), int64
+        Tiles first_tile[c]..first_tile[c+1]-1 hold class c.
+    order, starts : ndarrays of shape (N,) and (K + 1,), int64
+        order[starts[c] + j] is the row, in the user's data, of the j-th point of class c.
+    """
+
+    def __init__(self, codes: np.ndarray, n_classes: int, n_words: int = 0) -> None:
+        counts = np.bincount(codes, minlength=n_classes)
+        self.order = np.argsort(codes, kind="stable").astype(np.int64)
+        self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        tiles_of = -(-counts // TILE)
+        self.first_tile = np.concatenate([[0], np.cumsum(tiles_of)]).astype(np.int64)
+        self.sizes = np.full(self.first_tile[-1], TILE, np.int64)
+        last = self.first_tile[1:] - 1
+        self.sizes[last] = counts - (tiles_of - 1) * TILE
+        self.tiles = np.zeros((len(self.sizes), n_words, TILE), np.uint64)
+        self.doubtful = 0
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.starts) - 1
+
+    def class_size(self, code: int) -> int:
+        """Number of points of a class."""
+        return int(self.starts[code + 1] - self.starts[code])
+
+    def rows(self, code: int, local: np.ndarray) -> np.ndarray:
+        """Rows, in the user's data, of the points ``local`` of class ``code``."""
+        return self.order[self.starts[code] + local]
+
+    def fill(
+        self,
+        points: Points,
+        hyperplanes: Hyperplanes,
+        n_threads: int,
+        first: int = 0,
+        progress: Callable[[int, int, int], object] = lambda done, total, neurons: None,
+    ) -> None:
+        """Compute the bits of the hyperplanes first..n-1, keeping those before.
+
+        ``progress(points done, points in all, 0)`` is called on the calling thread.
+        """
+        first_word = first // WORD_BITS
+        n_words = hyperplanes.n_words
+        if n_words != self.tiles.shape[1]:
+            tiles = np.zeros((len(self.sizes), n_words, TILE), np.uint64)
+            tiles[:, :first_word] = self.tiles[:, :first_word]
+            self.tiles = tiles
+        size = min(
+            task_rows(points.n_features, WORD_BITS * (n_words - first_word)),
+            max(TILE_ROWS, points.max_block_rows // TILE_ROWS * TILE_ROWS),
+        )
+        tasks = [
+            (code, start, stop)
+            for code in range(self.n_classes)
+            for start, stop in ranges(self.class_size(code), size)
+        ]
+        hyperplanes.frame  # noqa: B018 - computed once, before the threads start
+        caller = threading.get_ident()
+        lock = threading.Lock()
+        done = 0
+
+        def work(task: tuple[int, int, int]) -> None:
+            nonlocal done
+            code, start, stop = task
+            block = points.take(self.rows(code, np.arange(start, stop)))
+            position = int(self.first_tile[code]) * TILE + start
+            doubtful = fill_tiles(block, hyperplanes, self.tiles, position, (first_word, n_words))
+            with lock:
+                self.doubtful += doubtful
+                done += stop - start
+            if threading.get_ident() == caller:
+                progress(done, len(self.order), 0)
+
+        run_tasks(work, tasks, n_threads)
+        progress(done, len(self.order), 0)
+
+
+def sign_patterns(X, hyperplanes: Hyperplanes, *, n_threads: int | None = None) -> np.ndarray:
+    """Sign pattern of every point: bit h is 1 iff <weights[h], x> + biases[h] > 0, exactly.
+
+    Parameters
+    ----------
+    X : array-like or CSR matrix of shape (n_samples, d)
+        float32 or float64, or what converts to them exactly.
+    hyperplanes : Hyperplanes
+    n_threads : int, optional
+        Threads to use; all cores by default. The result does not depend on it.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, ceil(n / 64)), uint64
+        Bit k of word j is hyperplane 64 j + k; bits beyond n are zero.
+
+    Raises
+    ------
+    InvalidInputError
+        If X is not a finite real matrix with d columns.
+
+    Notes
+    -----
+    Phi of Dirksen, Finke and Genzel (arXiv 2310.00327), section 1: the first layer. The bit is
+    decided for the real number, computed without rounding from the stored weights, bias and
+    coordinates, so that it does not depend on batches, threads, BLAS or machine.
+    """
+    if not isinstance(hyperplanes, Hyperplanes):
+        hyperplanes = Hyperplanes(*hyperplanes)
+    points = check_points(X, n_features=hyperplanes.weights.shape[1])
+    threads = check_threads(n_threads)
+    patterns = np.empty((points.n_samples, hyperplanes.n_words), np.uint64)
+    size = task_rows(points.n_features, len(hyperplanes))
+    hyperplanes.frame  # noqa: B018 - computed once, before the threads start
+
+    def work(task: tuple[int, int]) -> None:
+        start, stop = task
+        tiles = new_tiles(stop - start, hyperplanes.n_words)
+        fill_tiles(points.block(start, stop), hyperplanes, tiles)
+        patterns[start:stop] = rows_of(tiles, stop - start)
+
+    run_tasks(work, ranges(points.n_samples, size), threads)
+    return patterns

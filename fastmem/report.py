@@ -1,0 +1,124 @@
+"""What a fit says of itself: times, memory, growth, and the points that it could not separate."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+
+import numpy as np
+
+from fastmem.growth import GrowthStep
+
+try:
+    __version__ = version("fastmem")
+except PackageNotFoundError:  # a checkout on the path, not installed
+    __version__ = "0+unknown"
+
+
+class UnseparatedWarning(UserWarning):
+    """Some training points cannot be covered at the width that was given."""
+
+
+@dataclass
+class FitReport:
+    """What :func:`fastmem.interpolate` did.
+
+    Attributes
+    ----------
+    n_samples, n_features : int
+        Shape of the training set.
+    classes : ndarray of shape (K,)
+        The labels, sorted.
+    covered : tuple of int
+        Indices into ``classes`` of the classes that have a block of neurons.
+    unseparated : ndarray of int64
+        Training rows that no neuron can cover, ascending: the only ones predicted wrong.
+    seconds : dict of str to float
+        Wall-clock seconds of each stage and in total.
+    peak_bytes : int
+        Largest resident memory of the process so far, by the operating system's account; 0 where
+        it gives none.
+    evaluations : int
+        (mask, point) pairs counted: what the second layer cost.
+    doubtful_bits : int
+        Signs that float32 could not decide.
+    growth : list of GrowthStep
+        Rounds of ``width="auto"``; empty for a given width.
+    seed : int
+        Repeats the fit, also where none was given.
+    n_threads : int
+    selection : {"merge", "random"}
+    max_bias : float
+        The paper's lambda.
+    """
+
+    n_samples: int
+    n_features: int
+    classes: np.ndarray
+    covered: tuple[int, ...]
+    unseparated: np.ndarray
+    seconds: dict[str, float]
+    peak_bytes: int
+    evaluations: int
+    doubtful_bits: int
+    seed: int
+    n_threads: int
+    selection: str
+    max_bias: float
+    growth: list[GrowthStep] = field(default_factory=list)
+
+    def summary(self) -> dict[str, int | float | str | None]:
+        """The facts that are saved with the network."""
+        return {
+            "fastmem": __version__,
+            "n_samples": self.n_samples,
+            "n_unseparated": len(self.unseparated),
+            "selection": self.selection,
+            "max_bias": self.max_bias,
+            "seed": str(self.seed),  # may have more than 64 bits
+        }
+
+    def warning(self, width: int) -> str | None:
+        """One sentence on the points that were not separated, if there are any."""
+        failed = len(self.unseparated)
+        if not failed:
+            return None
+        rows = ", ".join(str(row) for row in self.unseparated[:3])
+        return (
+            f"{failed} of {self.n_samples} training points (rows {rows}"
+            f"{', ...' if failed > 3 else ''}; all in report.unseparated) cannot be covered with "
+            f"{width} hyperplanes and are predicted wrong; raise width, or pass width='auto'"
+        )
+
+
+class Clock:
+    """Seconds spent in each stage of a fit."""
+
+    def __init__(self) -> None:
+        self._start = time.perf_counter()
+        self._stages: dict[str, float] = {}
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Count the time of the block towards ``name``."""
+        start = time.perf_counter()
+        yield
+        self._stages[name] = self._stages.get(name, 0.0) + time.perf_counter() - start
+
+    def seconds(self) -> dict[str, float]:
+        """All stages, and the total so far."""
+        return self._stages | {"total": time.perf_counter() - self._start}
+
+
+def peak_bytes() -> int:
+    """Largest resident memory of this process so far."""
+    try:
+        import resource
+        import sys
+    except ModuleNotFoundError:  # Windows
+        return 0
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
