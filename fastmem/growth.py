@@ -19,7 +19,7 @@ from fastmem.inputs import Points
 from fastmem.kernels.bits import WORD_BITS
 from fastmem.kernels.signs import TILE
 from fastmem.patterns import Patterns, fill_tiles, new_tiles, rows_of
-from fastmem.second_layer import Block
+from fastmem.second_layer import Block, least_counts
 
 _PROBE = 256
 """Open points of a class looked at before a whole run over it: while most of them fail, the run
@@ -66,12 +66,12 @@ class _Open:
             patterns, width, self.code, np.random.default_rng(seed), n_threads, self.members
         )
         probe = block.next_candidates(_PROBE)
-        least, nearest = block.least_counts(block.masks_of(probe))
-        fails = np.flatnonzero(least[: len(probe)] == 0)
+        least, nearest = least_counts([block] * len(probe), block.masks_of(probe))
+        fails = np.flatnonzero(least == 0)
         share = len(fails) / len(probe)
         if share > _MANY:
             self.failing = int(np.ceil(share * len(self.members)))
-            self.pairs = [(int(probe[i]), int(nearest[i])) for i in fails]
+            self.pairs = [(int(block.members[probe[i]]), int(nearest[i])) for i in fails]
             return block.evaluations
         while not block.done:
             block.step_random()

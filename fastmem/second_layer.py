@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastmem.kernels.bits import WORD_BITS
-from fastmem.kernels.cover import GROUP, complements, cover, grow_cell, minima
+from fastmem.kernels.cover import GROUP, complements, cover, gather, grow_cell, minima
 from fastmem.kernels.signs import TILE
 from fastmem.kernels.threads import ranges, run_tasks
 from fastmem.patterns import Patterns
@@ -23,6 +23,9 @@ _BATCH = 64
 _TASK_WORDS = 400_000_000
 """A task of 4e8 popcounts lasts some 30 ms, the longest that Ctrl-C has to wait."""
 _NEVER = np.int64(2**62)
+_RANGES = 32
+_NEAR = 1536
+_COMPACT_BYTES = 64 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,16 +69,28 @@ def padded(rows: np.ndarray) -> np.ndarray:
 class Block:
     """The neurons of one covered class, while they are being chosen.
 
+    Points are numbered by their place in ``tiles``, which holds the class's patterns and, once
+    most are covered, only the uncovered ones.
+
     Attributes
     ----------
     code : int
         The class.
-    uncovered : ndarray of shape (tiles of the class, TILE), bool
-        Points of the class that no neuron covers yet and that may still be covered.
+    tiles, sizes : ndarrays
+        Patterns of the class, as in ``kernels.signs``.
+    members : ndarray of int64
+        Number within the class of each point in ``tiles``.
+    uncovered : ndarray of shape (n_tiles, TILE), bool
+        Points that no neuron covers yet and that may still be covered.
     failed : list of int
         Points (numbers within the class) with m = 0, and
     witnesses : list of int
-        for each a position of another class's point whose pattern lies below its own.
+        for each the position, in all patterns, of a point of another class whose pattern lies
+        below its own.
+    coverable : set of int
+        Points known to have m >= 1, because a cell was started from them.
+    near : _NearPoints
+        The other classes' points that matter most.
     """
 
     def __init__(
@@ -88,22 +103,27 @@ class Block:
         members: np.ndarray | None = None,
     ) -> None:
         self.patterns, self.code, self.n_threads = patterns, code, n_threads
-        self.first, self.last = (int(t) for t in patterns.first_tile[code : code + 2])
+        self.skip = patterns.first_tile[code : code + 2].astype(np.int64)
+        self.tiles = patterns.tiles[self.skip[0] : self.skip[1]]
+        self.sizes = patterns.sizes[self.skip[0] : self.skip[1]]
         self.valid = valid_bits(n_hyperplanes)
-        size = patterns.class_size(code)
-        self.order = generator.permutation(size)
-        self.uncovered = np.zeros((self.last - self.first, TILE), np.bool_)
+        self.members = np.arange(patterns.class_size(code))
+        self.order = generator.permutation(len(self.members))
+        self._walked = 0
+        self.uncovered = np.zeros((len(self.tiles), TILE), np.bool_)
         self._flat = self.uncovered.reshape(-1)
-        self._flat[slice(size) if members is None else members] = True
+        self._flat[slice(len(self.members)) if members is None else members] = True
+        self.remaining = len(self.members) if members is None else len(members)
         self.masks: list[np.ndarray] = []
         self.thresholds: list[int] = []
         self.gained: list[int] = []
         self.failed: list[int] = []
         self.witnesses: list[int] = []
         self.evaluations = 0
-        self.remaining = int(np.count_nonzero(self._flat[:size]))
-        self._walked = 0
         self._batch = GROUP
+        self.coverable: set[int] = set()
+        self.near = _NearPoints(self.tiles.shape[1])
+        self._compact()
 
     @property
     def done(self) -> bool:
@@ -116,7 +136,7 @@ class Block:
         return len(self.thresholds)
 
     def next_candidates(self, count: int) -> np.ndarray:
-        """The next uncovered points (numbers within the class) along the random order."""
+        """The next uncovered points along the random order."""
         found: list[np.ndarray] = []
         at = self._walked
         missing = count
@@ -132,55 +152,36 @@ class Block:
         return np.concatenate(found) if found else np.empty(0, np.int64)
 
     def masks_of(self, candidates: np.ndarray) -> np.ndarray:
-        """1 - Phi of points of the class, padded to a multiple of GROUP."""
+        """1 - Phi of points, (len(candidates), n_words) uint64."""
         masks = np.empty((len(candidates), len(self.valid)), np.uint64)
-        complements(
-            self.patterns.tiles, candidates + self.first * TILE, self.valid, masks
-        )
-        return padded(masks)
-
-    def least_counts(self, masks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """For each mask the least count over the other classes, and the position it is at."""
-        tiles, sizes = self.patterns.tiles, self.patterns.sizes
-        skip = np.array([self.first, self.last], np.int64)
-        tasks = self._tile_ranges(len(sizes), len(masks))
-        least = np.full((len(tasks), len(masks)), _NEVER)
-        nearest = np.full((len(tasks), len(masks)), -1, np.int64)
-
-        def work(task: int) -> None:
-            minima(tiles, sizes, *tasks[task], masks, skip, least[task], nearest[task])
-
-        run_tasks(work, range(len(tasks)), self.n_threads)
-        self.evaluations += len(masks) * (
-            len(self.patterns.order) - self.patterns.class_size(self.code)
-        )
-        best = least.argmin(axis=0)
-        columns = np.arange(len(masks))
-        return least[best, columns], nearest[best, columns]
+        complements(self.tiles, candidates, self.valid, masks)
+        return masks
 
     def accept(self, masks: np.ndarray, thresholds: Sequence[int]) -> None:
         """Add neurons, and take the points that they cover from the uncovered ones."""
         stack = padded(masks)
         levels = padded(np.asarray(thresholds, np.int64))
-        tiles = self.patterns.tiles[self.first : self.last]
-        sizes = self.patterns.sizes[self.first : self.last]
-        tasks = self._tile_ranges(len(sizes), len(stack))
+        words = len(stack) * TILE * len(self.valid)
+        tasks = ranges(len(self.tiles), max(1, _TASK_WORDS // words))
         gained = np.zeros((len(tasks), len(stack)), np.int64)
 
         def work(task: int) -> None:
-            cover(tiles, sizes, *tasks[task], stack, levels, self.uncovered, gained[task])
+            cover(
+                self.tiles, self.sizes, *tasks[task], stack, levels, self.uncovered, gained[task]
+            )
 
         run_tasks(work, range(len(tasks)), self.n_threads)
-        self.evaluations += len(masks) * self.patterns.class_size(self.code)
+        self.evaluations += len(masks) * len(self.members)
         self.masks.extend(masks)
         self.thresholds.extend(int(m) for m in thresholds)
         totals = gained.sum(axis=0)[: len(masks)]
         self.gained.extend(int(g) for g in totals)
         self.remaining -= int(totals.sum())
+        self._compact()
 
     def drop(self, candidates: np.ndarray, witnesses: np.ndarray) -> None:
         """Give up points with m = 0."""
-        self.failed.extend(int(c) for c in candidates)
+        self.failed.extend(int(c) for c in self.members[candidates])
         self.witnesses.extend(int(w) for w in witnesses)
         self._flat[candidates] = False
         self.remaining -= len(candidates)
@@ -195,8 +196,7 @@ class Block:
         """
         candidates = self.next_candidates(self._batch)
         masks = self.masks_of(candidates)
-        least, nearest = self.least_counts(masks)
-        least, nearest, masks = (a[: len(candidates)] for a in (least, nearest, masks))
+        least, nearest = least_counts([self] * len(candidates), masks)
         uncoverable = least == 0
         patterns = self.valid & ~masks
         accepted: list[int] = []
@@ -213,39 +213,176 @@ class Block:
         elif useful < len(candidates) // 2:
             self._batch = max(self._batch // 2, GROUP)
 
-    def _tile_ranges(self, n_tiles: int, n_masks: int) -> list[tuple[int, int]]:
-        words = n_masks * TILE * len(self.valid)
-        return ranges(n_tiles, max(1, min(_TASK_WORDS // words, -(-n_tiles // (2 * self.n_threads)))))
+    def _compact(self) -> None:
+        """Keep the uncovered points only, once they are less than half of those in ``tiles``."""
+        n_words = self.tiles.shape[1]
+        if (
+            len(self.tiles) < 4
+            or 2 * self.remaining > len(self.members)
+            or self.remaining * n_words * 8 > _COMPACT_BYTES
+        ):
+            return
+        kept = np.flatnonzero(self._flat)
+        tiles = np.zeros((max(1, -(-len(kept) // TILE)), n_words, TILE), np.uint64)
+        gather(self.tiles, kept, tiles, 0)
+        place = np.full(len(self._flat), -1)
+        place[kept] = np.arange(len(kept))
+        self.order = place[self.order]
+        self.order = self.order[self.order >= 0]
+        self._walked = 0
+        self.coverable = {int(place[c]) for c in self.coverable if place[c] >= 0}
+        self.tiles, self.members = tiles, self.members[kept]
+        self.sizes = np.full(len(tiles), TILE, np.int64)
+        self.sizes[-1] = len(kept) - (len(tiles) - 1) * TILE
+        self.uncovered = np.zeros((len(tiles), TILE), np.bool_)
+        self._flat = self.uncovered.reshape(-1)
+        self._flat[: len(kept)] = True
+
+
+class _NearPoints:
+    """Points of other classes that came nearest to the cells of a block so far.
+
+    The least count over a few hundred of them is nearly always the least over all. They only save
+    work: what is found with them is checked against all points, so the choice of these points
+    changes no result.
+    """
+
+    def __init__(self, n_words: int) -> None:
+        self.tiles = np.zeros((1, n_words, TILE), np.uint64)
+        self.sizes = np.zeros(1, np.int64)
+        self._known: dict[int, None] = {}
+        self._next = 0
+
+    def add(self, tiles: np.ndarray, positions: np.ndarray) -> None:
+        """Take in the points at ``positions``; the oldest leave when there are too many."""
+        fresh = [int(p) for p in np.unique(positions) if p >= 0 and int(p) not in self._known]
+        for position in fresh:
+            if self._next == len(self.tiles) * TILE:
+                if self._next < _NEAR:
+                    self.tiles = np.concatenate([self.tiles, np.zeros_like(self.tiles)])
+                    self.sizes = np.concatenate([self.sizes, np.zeros_like(self.sizes)])
+                else:
+                    self._next = 0
+            tile, column = divmod(self._next, TILE)
+            if self.sizes[tile] == TILE:
+                del self._known[next(iter(self._known))]
+            self.sizes[tile] = max(self.sizes[tile], column + 1)
+            self.tiles[tile, :, column] = tiles[position // TILE, :, position % TILE]
+            self._known[position] = None
+            self._next += 1
+
+
+def least_counts(
+    owners: Sequence[Block], masks: np.ndarray, by_range: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each mask the least count over the classes other than its block's, and its position.
+
+    Returns two int64 arrays of shape (len(masks),). With ``by_range`` of shape (ranges,
+    len(masks)): one pair for each of up to 32 ranges of tiles.
+    """
+    patterns, n_threads = owners[0].patterns, owners[0].n_threads
+    tiles, sizes = patterns.tiles, patterns.sizes
+    stack = padded(masks)
+    # padding skips every tile
+    skip = np.tile(np.array([0, len(sizes)], np.int64), (len(stack), 1))
+    skip[: len(masks)] = [block.skip for block in owners]
+    words = len(stack) * TILE * tiles.shape[1]
+    n_ranges = _RANGES if by_range else 2 * n_threads
+    tasks = ranges(len(sizes), max(1, min(_TASK_WORDS // words, -(-len(sizes) // n_ranges))))
+    least = np.full((len(tasks), len(stack)), _NEVER)
+    nearest = np.full((len(tasks), len(stack)), -1, np.int64)
+
+    def work(task: int) -> None:
+        minima(tiles, sizes, *tasks[task], stack, skip, least[task], nearest[task])
+
+    run_tasks(work, range(len(tasks)), n_threads)
+    for block in owners:
+        block.evaluations += len(patterns.order) - patterns.class_size(block.code)
+    least, nearest = least[:, : len(masks)], nearest[:, : len(masks)]
+    if by_range:
+        return least, nearest
+    columns = np.arange(len(masks))
+    best = least.argmin(axis=0)
+    return least[best, columns], nearest[best, columns]
+
+
+@dataclass
+class _Cell:
+    """One cell being grown."""
+
+    block: Block
+    seed: int
+    mask: np.ndarray
+    threshold: int = 0
+    covered: int = 0
 
 
 def step_merge(blocks: Sequence[Block], n_threads: int) -> None:
-    """Add one merged neuron to every block: the best of STARTS greedily grown cells."""
-    patterns = blocks[0].patterns
-    tiles, sizes = patterns.tiles, patterns.sizes
-    tasks = [(block, int(c)) for block in blocks for c in block.next_candidates(STARTS)]
-    masks = np.empty((len(tasks), tiles.shape[1]), np.uint64)
-    reached = np.zeros((len(tasks), 2), np.int64)
-    spare: list[np.ndarray] = []
+    """Add one merged neuron to every block: the best of STARTS greedily grown cells.
 
-    def work(index: int) -> None:
-        block, candidate = tasks[index]
-        counts = spare.pop() if spare else np.empty((len(sizes), TILE), np.int32)
-        reached[index] = grow_cell(
-            tiles, sizes, block.first, block.last, block.uncovered,
-            block.first * TILE + candidate, block.valid, counts, masks[index],
+    Cells are grown against the block's few near points instead of all other points. That can only
+    overrate a cell: each m_S is at least the true one at every step, so every coverage is too.
+    Hence, if the m_S of the most promising cell holds against all points, it is what growing all
+    cells against all points would have chosen; if not, the points that refute it join the near
+    ones and that cell is grown anew.
+    """
+    cells = _starts(blocks)
+    spare: list[tuple[np.ndarray, np.ndarray]] = []
+
+    def grow(cell: _Cell) -> None:
+        block = cell.block
+        own, others = spare.pop() if spare else (_no_counts(0), _no_counts(0))
+        if len(own) < len(block.tiles):
+            own = _no_counts(len(block.tiles))
+        if len(others) < len(block.near.tiles):
+            others = _no_counts(len(block.near.tiles))
+        cell.threshold, cell.covered = grow_cell(
+            block.tiles, block.sizes, block.uncovered, block.near.tiles, block.near.sizes,
+            cell.seed, block.valid, own, others, cell.mask,
         )  # fmt: skip
-        spare.append(counts)
+        spare.append((own, others))
 
-    run_tasks(work, range(len(tasks)), n_threads)
-    for block in blocks:
-        own = [i for i, (owner, _) in enumerate(tasks) if owner is block]
-        block.evaluations += len(own) * len(patterns.order)
-        failed = [i for i in own if reached[i, 1] == 0]
-        if failed:
-            block.drop(np.array([tasks[i][1] for i in failed]), np.full(len(failed), -1))
-        best = max(own, key=lambda i: reached[i, 1])
-        if reached[best, 1]:
-            block.accept(masks[best : best + 1], [reached[best, 0]])
+    to_grow = cells
+    open_blocks = [block for block in blocks if any(cell.block is block for cell in cells)]
+    while open_blocks:
+        run_tasks(grow, to_grow, n_threads)
+        best = [
+            max((c for c in cells if c.block is block), key=lambda c: c.covered)
+            for block in open_blocks
+        ]
+        masks = np.array([cell.mask for cell in best])
+        least, nearest = least_counts(open_blocks, masks, by_range=True)
+        to_grow, open_blocks = [], []
+        for i, cell in enumerate(best):
+            if least[:, i].min() == cell.threshold:
+                cell.block.accept(cell.mask[None], [cell.threshold])
+                continue
+            refuting = least[:, i] < cell.threshold
+            cell.block.near.add(cell.block.patterns.tiles, nearest[refuting, i])
+            to_grow.append(cell)
+            open_blocks.append(cell.block)
+
+
+def _starts(blocks: Sequence[Block]) -> list[_Cell]:
+    """STARTS uncovered points of every block to grow from, those with m = 0 dropped."""
+    candidates = [(b, int(c)) for b in blocks for c in b.next_candidates(STARTS)]
+    masks = {(b, c): b.masks_of(np.array([c]))[0] for b, c in candidates}
+    unknown = [(b, c) for b, c in candidates if c not in b.coverable]
+    if unknown:
+        owners = [b for b, _ in unknown]
+        least, nearest = least_counts(owners, np.array([masks[key] for key in unknown]))
+        for (block, c), count, witness in zip(unknown, least, nearest, strict=True):
+            place = np.array([witness])
+            block.near.add(block.patterns.tiles, place)
+            if count:
+                block.coverable.add(c)
+            else:
+                block.drop(np.array([c]), place)
+    return [_Cell(b, c, masks[b, c]) for b, c in candidates if c in b.coverable]
+
+
+def _no_counts(n_tiles: int) -> np.ndarray:
+    return np.empty((n_tiles, TILE), np.int32)
 
 
 def choose_neurons(

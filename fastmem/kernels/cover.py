@@ -21,6 +21,7 @@ GROUP = 4
 """Masks counted at once; stacks of masks are padded to a multiple of it with empty masks."""
 _EMPTY = np.uint64(0)
 _ALWAYS = np.uint64(1 << 60)
+_MANY = np.int32(2**31 - 1)
 
 
 @njit(nogil=True, cache=True)
@@ -31,6 +32,18 @@ def complements(tiles, positions, valid, masks):
         column = positions[i] - tile * TILE
         for word in range(tiles.shape[1]):
             masks[i, word] = valid[word] & ~tiles[tile, word, column]
+
+
+@njit(nogil=True, cache=True)
+def gather(tiles, positions, out, at):
+    """Copy the patterns at ``positions`` of ``tiles`` to the positions at, at + 1, ... of out."""
+    for i in range(positions.shape[0]):
+        tile = positions[i] // TILE
+        column = positions[i] - tile * TILE
+        out_tile = (at + i) // TILE
+        out_column = at + i - out_tile * TILE
+        for word in range(tiles.shape[1]):
+            out[out_tile, word, out_column] = tiles[tile, word, column]
 
 
 @njit(nogil=True, cache=True)
@@ -75,27 +88,33 @@ def _count_group(words, columns, masks, first, counts):
 def minima(tiles, sizes, first_tile, last_tile, masks, skip, least, nearest):
     """Smallest count of each mask over the tiles first_tile..last_tile-1, and where it is.
 
-    masks (B, n_words) uint64, B a multiple of GROUP; skip (2,) int64: the tiles skip[0] up to
-    skip[1] - 1, the class of the masks, do not count. Updates least (B,) int64 and nearest (B,)
-    int64, the position TILE * tile + column of the first point that attains the minimum.
+    masks (B, n_words) uint64, B a multiple of GROUP; skip (B, 2) int64: the tiles skip[b, 0] up to
+    skip[b, 1] - 1, the class of the mask, do not count for mask b. Updates least (B,) int64 and
+    nearest (B,) int64, the position TILE * tile + column of the first point at the minimum.
     """
     counts = np.empty((GROUP, TILE), np.uint64)
     for tile in range(first_tile, last_tile):
-        if skip[0] <= tile < skip[1]:
-            continue
         size = sizes[tile]
         for first in range(0, masks.shape[0], GROUP):
+            needed = False
+            for b in range(first, first + GROUP):
+                needed = needed or tile < skip[b, 0] or tile >= skip[b, 1]
+            if not needed:
+                continue
             _count_group(tiles[tile], TILE, masks, first, counts)
             for q in range(GROUP):
+                b = first + q
+                if skip[b, 0] <= tile < skip[b, 1]:
+                    continue
                 row = counts[q]
                 smallest = _ALWAYS
                 for i in range(size):
                     smallest = min(smallest, row[i])
-                if np.int64(smallest) < least[first + q]:
-                    least[first + q] = np.int64(smallest)
+                if np.int64(smallest) < least[b]:
+                    least[b] = np.int64(smallest)
                     for i in range(size):
                         if row[i] == smallest:
-                            nearest[first + q] = tile * TILE + i
+                            nearest[b] = tile * TILE + i
                             break
 
 
@@ -161,94 +180,101 @@ def margins(tiles, sizes, masks, thresholds, blocks, stop_when_on, best):
 
 
 @njit(nogil=True, cache=True)
-def _subtract(words, delta, changed, n_changed, counts):
-    """counts[i] -= |delta and column i|, over the words of ``delta`` that are not zero."""
-    for j in range(0, n_changed - 1, 2):
-        d0, d1 = delta[changed[j]], delta[changed[j + 1]]
-        even, odd = words[changed[j]], words[changed[j + 1]]
-        for i in range(TILE):
-            counts[i] -= np.int32(popcount(even[i] & d0) + popcount(odd[i] & d1))
-    if n_changed % 2:
-        d0 = delta[changed[n_changed - 1]]
-        last = words[changed[n_changed - 1]]
-        for i in range(TILE):
-            counts[i] -= np.int32(popcount(last[i] & d0))
+def _lower(tiles, delta, changed, n_changed, is_first, counts):
+    """counts[tile, i] -= |delta and column i|; only the words changed[:n_changed] are not zero.
+
+    With is_first, counts are set to |delta and column i| instead.
+    """
+    for tile in range(tiles.shape[0]):
+        row = counts[tile]
+        if is_first:
+            row[:] = 0
+        for j in range(0, n_changed - 1, 2):
+            d0, d1 = delta[changed[j]], delta[changed[j + 1]]
+            even, odd = tiles[tile, changed[j]], tiles[tile, changed[j + 1]]
+            for i in range(TILE):
+                row[i] -= np.int32(popcount(even[i] & d0) + popcount(odd[i] & d1))
+        if n_changed % 2:
+            d0 = delta[changed[n_changed - 1]]
+            last = tiles[tile, changed[n_changed - 1]]
+            for i in range(TILE):
+                row[i] -= np.int32(popcount(last[i] & d0))
+        if is_first:
+            for i in range(TILE):
+                row[i] = -row[i]
 
 
 @njit(nogil=True, cache=True)
-def grow_cell(tiles, sizes, own_first, own_last, uncovered, seed, valid, counts, best_mask):
-    """Merge cells greedily, from the uncovered point at position ``seed`` on.
+def grow_cell(
+    own, own_sizes, uncovered, others, others_sizes, seed, valid, own_counts, others_counts,
+    best_mask,
+):  # fmt: skip
+    """Merge cells greedily, from the point at position ``seed`` of ``own`` on.
 
-    S = {seed}, u_S = AND of (1 - Phi(x)) over S, m_S = min of |u_S and Phi(x+)| over the points of
-    the tiles outside own_first..own_last-1. While m_S >= 1 and some uncovered point is off
-    (count >= m_S), the uncovered point of smallest count among them joins S (ties: lowest
-    position). The step that covers most uncovered points is kept (ties: the earliest).
+    S = {seed}, u_S = AND of (1 - Phi(x)) over S, m_S = min of |u_S and Phi(x+)| over ``others``.
+    While m_S >= 1, the uncovered point of smallest count among those with count >= 1 joins S
+    (ties: lowest position). The step at which most uncovered points are on (count < m_S) is kept
+    (ties: the earliest). Note that the order of joining does not depend on ``others``.
 
-    uncovered (own_last - own_first, TILE) bool; valid (n_words,) uint64 the ones of a full mask;
-    counts (n_tiles, TILE) int32 is work space. Fills best_mask (n_words,); returns m_S and the number of
-    uncovered points covered, both 0 where the seed cannot be covered.
+    own (tiles, n_words, TILE) the covered class, uncovered (tiles, TILE) bool, others (tiles,
+    n_words, TILE); sizes int64; valid (n_words,) uint64 the ones of a full mask; own_counts and
+    others_counts (at least tiles, TILE) int32 are work space. Fills best_mask (n_words,); returns
+    m_S and the number of uncovered points that are on, both 0 where the seed cannot be covered.
 
-    One step only looks at the words in which the mask changes: 9 of 32 on average on
-    digits784-20k at n = 2,048, with 28 steps a neuron.
+    A step reads only the words in which the mask changes: on digits784-20k at n = 2,048, 9 of 32.
     """
-    n_tiles, n_words = tiles.shape[0], tiles.shape[1]
+    n_words = own.shape[1]
     tile = seed // TILE
     column = seed - tile * TILE
     mask = np.empty(n_words, np.uint64)
     delta = np.empty(n_words, np.uint64)
     changed = np.empty(n_words, np.int64)
     for word in range(n_words):
-        mask[word] = valid[word] & ~tiles[tile, word, column]
-        # the counts start at 0 and fall by the negative of the mask's counts: see below
+        mask[word] = valid[word] & ~own[tile, word, column]
         delta[word] = mask[word]
         changed[word] = word
     n_changed = n_words
-    first_step = True
+    is_first = True
     best_covered = 0
     best_threshold = 0
     while True:
-        threshold = np.int32(2**31 - 1)
-        for tile in range(n_tiles):
-            row = counts[tile]
-            if first_step:
-                row[:] = 0
-            _subtract(tiles[tile], delta, changed, n_changed, row)
-            if first_step:
-                for i in range(TILE):
-                    row[i] = -row[i]
-            if tile < own_first or tile >= own_last:
-                for i in range(sizes[tile]):
-                    threshold = min(threshold, row[i])
-        first_step = False
+        _lower(others, delta, changed, n_changed, is_first, others_counts)
+        threshold = _MANY
+        for tile in range(others.shape[0]):
+            row = others_counts[tile]
+            for i in range(others_sizes[tile]):
+                threshold = min(threshold, row[i])
         if threshold < 1:
             break
+        _lower(own, delta, changed, n_changed, is_first, own_counts)
+        is_first = False
         covered = 0
-        lowest = np.int32(2**31 - 1)
-        lowest_tile = -1
-        for tile in range(own_first, own_last):
-            row, still = counts[tile], uncovered[tile - own_first]
-            lowest_here = np.int32(2**31 - 1)
-            for i in range(sizes[tile]):
-                on = row[i] < threshold
-                covered += still[i] & on
-                candidate = row[i] if still[i] & (not on) else np.int32(2**31 - 1)
-                lowest_here = min(lowest_here, candidate)
-            if lowest_here < lowest:
-                lowest = lowest_here
-                lowest_tile = tile
+        nearest = _MANY
+        nearest_tile = -1
+        for tile in range(own.shape[0]):
+            row, still = own_counts[tile], uncovered[tile]
+            nearest_here = _MANY
+            for i in range(own_sizes[tile]):
+                covered += still[i] & (row[i] < threshold)
+                count = row[i] if still[i] & (row[i] > 0) else _MANY
+                nearest_here = min(nearest_here, count)
+            if nearest_here < nearest:
+                nearest = nearest_here
+                nearest_tile = tile
         if covered > best_covered:
             best_covered = covered
             best_threshold = np.int64(threshold)
             best_mask[:] = mask
-        if lowest_tile < 0:
+        if nearest_tile < 0:
             break
-        for i in range(sizes[lowest_tile]):
-            if uncovered[lowest_tile - own_first, i] and counts[lowest_tile, i] == lowest:
-                column = i
-                break
+        column = 0
+        while (
+            not uncovered[nearest_tile, column] or own_counts[nearest_tile, column] != nearest
+        ):
+            column += 1
         n_changed = 0
         for word in range(n_words):
-            lost = mask[word] & tiles[lowest_tile, word, column]
+            lost = mask[word] & own[nearest_tile, word, column]
             if lost != _EMPTY:
                 delta[word] = lost
                 mask[word] ^= lost
