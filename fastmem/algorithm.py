@@ -112,9 +112,7 @@ def interpolate(
             refuse_contradictions(points, codes, classes, threads)
         where = extent(points, threads)
     leave_one_out = settings.covered == "auto"
-    to_cover = (
-        list(range(len(classes))) if isinstance(settings.covered, str) else settings.covered
-    )
+    to_cover = list(range(len(classes))) if isinstance(settings.covered, str) else settings.covered
     rows_seed, growth_seed, selection_seed = settings.seed.spawn(3)
     if settings.max_bias is None:
         lam = where.radius if settings.center else where.norm

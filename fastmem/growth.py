@@ -91,7 +91,7 @@ def separate(
     seed: np.random.SeedSequence,
     max_width: int | None,
     n_threads: int,
-    progress: Callable[[int, int, int], None],
+    progress: Callable[[int, int, int], object],
 ) -> tuple[Hyperplanes, list[GrowthStep], int]:
     """Grow the first layer, and ``patterns`` with it, until ``codes`` can be covered.
 
@@ -162,9 +162,7 @@ def _targeted_rows(
     low = points.take(rows)
     high = points.take(_rows_at(patterns, np.array([high for _, _, high in pairs])))
     candidates = [
-        rows_between(
-            low[i].astype(np.float64), high[i].astype(np.float64), generator, _CANDIDATES
-        )
+        rows_between(low[i].astype(np.float64), high[i].astype(np.float64), generator, _CANDIDATES)
         for i in range(n_targets)
     ]
     weights = np.concatenate([w for w, _ in candidates])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from typing import NamedTuple
 
@@ -48,7 +48,7 @@ class Hyperplanes:
 
     weights: np.ndarray
     biases: np.ndarray
-    origin: np.ndarray = field(default=None)  # type: ignore[assignment]
+    origin: np.ndarray = None  # type: ignore[assignment]
     radius: float = 1.0
 
     def __post_init__(self) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
@@ -64,7 +64,7 @@ class FitReport:
     peak_bytes: int
     evaluations: int
     doubtful_bits: int
-    seed: int
+    seed: int | Sequence[int] | None
     n_threads: int
     selection: str
     max_bias: float

@@ -166,9 +166,7 @@ class Block:
         gained = np.zeros((len(tasks), len(stack)), np.int64)
 
         def work(task: int) -> None:
-            cover(
-                self.tiles, self.sizes, *tasks[task], stack, levels, self.uncovered, gained[task]
-            )
+            cover(self.tiles, self.sizes, *tasks[task], stack, levels, self.uncovered, gained[task])
 
         run_tasks(work, range(len(tasks)), self.n_threads)
         self.evaluations += len(masks) * len(self.members)
@@ -390,7 +388,7 @@ def choose_neurons(
     selection: str,
     n_threads: int,
     leave_one_out: bool,
-    progress: Callable[[int, int, int], None],
+    progress: Callable[[int, int, int], object],
 ) -> tuple[list[Block], int]:
     """Run the blocks to their ends; returns those that the network keeps, and the counts made.
 
@@ -408,9 +406,7 @@ def choose_neurons(
         else:
             for block in active:
                 block.step_random()
-        progress(
-            total - sum(b.remaining for b in blocks), total, sum(b.width for b in blocks)
-        )
+        progress(total - sum(b.remaining for b in blocks), total, sum(b.width for b in blocks))
     evaluations = sum(block.evaluations for block in blocks)
     if leave_one_out:
         left = max(blocks, key=lambda b: (len(b.failed), b.remaining > 0, b.width, b.code))

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba import config, types
-from numba.core import cgutils
+from numba import types
+from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 WORD_BITS = 64

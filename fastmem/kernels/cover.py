@@ -263,14 +263,12 @@ def grow_cell(
                 nearest_tile = tile
         if covered > best_covered:
             best_covered = covered
-            best_threshold = np.int64(threshold)
+            best_threshold = int(threshold)
             best_mask[:] = mask
         if nearest_tile < 0:
             break
         column = 0
-        while (
-            not uncovered[nearest_tile, column] or own_counts[nearest_tile, column] != nearest
-        ):
+        while not uncovered[nearest_tile, column] or own_counts[nearest_tile, column] != nearest:
             column += 1
         n_changed = 0
         for word in range(n_words):
