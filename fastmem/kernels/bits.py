@@ -126,7 +126,7 @@ def _tile(context, builder, panels_type, panels, word, first, last, points_type,
     return _TileBuilder(builder, _lanes(context), panel, point, builder.sub(last, first))
 
 
-if config.DISABLE_JIT:
+if config.DISABLE_JIT:  # type: ignore[attr-defined]
 
     def popcount(word):
         """Number of ones in a uint64."""
@@ -153,7 +153,7 @@ if config.DISABLE_JIT:
         ]
         sums = _products(panels, word, first, last, points, group) + rows
         certain = np.packbits(sums > slack, axis=1, bitorder="little").view(np.uint64)[:, 0]
-        possible = np.packbits(~(sums <= -slack), axis=1, bitorder="little").view(np.uint64)[:, 0]
+        possible = np.packbits(~(sums < -slack), axis=1, bitorder="little").view(np.uint64)[:, 0]
         positive[:] = certain
         doubtful[:] = certain ^ possible
 
@@ -243,8 +243,8 @@ else:
                     at = builder.add(at, ir.Constant(_I64, lane))
                     sums = builder.fadd(products, tile.load(initial, at))
                     is_positive = tile.mask(builder.fcmp_ordered(">", sums, upper))
-                    # unordered: NaN (an overflow) counts as possible, hence as doubtful
-                    may_be = tile.mask(builder.fcmp_unordered(">", sums, lower))
+                    # unordered and >=: NaN and -inf, which an overflow leaves, are doubtful
+                    may_be = tile.mask(builder.fcmp_unordered(">=", sums, lower))
                     shift = ir.Constant(_I64, lane)
                     certain[row] = builder.or_(certain[row], builder.shl(is_positive, shift))
                     doubt[row] = builder.or_(

@@ -1,0 +1,481 @@
+"""The bars of the design, measured: ``python -m bench.bars [NAME ...] [--smoke] [--runs 5]``.
+
+Each bar is a ratio of medians in one process, after compilation. A peer that takes longer than
+SLOW seconds is run once, and the table says how often each side ran. The bars on memory, import
+and the first fit start fresh processes. ``--smoke`` takes tiny sizes, at which no bar need be met.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import platform
+import subprocess
+import sys
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+import fastmem
+from bench.parts import Counts, all_threads
+from bench.peers import DenseNetwork, FaissCounts, fit_dense, sgemm_in_blocks
+from bench.workloads import FULL, SMOKE, Sizes, Workload, smoke_wanted
+
+SLOW = 15.0
+"""Seconds from which on a peer is run only once."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measured bar.
+
+    Attributes
+    ----------
+    what : str
+    ours, peer : str
+        Figures of both sides.
+    ratio : float
+        What the bar is on.
+    bar : str
+    met : bool or None
+        None for a row that has no bar.
+    note : str
+    """
+
+    what: str
+    ours: str
+    peer: str
+    ratio: float
+    bar: str
+    met: bool | None
+    note: str = ""
+
+    def cells(self) -> list[str]:
+        """Columns of the table."""
+        met = {True: "yes", False: "NO", None: ""}[self.met]
+        return [self.what, self.ours, self.peer, f"{self.ratio:.3g}", self.bar, met, self.note]
+
+
+COLUMNS = ["what", "ours", "peer", "ratio", "bar", "met", "note"]
+
+
+def at_least(what: str, ours: str, peer: str, ratio: float, bar: float, note: str = "") -> Row:
+    """Make the row of a bar that a speed-up must reach."""
+    return Row(what, ours, peer, ratio, f"≥ {bar:g}", ratio >= bar, note)
+
+
+def at_most(what: str, ours: str, peer: str, ratio: float, bar: float, note: str = "") -> Row:
+    """Make the row of a bar that a cost must not exceed."""
+    return Row(what, ours, peer, ratio, f"≤ {bar:g}", ratio <= bar, note)
+
+
+class Timing:
+    """Wall-clock seconds of some runs of one call, after a first one that does not count.
+
+    Attributes
+    ----------
+    seconds : list of float
+    result : object
+        What the last run returned.
+    """
+
+    def __init__(self, call: Callable[[], Any], runs: int, *, slow_once: bool = False) -> None:
+        self.seconds = [self._run(call)]
+        if slow_once and self.seconds[0] > SLOW:
+            return  # nothing is compiled in a peer, and one run of this length tells enough
+        self.seconds = [self._run(call) for _ in range(runs)]
+
+    def _run(self, call: Callable[[], Any]) -> float:
+        self.result: Any = None  # the run before must not hold memory during this one
+        gc.collect()
+        start = time.perf_counter()
+        self.result = call()
+        return time.perf_counter() - start
+
+    @property
+    def median(self) -> float:
+        """Median of the runs."""
+        return median(self.seconds)
+
+    def __str__(self) -> str:
+        """Median, range and number of the runs."""
+        if len(self.seconds) == 1:
+            return f"{_duration(self.median)} (1 run)"
+        low, high = min(self.seconds), max(self.seconds)
+        return f"{_duration(self.median)} ({low:.3g} to {high:.3g}, {len(self.seconds)} runs)"
+
+
+def _duration(seconds: float) -> str:
+    return f"{seconds:.3g} s"
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What a run of this program measures: sizes and number of runs."""
+
+    sizes: Sizes
+    runs: int
+
+    def time_ours(self, call: Callable[[], Any]) -> Timing:
+        """Time fastmem, however slow."""
+        return Timing(call, self.runs)
+
+    def time_peer(self, call: Callable[[], Any]) -> Timing:
+        """Time a peer, once if it is slow."""
+        return Timing(call, self.runs, slow_once=True)
+
+
+@cache
+def _fit(settings: Settings, workload: Workload) -> Timing:
+    """Time the fit of a workload, once for all bars that use it; the result is the network."""
+    workload.data()
+    return settings.time_ours(workload.fit)
+
+
+def _fit_against_dense(settings: Settings, workload: Workload, bar: float) -> list[Row]:
+    ours = _fit(settings, workload)
+    network = ours.result
+    X, y = workload.data()
+    first = network.first
+    peer = settings.time_peer(lambda: fit_dense(X, y, first.weights, first.biases, network.covered))
+    note = (
+        f"neurons {network.widths[1]} and {len(peer.result.masks)}, "
+        f"failed points {len(network.report.unseparated)} and {peer.result.n_failed}"
+    )
+    what = f"fit {workload.name}, {workload.selection}, n = {workload.width}, against dense"
+    return [at_least(what, str(ours), str(peer), peer.median / ours.median, bar, note)]
+
+
+def moons_fit(settings: Settings) -> list[Row]:
+    """Fit of moons-1m, random selection, against the dense peer."""
+    return _fit_against_dense(settings, settings.sizes.moons_random, 50)
+
+
+def digits_fit(settings: Settings) -> list[Row]:
+    """Fit of digits784-20k, random selection, one versus rest, against the dense peer."""
+    return _fit_against_dense(settings, settings.sizes.digits_random, 35)
+
+
+def digits_wide(settings: Settings) -> list[Row]:
+    """Fit of digits784-70k, merged cells, against its first layer's sgemm alone."""
+    workload = settings.sizes.more_digits_merge
+    ours = _fit(settings, workload)
+    network = ours.result
+    X, _ = workload.data()
+    peer = settings.time_peer(lambda: sgemm_in_blocks(X, network.first.weights))
+    stages = ", ".join(f"{name} {s:.3g} s" for name, s in network.report.seconds.items())
+    note = f"neurons {network.widths[1]}; {stages}"
+    what = f"fit {workload.name}, merge, n = {workload.width}, against its sgemm"
+    return [at_most(what, str(ours), str(peer), ours.median / peer.median, 2, note)]
+
+
+def signs(settings: Settings) -> list[Row]:
+    """Exact sign patterns for d >= 64, against sgemm in the same blocks."""
+    rows = []
+    sizes = settings.sizes
+    for d, times, n in [(64, 5, sizes.width), (784, 1, sizes.width), (784, 1, sizes.wide)]:
+        generator = np.random.default_rng(d)
+        X = generator.standard_normal((times * sizes.sign_rows, d), dtype=np.float32)
+        X /= np.linalg.norm(X, axis=1).max()
+        weights = generator.standard_normal((n, d), dtype=np.float32)
+        hyperplanes = fastmem.Hyperplanes(weights, generator.uniform(-1, 1, n))
+        call, peer_call = _signs_calls(X, hyperplanes)
+        ours, peer = settings.time_ours(call), settings.time_peer(peer_call)
+        note = f"{2 * X.size * n / ours.median / 1e9:.0f} GFLOP/s"
+        what = f"sign patterns, {len(X):,} x {d}, n = {n}, against sgemm"
+        rows.append(at_most(what, str(ours), str(peer), ours.median / peer.median, 1.25, note))
+    return rows
+
+
+def _signs_calls(
+    X: Any, hyperplanes: fastmem.Hyperplanes
+) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    return (
+        lambda: fastmem.sign_patterns(X, hyperplanes),
+        lambda: sgemm_in_blocks(X, hyperplanes.weights),
+    )
+
+
+def counts(settings: Settings) -> list[Row]:
+    """Full-row counts at 160 words, against FAISS IndexBinaryFlat."""
+    sizes = settings.sizes
+    problem = Counts(sizes.count_rows, sizes.count_words, sizes.count_masks, all_threads())
+    peer_counts = FaissCounts(problem.rows, all_threads())
+    ours = settings.time_ours(problem.minima)
+    peer = settings.time_peer(lambda: peer_counts.minima(problem.masks))
+    words = sizes.count_rows * sizes.count_words * sizes.count_masks
+    note = f"{words / ours.median / 1e9:.1f} and {words / peer.median / 1e9:.1f} G words/s"
+    what = (
+        f"counts, {sizes.count_masks} masks x {sizes.count_rows:,} rows x "
+        f"{sizes.count_words} words, against FAISS"
+    )
+    return [at_least(what, str(ours), str(peer), peer.median / ours.median, 3, note)]
+
+
+def merge(settings: Settings) -> list[Row]:
+    """Second width and fit time of merged cells, against random selection on digits784-20k."""
+    merged = _fit(settings, settings.sizes.digits_merge)
+    random = _fit(settings, settings.sizes.digits_random)
+    narrow, wide = merged.result.widths[1], random.result.widths[1]
+    name = settings.sizes.digits_merge.name
+    return [
+        at_most(
+            f"second width {name}, merge : random", f"{narrow}", f"{wide}", narrow / wide, 0.15
+        ),
+        at_most(
+            f"fit time {name}, merge : random",
+            str(merged),
+            str(random),
+            merged.median / random.median,
+            2,
+        ),
+    ]
+
+
+def predict(settings: Settings) -> list[Row]:
+    """Prediction of the training points of each workload, against a dense forward pass."""
+    sizes = settings.sizes
+    workloads = [
+        sizes.moons_random,
+        sizes.moons_merge,
+        sizes.digits_random,
+        sizes.digits_merge,
+        sizes.more_digits_merge,
+    ]
+    return [_predict(settings, workload) for workload in workloads]
+
+
+def _predict(settings: Settings, workload: Workload) -> Row:
+    network = _fit(settings, workload).result
+    X, _ = workload.data()
+    dense = DenseNetwork.of(network)
+    ours = settings.time_ours(lambda: network.predict(X))
+    peer = settings.time_peer(lambda: dense.predict(X))
+    disagree = int((network.classes_[peer.result] != ours.result).sum())
+    note = f"widths {network.widths[0]} and {network.widths[1]}; {disagree} predictions differ"
+    what = f"predict {workload.name}, {workload.selection}, against dense"
+    return at_least(what, str(ours), str(peer), peer.median / ours.median, 30, note)
+
+
+def memory(settings: Settings) -> list[Row]:
+    """Peak memory of a fresh process that makes moons-1m and memorises it, as the system says."""
+    workload = settings.sizes.moons_random
+    code = f"""
+from fastmem.datasets import unit_moons
+import fastmem
+from bench.bars import peak_of_this_process
+X, y = unit_moons({workload.n_samples})
+before = peak_of_this_process()
+net = fastmem.interpolate(
+    X, y, width={workload.width}, max_bias=1.0, selection="random", covered=[1], seed=0
+)
+print(before, peak_of_this_process(), net.report.peak_bytes)
+"""
+    _in_fresh_process(code)  # fills the cache of compiled kernels: compiling takes memory too
+    peaks = [[float(v) for v in _in_fresh_process(code).split()] for _ in range(settings.runs)]
+    before, after, reported = (median(column) for column in zip(*peaks, strict=True))
+    what = f"peak memory, fit {workload.name}, random, n = {workload.width}, in GB"
+    note = (
+        f"{before / 1e9:.2f} GB before the fit, with the imports and the points; "
+        f"report.peak_bytes {reported / 1e9:.2f} GB; median of {settings.runs} processes"
+    )
+    return [at_most(what, f"{after / 1e9:.3f} GB", "", after / 1e9, 0.6, note)]
+
+
+def peak_of_this_process() -> float:
+    """Largest resident memory of this process so far, in bytes.
+
+    Linux keeps it in VmHWM. Its ru_maxrss will not do in a child process: it starts from the
+    parent's peak at the time of the fork, which here may be that of an 8 GB matrix.
+    """
+    status = Path("/proc/self/status")
+    if status.exists():
+        for line in status.read_text(encoding="ascii").splitlines():
+            if line.startswith("VmHWM:"):
+                return 1024.0 * int(line.split()[1])
+    import resource
+
+    unit = 1 if sys.platform == "darwin" else 1024
+    return float(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+
+
+def imports(settings: Settings) -> list[Row]:
+    """Import of fastmem beyond that of numba, in fresh processes."""
+    code = """
+import time
+start = time.perf_counter()
+import numba
+middle = time.perf_counter()
+import fastmem
+print(middle - start, time.perf_counter() - middle)
+"""
+    _in_fresh_process(code)
+    pairs = [[float(v) for v in _in_fresh_process(code).split()] for _ in range(settings.runs)]
+    numba_alone, beyond = (median(column) for column in zip(*pairs, strict=True))
+    return [
+        at_most(
+            "import fastmem beyond import numba, in s",
+            _duration(beyond),
+            f"{_duration(numba_alone)} for numba",
+            beyond,
+            0.2,
+            f"median of {settings.runs} processes",
+        )
+    ]
+
+
+def first_fit(settings: Settings) -> list[Row]:
+    """First fit in a new process with its kernels cached, less the second."""
+    rows = []
+    for what, load in {
+        "moons, 20,000 points": (
+            "from fastmem.datasets import unit_moons; X, y = unit_moons(20_000)"
+        ),
+        "scikit-learn's digits": (
+            "from sklearn.datasets import load_digits; X, y = load_digits(return_X_y=True)"
+        ),
+    }.items():
+        code = f"""
+import time
+import fastmem
+{load}
+def seconds():
+    start = time.perf_counter()
+    fastmem.interpolate(X, y, seed=0)
+    return time.perf_counter() - start
+print(seconds(), seconds())
+"""
+        with tempfile.TemporaryDirectory() as empty:
+            compiling = float(_in_fresh_process(code, NUMBA_CACHE_DIR=empty).split()[0])
+        _in_fresh_process(code)
+        pairs = [[float(v) for v in _in_fresh_process(code).split()] for _ in range(settings.runs)]
+        first, second = (median(column) for column in zip(*pairs, strict=True))
+        rows.append(
+            at_most(
+                f"first fit less second, {what}, in s",
+                _duration(first),
+                f"{_duration(second)} for the second",
+                median(one - two for one, two in pairs),
+                1.0,
+                f"median of {settings.runs} processes; {_duration(compiling)} with nothing cached",
+            )
+        )
+    return rows
+
+
+def _in_fresh_process(code: str, **variables: str) -> str:
+    """Run Python code in a new process that finds this project and return what it prints."""
+    root = Path(__file__).parents[1]
+    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env={**os.environ, **variables, "PYTHONPATH": path},
+        cwd=root,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise RuntimeError(f"the measured process failed:\n{done.stderr}")
+    return done.stdout
+
+
+BARS: dict[str, Callable[[Settings], list[Row]]] = {
+    "memory": memory,
+    "import": imports,
+    "first-fit": first_fit,
+    "signs": signs,
+    "counts": counts,
+    "moons-fit": moons_fit,
+    "digits-fit": digits_fit,
+    "merge": merge,
+    "digits-wide": digits_wide,
+    "predict": predict,
+}
+
+
+def machine() -> dict[str, Any]:
+    """Describe what the figures depend on: processor, cores, versions, BLAS and its threads."""
+    state: dict[str, Any] = {
+        "processor": _processor(),
+        "cores for this process": all_threads(),
+        "load average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "fastmem": fastmem.__version__,
+    }
+    try:
+        from threadpoolctl import threadpool_info
+    except ModuleNotFoundError:
+        return state
+    for library in threadpool_info():
+        name = f"{library['internal_api']} {library.get('version')}"
+        state[name] = f"{library['num_threads']} threads, {library.get('architecture', '')}"
+    return state
+
+
+def _processor() -> str:
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Print the table, row by row; the exit code is 0 iff every bar is met or in a smoke run."""
+    parser = argparse.ArgumentParser(
+        prog="python -m bench.bars",
+        description=__doc__,
+        epilog="bars: " + ", ".join(BARS),
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("names", nargs="*", metavar="NAME", help="bars to measure; all by default")
+    parser.add_argument("--smoke", action="store_true", default=smoke_wanted(), help="tiny sizes")
+    parser.add_argument("--runs", type=int, default=5, help="runs of each side")
+    parser.add_argument("--json", type=Path, help="also write the rows to this file")
+    options = parser.parse_args(arguments)
+    if unknown := [name for name in options.names if name not in BARS]:
+        parser.error(f"no bar is called {unknown[0]!r}: choose from {', '.join(BARS)}")
+
+    warnings.simplefilter("ignore", fastmem.UnseparatedWarning)
+    settings = Settings(SMOKE if options.smoke else FULL, 1 if options.smoke else options.runs)
+    state = machine()
+    for name, value in state.items():
+        print(f"{name}: {value}")
+    print()
+    print(f"| {' | '.join(COLUMNS)} |")
+    print("| --- " * len(COLUMNS) + "|", flush=True)
+    rows: list[Row] = []
+    for name in options.names or BARS:
+        for row in BARS[name](settings):
+            if options.smoke:
+                row = replace(row, met=None)
+            rows.append(row)
+            print(f"| {' | '.join(row.cells())} |", flush=True)
+        gc.collect()
+    if options.json:
+        table = [dict(zip(COLUMNS, row.cells(), strict=True)) for row in rows]
+        options.json.write_text(json.dumps({"machine": state, "rows": table}, indent=1) + "\n")
+    print()
+    if options.smoke:
+        print("Tiny sizes: that it runs is all that this shows.")
+        return 0
+    missed = sum(row.met is False for row in rows)
+    print(f"{len(rows) - missed} of {len(rows)} bars met.")
+    return 1 if missed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,405 @@
+"""The commands behind `fastmem.cli`: demo, fit, predict, info.
+
+Bad input ends with one sentence on standard error and exit code 2, Ctrl-C with one line and 130.
+What is slow to import, fastmem itself included, is imported inside the commands.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
+
+import typer
+from typer.core import TyperGroup
+
+if TYPE_CHECKING:
+    from fastmem import Network
+
+__all__ = ["app"]
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+# Click's UsageError, wherever this version of typer keeps its click.
+UsageError = cast(type[Exception], typer.BadParameter.__base__)
+
+
+class OneSentenceGroup(TyperGroup):
+    """Commands whose every refusal is one sentence on standard error."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command, and turn what it refuses into a sentence and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt as interrupt:
+            raise typer.Exit(INTERRUPTED) from interrupt
+        except BrokenPipeError:
+            raise
+        except (ValueError, OSError, MemoryError) as error:
+            sentence = _sentence(error)
+            if sentence is None:
+                raise
+            _complain(sentence)
+            raise typer.Exit(BAD_INPUT) from error
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run the command line; wrong options get one sentence too, not a usage box."""
+        standalone_mode = extra.get("standalone_mode", True)
+        extra["standalone_mode"] = False
+        try:
+            code = super().main(*args, **extra)
+        except UsageError as error:
+            _complain(_usage_sentence(error))
+            code = BAD_INPUT
+        except typer.Abort:  # what older versions of typer make of Ctrl-C
+            code = INTERRUPTED
+        if code == INTERRUPTED:
+            _complain("Interrupted: no file was written.")
+        if standalone_mode:
+            sys.exit(code)
+        return code
+
+
+app = typer.Typer(
+    cls=OneSentenceGroup,
+    help="Memorise a labelled data set in a three-layer threshold network, exactly and fast.",
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DataFile = Annotated[Path, typer.Argument(help="Points as csv, npy, npz or parquet.")]
+ModelFile = Annotated[Path, typer.Argument(help="A network that fastmem fit has saved.")]
+Threads = Annotated[
+    int | None, typer.Option(help="Number of threads.", show_default="every core it may use")
+]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from fastmem import __version__
+
+        typer.echo(f"fastmem {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def fastmem(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Show the version and end.", callback=_show_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Memorise a labelled data set in a three-layer threshold network, exactly and fast."""
+
+
+@app.command()
+def demo(
+    samples: Annotated[int, typer.Option(help="Number of two-moons points.")] = 1_000_000,
+    width: Annotated[
+        str, typer.Option(help="Hyperplanes of the first layer: a number or auto.")
+    ] = "2048",
+    seed: Annotated[int, typer.Option(help="Seed of the points and of the network.")] = 0,
+    out: Annotated[Path, typer.Option(help="Picture to write: png, svg or pdf.")] = Path(
+        "fastmem-demo.png"
+    ),
+    picture: Annotated[bool, typer.Option(help="Whether to draw the picture.")] = True,
+    threads: Threads = None,
+) -> None:
+    """Memorise a million two-moons points, report on it, and draw what the network does."""
+    from fastmem.tables import check_output
+
+    first_width = _width(width)
+    if picture:
+        check_output(out, (".png", ".svg", ".pdf"))
+    from fastmem.datasets import unit_moons
+
+    X, y = unit_moons(samples, seed=seed)
+    network = _memorise(X, y, width=first_width, seed=seed, n_threads=threads)
+    _report(network, X, y)
+    if not picture:
+        return
+    from fastmem.plots import save_decision_regions
+
+    try:
+        save_decision_regions(out, network, X, y)
+    except ModuleNotFoundError as missing:
+        typer.echo(
+            f"No picture was drawn, because {missing.name} is not installed: "
+            'pip install "fastmem[plot]".',
+            err=True,
+        )
+    else:
+        typer.echo(f"Picture: {out}")
+
+
+@app.command()
+def fit(
+    data: DataFile,
+    out: Annotated[Path, typer.Option(help="Model file to write, .npz.")],
+    label: Annotated[
+        str | None,
+        typer.Option(
+            help="Label column: its name or 0-based index, -1 for the last.",
+            show_default="the array y of an npz file",
+        ),
+    ] = None,
+    width: Annotated[
+        str, typer.Option(help="Hyperplanes of the first layer: a number, or auto to find it.")
+    ] = "auto",
+    selection: Annotated[
+        str, typer.Option(help="Second layer: merge, or random as in the paper.")
+    ] = "merge",
+    max_bias: Annotated[
+        str, typer.Option(help="Largest bias: a number, or auto for the largest norm.")
+    ] = "auto",
+    covered: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Class that gets neurons: auto, all or a label; repeat for several labels.",
+            show_default="auto",
+        ),
+    ] = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Seed.", show_default="a new one, reported")
+    ] = None,
+    threads: Threads = None,
+    center: Annotated[
+        bool, typer.Option(help="Whether to shift the points by their mean first.")
+    ] = True,
+) -> None:
+    """Memorise the labelled points of a file and save the network."""
+    from fastmem.tables import check_output, read_table
+
+    first_width, largest_bias = _width(width), _max_bias(max_bias)
+    check_output(out, (".npz",))
+    X, y = read_table(data, label, labels_required=True)
+    network = _memorise(
+        X,
+        y,
+        width=first_width,
+        selection=selection,
+        max_bias=largest_bias,
+        covered=_covered(covered, y),
+        center=center,
+        seed=seed,
+        n_threads=threads,
+    )
+    network.save(out)
+    _report(network, X, y, {"model file": str(out)})
+
+
+@app.command()
+def predict(
+    net: ModelFile,
+    data: DataFile,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File for the labels, csv or npy.", show_default="standard output, one a line"
+        ),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(help="Label column of DATA: not a feature, but scored against."),
+    ] = None,
+) -> None:
+    """Predict the label of every point of a file."""
+    from fastmem.tables import LABEL_SUFFIXES, check_output, read_table, write_labels
+
+    if out is not None:
+        check_output(out, LABEL_SUFFIXES)
+    network = _load(net)
+    X, y = read_table(data, label, labels_required=label is not None)
+    labels = network.predict(X)
+    if out is not None:
+        write_labels(out, labels)
+    else:
+        sys.stdout.writelines(f"{name}\n" for name in labels.tolist())
+    if label is not None and y is not None:
+        right = _n_right(network, labels, y)
+        typer.echo(f"Accuracy: {_share(right, len(labels))}", err=True)
+
+
+@app.command()
+def info(net: ModelFile) -> None:
+    """Show what a saved network is: its widths, size, classes and how it was fitted."""
+    network = _load(net)
+    facts = _shape_facts(network)
+    for name, value in (network.summary or {}).items():
+        facts.setdefault(name.replace("_", " "), "none" if value is None else str(value))
+    _print_table(str(net), facts)
+
+
+def _memorise(X: Any, y: Any, **settings: Any) -> Network:
+    """Fit with progress bars; points that were not separated are reported by the caller."""
+    import fastmem
+    from fastmem.progress import terminal_progress
+
+    with warnings.catch_warnings(), terminal_progress() as show:
+        warnings.simplefilter("ignore", fastmem.UnseparatedWarning)
+        return fastmem.interpolate(X, y, progress=show, **settings)
+
+
+def _load(path: Path) -> Network:
+    """Load a network, with a sentence about a name that is no file."""
+    import fastmem
+
+    if not path.is_file():
+        raise fastmem.InvalidInputError(
+            f"{path} {'is not a file' if path.exists() else 'does not exist'}: "
+            "give a network that fastmem fit has saved."
+        )
+    return fastmem.load(path)
+
+
+def _report(network: Network, X: Any, y: Any, more: dict[str, str] | None = None) -> None:
+    """Print what a fit did, and check it: the training points are predicted and compared."""
+    report = network.report
+    assert report is not None, "a network that was just fitted has a report"
+    right = _n_right(network, network.predict(X), y)
+    facts = {"samples": f"{report.n_samples:,}"} | _shape_facts(network)
+    for stage, seconds in report.seconds.items():
+        facts[f"seconds, {stage}"] = f"{seconds:.2f}"
+    total = report.seconds["total"]
+    facts["points per second"] = f"{report.n_samples / total:,.0f}" if total > 0 else "-"
+    facts["peak memory"] = _bytes(report.peak_bytes)
+    facts["seed"] = str(report.seed)
+    facts["training accuracy"] = _share(right, report.n_samples)
+    _print_table("fastmem", facts | (more or {}))
+    n_unseparated = len(report.unseparated)
+    if n_unseparated:
+        typer.secho(
+            f"Warning: {n_unseparated:,} of {report.n_samples:,} points were not separated from "
+            "the other classes by so few hyperplanes and are predicted wrong: use --width auto "
+            "or a larger number.",
+            fg="yellow",
+            err=True,
+        )
+
+
+def _shape_facts(network: Network) -> dict[str, str]:
+    """Give the facts about a network that a fit and a model file share."""
+    classes = network.classes_.tolist()
+    shown = ", ".join(str(name) for name in classes[:10]) + (", ..." if len(classes) > 10 else "")
+    return {
+        "features": f"{network.n_features_in_:,}",
+        "classes": f"{len(classes):,} ({shown})",
+        "covered classes": ", ".join(str(classes[code]) for code in network.covered),
+        "hyperplanes": f"{network.widths[0]:,}",
+        "neurons": f"{network.widths[1]:,}",
+        "parameters": f"{network.n_parameters:,} ({network.n_nonzero:,} not zero)",
+        "model size": _bytes(network.nbytes),
+    }
+
+
+def _print_table(title: str, facts: dict[str, str]) -> None:
+    """Print names and values in two columns."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), box=box.SIMPLE, show_header=False, title_justify="left")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(Text(name), Text(value))
+    Console().print(table)
+
+
+def _n_right(network: Network, labels: Any, y: Any) -> int:
+    """Count the predictions that agree; labels the network does not know are simply wrong."""
+    from fastmem import InvalidInputError
+
+    truth = y.reshape(-1)
+    if len(truth) != len(labels):
+        raise InvalidInputError(
+            f"There are {len(truth)} labels for {len(labels)} points: give one label a point."
+        )
+    if network.classes_.dtype.kind in "UO" and truth.dtype.kind not in "UO":
+        truth = truth.astype(str)
+    return int((labels == truth).sum())
+
+
+def _width(text: str) -> int | str:
+    """Read --width: "auto" or a whole number, whose range the library checks."""
+    if text == "auto":
+        return text
+    try:
+        return int(text)
+    except ValueError:
+        _refuse(f"--width is {text!r}: give auto or a whole number.")
+
+
+def _max_bias(text: str) -> float | str:
+    """Read --max-bias: "auto" or a number, whose range the library checks."""
+    if text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        _refuse(f"--max-bias is {text!r}: give auto or a number.")
+
+
+def _covered(texts: Sequence[str] | None, y: Any) -> Any:
+    """Read --covered: "auto", "all", or labels, which become those of y."""
+    if not texts:
+        return "auto"
+    if len(texts) == 1 and texts[0] in ("auto", "all"):
+        return texts[0]
+    known = {str(label): label for label in y.reshape(-1).tolist()}
+    known |= {str(int(v)): v for v in known.values() if isinstance(v, float) and v == int(v)}
+    # A label that is not there goes on as it came: the library's sentence names the known ones.
+    return [known.get(text, text) for text in texts]
+
+
+def _share(part: int, whole: int) -> str:
+    """Give a percentage that says 100 only where nothing is missing."""
+    if part == whole:
+        return f"100 % ({part:,} of {whole:,})"
+    return f"{min(100 * part / whole, 99.9999):.4f} % ({part:,} of {whole:,})"
+
+
+def _bytes(count: int) -> str:
+    """Give a size in the unit that leaves one to three digits before the point."""
+    size = float(count)
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"
+
+
+def _sentence(error: BaseException) -> str | None:
+    """Give the sentence for an error that is the input's fault, or None for one that is ours."""
+    from fastmem import InvalidInputError, ModelFileError
+
+    if isinstance(error, InvalidInputError | ModelFileError):
+        return str(error)
+    if isinstance(error, MemoryError):
+        return f"There is not enough memory ({error}): take fewer points or a smaller width."
+    if isinstance(error, OSError):
+        return f"{error.filename or 'A file'} cannot be read or written: {error.strerror or error}."
+    return None
+
+
+def _usage_sentence(error: Any) -> str:
+    """Give click's message about a wrong option as one sentence with a way on."""
+    message = " ".join(error.format_message().split()).rstrip(".?! ")
+    command = error.ctx.command_path if getattr(error, "ctx", None) else "fastmem"
+    return f"{message}; see {command} --help."
+
+
+def _complain(sentence: str) -> None:
+    """Write one line to standard error."""
+    typer.secho(" ".join(sentence.split()).rstrip(".") + ".", fg="red", err=True)
+
+
+def _refuse(sentence: str) -> NoReturn:
+    from fastmem import InvalidInputError
+
+    raise InvalidInputError(sentence)

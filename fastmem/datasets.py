@@ -1,0 +1,388 @@
+"""The data sets of the measurements: moons, digits at 28 x 28 pixels, lines, clusters, coin flips.
+
+Each function gives points X, shape (n_samples, d), and integer labels y, shape (n_samples,), that
+depend on its arguments and the seed only.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmem.inputs import InvalidInputError
+
+__all__ = [
+    "clusters",
+    "digits784",
+    "parallel_lines",
+    "random_labels",
+    "two_moons",
+    "unit_moons",
+]
+
+Labels = NDArray[np.intp]
+
+CANVAS = 28
+ENLARGED = 20
+# Rows resampled at once: 256 pictures of 784 pixels in float32 (0.8 MB) stay in the cache.
+PICTURES_PER_BLOCK = 256
+# Spreads cluster centres out: each is the best of this many draws, which keeps clusters of
+# different classes apart in two dimensions too.
+CENTRE_CANDIDATES = 32
+
+
+def two_moons(
+    n_samples: int, noise: float = 0.05, seed: int = 0
+) -> tuple[NDArray[np.float64], Labels]:
+    """Draw two interleaving half circles, the points of ``sklearn.datasets.make_moons``.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number of points, at least 2; the lower moon has one more when it is odd.
+    noise : float, default 0.05
+        Standard deviation of the Gaussian noise added to both coordinates.
+    seed : int, default 0
+        Seed, 0 to 2**32 - 1; the same seed gives ``make_moons`` with that ``random_state``.
+
+    Returns
+    -------
+    X : ndarray of float64, shape (n_samples, 2)
+        The points, in random order.
+    y : ndarray of intp, shape (n_samples,)
+        0 for the upper moon, 1 for the lower.
+
+    Raises
+    ------
+    InvalidInputError
+        If an argument is out of range.
+    """
+    n_samples = _count("n_samples", n_samples, least=2)
+    noise = _finite("noise", noise, least=0.0)
+    # The old generator, on purpose: scikit-learn's points come from it, in this order of draws.
+    generator = np.random.RandomState(_count("seed", seed, least=0, most=2**32 - 1))
+    n_upper = n_samples // 2
+    upper = np.linspace(0, np.pi, n_upper)
+    lower = np.linspace(0, np.pi, n_samples - n_upper)
+    X = np.empty((n_samples, 2))
+    X[:n_upper, 0] = np.cos(upper)
+    X[:n_upper, 1] = np.sin(upper)
+    X[n_upper:, 0] = 1 - np.cos(lower)
+    X[n_upper:, 1] = 1 - np.sin(lower) - 0.5
+    y = np.repeat(np.arange(2, dtype=np.intp), [n_upper, n_samples - n_upper])
+    order = np.arange(n_samples)
+    generator.shuffle(order)
+    X, y = X[order], y[order]
+    if noise > 0:
+        X += generator.normal(scale=noise, size=X.shape)
+    return X, y
+
+
+def unit_moons(
+    n_samples: int = 1_000_000, noise: float = 0.05, seed: int = 0
+) -> tuple[NDArray[np.float32], Labels]:
+    """Draw the workload moons-1m: two moons divided by the largest norm, in float32.
+
+    Parameters
+    ----------
+    n_samples : int, default 1,000,000
+        Number of points, at least 2.
+    noise : float, default 0.05
+        Standard deviation of the noise before the division.
+    seed : int, default 0
+        Seed of `two_moons`.
+
+    Returns
+    -------
+    X : ndarray of float32, shape (n_samples, 2)
+        The points; the largest norm is 1.
+    y : ndarray of intp, shape (n_samples,)
+        0 or 1.
+
+    Raises
+    ------
+    InvalidInputError
+        If an argument is out of range.
+    """
+    X, y = two_moons(n_samples, noise, seed)
+    X /= np.sqrt(np.einsum("ij,ij->i", X, X).max())
+    return X.astype(np.float32), y
+
+
+def digits784(n_samples: int = 20_000, seed: int = 0) -> tuple[NDArray[np.float32], Labels]:
+    """Draw the workload digits784-N: scikit-learn's digits, distorted, at 28 x 28 pixels.
+
+    Each 8 x 8 digit is enlarged to 20 x 20 pixels, rotated by at most 15 degrees, scaled by
+    0.85 to 1.15 and shifted by at most 3 pixels each way on a 28 x 28 canvas, all uniformly at
+    random and by linear interpolation. The pictures are divided by the largest norm.
+
+    Parameters
+    ----------
+    n_samples : int, default 20,000
+        Number of pictures, at least 1. Picture i shows digit ``i % 1797`` of a random
+        permutation of the 1,797, so that every digit is used equally often; the first pictures
+        of a larger draw are those of a smaller one but for the common divisor.
+    seed : int, default 0
+        Seed of ``numpy.random.default_rng``.
+
+    Returns
+    -------
+    X : ndarray of float32, shape (n_samples, 784)
+        The pictures, row by row; the largest norm is 1.
+    y : ndarray of intp, shape (n_samples,)
+        The digits, 0 to 9.
+
+    Raises
+    ------
+    InvalidInputError
+        If an argument is out of range.
+    ModuleNotFoundError
+        If scikit-learn, which carries the digits, is not installed.
+    """
+    n_samples = _count("n_samples", n_samples, least=1)
+    seed = _count("seed", seed, least=0)
+    small, digits = _bundled_digits()
+    # A separate stream for the distortions, drawn row by row, keeps the pictures of a smaller
+    # draw at the head of a larger one.
+    order_stream, distortion_stream = np.random.default_rng(seed).spawn(2)
+    source = order_stream.permutation(len(small))[np.arange(n_samples) % len(small)]
+    distortions = distortion_stream.uniform(
+        low=[-math.radians(15), 0.85, -3.0, -3.0],
+        high=[math.radians(15), 1.15, 3.0, 3.0],
+        size=(n_samples, 4),
+    )
+    enlarged = _enlarge(small)
+    X = np.empty((n_samples, CANVAS * CANVAS), np.float32)
+    for start in range(0, n_samples, PICTURES_PER_BLOCK):
+        block = slice(start, start + PICTURES_PER_BLOCK)
+        _distort(enlarged, source[block], distortions[block], out=X[block])
+    largest = math.sqrt(float(np.einsum("ij,ij->i", X, X, dtype=np.float64).max()))
+    X /= np.float32(largest)
+    return X, digits[source]
+
+
+def parallel_lines(n_samples: int, gap: float) -> tuple[NDArray[np.float64], Labels]:
+    """Place points on two parallel lines, one class each: the paper's narrow-gap example.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number of points, at least 2; they alternate between the lines.
+    gap : float
+        Distance of the two lines, above 0.
+
+    Returns
+    -------
+    X : ndarray of float64, shape (n_samples, 2)
+        First coordinate evenly spaced from -1 to 1 on each line, second -gap/2 or gap/2.
+    y : ndarray of intp, shape (n_samples,)
+        0 for the line at -gap/2, 1 for the line at gap/2.
+
+    Raises
+    ------
+    InvalidInputError
+        If an argument is out of range.
+    """
+    n_samples = _count("n_samples", n_samples, least=2)
+    gap = _finite("gap", gap, least=0.0)
+    if gap / 2 == 0.0:
+        raise InvalidInputError(
+            f"gap is {gap!r}: the two lines must be apart, so give a number above 0"
+        )
+    y = np.arange(n_samples, dtype=np.intp) % 2
+    X = np.empty((n_samples, 2))
+    for label in (0, 1):
+        on_line = y == label
+        X[on_line, 0] = np.linspace(-1.0, 1.0, int(on_line.sum()))
+        X[on_line, 1] = (label - 0.5) * gap
+    return X, y
+
+
+def clusters(
+    n_samples: int, k: int, d: int, seed: int = 0, *, radius: float = 0.05
+) -> tuple[NDArray[np.float32], Labels]:
+    """Draw two classes of k Gaussian clusters each, with centres spread over the unit sphere.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number of points, at least 1; point i belongs to cluster ``i % (2 * k)``.
+    k : int
+        Number of clusters of each class, at least 1.
+    d : int
+        Dimension, at least 1 (in one dimension the sphere has only two points, so take more).
+    seed : int, default 0
+        Seed of ``numpy.random.default_rng``; the centres do not depend on `n_samples`.
+    radius : float, default 0.05
+        Root mean square distance of a cluster's points from its centre.
+
+    Returns
+    -------
+    X : ndarray of float32, shape (n_samples, d)
+        The points.
+    y : ndarray of intp, shape (n_samples,)
+        The class, 0 or 1.
+
+    Raises
+    ------
+    InvalidInputError
+        If an argument is out of range.
+    """
+    n_samples = _count("n_samples", n_samples, least=1)
+    k = _count("k", k, least=1)
+    d = _count("d", d, least=1)
+    radius = _finite("radius", radius, least=0.0)
+    centre_stream, point_stream = np.random.default_rng(_count("seed", seed, least=0)).spawn(2)
+    centres = _spread_centres(2 * k, d, centre_stream)
+    cluster = np.arange(n_samples) % (2 * k)
+    X = point_stream.standard_normal((n_samples, d), dtype=np.float32)
+    X *= np.float32(radius / math.sqrt(d))
+    X += centres[cluster]
+    return X, cluster % 2
+
+
+def random_labels(n_samples: int, d: int, seed: int = 0) -> tuple[NDArray[np.float32], Labels]:
+    """Draw standard Gaussian points with coin-flip labels: the worst case for memorising.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number of points, at least 1 (very few may all get the same label).
+    d : int
+        Dimension, at least 1.
+    seed : int, default 0
+        Seed of ``numpy.random.default_rng``.
+
+    Returns
+    -------
+    X : ndarray of float32, shape (n_samples, d)
+        Independent standard normal entries.
+    y : ndarray of intp, shape (n_samples,)
+        0 or 1 with equal probability, independent of X.
+
+    Raises
+    ------
+    InvalidInputError
+        If an argument is out of range.
+    """
+    n_samples = _count("n_samples", n_samples, least=1)
+    d = _count("d", d, least=1)
+    generator = np.random.default_rng(_count("seed", seed, least=0))
+    X = generator.standard_normal((n_samples, d), dtype=np.float32)
+    return X, generator.integers(0, 2, n_samples, dtype=np.intp)
+
+
+def _bundled_digits() -> tuple[NDArray[np.float32], Labels]:
+    """Scikit-learn's 1,797 digits: pictures (1797, 8, 8) with values 0 to 1, and labels."""
+    try:
+        from sklearn.datasets import load_digits
+    except ModuleNotFoundError as missing:
+        raise ModuleNotFoundError(
+            "digits784 takes its digits from scikit-learn, which is not installed: "
+            'pip install "fastmem[sklearn]".',
+            name=missing.name,
+        ) from missing
+    bundled: Any = load_digits()
+    return (bundled.images / 16).astype(np.float32), bundled.target.astype(np.intp)
+
+
+def _enlarge(small: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Interpolate 8 x 8 pictures linearly to 20 x 20, corner on corner, inside a zero frame."""
+    size = small.shape[1]
+    position = np.linspace(0, size - 1, ENLARGED)
+    left = np.minimum(position.astype(np.intp), size - 2)
+    right_share = position - left
+    interpolate = np.zeros((ENLARGED, size), np.float32)
+    rows = np.arange(ENLARGED)
+    interpolate[rows, left] = 1 - right_share
+    interpolate[rows, left + 1] = right_share
+    enlarged = interpolate @ small @ interpolate.T
+    # One pixel before and two after: a position clipped to the frame still has four neighbours.
+    return np.pad(enlarged, ((0, 0), (1, 2), (1, 2)))
+
+
+def _distort(
+    enlarged: NDArray[np.float32],
+    source: NDArray[np.intp],
+    distortions: NDArray[np.float64],
+    out: NDArray[np.float32],
+) -> None:
+    """Draw distorted pictures into `out`, shape (n, 784), by bilinear resampling.
+
+    `enlarged` is what `_enlarge` gives, `source` (n,) names the picture, and the columns of
+    `distortions` (n, 4) are the angle, the scale and the shift in rows and in columns.
+    """
+    angle, scale, down, right = distortions.T[:, :, None]
+    cosine, sine = np.cos(angle) / scale, np.sin(angle) / scale
+    offset = np.arange(CANVAS) - (CANVAS - 1) / 2
+    from_row, from_column = offset - down, offset - right
+    # Position in the framed picture that each pixel of the canvas shows: the inverse rotation
+    # and scaling about the centre, which is the sum of a row's part and a column's part.
+    centre = (ENLARGED - 1) / 2 + 1
+    row = _sum_of_parts(cosine * from_row + centre, sine * from_column)
+    column = _sum_of_parts(-sine * from_row + centre, cosine * from_column)
+    # The frame is zero, so whatever lies outside it may be read from its edge.
+    np.clip(row, 0, ENLARGED + 1, out=row)
+    np.clip(column, 0, ENLARGED + 1, out=column)
+    top, left = row.astype(np.int32), column.astype(np.int32)
+    row -= top
+    column -= left
+    stride = enlarged.shape[2]
+    base = (source * (enlarged.shape[1] * stride)).astype(np.int32)[:, None]
+    corner = base + top * np.int32(stride) + left
+    pixels = enlarged.reshape(-1)
+    above = pixels.take(corner)
+    above += column * (pixels.take(corner + 1) - above)
+    corner += np.int32(stride)
+    below = pixels.take(corner)
+    below += column * (pixels.take(corner + 1) - below)
+    below -= above
+    np.multiply(row, below, out=out)
+    out += above
+
+
+def _sum_of_parts(
+    by_row: NDArray[np.float64], by_column: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Add (n, 28) and (n, 28) to (n, 784) in float32: one value for each pixel of the canvas."""
+    both = by_row.astype(np.float32)[:, :, None] + by_column.astype(np.float32)[:, None, :]
+    return both.reshape(len(both), -1)
+
+
+def _spread_centres(n_centres: int, d: int, generator: np.random.Generator) -> NDArray[np.float32]:
+    """Draw unit vectors one by one, each the farthest of a few draws from those before it."""
+    draws = generator.standard_normal((n_centres, CENTRE_CANDIDATES, d))
+    draws /= np.linalg.norm(draws, axis=2, keepdims=True)
+    centres = np.empty((n_centres, d))
+    centres[0] = draws[0, 0]
+    for i in range(1, n_centres):
+        nearest = (draws[i] @ centres[:i].T).max(axis=1)
+        centres[i] = draws[i, int(nearest.argmin())]
+    return centres.astype(np.float32)
+
+
+def _count(name: str, value: Any, least: int, most: int | None = None) -> int:
+    """Check a whole number of at least `least`."""
+    try:
+        number = operator.index(value)
+    except TypeError:
+        number = least - 1
+    if isinstance(value, bool) or number < least or (most is not None and number > most):
+        limit = f"at least {least}" if most is None else f"{least} to {most}"
+        raise InvalidInputError(f"{name} is {value!r}: give a whole number of {limit}")
+    return number
+
+
+def _finite(name: str, value: Any, least: float) -> float:
+    """Check a finite number of at least `least`."""
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (math.isfinite(number) and number >= least):
+        raise InvalidInputError(f"{name} is {value!r}: give a finite number of at least {least:g}")
+    return number

@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+
+import numba
+import pytest
+
+import fastmem
+
+KERNELS = Path(fastmem.__file__).parent / "kernels"
+
+
+def pytest_configure(config):
+    # Numba's cache looks at a kernel's own file only, but kernels hold code of others.
+    newest = max(path.stat().st_mtime for path in KERNELS.glob("*.py"))
+    for cached in KERNELS.glob("__pycache__/*.nb[ic]"):
+        if cached.stat().st_mtime < newest:
+            cached.unlink()
+
+
+@pytest.fixture(autouse=True)
+def plain_python_may_overflow():
+    """With the JIT off, what wraps or overflows silently in kernels warns in NumPy."""
+    with warnings.catch_warnings():
+        if numba.config.DISABLE_JIT:
+            warnings.simplefilter("ignore", RuntimeWarning)
+        yield

@@ -1,0 +1,321 @@
+"""The whole algorithm in plain dense NumPy and exact fractions: what every kernel is compared with.
+
+Written from the design alone: it imports nothing from fastmem, keeps one row a point and one
+column a hyperplane, and prefers clarity to speed. Bits are boolean arrays. "Covered" points are
+X-, "others" are X+; the count of a mask u and a pattern q is |u AND q|, and a neuron (u, m) is on
+for a point of pattern q where its count is below its threshold m.
+
+Sources: Dirksen, Finke and Genzel, *Memorization With Neural Nets: Going Beyond the Worst Case*,
+arXiv 2310.00327, Algorithms 1 and 2.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Bits = NDArray[np.bool_]
+Integers = NDArray[np.int64]
+Words = NDArray[np.uint64]
+Floats = NDArray[np.floating[Any]]
+Block = tuple[Bits, Integers]
+Selection = Callable[[Bits, Bits, Sequence[int]], tuple[Bits, Integers, Integers]]
+
+WORD = 64
+
+
+# --- the first layer -------------------------------------------------------------------------
+
+
+def exact_bits(X: Floats, weights: Floats, biases: Floats) -> Bits:
+    """Sign patterns by the definition: 1 iff <w, x> + b > 0 in exact rational arithmetic.
+
+    Parameters
+    ----------
+    X : ndarray of float32 or float64, shape (N, d)
+        Points, finite.
+    weights : ndarray of float32 or float64, shape (n, d)
+        Hyperplanes' normals, finite.
+    biases : ndarray of float64, shape (n,)
+        Biases, finite.
+
+    Returns
+    -------
+    ndarray of bool, shape (N, n)
+    """
+    bits = np.zeros((len(X), len(weights)), bool)
+    for i in range(len(X)):
+        for k in range(len(weights)):
+            bits[i, k] = _exactly_positive(X[i], weights[k], biases[k])
+    return bits
+
+
+def exact_bits_filtered(X: Floats, weights: Floats, biases: Floats) -> Bits:
+    """Sign patterns as `exact_bits`, with fractions only where a float64 value leaves a doubt.
+
+    In whatever order the d products and the bias are added, with or without fused operations,
+    the computed z errs by at most g * A, where A = sum |w_j| |x_j| + |b|, g = c / (1 - c) and
+    c = (d + 1) / 2**53, plus half the smallest subnormal number for each product that underflows.
+    The computed A is at least (1 - g) * A less such an underflow. Twice (d + 2) / 2**53 times the
+    computed A therefore bounds the first part for every d below 2**50, and d + 2 smallest normal
+    numbers the rest. An overflow makes the comparison false, hence a doubt.
+    """
+    x, w, b = (np.asarray(a, dtype=np.float64) for a in (X, weights, biases))
+    d = x.shape[1]
+    with np.errstate(over="ignore", invalid="ignore"):
+        z = x @ w.T + b
+        magnitude = np.abs(x) @ np.abs(w).T + np.abs(b)
+        bound = 2 * (d + 2) * 2.0**-53 * magnitude + (d + 2) * np.finfo(np.float64).tiny
+        certain = np.abs(z) > bound
+    bits = z > 0
+    for i, k in np.argwhere(~certain | ~np.isfinite(z)):
+        bits[i, k] = _exactly_positive(X[i], weights[k], biases[k])
+    return bits
+
+
+def _exactly_positive(x: Floats, w: Floats, b: Any) -> bool:
+    """Whether <w, x> + b > 0; a float is a fraction, so nothing is rounded."""
+    total = Fraction(float(b))
+    for x_j, w_j in zip(x, w, strict=True):
+        total += Fraction(float(w_j)) * Fraction(float(x_j))
+    return total > 0
+
+
+def pack(bits: Bits) -> Words:
+    """Pack (N, n) bits into (N, ceil(n/64)) words: bit k of word j is hyperplane 64 j + k."""
+    n_samples, n = bits.shape
+    words = np.zeros((n_samples, -(-n // WORD)), np.uint64)
+    for k in range(n):
+        words[:, k // WORD] |= bits[:, k].astype(np.uint64) << np.uint64(k % WORD)
+    return words
+
+
+def unpack(words: Words, n: int) -> Bits:
+    """Take the first n bits of each row of `pack`'s words: shape (N, n)."""
+    bits = np.zeros((len(words), n), bool)
+    for k in range(n):
+        bits[:, k] = (words[:, k // WORD] >> np.uint64(k % WORD)) & np.uint64(1)
+    return bits
+
+
+# --- counts ----------------------------------------------------------------------------------
+
+
+def counts(masks: Bits, patterns: Bits) -> Integers:
+    """Count |u AND q| for each of (B, n) masks and each of (N, n) patterns: shape (B, N)."""
+    result: Integers = masks.astype(np.int64) @ patterns.astype(np.int64).T
+    return result
+
+
+def minima(masks: Bits, others: Bits) -> Integers:
+    """Take m, the smallest count of each of (B, n) masks over at least one other: shape (B,)."""
+    if len(others) == 0:
+        raise ValueError("others is empty: the minimum over no point has no value.")
+    result: Integers = counts(masks, others).min(axis=1)
+    return result
+
+
+def coverage(masks: Bits, thresholds: Integers, patterns: Bits) -> Bits:
+    """Say which of N patterns each of B neurons is on for, count < threshold: shape (B, N)."""
+    result: Bits = counts(masks, patterns) < np.asarray(thresholds)[:, None]
+    return result
+
+
+def separated(covered: Bits, others: Bits) -> Bits:
+    """Say which pairs (x-, x+) some hyperplane separates: 0 at x-, 1 at x+ (Algorithm 1)."""
+    result: Bits = np.any(~covered[:, None, :] & others[None, :, :], axis=2)
+    return result
+
+
+def uncoverable(covered: Bits, others: Bits) -> Integers:
+    """Find the covered points with m = 0: some other pattern is <= theirs coordinatewise."""
+    below = np.all(others[None, :, :] <= covered[:, None, :], axis=2)
+    return np.flatnonzero(np.any(below, axis=1)).astype(np.int64)
+
+
+# --- the second layer ------------------------------------------------------------------------
+
+
+def cover_random(
+    covered: Bits, others: Bits, order: Sequence[int]
+) -> tuple[Bits, Integers, Integers]:
+    """Select neurons as the paper does (Algorithm 2, lines 2 to 11), walking along a permutation.
+
+    Parameters
+    ----------
+    covered, others : ndarray of bool, shapes (C, n) and (P, n)
+        Sign patterns of X- and of X+, P at least 1.
+    order : sequence of int
+        A permutation of range(C). Points that an earlier neuron covers are skipped, which has
+        the same law as drawing again and again from the points not yet covered.
+
+    Returns
+    -------
+    masks : ndarray of bool, shape (m, n)
+        Neurons in the order of selection; each is 1 - the pattern of a covered point.
+    thresholds : ndarray of int64, shape (m,)
+    failed : ndarray of int64
+        Covered points with m = 0, ascending.
+    """
+    is_open = np.ones(len(covered), bool)
+    neurons: list[tuple[Bits, int]] = []
+    failed: list[int] = []
+    for candidate in order:
+        if not is_open[candidate]:
+            continue
+        mask = ~covered[candidate]
+        threshold = int(minima(mask[None], others)[0])
+        if threshold == 0:
+            is_open[candidate] = False
+            failed.append(int(candidate))
+            continue
+        neurons.append((mask, threshold))
+        is_open &= ~_covers(mask, threshold, covered)
+    return (*_stack(neurons, covered.shape[1]), np.array(sorted(failed), np.int64))
+
+
+def cover_merge(
+    covered: Bits, others: Bits, order: Sequence[int], starts: int = 4
+) -> tuple[Bits, Integers, Integers]:
+    """Select merged cells: each neuron's mask is the AND of the masks of a set S of points.
+
+    For each neuron, a cell is grown from each of the next `starts` open points along `order`
+    (those with m = 0 fail, and are open no longer), and the one that covers most open points is
+    taken (the first of several). A point is open while no neuron covers it and it has not failed.
+
+    Parameters and return values are those of `cover_random`.
+    """
+    is_open = np.ones(len(covered), bool)
+    failed: list[int] = []
+    neurons: list[tuple[Bits, int]] = []
+    while is_open.any():
+        candidates = [int(i) for i in order if is_open[i]][:starts]
+        hopeless = [i for i in candidates if minima(~covered[[i]], others)[0] == 0]
+        failed += hopeless
+        is_open[hopeless] = False
+        cells = [_grow_cell(i, covered, others, is_open) for i in candidates if i not in hopeless]
+        if not cells:
+            continue
+        most = max(n_covered for n_covered, _, _ in cells)
+        mask, threshold = next((u, m) for n_covered, u, m in cells if n_covered == most)
+        neurons.append((mask, threshold))
+        is_open &= ~_covers(mask, threshold, covered)
+    return (*_stack(neurons, covered.shape[1]), np.array(sorted(failed), np.int64))
+
+
+def _grow_cell(start: int, covered: Bits, others: Bits, is_open: Bits) -> tuple[int, Bits, int]:
+    """Grow S from one coverable point; return the step (u_S, m_S) that covers most, and how many.
+
+    While m_S is at least 1, the open point of smallest count among those with count at least 1
+    joins S (the lowest index of several). Of steps that cover equally many the first is kept.
+    """
+    mask = ~covered[start]
+    best = (0, mask, 0)
+    while (threshold := int(minima(mask[None], others)[0])) > 0:
+        n_covered = int((_covers(mask, threshold, covered) & is_open).sum())
+        if n_covered > best[0]:
+            best = (n_covered, mask, threshold)
+        outside = np.where(is_open, counts(mask[None], covered)[0], 0)
+        if not outside.any():
+            break
+        joins = int(np.argmin(np.where(outside > 0, outside, np.iinfo(np.int64).max)))
+        mask = mask & ~covered[joins]
+    return best
+
+
+def _covers(mask: Bits, threshold: int, patterns: Bits) -> Bits:
+    """Say which patterns one neuron is on for: shape (N,)."""
+    result: Bits = coverage(mask[None], np.array([threshold]), patterns)[0]
+    return result
+
+
+def _stack(neurons: list[tuple[Bits, int]], n: int) -> Block:
+    """Make arrays of a list of neurons, shaped (0, n) and (0,) where there is none."""
+    masks = np.array([mask for mask, _ in neurons], bool).reshape(len(neurons), n)
+    return masks, np.array([threshold for _, threshold in neurons], np.int64)
+
+
+# --- the network -----------------------------------------------------------------------------
+
+
+def memorise(
+    patterns: Bits,
+    codes: Integers,
+    orders: Mapping[int, Sequence[int]],
+    select: Selection = cover_random,
+) -> tuple[dict[int, Block], Integers]:
+    """Build one block for each class in `orders`, each against the points of all other classes.
+
+    Parameters
+    ----------
+    patterns : ndarray of bool, shape (N, n)
+    codes : ndarray of int, shape (N,)
+        Class codes 0 to K - 1.
+    orders : mapping of class code to permutation
+        The order along which the class's points, in their order in `patterns`, are walked.
+    select : `cover_random` or `cover_merge`
+
+    Returns
+    -------
+    blocks : dict of class code to (masks, thresholds)
+    unseparated : ndarray of int64
+        Rows of `patterns` that could not be covered, ascending.
+    """
+    blocks: dict[int, Block] = {}
+    unseparated: list[int] = []
+    for code, order in orders.items():
+        rows = np.flatnonzero(codes == code)
+        masks, thresholds, failed = select(patterns[rows], patterns[codes != code], order)
+        blocks[code] = (masks, thresholds)
+        unseparated.extend(rows[failed])
+    return blocks, np.array(sorted(unseparated), np.int64)
+
+
+def decide(
+    patterns: Bits, blocks: Mapping[int, Block], n_classes: int
+) -> tuple[NDArray[np.float64], Integers]:
+    """Score patterns by their margins and name the class of the largest.
+
+    A class with a block scores the maximum over its neurons of m - |u AND q|, minus infinity if
+    it has no neuron: at least 1 where a neuron is on, at most 0 where none is. A class without a
+    block scores 0.5, between the two.
+
+    Parameters
+    ----------
+    patterns : ndarray of bool, shape (N, n)
+    blocks : mapping of class code to (masks, thresholds)
+        The covered classes' blocks; for two classes one or both.
+    n_classes : int
+        K, at least 2.
+
+    Returns
+    -------
+    scores : ndarray of float64, shape (N, K), or (N,) for two classes
+        For two classes the score of class 1 less that of class 0; 0 where both are minus
+        infinity.
+    predicted : ndarray of int64, shape (N,)
+        The class of largest score, the lowest of several; for two classes 1 iff the score > 0.
+    """
+    by_class = np.full((len(patterns), n_classes), 0.5)
+    for code, (masks, thresholds) in blocks.items():
+        margins = np.asarray(thresholds)[:, None] - counts(masks, patterns).astype(np.float64)
+        by_class[:, code] = margins.max(axis=0, initial=-np.inf)
+    if n_classes > 2:
+        return by_class, by_class.argmax(axis=1).astype(np.int64)
+    first, second = by_class.T
+    scores = np.zeros(len(patterns))
+    # Infinity less infinity is no number: where they are equal, the score is 0 anyway.
+    np.subtract(second, first, out=scores, where=first != second)
+    return scores, (scores > 0).astype(np.int64)
+
+
+def first_block_on(patterns: Bits, blocks: Mapping[int, Block], left_out: int) -> Integers:
+    """Decide as the paper does: the class whose block has a neuron on, `left_out` if none is."""
+    predicted = np.full(len(patterns), left_out, np.int64)
+    for code in sorted(blocks, reverse=True):
+        predicted[coverage(*blocks[code], patterns).any(axis=0)] = code
+    return predicted

@@ -1,0 +1,235 @@
+"""Counts, minima, coverage, margins and both selections against the dense oracle."""
+
+from __future__ import annotations
+
+import numpy as np
+import oracle
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from fastmem.kernels import cover as kernels
+from fastmem.kernels.signs import TILE
+from fastmem.patterns import Patterns
+from fastmem.second_layer import (
+    Block,
+    choose_neurons,
+    cover_layer,
+    failed_rows,
+    least_counts,
+    padded,
+    valid_bits,
+)
+
+fast = settings(max_examples=60, deadline=None)
+sizes = st.sampled_from([0, 1, 2, 63, 64, 65, 192, 193, 400])
+widths = st.sampled_from([1, 2, 12, 63, 64, 65, 128, 150])
+densities = st.sampled_from([0.1, 0.5, 0.9])
+
+
+def tiles_of(bits):
+    """(N, n) bits as tiles, and the points in each tile; the rest of a tile is ones."""
+    n_samples, n = bits.shape
+    n_tiles = max(1, -(-n_samples // TILE))
+    words = np.full((n_tiles * TILE, -(-n // 64)), 2**64 - 1, np.uint64)
+    words[:n_samples] = oracle.pack(bits)
+    tiles = words.reshape(n_tiles, TILE, -1).transpose(0, 2, 1).copy()
+    filled = np.clip(n_samples - TILE * np.arange(n_tiles), 0, TILE)
+    return tiles, filled.astype(np.int64)
+
+
+def patterns_of(bits, codes):
+    """A Patterns object that holds given bits."""
+    patterns = Patterns(codes, int(codes.max()) + 1, -(-bits.shape[1] // 64))
+    for code in range(patterns.n_classes):
+        tiles, _ = tiles_of(bits[codes == code])
+        patterns.tiles[patterns.first_tile[code] : patterns.first_tile[code + 1]] = tiles
+    return patterns
+
+
+def random_bits(rng, n_samples, n, density):
+    return rng.uniform(size=(n_samples, n)) < density
+
+
+@fast
+@given(sizes, st.integers(1, 6), widths, densities, st.integers(0, 2**32 - 1))
+@example(193, 5, 64, 0.9, 0)
+def test_minima_equal_the_oracle(n_samples, n_masks, n, density, seed):
+    rng = np.random.default_rng(seed)
+    bits, masks = random_bits(rng, n_samples, n, density), random_bits(rng, n_masks, n, 0.5)
+    tiles, filled = tiles_of(bits)
+    stack = padded(oracle.pack(masks))
+    skip = np.zeros((len(stack), 2), np.int64)
+    skip[-1] = 0, len(tiles)
+    least = np.full(len(stack), 2**62)
+    nearest = np.full(len(stack), -1)
+    kernels.minima(tiles, filled, 0, len(tiles), stack, skip, least, nearest)
+    seen = slice(0, n_masks if n_masks < len(stack) else n_masks - 1)
+    if n_samples:
+        counts = oracle.counts(masks, bits)[seen]
+        np.testing.assert_array_equal(least[:n_masks][seen], counts.min(axis=1, initial=2**62))
+        np.testing.assert_array_equal(nearest[:n_masks][seen], counts.argmin(axis=1))
+    assert least[-1] == 2**62 and nearest[-1] == -1
+
+
+@fast
+@given(sizes, st.integers(1, 6), widths, densities, st.integers(0, 2**32 - 1))
+def test_coverage_equals_the_oracle(n_samples, n_masks, n, density, seed):
+    rng = np.random.default_rng(seed)
+    bits, masks = random_bits(rng, n_samples, n, density), random_bits(rng, n_masks, n, 0.5)
+    thresholds = rng.integers(1, n // 4 + 2, n_masks)
+    tiles, filled = tiles_of(bits)
+    before = rng.uniform(size=n_samples) < 0.8
+    uncovered = np.zeros((len(tiles), TILE), np.bool_)
+    uncovered.reshape(-1)[:n_samples] = before
+    gained = np.zeros(len(padded(thresholds)), np.int64)
+    kernels.cover(
+        tiles, filled, 0, len(tiles), padded(oracle.pack(masks)), padded(thresholds), uncovered,
+        gained,
+    )  # fmt: skip
+    on = oracle.coverage(masks, thresholds, bits)
+    np.testing.assert_array_equal(uncovered.reshape(-1)[:n_samples], before & ~on.any(axis=0))
+    first = np.where(on.any(axis=0), on.argmax(axis=0), -1)[before]
+    np.testing.assert_array_equal(gained[:n_masks], [(first == b).sum() for b in range(n_masks)])
+
+
+@fast
+@given(sizes, st.integers(0, 6), widths, densities, st.booleans(), st.integers(0, 2**32 - 1))
+def test_margins_equal_the_oracle(n_samples, n_masks, n, density, stop, seed):
+    rng = np.random.default_rng(seed)
+    bits, masks = random_bits(rng, n_samples, n, density), random_bits(rng, n_masks, n, 0.5)
+    thresholds = rng.integers(1, n + 2, n_masks)
+    blocks = np.zeros(n_masks, np.int64) if stop else np.sort(rng.integers(0, 3, n_masks))
+    tiles, filled = tiles_of(bits)
+    rows = np.full(len(padded(blocks)), -1)
+    rows[:n_masks] = blocks
+    best = np.full((3, len(tiles) * TILE), -(2**62))
+    kernels.margins(tiles, filled, padded(oracle.pack(masks)), padded(thresholds), rows, stop, best)
+    margins = thresholds[:, None] - oracle.counts(masks, bits)
+    for k in range(3):
+        expected = margins[blocks == k].max(axis=0, initial=-(2**62))
+        found = best[k, :n_samples]
+        if stop:
+            expected, found = expected > 0, found > 0
+        np.testing.assert_array_equal(found, expected)
+
+
+def orders_of(patterns, seed):
+    """The orders that blocks with generators ``seed + code`` walk along."""
+    return {
+        code: np.random.default_rng(seed + code).permutation(patterns.class_size(code)).tolist()
+        for code in range(patterns.n_classes)
+    }
+
+
+def select(bits, codes, selection, seed, n_threads=1, leave_one_out=False):
+    patterns = patterns_of(bits, codes)
+    blocks = [
+        Block(patterns, bits.shape[1], code, np.random.default_rng(seed + code), n_threads)
+        for code in range(patterns.n_classes)
+    ]
+    kept, _ = choose_neurons(
+        blocks, selection, n_threads, leave_one_out, lambda done, total, neurons: None
+    )
+    return patterns, kept
+
+
+@settings(max_examples=80, deadline=None)
+@given(
+    st.integers(2, 150),
+    st.sampled_from([3, 8, 20, 64, 70, 130]),
+    st.integers(2, 4),
+    densities,
+    st.sampled_from(["random", "merge"]),
+    st.integers(0, 2**32 - 1),
+)
+@example(150, 130, 2, 0.5, "merge", 0)
+def test_selection_equals_the_oracle_for_the_same_orders(
+    n_samples, n, n_classes, density, selection, seed
+):
+    rng = np.random.default_rng(seed)
+    n_samples = max(n_samples, n_classes)
+    codes = rng.permutation(np.arange(n_samples) % n_classes)
+    # classes lie around centres, so that cells cover more than one point
+    centres = random_bits(rng, n_classes, n, density)
+    bits = centres[codes] ^ random_bits(rng, n_samples, n, 0.15)
+    patterns, kept = select(bits, codes, selection, seed)
+    choose = oracle.cover_random if selection == "random" else oracle.cover_merge
+    blocks, failed = oracle.memorise(bits, codes, orders_of(patterns, seed), choose)
+    for block in kept:
+        masks, thresholds = blocks[block.code]
+        found = np.array(block.masks, np.uint64).reshape(len(masks), -(-n // 64))
+        np.testing.assert_array_equal(found, oracle.pack(masks))
+        assert block.thresholds == thresholds.tolist()
+    np.testing.assert_array_equal(failed_rows(kept), failed)
+
+
+@pytest.mark.parametrize("selection", ["random", "merge"])
+def test_compaction_changes_no_selection(selection, monkeypatch):
+    from fastmem import second_layer
+
+    rng = np.random.default_rng(3)
+    codes = np.repeat([0, 1], 1500)
+    bits = random_bits(rng, 3000, 40, 0.5)
+    layers = []
+    for most in (0, 1 << 30):
+        monkeypatch.setattr(second_layer, "_COMPACT_BYTES", most)
+        layers.append(cover_layer(select(bits, codes, selection, 1)[1]))
+    assert len(layers[0]) > 50
+    for name in ("masks", "thresholds", "owners"):
+        np.testing.assert_array_equal(getattr(layers[0], name), getattr(layers[1], name))
+
+
+def test_near_points_change_no_selection(monkeypatch):
+    from fastmem import second_layer
+
+    rng = np.random.default_rng(4)
+    codes = np.repeat([0, 1], 500)
+    centres = random_bits(rng, 2, 90, 0.5)
+    bits = centres[codes] ^ random_bits(rng, 1000, 90, 0.2)
+    layers = []
+    for near, n_ranges in ((1536, 32), (TILE, 1)):
+        monkeypatch.setattr(second_layer, "_NEAR", near)
+        monkeypatch.setattr(second_layer, "_RANGES", n_ranges)
+        layers.append(cover_layer(select(bits, codes, "merge", 1)[1]))
+    np.testing.assert_array_equal(layers[0].masks, layers[1].masks)
+
+
+@pytest.mark.parametrize("selection", ["random", "merge"])
+@pytest.mark.parametrize("seed", range(5))
+def test_auto_leaves_out_the_widest_of_equally_good_blocks(selection, seed):
+    rng = np.random.default_rng(seed)
+    codes = np.repeat([0, 1, 2], [300, 200, 250])
+    centres = random_bits(rng, 3, 120, 0.5)
+    noise = np.array([0.1, 0.3, 0.2])[rng.permutation(3)][codes, None]
+    bits = centres[codes] ^ (rng.uniform(size=(750, 120)) < noise)
+    full = {b.code: b for b in select(bits, codes, selection, seed)[1]}
+    assert not any(b.failed for b in full.values())
+    kept = [b.code for b in select(bits, codes, selection, seed, leave_one_out=True)[1]]
+    (left,) = set(full) - set(kept)
+    assert full[left].width == max(b.width for b in full.values())
+
+
+def test_auto_leaves_out_the_class_that_fails():
+    bits = np.array([[1, 1, 0], [1, 1, 1], [1, 0, 0], [0, 1, 0]], bool)
+    codes = np.array([0, 0, 1, 1])
+    _, kept = select(bits, codes, "random", 0, leave_one_out=True)
+    assert [b.code for b in kept] == [1] and not kept[0].failed
+
+
+def test_least_counts_skip_each_masks_own_class():
+    rng = np.random.default_rng(0)
+    codes = np.repeat([0, 1, 2], 200)
+    bits = random_bits(rng, 600, 65, 0.5)
+    patterns = patterns_of(bits, codes)
+    blocks = [Block(patterns, 65, c, np.random.default_rng(c), 2) for c in range(3)]
+    owners = [blocks[c] for c in (0, 0, 1, 2, 2)]
+    masks = random_bits(rng, 5, 65, 0.5)
+    least, _ = least_counts(owners, oracle.pack(masks))
+    for block, mask, found in zip(owners, masks, least, strict=True):
+        assert found == oracle.minima(mask[None], bits[codes != block.code])[0]
+
+
+@pytest.mark.parametrize("n", [1, 63, 64, 65, 128])
+def test_valid_bits(n):
+    np.testing.assert_array_equal(valid_bits(n), oracle.pack(np.ones((1, n), bool))[0])

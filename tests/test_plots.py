@@ -1,0 +1,103 @@
+"""Pictures: what they claim to show is what the network computes."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+
+import fastmem  # noqa: E402
+from fastmem import plots  # noqa: E402
+from fastmem.datasets import two_moons  # noqa: E402
+
+
+@pytest.fixture(scope="module", params=["auto", "all"])
+def moons(request):
+    X, y = two_moons(500, 0.1, seed=1)
+    names = np.array(["lower", "upper"])[y]
+    return fastmem.interpolate(X, names, seed=2, covered=request.param), X, names
+
+
+def test_regions_are_predictions_and_cells_are_neurons_that_are_on(moons):
+    network, X, _ = moons
+    low, high = np.array([-1.5, -1.0]), np.array([2.5, 1.5])
+    codes, neurons, (rows, columns) = plots._regions(network, low, high, 80)
+    x = low[0] + (np.arange(columns) + 0.5) * (high[0] - low[0]) / columns
+    y = low[1] + (np.arange(rows) + 0.5) * (high[1] - low[1]) / rows
+    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    np.testing.assert_array_equal(network.classes_[codes], network.predict(grid))
+    patterns = fastmem.sign_patterns(grid, network.first)
+    second = network.second
+    counts = np.bitwise_count(patterns[:, None] & second.masks).sum(axis=2, dtype=int)
+    is_on = (counts < second.thresholds) & (second.owners == codes[:, None])
+    expected = np.where(is_on.any(axis=1), is_on.argmax(axis=1), -1)
+    np.testing.assert_array_equal(neurons, expected)
+
+
+def test_hyperplanes_in_view_are_on_the_hyperplanes_and_cross_the_view(moons):
+    network, X, _ = moons
+    low, high = np.array([-0.5, -0.25]), np.array([0.75, 0.5])
+    generator = np.random.default_rng(0)
+    lines = plots._hyperplanes_in_view(network, low, high, 10**6, generator)
+    weights, biases = network.first.weights.astype(float), network.first.biases
+    corners = np.array([[x, y] for x in (low[0], high[0]) for y in (low[1], high[1])])
+    sides = corners @ weights.T + biases > 0
+    crossing = sides.any(axis=0) & ~sides.all(axis=0)
+    assert len(lines) == crossing.sum()
+    distances = np.abs(lines @ weights[crossing].T + biases[crossing])
+    distances /= np.linalg.norm(weights[crossing], axis=1)
+    assert distances.max(axis=1).min(axis=1).max() < 1e-9
+    outside = (lines <= low) | (lines >= high)
+    assert outside.any(axis=2).all()
+    few = plots._hyperplanes_in_view(network, low, high, 3, generator)
+    assert len(few) == min(3, len(lines))
+
+
+def test_the_axes_are_the_callers_or_new_ones_that_pyplot_does_not_keep(moons):
+    from matplotlib.figure import Figure
+
+    network, X, y = moons
+    ax = Figure().subplots()
+    assert plots.decision_regions(network, X, y, ax=ax, resolution=50) is ax
+    assert f"{len(X):,} points" in ax.get_title()
+    legend = ax.get_legend()
+    assert legend is not None
+    labels = [text.get_text() for text in legend.get_texts()]
+    assert "class lower" in labels
+    code = "import fastmem.plots, sys; assert 'matplotlib' not in sys.modules"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+    assert plots.decision_regions(network, X, y, resolution=50).figure.axes
+
+
+@pytest.mark.parametrize("points", [1, 2])
+def test_few_points_far_away_and_on_a_line_can_be_drawn(points):
+    X = np.array([[1e8, 5.0], [1e8 + 1, 5.0]])
+    network = fastmem.interpolate(X, [0, 1], seed=0)
+    ax = plots.decision_regions(network, X[:points], [0, 1][:points], resolution=40)
+    assert ax.get_xlim()[0] < 1e8 < ax.get_xlim()[1]
+
+
+def test_what_cannot_be_drawn_is_refused(moons):
+    network, X, y = moons
+    solid = fastmem.interpolate(np.eye(3), [0, 1, 0], seed=0)
+    with pytest.raises(fastmem.InvalidInputError, match="3 features"):
+        plots.decision_regions(solid, np.eye(3), [0, 1, 0])
+    with pytest.raises(fastmem.InvalidInputError, match="500 points and y has 499"):
+        plots.decision_regions(network, X, y[1:])
+
+
+def test_half_a_picture_is_never_left(moons, tmp_path, monkeypatch):
+    from matplotlib.figure import Figure
+
+    def interrupted(self, file, **options):
+        file.write(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Figure, "savefig", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        plots.save_decision_regions(tmp_path / "moons.png", *moons, resolution=40)
+    assert list(tmp_path.iterdir()) == []
