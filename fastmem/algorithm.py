@@ -56,6 +56,7 @@ def interpolate(
     covered : "auto", "all", label or list of labels, default "auto"
         Classes that get a block of neurons. "auto" leaves one out, the one whose block would be
         widest: a point that no block claims belongs to it. "all" is the paper's one-versus-rest.
+        At most one class can be left out.
     center : bool, default True
         Shift the data by their mean, folded into the biases.
     seed : int, numpy.random.Generator, SeedSequence or None

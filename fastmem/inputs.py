@@ -778,6 +778,11 @@ def _covered(value: Any, classes: np.ndarray) -> Literal["auto", "all"] | tuple[
         if known[label] in codes:
             _refuse(f"covered names {_show(label)} twice; name each class once")
         codes.append(known[label])
+    if len(codes) < len(classes) - 1:
+        _refuse(
+            f"covered names {len(codes)} of {len(classes)} classes, and points of the others could "
+            f"not be told apart; name all classes but one, or give the others one label"
+        )
     return tuple(sorted(codes))
 
 

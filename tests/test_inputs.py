@@ -262,6 +262,9 @@ WRONG_CALLS: list[tuple[str, Callable[[Any], Any], str]] = [
      "0, 1"),
     ("covered twice", fit(covered=[1, 1]),
      "covered names 1 twice; name each class once"),
+    ("covered too few", fit(X, [0, 1, 2, 0], covered=1),
+     "covered names 1 of 3 classes, and points of the others could not be told apart; name all "
+     "classes but one, or give the others one label"),
     ("covered empty", fit(covered=[]),
      "covered is empty; name at least one class, or pass 'auto' or 'all'"),
     ("center", fit(center="mean"),
@@ -728,11 +731,11 @@ def test_numpy_numbers_pass_and_become_plain() -> None:
 @pytest.mark.parametrize(
     ("classes", "covered", "codes"),
     [
-        ([10, 20, 30], 20, (1,)),
+        ([10, 20], 20, (1,)),
         ([10, 20, 30], [30, 10], (0, 2)),
         ([10, 20, 30], np.array([30, 20, 10]), (0, 1, 2)),
-        ([10, 20, 30], np.int8(30), (2,)),
-        ([10, 20, 30], {10.0}, (0,)),
+        ([10, 30], np.int8(30), (1,)),
+        ([10, 20], {10.0}, (0,)),
         (["cat", "dog"], "dog", (1,)),
         (["all", "auto"], ["all"], (0,)),
         (["all", "auto"], "all", "all"),

@@ -1,0 +1,141 @@
+"""Margins, decisions, widths, and what growth reports."""
+
+from __future__ import annotations
+
+import numpy as np
+import oracle
+import pytest
+
+import fastmem
+from fastmem import datasets
+
+
+def three_classes(n_samples=400, d=3):
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 3, n_samples)
+    return rng.standard_normal((n_samples, d)) + 2.0 * rng.standard_normal((3, d))[y], y
+
+
+def oracle_decision(network, X):
+    bits = oracle.exact_bits_filtered(X, network.first.weights, network.first.biases)
+    second = network.second
+    blocks = {
+        code: (
+            oracle.unpack(second.masks[second.owners == code], len(network.first)),
+            second.thresholds[second.owners == code].astype(np.int64),
+        )
+        for code in network.covered
+    }
+    return oracle.decide(bits, blocks, len(network.classes_))
+
+
+@pytest.mark.parametrize("selection", ["random", "merge"])
+@pytest.mark.parametrize("covered", ["auto", "all", [0, 1], [1, 2]])
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("width", ["auto", 3, 200])
+@pytest.mark.filterwarnings("ignore::fastmem.UnseparatedWarning")
+def test_margins_and_labels_equal_the_oracle(selection, covered, n_classes, width):
+    X, y = three_classes()
+    if n_classes == 2:
+        y = np.minimum(y, 1)
+        covered = [c for c in covered if c < 2] if isinstance(covered, list) else covered
+    network = fastmem.interpolate(X, y, covered=covered, selection=selection, width=width, seed=4)
+    unseen = np.concatenate([X, np.random.default_rng(1).standard_normal((300, 3)) * 4])
+    scores, predicted = oracle_decision(network, unseen)
+    np.testing.assert_array_equal(network.decision_function(unseen), scores)
+    np.testing.assert_array_equal(network.predict(unseen), predicted)
+
+
+@pytest.mark.parametrize(
+    "labels",
+    [
+        np.array(["no", "yes", "maybe"]),
+        np.array([False, True, True]),
+        np.array([-5, 7, 2**40]),
+        ["a", "b", "c"],
+    ],
+)
+def test_labels_come_back_as_they_are(labels):
+    X, codes = three_classes()
+    y = np.array(labels)[codes]
+    network = fastmem.interpolate(X, y, seed=0)
+    assert network.predict(X).dtype == network.classes_.dtype
+    np.testing.assert_array_equal(network.predict(X), y)
+    np.testing.assert_array_equal(network.classes_, np.unique(y))
+
+
+def test_predict_on_nothing_gives_nothing():
+    X, y = three_classes()
+    network = fastmem.interpolate(X, y, seed=0)
+    assert network.predict(X[:0]).shape == (0,)
+    assert network.decision_function(X[:0]).shape == (0, 3)
+
+
+def test_widths_and_counts_of_parameters():
+    X, y = three_classes()
+    network = fastmem.interpolate(X, y, width=100, seed=0, max_bias=6.0)
+    n, m = network.widths
+    assert (n, m) == (100, len(network.second.thresholds))
+    assert network.n_parameters == 100 * 4 + m * 101 + m
+    ones = oracle.unpack(network.second.masks, 100).sum()
+    assert network.n_nonzero == 100 * 4 + ones + 2 * m
+
+
+@pytest.mark.filterwarnings("ignore::fastmem.UnseparatedWarning")
+def test_neurons_of_a_block_come_in_order_of_what_they_covered():
+    X, y = three_classes(1000)
+    network = fastmem.interpolate(X, y, width=400, seed=0, selection="random")
+    assert (np.diff(network.second.owners) >= 0).all()
+    bits = oracle.exact_bits_filtered(X, network.first.weights, network.first.biases)
+    code = network.covered[0]
+    own = network.second.owners == code
+    masks = oracle.unpack(network.second.masks[own], 400)
+    on = oracle.coverage(masks, network.second.thresholds[own], bits[y == code])
+    assert on.any(axis=0).mean() > 0.9
+    assert on[0].sum() >= on[-1].sum()
+
+
+def test_centring_and_bias_do_what_they_say():
+    X, y = datasets.two_moons(500)
+    far = X + 1e6
+    network = fastmem.interpolate(far, y, width=200, seed=0)
+    centred = X - X.mean(axis=0)
+    assert network.report.max_bias == pytest.approx(np.linalg.norm(centred, axis=1).max(), 1e-6)
+    distances = network.first.weights.astype(float) @ far.mean(axis=0) + network.first.biases
+    assert np.abs(distances).max() <= network.report.max_bias
+    plain = fastmem.interpolate(X, y, width=200, seed=0, center=False, max_bias=0.25)
+    assert plain.report.max_bias == 0.25
+    assert np.abs(plain.first.biases).max() <= 0.25
+
+
+def test_growth_is_reported_and_monotone():
+    X, y = datasets.parallel_lines(400, 1e-7)
+    report = fastmem.interpolate(X, y, seed=0).report
+    widths = [step.width for step in report.growth]
+    assert widths == sorted(widths)
+    assert report.growth[-1].open_points == 0
+    assert {step.kind for step in report.growth} == {"gaussian", "targeted"}
+
+
+def test_progress_tells_stages_and_ends():
+    X, y = datasets.two_moons(2000)
+    for width, stages in ((200, {"patterns", "neurons"}), ("auto", {"hyperplanes", "neurons"})):
+        calls = []
+        fastmem.interpolate(
+            X, y, width=width, seed=0, progress=lambda *call, calls=calls: calls.append(call)
+        )
+        assert {stage for stage, *_ in calls} == stages
+        assert all(0 <= done <= total for _, done, total, _ in calls)
+        assert calls[-1][3] > 0
+
+
+def test_coordinates_that_would_overflow_a_bias_are_refused():
+    X = np.array([[1e305], [0.0]])
+    with pytest.raises(fastmem.InvalidInputError, match=r"magnitude 1e\+305"):
+        fastmem.interpolate(X, [0, 1])
+
+
+def test_the_published_moons_still_agree_on_a_few_cells():
+    from bench import published_moons
+
+    assert published_moons.main(["--cells", "4", "--trials", "12"]) == 0
