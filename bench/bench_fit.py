@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastmem
-from bench.peers import fit_dense
+from bench.peers import fit_as_published, fit_dense
 from bench.workloads import Sizes, Workload
 
 WORKLOADS = ["moons_random", "moons_merge", "digits_random", "digits_merge"]
@@ -29,8 +29,9 @@ def test_fit(benchmark: Any, sizes: Sizes, name: str) -> None:
     assert np.isin(wrong, network.report.unseparated).all()
 
 
+@pytest.mark.parametrize("fit", [fit_as_published, fit_dense])
 @pytest.mark.parametrize("name", ["moons_random", "digits_random"])
-def test_peer_dense(benchmark: Any, sizes: Sizes, name: str) -> None:
+def test_peer_dense(benchmark: Any, sizes: Sizes, name: str, fit: Any) -> None:
     workload: Workload = getattr(sizes, name)
     X, y = workload.data()
     with warnings.catch_warnings():
@@ -39,7 +40,7 @@ def test_peer_dense(benchmark: Any, sizes: Sizes, name: str) -> None:
     assert network.report is not None
     benchmark.group = f"fit, {workload.name}"
     first = network.first
-    peer = benchmark.pedantic(fit_dense, (X, y, first.weights, first.biases, network.covered))
+    peer = benchmark.pedantic(fit, (X, y, first.weights, first.biases, network.covered))
     benchmark.extra_info["widths"] = (len(peer.weights), len(peer.masks))
     # The same points fail with the same hyperplanes, whatever the order of selection, but for
     # the signs that float32 arithmetic gets wrong.

@@ -1,9 +1,11 @@
 """What fastmem is measured against: dense NumPy, BLAS alone, and FAISS.
 
-The dense peer is the algorithm as the paper's authors run it: the sign patterns are one float32
-matrix, and each candidate of the second layer costs one matrix-vector product for its minimum
-and one for its coverage. It is favoured where that costs nothing: points are sorted by class
-once, so that the products run over contiguous rows and nothing is gathered.
+There are two dense peers. `fit_as_published` takes the steps of the paper's authors' program
+(patrickfinke/memo on GitHub): the sign patterns are one float32 matrix made by whole-array
+operations, and each candidate of the second layer costs one matrix-vector product with all of it.
+`fit_dense` is the same algorithm written for speed, as dense as it is: patterns made in row blocks
+that stay in cache, points sorted by class once, so that nothing is gathered, and a product with
+the own class only where a candidate is accepted.
 """
 
 from __future__ import annotations
@@ -183,6 +185,48 @@ def fit_dense(
     masks, thresholds, blocks, n_failed = selected
     shifts = biases.astype(np.float32)
     return DenseNetwork(weights, shifts, masks, thresholds, blocks, len(starts) - 1, n_failed)
+
+
+def fit_as_published(
+    X: Float32,
+    codes: NDArray[np.integer[Any]],
+    weights: Float32,
+    biases: NDArray[Any],
+    covered: Iterable[int],
+    seed: int = 0,
+) -> DenseNetwork:
+    """Memorise labelled points by the steps of the authors' program; arguments of `fit_dense`."""
+    generator = np.random.default_rng(seed)
+    shifts = biases.astype(np.float32)
+    patterns = X @ weights.T
+    patterns += shifts
+    np.heaviside(patterns, np.float32(0), out=patterns)
+    masks: list[Float32] = []
+    thresholds: list[float] = []
+    blocks: dict[int, slice] = {}
+    n_failed = 0
+    for code in covered:
+        is_own = codes == code
+        is_other = ~is_own
+        rows = np.flatnonzero(is_own)
+        is_candidate = np.ones(len(rows), bool)
+        first = len(masks)
+        while is_candidate.any():
+            candidate = generator.choice(np.flatnonzero(is_candidate))
+            is_candidate[candidate] = False
+            mask = (patterns[rows[candidate]] <= 0).astype(np.float32)
+            products = patterns @ mask
+            minimum = products[is_other].min()
+            if minimum == 0:
+                n_failed += 1
+                continue
+            is_candidate &= products[is_own] >= minimum
+            masks.append(mask)
+            thresholds.append(float(minimum))
+        blocks[int(code)] = slice(first, len(masks))
+    stacked = np.array(masks, np.float32).reshape(len(masks), len(weights))
+    levels = np.array(thresholds, np.float32)
+    return DenseNetwork(weights, shifts, stacked, levels, blocks, int(codes.max()) + 1, n_failed)
 
 
 def sgemm_in_blocks(X: Float32, weights: Float32) -> Float32:

@@ -71,7 +71,9 @@ class Patterns:
 
     def __init__(self, codes: np.ndarray, n_classes: int, n_words: int = 0) -> None:
         counts = np.bincount(codes, minlength=n_classes)
-        self.order = np.argsort(codes, kind="stable").astype(np.int64)
+        # 16 bits are sorted by radix: 4 ms for a million points, 64 bits take 13
+        short = codes.astype(np.uint16) if n_classes <= 1 << 16 else codes
+        self.order = np.argsort(short, kind="stable").astype(np.int64)
         self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         tiles_of = -(-counts // TILE)
         self.first_tile = np.concatenate([[0], np.cumsum(tiles_of)]).astype(np.int64)
