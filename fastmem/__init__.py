@@ -5,8 +5,8 @@ from fastmem.frame import ContradictionError
 from fastmem.growth import GrowthStep
 from fastmem.hyperplanes import Hyperplanes
 from fastmem.inputs import InvalidInputError
-from fastmem.model_file import ModelFileError, load
-from fastmem.network import Network
+from fastmem.model_file import ModelFileError
+from fastmem.network import Network, load
 from fastmem.patterns import sign_patterns
 from fastmem.report import FitReport, UnseparatedWarning, __version__
 from fastmem.second_layer import CoverLayer

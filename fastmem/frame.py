@@ -93,7 +93,7 @@ def refuse_contradictions(
     run_tasks(
         lambda task: fingerprints(points.block(*task), hashes[task[0] : task[1]]), tasks, n_threads
     )
-    order = np.argsort(hashes, kind="stable")
+    order = np.argsort(hashes)
     same = hashes[order[1:]] == hashes[order[:-1]]
     if not same.any():
         return
@@ -102,7 +102,7 @@ def refuse_contradictions(
     pairs: list[tuple[int, int]] = []
     count = 0
     for start, stop in zip(edges[::2], edges[1::2], strict=True):
-        members = order[start : stop + 1]
+        members = np.sort(order[start : stop + 1])
         if (codes[members] == codes[members[0]]).all():
             continue
         found = _contradictions(points, codes, members)

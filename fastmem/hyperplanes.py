@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmem.inputs import check_hyperplanes
+from fastmem.inputs import InvalidInputError, check_hyperplanes
 from fastmem.kernels.bits import WORD_BITS
 from fastmem.kernels.signs import shifted_biases
 
@@ -53,10 +53,18 @@ class Hyperplanes:
 
     def __post_init__(self) -> None:
         weights, biases = check_hyperplanes(self.weights, self.biases)
-        origin = np.zeros(weights.shape[1]) if self.origin is None else self.origin
-        object.__setattr__(self, "weights", weights)
-        object.__setattr__(self, "biases", biases)
-        object.__setattr__(self, "origin", np.ascontiguousarray(origin, np.float64))
+        d = weights.shape[1]
+        origin = np.zeros(d) if self.origin is None else np.array(self.origin, np.float64)
+        if origin.shape != (d,) or not np.isfinite(origin).all():
+            raise InvalidInputError(
+                f"origin has shape {origin.shape} or is not finite; pass {d} finite coordinates"
+            )
+        if not 0 <= self.radius < np.inf:
+            raise InvalidInputError(f"radius is {self.radius}; pass a finite distance")
+        # copies: nobody can change them behind the network's back
+        object.__setattr__(self, "weights", _frozen(weights.copy()))
+        object.__setattr__(self, "biases", _frozen(biases.copy()))
+        object.__setattr__(self, "origin", _frozen(origin))
 
     def __len__(self) -> int:
         return len(self.biases)
@@ -85,7 +93,7 @@ class Hyperplanes:
         exponent = int(np.ceil(np.log2(self.radius))) if self.radius > 0 else 0
         scale = float(2.0 ** -np.clip(exponent, -1000, 1000))
         shifted, errors = np.empty(n), np.empty(n)
-        shifted_biases(self.weights, self.biases, _frozen(self.origin), shifted, errors)
+        shifted_biases(self.weights, self.biases, self.origin, shifted, errors)
         panels = np.zeros((words, d, WORD_BITS), np.float32)
         whole = n // WORD_BITS
         panels[:whole] = (

@@ -38,6 +38,9 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 import numpy as np
 from numpy.lib import format as npy_format
 
+from fastmem.hyperplanes import Hyperplanes
+from fastmem.second_layer import CoverLayer
+
 if TYPE_CHECKING:
     from fastmem.network import Network
 
@@ -115,7 +118,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
     Raises
     ------
     ModelFileError
-        If the network is not one that `load` would accept, or `path` is neither a regular file
+        If the network is not one that `read` would accept, or `path` is neither a regular file
         nor free.
     OSError
         As from `open`: no such directory, no permission, no space; nothing is changed then.
@@ -152,8 +155,18 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
         raise
 
 
-def load(path: str | os.PathLike[str]) -> Network:
-    """Read a network from a file that `save` wrote.
+class ModelParts(NamedTuple):
+    """What a model file holds: the arguments of `Network` but for the report."""
+
+    classes: np.ndarray
+    first: Hyperplanes
+    second: CoverLayer
+    covered: tuple[int, ...]
+    summary: dict[str, int | float | str | None]
+
+
+def read(path: str | os.PathLike[str]) -> ModelParts:
+    """Read the parts of a network from a file that `save` wrote.
 
     Nothing in the file is executed or believed: it holds no pickle, and every size, type and value
     is checked before it is used. The arrays together stay below 64 MiB or 128 times the file's
@@ -165,8 +178,8 @@ def load(path: str | os.PathLike[str]) -> Network:
 
     Returns
     -------
-    Network
-        Equal to the saved one bit for bit, except that `report` is None.
+    ModelParts
+        Equal to the saved ones bit for bit.
 
     Raises
     ------
@@ -182,21 +195,17 @@ def load(path: str | os.PathLike[str]) -> Network:
         raise ModelFileError(
             f"{path!r} cannot be loaded because it is not a regular file; copy the model into one."
         )
-    from fastmem.hyperplanes import Hyperplanes
-    from fastmem.network import Network
-    from fastmem.second_layer import CoverLayer
-
     with _CappedReader(io.FileIO(path)) as file:
         try:
             arrays = _read(file)
-            return Network(
+            return ModelParts(
                 arrays["classes"],
                 Hyperplanes(
                     arrays["weights"], arrays["biases"], arrays["origin"], float(arrays["radius"])
                 ),
                 CoverLayer(arrays["masks"], arrays["thresholds"], arrays["owners"]),
                 tuple(arrays["covered"].tolist()),
-                summary=json.loads(arrays["summary"].item()),
+                json.loads(arrays["summary"].item()),
             )
         except _Fault as fault:
             raise _refusal(path, fault) from fault
@@ -266,7 +275,7 @@ def _mode_of_existing(target: str, path: str) -> int | None:
 
 
 def _contents(network: Network) -> dict[str, np.ndarray]:
-    """Arrays of a network as the file holds them, checked as `load` checks them."""
+    """Arrays of a network as the file holds them, checked as `read` checks them."""
     first, second = network.first, network.second
     values = {
         "format_version": np.array(FORMAT_VERSION, np.int64),

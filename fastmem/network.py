@@ -10,7 +10,13 @@ import numpy as np
 
 from fastmem import model_file
 from fastmem.hyperplanes import Hyperplanes
-from fastmem.inputs import Points, check_known_labels, check_points, check_threads
+from fastmem.inputs import (
+    InvalidInputError,
+    Points,
+    check_known_labels,
+    check_points,
+    check_threads,
+)
 from fastmem.kernels.cover import margins
 from fastmem.kernels.signs import TILE
 from fastmem.kernels.threads import ranges, run_tasks
@@ -23,6 +29,11 @@ _OFF = np.int64(-(2**62))
 
 class Network:
     """Three-layer threshold network that memorises a data set; see :func:`fastmem.interpolate`.
+
+    Raises
+    ------
+    InvalidInputError
+        If the layers do not fit together.
 
     Attributes
     ----------
@@ -51,10 +62,22 @@ class Network:
         report: FitReport | None = None,
         summary: Mapping[str, int | float | str | None] | None = None,
     ) -> None:
+        if second.masks.shape[1] != first.n_words:
+            raise InvalidInputError(
+                f"masks has {second.masks.shape[1]} words a row where {len(first)} hyperplanes "
+                f"have {first.n_words}; build both layers for one width"
+            )
+        if not np.isin(second.owners, covered).all() or not all(
+            0 <= code < len(classes) for code in covered
+        ):
+            raise InvalidInputError(
+                f"covered is {covered!r}; pass the codes, below {len(classes)}, of all classes "
+                f"that own neurons"
+            )
         self.classes_ = classes
         self.first = first
         self.second = second
-        self.covered = tuple(int(code) for code in covered)
+        self.covered = tuple(sorted(int(code) for code in covered))
         self.report = report
         self.summary = dict(summary or {})
         self.n_features_in_ = first.weights.shape[1]
@@ -233,3 +256,29 @@ class Network:
 
         size = min(task_rows(points.n_features, len(first)), points.max_block_rows)
         run_tasks(work, ranges(points.n_samples, size), n_threads)
+
+
+def load(path: str | os.PathLike[str]) -> Network:
+    """Read a network that :meth:`Network.save` wrote.
+
+    Nothing in the file is executed or believed: it holds no pickle, and every size, type and value
+    is checked before it is used.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Returns
+    -------
+    Network
+        Equal to the saved one bit for bit, except that ``report`` is None.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is damaged, is not a fastmem model, or was written by a newer fastmem.
+    OSError
+        As from ``open``: no such file, no permission, a directory.
+    """
+    parts = model_file.read(path)
+    return Network(parts.classes, parts.first, parts.second, parts.covered, None, parts.summary)

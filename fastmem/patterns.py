@@ -65,7 +65,7 @@ class Patterns:
         Points in each tile; the columns after them are zero.
     first_tile : ndarray of shape (K + 1,), int64
         Tiles first_tile[c]..first_tile[c+1]-1 hold class c.
-    order, starts : ndarrays of shape (N,) and (K + 1,), int64
+    order, starts : ndarrays of shape (N,) and (K + 1,), int32 and int64
         order[starts[c] + j] is the row, in the user's data, of the j-th point of class c.
     """
 
@@ -73,7 +73,9 @@ class Patterns:
         counts = np.bincount(codes, minlength=n_classes)
         # 16 bits are sorted by radix: 4 ms for a million points, 64 bits take 13
         short = codes.astype(np.uint16) if n_classes <= 1 << 16 else codes
-        self.order = np.argsort(short, kind="stable").astype(np.int64)
+        self.order = np.argsort(short, kind="stable").astype(
+            np.int32 if len(codes) < 1 << 31 else np.int64
+        )
         self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         tiles_of = -(-counts // TILE)
         self.first_tile = np.concatenate([[0], np.cumsum(tiles_of)]).astype(np.int64)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastmem.inputs import InvalidInputError
 from fastmem.kernels.bits import WORD_BITS
 from fastmem.kernels.cover import GROUP, complements, cover, gather, grow_cell, minima
 from fastmem.kernels.signs import TILE
@@ -47,6 +48,21 @@ class CoverLayer:
     thresholds: np.ndarray
     owners: np.ndarray
 
+    def __post_init__(self) -> None:
+        for name, dtype, n_dimensions in (
+            ("masks", np.uint64, 2),
+            ("thresholds", np.int32, 1),
+            ("owners", np.int32, 1),
+        ):
+            array = getattr(self, name)
+            if not isinstance(array, np.ndarray) or array.dtype != dtype:
+                raise InvalidInputError(f"{name} is no {np.dtype(dtype)} array; convert it")
+            if array.ndim != n_dimensions or len(array) != len(self.masks):
+                raise InvalidInputError(
+                    f"{name} has shape {array.shape} where masks has {self.masks.shape}; pass one "
+                    f"row, threshold and owner for each neuron"
+                )
+
     def __len__(self) -> int:
         return len(self.thresholds)
 
@@ -78,7 +94,7 @@ class Block:
         The class.
     tiles, sizes : ndarrays
         Patterns of the class, as in ``kernels.signs``.
-    members : ndarray of int64
+    members : ndarray of int32
         Number within the class of each point in ``tiles``.
     uncovered : ndarray of shape (n_tiles, TILE), bool
         Points that no neuron covers yet and that may still be covered.
@@ -107,8 +123,8 @@ class Block:
         self.tiles = patterns.tiles[self.skip[0] : self.skip[1]]
         self.sizes = patterns.sizes[self.skip[0] : self.skip[1]]
         self.valid = valid_bits(n_hyperplanes)
-        self.members = np.arange(patterns.class_size(code))
-        self.order = generator.permutation(len(self.members))
+        self.members = np.arange(patterns.class_size(code), dtype=np.int32)
+        self.order = generator.permutation(self.members)
         self._walked = 0
         self.uncovered = np.zeros((len(self.tiles), TILE), np.bool_)
         self._flat = self.uncovered.reshape(-1)
@@ -154,7 +170,7 @@ class Block:
     def masks_of(self, candidates: np.ndarray) -> np.ndarray:
         """1 - Phi of points, (len(candidates), n_words) uint64."""
         masks = np.empty((len(candidates), len(self.valid)), np.uint64)
-        complements(self.tiles, candidates, self.valid, masks)
+        complements(self.tiles, candidates.astype(np.int64), self.valid, masks)
         return masks
 
     def accept(self, masks: np.ndarray, thresholds: Sequence[int]) -> None:
@@ -223,7 +239,7 @@ class Block:
         kept = np.flatnonzero(self._flat)
         tiles = np.zeros((max(1, -(-len(kept) // TILE)), n_words, TILE), np.uint64)
         gather(self.tiles, kept, tiles, 0)
-        place = np.full(len(self._flat), -1)
+        place = np.full(len(self._flat), -1, np.int32)
         place[kept] = np.arange(len(kept))
         self.order = place[self.order]
         self.order = self.order[self.order >= 0]
@@ -334,10 +350,15 @@ def step_merge(blocks: Sequence[Block], n_threads: int) -> None:
             own = _no_counts(len(block.tiles))
         if len(others) < len(block.near.tiles):
             others = _no_counts(len(block.near.tiles))
-        cell.threshold, cell.covered = grow_cell(
-            block.tiles, block.sizes, block.uncovered, block.near.tiles, block.near.sizes,
-            cell.seed, block.valid, own, others, cell.mask,
-        )  # fmt: skip
+        state = np.array([cell.seed, 0, 0, 0])
+        mask = np.empty_like(cell.mask)
+        finished = False
+        while not finished:
+            finished = grow_cell(
+                block.tiles, block.sizes, block.uncovered, block.near.tiles, block.near.sizes,
+                block.valid, own, others, mask, cell.mask, state, _TASK_WORDS // 4,
+            )  # fmt: skip
+        cell.threshold, cell.covered = int(state[2]), int(state[3])
         spare.append((own, others))
 
     to_grow = cells
@@ -442,4 +463,4 @@ def cover_layer(blocks: Sequence[Block]) -> CoverLayer:
 def failed_rows(blocks: Sequence[Block]) -> np.ndarray:
     """Rows, in the user's data, of the points that cannot be covered; ascending int64."""
     failed = [b.patterns.rows(b.code, np.array(b.failed, np.int64)) for b in blocks]
-    return np.sort(np.concatenate(failed))
+    return np.sort(np.concatenate(failed)).astype(np.int64)

@@ -196,6 +196,22 @@ def test_near_points_change_no_selection(monkeypatch):
 
 
 @pytest.mark.parametrize("selection", ["random", "merge"])
+def test_interruptions_change_no_selection(selection, monkeypatch):
+    from fastmem import second_layer
+
+    rng = np.random.default_rng(5)
+    codes = np.repeat([0, 1], 500)
+    centres = random_bits(rng, 2, 90, 0.5)
+    bits = centres[codes] ^ random_bits(rng, 1000, 90, 0.2)
+    layers = []
+    for most in (1 << 40, 5_000):
+        monkeypatch.setattr(second_layer, "_TASK_WORDS", most)
+        layers.append(cover_layer(select(bits, codes, selection, 1, n_threads=2)[1]))
+    assert len(layers[0]) > 10
+    np.testing.assert_array_equal(layers[0].masks, layers[1].masks)
+
+
+@pytest.mark.parametrize("selection", ["random", "merge"])
 @pytest.mark.parametrize("seed", range(5))
 def test_auto_leaves_out_the_widest_of_equally_good_blocks(selection, seed):
     rng = np.random.default_rng(seed)

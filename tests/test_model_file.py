@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from fastmem import model_file
 from fastmem.algorithm import interpolate
 from fastmem.hyperplanes import Hyperplanes
-from fastmem.model_file import ModelFileError, load, save, size_in_file
-from fastmem.network import Network
+from fastmem.model_file import ModelFileError, save, size_in_file
+from fastmem.network import Network, load
 from fastmem.second_layer import CoverLayer
 
 SEAL = b"fastmem model, sha256 of all before: "

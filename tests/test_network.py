@@ -135,6 +135,48 @@ def test_coordinates_that_would_overflow_a_bias_are_refused():
         fastmem.interpolate(X, [0, 1])
 
 
+PLANES = (np.ones((2, 3), np.float32), np.zeros(2))
+LAYER = (np.ones((2, 1), np.uint64), np.ones(2, np.int32), np.zeros(2, np.int32))
+
+
+@pytest.mark.parametrize(
+    ("build", "sentence"),
+    [
+        (lambda: fastmem.Hyperplanes(*PLANES, np.zeros(2)), "pass 3 finite coordinates"),
+        (lambda: fastmem.Hyperplanes(*PLANES, [0, np.nan, 0]), "pass 3 finite coordinates"),
+        (lambda: fastmem.Hyperplanes(*PLANES, None, -1.0), "radius is -1.0"),
+        (lambda: fastmem.Hyperplanes(*PLANES, None, np.inf), "radius is inf"),
+        (lambda: fastmem.CoverLayer(LAYER[0].astype(int), *LAYER[1:]), "masks is no uint64"),
+        (lambda: fastmem.CoverLayer(LAYER[0][0], *LAYER[1:]), r"masks has shape \(1,\)"),
+        (lambda: fastmem.CoverLayer(*LAYER[:2], LAYER[2][:1]), r"owners has shape \(1,\)"),
+        (lambda: network_of(np.ones((2, 2), np.uint64)), "masks has 2 words a row where 2"),
+        (lambda: network_of(LAYER[0], covered=(1,)), r"covered is \(1,\)"),
+        (lambda: network_of(LAYER[0], covered=(0, 2)), r"covered is \(0, 2\)"),
+    ],
+)
+def test_layers_that_do_not_fit_are_refused(build, sentence):
+    with pytest.raises(fastmem.InvalidInputError, match=sentence):
+        build()
+
+
+def network_of(masks, covered=(0,)):
+    return fastmem.Network(
+        np.array([0, 1]),
+        fastmem.Hyperplanes(*PLANES),
+        fastmem.CoverLayer(masks, *LAYER[1:]),
+        covered,
+    )
+
+
+def test_a_network_does_not_change_with_the_arrays_it_was_made_of():
+    weights, biases = np.ones((2, 3), np.float32), np.zeros(2)
+    planes = fastmem.Hyperplanes(weights, biases)
+    weights[:], biases[:] = -1, 5
+    assert (planes.weights == 1).all() and (planes.biases == 0).all()
+    with pytest.raises(ValueError, match="read-only"):
+        planes.weights[0] = 2
+
+
 def test_the_published_moons_still_agree_on_a_few_cells():
     from bench import published_moons
 

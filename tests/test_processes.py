@@ -87,6 +87,24 @@ def test_eight_processes_fill_an_empty_cache_at_once(tmp_path):
     assert list(tmp_path.rglob("*.nbc"))
 
 
+def test_processors_without_wide_vectors_give_the_same_network(tmp_path):
+    """Compiled for a generic processor, the register tile is 16 hyperplanes wide, not 64."""
+    code = """
+    net = fastmem.interpolate(X, y, width=130, seed=3, max_bias=1.0)
+    import hashlib
+    print(hashlib.sha256(fastmem.sign_patterns(X, net.first)).hexdigest(), net.second.masks.sum())
+    from fastmem.kernels.bits import _lanes
+    from numba.core.registry import cpu_target
+    print(_lanes(cpu_target.target_context))
+    """
+    native = run(code)
+    generic = run(
+        code, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES="", NUMBA_CACHE_DIR=str(tmp_path)
+    )
+    assert native.splitlines()[0] == generic.splitlines()[0]
+    assert generic.splitlines()[1] == "16"
+
+
 def test_import_compiles_nothing_and_is_light():
     run(
         """

@@ -206,38 +206,46 @@ def _lower(tiles, delta, changed, n_changed, is_first, counts):
 
 @njit(nogil=True, cache=True)
 def grow_cell(
-    own, own_sizes, uncovered, others, others_sizes, seed, valid, own_counts, others_counts,
-    best_mask,
+    own, own_sizes, uncovered, others, others_sizes, valid, own_counts, others_counts,
+    mask, best_mask, state, budget,
 ):  # fmt: skip
-    """Merge cells greedily, from the point at position ``seed`` of ``own`` on.
+    """Merge cells greedily, from the point at position state[0] of ``own`` on.
 
-    S = {seed}, u_S = AND of (1 - Phi(x)) over S, m_S = min of |u_S and Phi(x+)| over ``others``.
-    While m_S >= 1, the uncovered point of smallest count among those with count >= 1 joins S
-    (ties: lowest position). The step at which most uncovered points are on (count < m_S) is kept
-    (ties: the earliest). Note that the order of joining does not depend on ``others``.
+    S = {that point}, u_S = AND of (1 - Phi(x)) over S, m_S = min of |u_S and Phi(x+)| over
+    ``others``. While m_S >= 1, the uncovered point of smallest count among those with count >= 1
+    joins S (ties: lowest position). The step at which most uncovered points are on
+    (count < m_S) is kept (ties: the earliest). The order of joining does not depend on ``others``.
 
     own (tiles, n_words, TILE) the covered class, uncovered (tiles, TILE) bool, others (tiles,
     n_words, TILE); sizes int64; valid (n_words,) uint64 the ones of a full mask; own_counts and
-    others_counts (at least tiles, TILE) int32 are work space. Fills best_mask (n_words,); returns
-    m_S and the number of uncovered points that are on, both 0 where the seed cannot be covered.
+    others_counts (at least tiles, TILE) int32 are work space, and so is mask (n_words,). Fills
+    best_mask (n_words,) and state (4,) int64: state[2] with m_S and state[3] with the number of
+    uncovered points that are on, both 0 where the first point cannot be covered.
+
+    Returns whether the cell is finished: after ``budget`` word operations it returns False, and
+    the next call, with the same arrays, goes on from there (state[1] is 1 then). So the caller can
+    be interrupted, however many points there are.
 
     A step reads only the words in which the mask changes: on digits784-20k at n = 2,048, 9 of 32.
     """
     n_words = own.shape[1]
-    tile = seed // TILE
-    column = seed - tile * TILE
-    mask = np.empty(n_words, np.uint64)
+    tile = state[0] // TILE
+    column = state[0] - tile * TILE
     delta = np.empty(n_words, np.uint64)
     changed = np.empty(n_words, np.int64)
-    for word in range(n_words):
-        mask[word] = valid[word] & ~own[tile, word, column]
-        delta[word] = mask[word]
-        changed[word] = word
-    n_changed = n_words
-    is_first = True
-    best_covered = 0
-    best_threshold = 0
-    while True:
+    n_changed = 0
+    is_first = state[1] == 0
+    if is_first:
+        n_changed = n_words
+        state[1:] = 1, 0, 0
+        for word in range(n_words):
+            mask[word] = valid[word] & ~own[tile, word, column]
+            delta[word] = mask[word]
+            changed[word] = word
+    spent = np.int64(0)
+    while spent < budget:
+        # one word more stands for the scans of the counts
+        spent += (n_changed + 1) * TILE * (own.shape[0] + others.shape[0])
         _lower(others, delta, changed, n_changed, is_first, others_counts)
         threshold = _MANY
         for tile in range(others.shape[0]):
@@ -245,7 +253,7 @@ def grow_cell(
             for i in range(others_sizes[tile]):
                 threshold = min(threshold, row[i])
         if threshold < 1:
-            break
+            return True
         _lower(own, delta, changed, n_changed, is_first, own_counts)
         is_first = False
         covered = 0
@@ -261,12 +269,12 @@ def grow_cell(
             if nearest_here < nearest:
                 nearest = nearest_here
                 nearest_tile = tile
-        if covered > best_covered:
-            best_covered = covered
-            best_threshold = int(threshold)
+        if covered > state[3]:
+            state[2] = threshold
+            state[3] = covered
             best_mask[:] = mask
         if nearest_tile < 0:
-            break
+            return True
         column = 0
         while not uncovered[nearest_tile, column] or own_counts[nearest_tile, column] != nearest:
             column += 1
@@ -278,4 +286,7 @@ def grow_cell(
                 mask[word] ^= lost
                 changed[n_changed] = word
                 n_changed += 1
-    return best_threshold, best_covered
+        if spent >= budget:
+            _lower(others, delta, changed, n_changed, False, others_counts)
+            _lower(own, delta, changed, n_changed, False, own_counts)
+    return False
