@@ -108,6 +108,8 @@ def interpolate(
             classes, width=width, max_bias=max_bias, selection=selection, covered=covered,
             center=center, seed=seed, n_threads=n_threads, progress=progress, max_width=max_width,
         )  # fmt: skip
+        # radix sort takes 16 bits: 4 ms for a million points where 64 bits take 13
+        codes = codes.astype(np.uint16 if len(classes) <= 1 << 16 else np.int64)
         threads = settings.n_threads
         if settings.width is None:
             refuse_contradictions(points, codes, classes, threads)

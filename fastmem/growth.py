@@ -56,7 +56,7 @@ class _Open:
 
     def __init__(self, patterns: Patterns, code: int) -> None:
         self.code = code
-        self.members = np.arange(patterns.class_size(code))
+        self.members = np.arange(patterns.class_size(code), dtype=np.int32)
         self.failing = len(self.members)
         self.pairs: list[tuple[int, int]] = []
 
@@ -75,7 +75,7 @@ class _Open:
             return block.evaluations
         while not block.done:
             block.step_random()
-        self.members = np.sort(np.array(block.failed, np.int64))
+        self.members = np.sort(np.array(block.failed, np.int32))
         self.failing = len(self.members)
         self.pairs = list(zip(block.failed, block.witnesses, strict=True))
         return block.evaluations

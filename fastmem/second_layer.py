@@ -25,6 +25,8 @@ _TASK_WORDS = 400_000_000
 """A task of 4e8 popcounts lasts some 30 ms, the longest that Ctrl-C has to wait."""
 _NEVER = np.int64(2**62)
 _RANGES = 32
+_POOL = 1 << 16
+_POOL_WORDS = 1 << 24
 _NEAR = 1536
 _COMPACT_BYTES = 64 << 20
 
@@ -80,6 +82,16 @@ def padded(rows: np.ndarray) -> np.ndarray:
     out = np.zeros((-(-len(rows) // GROUP) * GROUP, *rows.shape[1:]), rows.dtype)
     out[: len(rows)] = rows
     return out
+
+
+def gathered(tiles: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Copies of the patterns at ``positions``, in tiles, and the sizes of these."""
+    n_tiles = max(1, -(-len(positions) // TILE))
+    copies = np.zeros((n_tiles, tiles.shape[1], TILE), np.uint64)
+    gather(tiles, positions, copies)
+    sizes = np.full(n_tiles, TILE, np.int64)
+    sizes[-1] = len(positions) - (n_tiles - 1) * TILE
+    return copies, sizes
 
 
 class Block:
@@ -237,17 +249,14 @@ class Block:
         ):
             return
         kept = np.flatnonzero(self._flat)
-        tiles = np.zeros((max(1, -(-len(kept) // TILE)), n_words, TILE), np.uint64)
-        gather(self.tiles, kept, tiles, 0)
+        tiles, sizes = gathered(self.tiles, kept)
         place = np.full(len(self._flat), -1, np.int32)
         place[kept] = np.arange(len(kept))
         self.order = place[self.order]
         self.order = self.order[self.order >= 0]
         self._walked = 0
         self.coverable = {int(place[c]) for c in self.coverable if place[c] >= 0}
-        self.tiles, self.members = tiles, self.members[kept]
-        self.sizes = np.full(len(tiles), TILE, np.int64)
-        self.sizes[-1] = len(kept) - (len(tiles) - 1) * TILE
+        self.tiles, self.sizes, self.members = tiles, sizes, self.members[kept]
         self.uncovered = np.zeros((len(tiles), TILE), np.bool_)
         self._flat = self.uncovered.reshape(-1)
         self._flat[: len(kept)] = True
@@ -320,19 +329,49 @@ def least_counts(
     return least[best, columns], nearest[best, columns]
 
 
+@dataclass(frozen=True)
+class _Pool:
+    """Uncovered points of a block that may join its next cell, as ``kernels.cover`` takes them."""
+
+    block: Block
+    tiles: np.ndarray
+    sizes: np.ndarray
+    uncovered: np.ndarray
+
+    @classmethod
+    def of(cls, block: Block, most: int) -> tuple[_Pool, Callable[[int], int]]:
+        """The first ``most`` uncovered points along the order, and where each point is in it."""
+        if block.remaining <= most:
+            return cls(block, block.tiles, block.sizes, block.uncovered), int
+        chosen = np.sort(block.next_candidates(most)).astype(np.int64)
+        tiles, sizes = gathered(block.tiles, chosen)
+        uncovered = np.zeros((len(tiles), TILE), np.bool_)
+        uncovered.reshape(-1)[: len(chosen)] = True
+        pool = cls(block, tiles, sizes, uncovered)
+        return pool, lambda point: int(np.searchsorted(chosen, point))
+
+
 @dataclass
 class _Cell:
     """One cell being grown."""
 
-    block: Block
+    pool: _Pool
     seed: int
     mask: np.ndarray
     threshold: int = 0
     covered: int = 0
 
 
-def step_merge(blocks: Sequence[Block], n_threads: int) -> None:
+def pool_size(n_words: int, n_blocks: int) -> int:
+    """Points of a class that may join a cell: all pools together take at most 128 MB."""
+    return max(TILE, min(_POOL, _POOL_WORDS // (n_words * n_blocks)))
+
+
+def step_merge(blocks: Sequence[Block], n_threads: int, most: int) -> None:
     """Add one merged neuron to every block: the best of STARTS greedily grown cells.
+
+    A cell grows among the first ``most`` uncovered points along the block's order, and the best
+    cell is the one that covers most of them; then it covers what it can of the whole class.
 
     Cells are grown against the block's few near points instead of all other points. That can only
     overrate a cell: each m_S is at least the true one at every step, so every coverage is too.
@@ -340,14 +379,14 @@ def step_merge(blocks: Sequence[Block], n_threads: int) -> None:
     cells against all points would have chosen; if not, the points that refute it join the near
     ones and that cell is grown anew.
     """
-    cells = _starts(blocks)
+    cells = _starts(blocks, most)
     spare: list[tuple[np.ndarray, np.ndarray]] = []
 
     def grow(cell: _Cell) -> None:
-        block = cell.block
+        pool, block = cell.pool, cell.pool.block
         own, others = spare.pop() if spare else (_no_counts(0), _no_counts(0))
-        if len(own) < len(block.tiles):
-            own = _no_counts(len(block.tiles))
+        if len(own) < len(pool.tiles):
+            own = _no_counts(len(pool.tiles))
         if len(others) < len(block.near.tiles):
             others = _no_counts(len(block.near.tiles))
         state = np.array([cell.seed, 0, 0, 0])
@@ -355,34 +394,35 @@ def step_merge(blocks: Sequence[Block], n_threads: int) -> None:
         finished = False
         while not finished:
             finished = grow_cell(
-                block.tiles, block.sizes, block.uncovered, block.near.tiles, block.near.sizes,
+                pool.tiles, pool.sizes, pool.uncovered, block.near.tiles, block.near.sizes,
                 block.valid, own, others, mask, cell.mask, state, _TASK_WORDS // 4,
             )  # fmt: skip
         cell.threshold, cell.covered = int(state[2]), int(state[3])
         spare.append((own, others))
 
     to_grow = cells
-    open_blocks = [block for block in blocks if any(cell.block is block for cell in cells)]
+    open_blocks = [block for block in blocks if any(c.pool.block is block for c in cells)]
     while open_blocks:
         run_tasks(grow, to_grow, n_threads)
         best = [
-            max((c for c in cells if c.block is block), key=lambda c: c.covered)
+            max((c for c in cells if c.pool.block is block), key=lambda c: c.covered)
             for block in open_blocks
         ]
         masks = np.array([cell.mask for cell in best])
         least, nearest = least_counts(open_blocks, masks, by_range=True)
         to_grow, open_blocks = [], []
         for i, cell in enumerate(best):
+            block = cell.pool.block
             if least[:, i].min() == cell.threshold:
-                cell.block.accept(cell.mask[None], [cell.threshold])
+                block.accept(cell.mask[None], [cell.threshold])
                 continue
             refuting = least[:, i] < cell.threshold
-            cell.block.near.add(cell.block.patterns.tiles, nearest[refuting, i])
+            block.near.add(block.patterns.tiles, nearest[refuting, i])
             to_grow.append(cell)
-            open_blocks.append(cell.block)
+            open_blocks.append(block)
 
 
-def _starts(blocks: Sequence[Block]) -> list[_Cell]:
+def _starts(blocks: Sequence[Block], most: int) -> list[_Cell]:
     """STARTS uncovered points of every block to grow from, those with m = 0 dropped."""
     candidates = [(b, int(c)) for b in blocks for c in b.next_candidates(STARTS)]
     masks = {(b, c): b.masks_of(np.array([c]))[0] for b, c in candidates}
@@ -397,7 +437,13 @@ def _starts(blocks: Sequence[Block]) -> list[_Cell]:
                 block.coverable.add(c)
             else:
                 block.drop(np.array([c]), place)
-    return [_Cell(b, c, masks[b, c]) for b, c in candidates if c in b.coverable]
+    pools = {b: _Pool.of(b, most) for b in blocks if b.remaining}
+    cells = []
+    for block, c in candidates:
+        if c in block.coverable:
+            pool, place_in = pools[block]
+            cells.append(_Cell(pool, place_in(c), masks[block, c]))
+    return cells
 
 
 def _no_counts(n_tiles: int) -> np.ndarray:
@@ -418,12 +464,13 @@ def choose_neurons(
     others are done and none of their points failed: the widest block is never finished.
     """
     total = sum(block.remaining for block in blocks)
+    most = pool_size(len(blocks[0].valid), len(blocks))
     while True:
         active = [block for block in blocks if not block.done]
         if not active or (leave_one_out and _is_widest(active, blocks)):
             break
         if selection == "merge":
-            step_merge(active, n_threads)
+            step_merge(active, n_threads, most)
         else:
             for block in active:
                 block.step_random()

@@ -179,13 +179,14 @@ def cover_random(
 
 
 def cover_merge(
-    covered: Bits, others: Bits, order: Sequence[int], starts: int = 4
+    covered: Bits, others: Bits, order: Sequence[int], starts: int = 4, pool: int = 1 << 16
 ) -> tuple[Bits, Integers, Integers]:
     """Select merged cells: each neuron's mask is the AND of the masks of a set S of points.
 
     For each neuron, a cell is grown from each of the next `starts` open points along `order`
-    (those with m = 0 fail, and are open no longer), and the one that covers most open points is
-    taken (the first of several). A point is open while no neuron covers it and it has not failed.
+    (those with m = 0 fail, and are open no longer). Only the first `pool` open points along
+    `order` join it or count; the cell that covers most of them is taken (the first of several). A
+    point is open while no neuron covers it and it has not failed.
 
     Parameters and return values are those of `cover_random`.
     """
@@ -197,7 +198,9 @@ def cover_merge(
         hopeless = [i for i in candidates if minima(~covered[[i]], others)[0] == 0]
         failed += hopeless
         is_open[hopeless] = False
-        cells = [_grow_cell(i, covered, others, is_open) for i in candidates if i not in hopeless]
+        near = np.zeros_like(is_open)
+        near[[int(i) for i in order if is_open[i]][:pool]] = True
+        cells = [_grow_cell(i, covered, others, near) for i in candidates if i not in hopeless]
         if not cells:
             continue
         most = max(n_covered for n_covered, _, _ in cells)

@@ -195,6 +195,26 @@ def test_near_points_change_no_selection(monkeypatch):
     np.testing.assert_array_equal(layers[0].masks, layers[1].masks)
 
 
+@pytest.mark.parametrize("seed", range(3))
+def test_cells_grow_among_the_first_points_of_a_large_class(seed, monkeypatch):
+    from fastmem import second_layer
+
+    monkeypatch.setattr(second_layer, "_POOL", TILE + 7)
+    rng = np.random.default_rng(seed)
+    codes = np.repeat([0, 1], 700)
+    centres = random_bits(rng, 2, 60, 0.5)
+    bits = centres[codes] ^ random_bits(rng, 1400, 60, 0.15)
+    patterns, kept = select(bits, codes, "merge", seed)
+    for block in kept:
+        order = orders_of(patterns, seed)[block.code]
+        covered, others = bits[codes == block.code], bits[codes != block.code]
+        masks, thresholds, _ = oracle.cover_merge(covered, others, order, pool=TILE + 7)
+        np.testing.assert_array_equal(np.array(block.masks), oracle.pack(masks))
+        assert block.thresholds == thresholds.tolist()
+        whole, _, _ = oracle.cover_merge(covered, others, order)
+        assert len(whole) != len(masks) or not np.array_equal(whole, masks)
+
+
 @pytest.mark.parametrize("selection", ["random", "merge"])
 def test_interruptions_change_no_selection(selection, monkeypatch):
     from fastmem import second_layer

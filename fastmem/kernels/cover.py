@@ -35,13 +35,13 @@ def complements(tiles, positions, valid, masks):
 
 
 @njit(nogil=True, cache=True)
-def gather(tiles, positions, out, at):
-    """Copy the patterns at ``positions`` of ``tiles`` to the positions at, at + 1, ... of out."""
+def gather(tiles, positions, out):
+    """Copy the patterns at ``positions`` (P,) int64 of ``tiles`` to 0, 1, ..., P - 1 of ``out``."""
     for i in range(positions.shape[0]):
         tile = positions[i] // TILE
         column = positions[i] - tile * TILE
-        out_tile = (at + i) // TILE
-        out_column = at + i - out_tile * TILE
+        out_tile = i // TILE
+        out_column = i - out_tile * TILE
         for word in range(tiles.shape[1]):
             out[out_tile, word, out_column] = tiles[tile, word, column]
 
