@@ -639,13 +639,19 @@ def _encode(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if span > max(1 << 16, 4 * len(labels)):
         classes, codes = np.unique(labels, return_inverse=True)
         return classes, codes.astype(np.intp, copy=False)
-    signed = labels.astype(np.int64) if labels.dtype.kind in "bi" else labels
-    offsets = (signed - signed.dtype.type(low)).astype(np.intp)
     values = np.zeros(span + 1, dtype=labels.dtype)
-    values[offsets] = labels
     occurs = np.zeros(span + 1, dtype=bool)
-    occurs[offsets] = True
-    return values[occurs], (np.cumsum(occurs) - 1).astype(np.intp)[offsets]
+    codes = np.empty(len(labels), dtype=np.intp)
+    parts = [slice(i, i + _SCAN) for i in range(0, len(labels), _SCAN)]
+    for part in parts:  # each copy of all labels would take as much as the codes
+        some = labels[part]
+        signed = some.astype(np.int64) if labels.dtype.kind in "bi" else some
+        offsets = (signed - signed.dtype.type(low)).astype(np.intp)
+        values[offsets], occurs[offsets], codes[part] = some, True, offsets
+    rank = np.cumsum(occurs) - 1
+    for part in parts:
+        codes[part] = rank[codes[part]]
+    return values[occurs], codes
 
 
 # --- settings of a fit ------------------------------------------------------------------------
@@ -848,4 +854,4 @@ def check_hyperplanes(weights: Any, biases: Any) -> tuple[np.ndarray, np.ndarray
         )
     _check_dtype(levels, "biases")
     _check_values(levels, "biases")
-    return _frozen(narrow), _frozen(np.ascontiguousarray(levels, dtype=np.float64).view())
+    return _frozen(narrow), _frozen(np.require(levels, np.float64, ["C", "A"]).view())

@@ -25,7 +25,7 @@ _TASK_WORDS = 400_000_000
 """A task of 4e8 popcounts lasts some 30 ms, the longest that Ctrl-C has to wait."""
 _NEVER = np.int64(2**62)
 _RANGES = 32
-_POOL = 1 << 16
+_POOL = 1 << 15
 _POOL_WORDS = 1 << 24
 _NEAR = 1536
 _COMPACT_BYTES = 64 << 20
@@ -245,7 +245,7 @@ class Block:
         if (
             len(self.tiles) < 4
             or 2 * self.remaining > len(self.members)
-            or self.remaining * n_words * 8 > _COMPACT_BYTES
+            or self.remaining * n_words * 8 > _COMPACT_BYTES // self.patterns.n_classes
         ):
             return
         kept = np.flatnonzero(self._flat)

@@ -179,7 +179,7 @@ def cover_random(
 
 
 def cover_merge(
-    covered: Bits, others: Bits, order: Sequence[int], starts: int = 4, pool: int = 1 << 16
+    covered: Bits, others: Bits, order: Sequence[int], starts: int = 4, pool: int = 1 << 15
 ) -> tuple[Bits, Integers, Integers]:
     """Select merged cells: each neuron's mask is the AND of the masks of a set S of points.
 
