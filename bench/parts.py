@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.workloads import Workload
+from fastmem.blocks import Block, least_counts
 from fastmem.hyperplanes import Hyperplanes
 from fastmem.inputs import check_points
 from fastmem.patterns import Patterns
-from fastmem.second_layer import Block, choose_neurons, least_counts
+from fastmem.second_layer import choose_neurons
 
 Words = NDArray[np.uint64]
 

@@ -8,6 +8,7 @@ from functools import partial
 
 import numpy as np
 
+from fastmem.blocks import Block
 from fastmem.frame import extent, refuse_contradictions
 from fastmem.growth import GrowthStep, separate
 from fastmem.hyperplanes import GaussianRows, Hyperplanes
@@ -16,7 +17,7 @@ from fastmem.network import Network
 from fastmem.patterns import Patterns
 from fastmem.progress import drawing
 from fastmem.report import Clock, FitReport, UnseparatedWarning, peak_bytes
-from fastmem.second_layer import Block, choose_neurons, cover_layer, failed_rows
+from fastmem.second_layer import choose_neurons, cover_layer, failed_rows
 
 
 def interpolate(

@@ -13,13 +13,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastmem.blocks import Block, least_counts
 from fastmem.frame import Extent
 from fastmem.hyperplanes import GaussianRows, Hyperplanes, rows_between
 from fastmem.inputs import Points
 from fastmem.kernels.bits import WORD_BITS
 from fastmem.kernels.signs import TILE
 from fastmem.patterns import Patterns, fill_tiles, new_tiles, rows_of
-from fastmem.second_layer import Block, least_counts
 
 _PROBE = 256
 """Open points of a class looked at before a whole run over it: while most of them fail, the run

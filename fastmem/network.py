@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from fastmem import model_file
+from fastmem.blocks import padded
 from fastmem.hyperplanes import Hyperplanes
 from fastmem.inputs import (
     InvalidInputError,
@@ -22,7 +23,7 @@ from fastmem.kernels.signs import TILE
 from fastmem.kernels.threads import ranges, run_tasks
 from fastmem.patterns import fill_tiles, new_tiles, task_rows
 from fastmem.report import FitReport
-from fastmem.second_layer import CoverLayer, padded
+from fastmem.second_layer import CoverLayer
 
 _OFF = np.int64(-(2**62))
 

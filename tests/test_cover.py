@@ -8,18 +8,12 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from fastmem import blocks, merge
+from fastmem.blocks import Block, least_counts, padded, valid_bits
 from fastmem.kernels import cover as kernels
 from fastmem.kernels.signs import TILE
 from fastmem.patterns import Patterns
-from fastmem.second_layer import (
-    Block,
-    choose_neurons,
-    cover_layer,
-    failed_rows,
-    least_counts,
-    padded,
-    valid_bits,
-)
+from fastmem.second_layer import choose_neurons, cover_layer, failed_rows
 
 fast = settings(max_examples=60, deadline=None)
 sizes = st.sampled_from([0, 1, 2, 63, 64, 65, 192, 193, 400])
@@ -124,12 +118,12 @@ def orders_of(patterns, seed):
 
 def select(bits, codes, selection, seed, n_threads=1, leave_one_out=False):
     patterns = patterns_of(bits, codes)
-    blocks = [
+    chosen = [
         Block(patterns, bits.shape[1], code, np.random.default_rng(seed + code), n_threads)
         for code in range(patterns.n_classes)
     ]
     kept, _ = choose_neurons(
-        blocks, selection, n_threads, leave_one_out, lambda done, total, neurons: None
+        chosen, selection, n_threads, leave_one_out, lambda done, total, neurons: None
     )
     return patterns, kept
 
@@ -166,14 +160,12 @@ def test_selection_equals_the_oracle_for_the_same_orders(
 
 @pytest.mark.parametrize("selection", ["random", "merge"])
 def test_compaction_changes_no_selection(selection, monkeypatch):
-    from fastmem import second_layer
-
     rng = np.random.default_rng(3)
     codes = np.repeat([0, 1], 1500)
     bits = random_bits(rng, 3000, 40, 0.5)
     layers = []
     for most in (0, 1 << 30):
-        monkeypatch.setattr(second_layer, "_COMPACT_BYTES", most)
+        monkeypatch.setattr(blocks, "_COMPACT_BYTES", most)
         layers.append(cover_layer(select(bits, codes, selection, 1)[1]))
     assert len(layers[0]) > 50
     for name in ("masks", "thresholds", "owners"):
@@ -181,25 +173,21 @@ def test_compaction_changes_no_selection(selection, monkeypatch):
 
 
 def test_near_points_change_no_selection(monkeypatch):
-    from fastmem import second_layer
-
     rng = np.random.default_rng(4)
     codes = np.repeat([0, 1], 500)
     centres = random_bits(rng, 2, 90, 0.5)
     bits = centres[codes] ^ random_bits(rng, 1000, 90, 0.2)
     layers = []
     for near, n_ranges in ((1536, 32), (TILE, 1)):
-        monkeypatch.setattr(second_layer, "_NEAR", near)
-        monkeypatch.setattr(second_layer, "_RANGES", n_ranges)
+        monkeypatch.setattr(merge, "_NEAR", near)
+        monkeypatch.setattr(blocks, "_RANGES", n_ranges)
         layers.append(cover_layer(select(bits, codes, "merge", 1)[1]))
     np.testing.assert_array_equal(layers[0].masks, layers[1].masks)
 
 
 @pytest.mark.parametrize("seed", range(3))
 def test_cells_grow_among_the_first_points_of_a_large_class(seed, monkeypatch):
-    from fastmem import second_layer
-
-    monkeypatch.setattr(second_layer, "_POOL", TILE + 7)
+    monkeypatch.setattr(merge, "_POOL", TILE + 7)
     rng = np.random.default_rng(seed)
     codes = np.repeat([0, 1], 700)
     centres = random_bits(rng, 2, 60, 0.5)
@@ -217,15 +205,14 @@ def test_cells_grow_among_the_first_points_of_a_large_class(seed, monkeypatch):
 
 @pytest.mark.parametrize("selection", ["random", "merge"])
 def test_interruptions_change_no_selection(selection, monkeypatch):
-    from fastmem import second_layer
-
     rng = np.random.default_rng(5)
     codes = np.repeat([0, 1], 500)
     centres = random_bits(rng, 2, 90, 0.5)
     bits = centres[codes] ^ random_bits(rng, 1000, 90, 0.2)
     layers = []
     for most in (1 << 40, 5_000):
-        monkeypatch.setattr(second_layer, "_TASK_WORDS", most)
+        monkeypatch.setattr(blocks, "TASK_WORDS", most)
+        monkeypatch.setattr(merge, "TASK_WORDS", most)
         layers.append(cover_layer(select(bits, codes, selection, 1, n_threads=2)[1]))
     assert len(layers[0]) > 10
     np.testing.assert_array_equal(layers[0].masks, layers[1].masks)

@@ -137,6 +137,22 @@ def test_the_compensated_bias_is_within_its_bound():
         assert errors[i] <= 1e-12 * max(abs(shifted[i]), 1e-12)
 
 
+@pytest.mark.parametrize(
+    ("weights", "point", "bias", "shifted", "error"),
+    [
+        # the bias of the frame is wrong by its error, which would turn the sign
+        ([1.0], [0.0], -1e-3, 1e-3, 2e-3),
+        # four products of 0.75 2^-1074 round up to 2^-1074 each; exactly the sum is 0
+        ([0.75] * 4, [5e-324] * 4, -3 * 5e-324, -3 * 5e-324, 0.0),
+        # 1 + 2^-60 - 1 in an order that loses 2^-60, with the sign turned
+        ([-1.0, -1.0], [1.0, 2.0**-60], 1.0, 1.0, 0.0),
+    ],
+)
+def test_float64_decides_only_what_its_error_allows(weights, point, bias, shifted, error):
+    w, x = np.array(weights, np.float32), np.array(point)
+    assert not signs._exact_sign(w, x, bias, np.zeros(len(x)), shifted, error)
+
+
 def test_few_bits_need_the_exact_stage():
     rng = np.random.default_rng(1)
     X = rng.standard_normal((192, 784)).astype(np.float32) / 28

@@ -1,0 +1,244 @@
+"""The neurons of one covered class while they are being chosen: counts, coverage, what is left."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from fastmem.kernels.bits import WORD_BITS
+from fastmem.kernels.cover import GROUP, complements, cover, gather, minima
+from fastmem.kernels.signs import TILE
+from fastmem.kernels.threads import ranges, run_tasks
+from fastmem.patterns import Patterns
+
+TASK_WORDS = 400_000_000
+"""A task of 4e8 popcounts lasts some 30 ms, the longest that Ctrl-C has to wait."""
+_BATCH = 64
+_NEVER = np.int64(2**62)
+_RANGES = 32
+_COMPACT_BYTES = 64 << 20
+
+
+def valid_bits(n: int) -> np.ndarray:
+    """Words whose first n bits are one, (ceil(n / 64),) uint64."""
+    words = np.full(-(-n // WORD_BITS), 2**64 - 1, np.uint64)
+    if n % WORD_BITS:
+        words[-1] = (1 << n % WORD_BITS) - 1
+    return words
+
+
+def padded(rows: np.ndarray) -> np.ndarray:
+    """A copy with rows of zeros up to a multiple of GROUP."""
+    out = np.zeros((-(-len(rows) // GROUP) * GROUP, *rows.shape[1:]), rows.dtype)
+    out[: len(rows)] = rows
+    return out
+
+
+def gathered(tiles: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Copies of the patterns at ``positions``, in tiles, and the sizes of these."""
+    n_tiles = max(1, -(-len(positions) // TILE))
+    copies = np.zeros((n_tiles, tiles.shape[1], TILE), np.uint64)
+    gather(tiles, positions, copies)
+    sizes = np.full(n_tiles, TILE, np.int64)
+    sizes[-1] = len(positions) - (n_tiles - 1) * TILE
+    return copies, sizes
+
+
+class Block:
+    """The neurons of one covered class, while they are being chosen.
+
+    Points are numbered by their place in ``tiles``, which holds the class's patterns and, once
+    most are covered, only the uncovered ones.
+
+    Attributes
+    ----------
+    code : int
+        The class.
+    tiles, sizes : ndarrays
+        Patterns of the class, as in ``kernels.signs``.
+    members : ndarray of int32
+        Number within the class of each point in ``tiles``.
+    uncovered : ndarray of shape (n_tiles, TILE), bool
+        Points that no neuron covers yet and that may still be covered.
+    failed : list of int
+        Points (numbers within the class) with m = 0, and
+    witnesses : list of int
+        for each the position, in all patterns, of a point of another class whose pattern lies
+        below its own.
+    coverable : set of int
+        Points known to have m >= 1, because a cell was started from them.
+    """
+
+    def __init__(
+        self,
+        patterns: Patterns,
+        n_hyperplanes: int,
+        code: int,
+        generator: np.random.Generator,
+        n_threads: int,
+        members: np.ndarray | None = None,
+    ) -> None:
+        self.patterns, self.code, self.n_threads = patterns, code, n_threads
+        self.skip = patterns.first_tile[code : code + 2].astype(np.int64)
+        self.tiles = patterns.tiles[self.skip[0] : self.skip[1]]
+        self.sizes = patterns.sizes[self.skip[0] : self.skip[1]]
+        self.valid = valid_bits(n_hyperplanes)
+        self.members = np.arange(patterns.class_size(code), dtype=np.int32)
+        self.order = generator.permutation(self.members)
+        self._walked = 0
+        self.uncovered = np.zeros((len(self.tiles), TILE), np.bool_)
+        self._flat = self.uncovered.reshape(-1)
+        self._flat[slice(len(self.members)) if members is None else members] = True
+        self.remaining = len(self.members) if members is None else len(members)
+        self.masks: list[np.ndarray] = []
+        self.thresholds: list[int] = []
+        self.gained: list[int] = []
+        self.failed: list[int] = []
+        self.witnesses: list[int] = []
+        self.evaluations = 0
+        self._batch = GROUP
+        self.coverable: set[int] = set()
+        self._compact()
+
+    @property
+    def done(self) -> bool:
+        """Whether every point is covered or has failed."""
+        return self.remaining == 0
+
+    @property
+    def width(self) -> int:
+        """Neurons so far."""
+        return len(self.thresholds)
+
+    def next_candidates(self, count: int) -> np.ndarray:
+        """The next uncovered points along the random order."""
+        found: list[np.ndarray] = []
+        at = self._walked
+        missing = count
+        while missing and at < len(self.order):
+            stretch = self.order[at : at + max(256, 4 * missing)]
+            here = np.flatnonzero(self._flat[stretch])
+            if at == self._walked:
+                # the points before the first that is left never come back
+                self._walked += int(here[0]) if len(here) else len(stretch)
+            found.append(stretch[here[:missing]])
+            missing -= len(found[-1])
+            at += len(stretch)
+        return np.concatenate(found) if found else np.empty(0, np.int64)
+
+    def masks_of(self, candidates: np.ndarray) -> np.ndarray:
+        """1 - Phi of points, (len(candidates), n_words) uint64."""
+        masks = np.empty((len(candidates), len(self.valid)), np.uint64)
+        complements(self.tiles, candidates.astype(np.int64), self.valid, masks)
+        return masks
+
+    def accept(self, masks: np.ndarray, thresholds: Sequence[int]) -> None:
+        """Add neurons, and take the points that they cover from the uncovered ones."""
+        stack = padded(masks)
+        levels = padded(np.asarray(thresholds, np.int64))
+        words = len(stack) * TILE * len(self.valid)
+        tasks = ranges(len(self.tiles), max(1, TASK_WORDS // words))
+        gained = np.zeros((len(tasks), len(stack)), np.int64)
+
+        def work(task: int) -> None:
+            cover(self.tiles, self.sizes, *tasks[task], stack, levels, self.uncovered, gained[task])
+
+        run_tasks(work, range(len(tasks)), self.n_threads)
+        self.evaluations += len(masks) * len(self.members)
+        self.masks.extend(masks)
+        self.thresholds.extend(int(m) for m in thresholds)
+        totals = gained.sum(axis=0)[: len(masks)]
+        self.gained.extend(int(g) for g in totals)
+        self.remaining -= int(totals.sum())
+        self._compact()
+
+    def drop(self, candidates: np.ndarray, witnesses: np.ndarray) -> None:
+        """Give up points with m = 0."""
+        self.failed.extend(int(c) for c in self.members[candidates])
+        self.witnesses.extend(int(w) for w in witnesses)
+        self._flat[candidates] = False
+        self.remaining -= len(candidates)
+
+    def step_random(self) -> None:
+        """The paper's selection, Algorithm 1 lines 8 to 13, for the next few candidates.
+
+        Drawing from the uncovered points again and again equals walking a random permutation and
+        skipping what is covered. So the next candidates are counted in one pass, and accepted in
+        order, each unless an earlier one of the same batch covers it. The batch grows while most
+        candidates are accepted, and never changes the result.
+        """
+        candidates = self.next_candidates(self._batch)
+        masks = self.masks_of(candidates)
+        least, nearest = least_counts([self] * len(candidates), masks)
+        uncoverable = least == 0
+        patterns = self.valid & ~masks
+        accepted: list[int] = []
+        for i in np.flatnonzero(~uncoverable):
+            counts = np.bitwise_count(masks[accepted] & patterns[i]).sum(axis=1)
+            if not np.any(counts < least[accepted]):
+                accepted.append(int(i))
+        self.drop(candidates[uncoverable], nearest[uncoverable])
+        if accepted:
+            self.accept(masks[accepted], least[accepted].tolist())
+        useful = len(accepted) + np.count_nonzero(uncoverable)
+        if useful > 3 * len(candidates) // 4:
+            self._batch = min(2 * self._batch, _BATCH)
+        elif useful < len(candidates) // 2:
+            self._batch = max(self._batch // 2, GROUP)
+
+    def _compact(self) -> None:
+        """Keep the uncovered points only, once they are less than half of those in ``tiles``."""
+        n_words = self.tiles.shape[1]
+        if (
+            len(self.tiles) < 4
+            or 2 * self.remaining > len(self.members)
+            or self.remaining * n_words * 8 > _COMPACT_BYTES // self.patterns.n_classes
+        ):
+            return
+        kept = np.flatnonzero(self._flat)
+        tiles, sizes = gathered(self.tiles, kept)
+        place = np.full(len(self._flat), -1, np.int32)
+        place[kept] = np.arange(len(kept))
+        self.order = place[self.order]
+        self.order = self.order[self.order >= 0]
+        self._walked = 0
+        self.coverable = {int(place[c]) for c in self.coverable if place[c] >= 0}
+        self.tiles, self.sizes, self.members = tiles, sizes, self.members[kept]
+        self.uncovered = np.zeros((len(tiles), TILE), np.bool_)
+        self._flat = self.uncovered.reshape(-1)
+        self._flat[: len(kept)] = True
+
+
+def least_counts(
+    owners: Sequence[Block], masks: np.ndarray, by_range: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """For each mask the least count over the classes other than its block's, and its position.
+
+    Returns two int64 arrays of shape (len(masks),). With ``by_range`` of shape (ranges,
+    len(masks)): one pair for each of up to 32 ranges of tiles.
+    """
+    patterns, n_threads = owners[0].patterns, owners[0].n_threads
+    tiles, sizes = patterns.tiles, patterns.sizes
+    stack = padded(masks)
+    # padding skips every tile
+    skip = np.tile(np.array([0, len(sizes)], np.int64), (len(stack), 1))
+    skip[: len(masks)] = [block.skip for block in owners]
+    words = len(stack) * TILE * tiles.shape[1]
+    n_ranges = _RANGES if by_range else 2 * n_threads
+    tasks = ranges(len(sizes), max(1, min(TASK_WORDS // words, -(-len(sizes) // n_ranges))))
+    least = np.full((len(tasks), len(stack)), _NEVER)
+    nearest = np.full((len(tasks), len(stack)), -1, np.int64)
+
+    def work(task: int) -> None:
+        minima(tiles, sizes, *tasks[task], stack, skip, least[task], nearest[task])
+
+    run_tasks(work, range(len(tasks)), n_threads)
+    for block in owners:
+        block.evaluations += len(patterns.order) - patterns.class_size(block.code)
+    least, nearest = least[:, : len(masks)], nearest[:, : len(masks)]
+    if by_range:
+        return least, nearest
+    columns = np.arange(len(masks))
+    best = least.argmin(axis=0)
+    return least[best, columns], nearest[best, columns]
