@@ -217,6 +217,12 @@ def least_counts(
 
     Returns two int64 arrays of shape (len(masks),). With ``by_range`` of shape (ranges,
     len(masks)): one pair for each of up to 32 ranges of tiles.
+
+    All tiles are counted. Bounds from pivots, delta(a, x) >= delta(p, x) - delta(p, a), would be
+    exact but do not pay against whole tiles at full vector speed: on digits784-20k, with points
+    sorted by nearest pivot and each candidate's minimum known in advance, the 4 nearest of 256
+    pivots leave 40 % of the points but 97 % of the tiles (n = 2,048; 98 % at n = 9,984), 1,024
+    pivots 26 % and 93 %; and picking single points out of tiles costs more than it saves.
     """
     patterns, n_threads = owners[0].patterns, owners[0].n_threads
     tiles, sizes = patterns.tiles, patterns.sizes
