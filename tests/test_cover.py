@@ -236,12 +236,12 @@ def test_auto_leaves_out_the_widest_of_equally_good_blocks(selection, seed):
 def test_auto_waits_for_a_slow_block_that_is_not_the_widest():
     """A wide block can be done first: its candidates are accepted by the batch."""
     rng = np.random.default_rng(0)
-    isolated = random_bits(rng, 28, 200, 0.5)
-    centres = random_bits(rng, 20, 200, 0.5)
-    clusters = np.repeat(centres, 40, axis=0) ^ random_bits(rng, 800, 200, 0.01)
-    bits, codes = np.concatenate([isolated, clusters]), np.repeat([0, 1], [28, 800])
-    _, kept = select(bits, codes, "random", 0, leave_one_out=True)
-    assert [(b.code, b.width) for b in kept] == [(1, 20)]
+    isolated = random_bits(rng, 60, 200, 0.5)
+    centres = random_bits(rng, 30, 200, 0.5)
+    clusters = np.repeat(centres, 40, axis=0) ^ random_bits(rng, 1200, 200, 0.01)
+    bits, codes = np.concatenate([isolated, clusters]), np.repeat([0, 1], [60, 1200])
+    (slow,) = select(bits, codes, "random", 0, leave_one_out=True)[1]
+    assert slow.code == 1 and slow.done and 20 < slow.width < 40
 
 
 def test_auto_leaves_out_the_class_that_fails():
