@@ -66,8 +66,6 @@ class Block:
     witnesses : list of int
         for each the position, in all patterns, of a point of another class whose pattern lies
         below its own.
-    coverable : set of int
-        Points known to have m >= 1, because a cell was started from them.
     """
 
     def __init__(
@@ -98,7 +96,6 @@ class Block:
         self.witnesses: list[int] = []
         self.evaluations = 0
         self._batch = GROUP
-        self.coverable: set[int] = set()
         self._compact()
 
     @property
@@ -203,7 +200,6 @@ class Block:
         self.order = place[self.order]
         self.order = self.order[self.order >= 0]
         self._walked = 0
-        self.coverable = {int(place[c]) for c in self.coverable if place[c] >= 0}
         self.tiles, self.sizes, self.members = tiles, sizes, self.members[kept]
         self.uncovered = np.zeros((len(tiles), TILE), np.bool_)
         self._flat = self.uncovered.reshape(-1)

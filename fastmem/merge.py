@@ -18,12 +18,10 @@ from fastmem.kernels.cover import grow_cell
 from fastmem.kernels.signs import TILE
 from fastmem.kernels.threads import run_tasks
 
-STARTS = 4
-"""Cells grown for each neuron, from different points; the one that covers most is taken.
-
-On digits784-20k, n = 2,048, class 1: 68 neurons with 1, 61 with 4, 54 with 16, in 1, 3 and 10
-times the time.
-"""
+STARTS = 2
+"""Cells grown for each neuron, from different points; the one that covers most is taken."""
+MISSES = 32
+"""Points that a cell may set aside, because with them it would reach another class."""
 _NEAR = 1536
 _POOL = 1 << 15
 _POOL_WORDS = 1 << 24
@@ -86,10 +84,12 @@ class _Pool:
 
 @dataclass
 class _Cell:
-    """One cell being grown."""
+    """One cell being grown: the last mask, the best one, its threshold and what it covers."""
 
     pool: _Pool
+    start: int
     seed: int
+    last: np.ndarray
     mask: np.ndarray
     threshold: int = 0
     covered: int = 0
@@ -108,78 +108,85 @@ class Merger:
         self.n_threads = n_threads
         self.pool_size = max(TILE, min(_POOL, _POOL_WORDS // (n_words * len(blocks))))
         self.near = {block: _NearPoints(n_words) for block in blocks}
-        self._spare: list[tuple[np.ndarray, np.ndarray]] = []
+        self._spare: list[tuple[np.ndarray, ...]] = []
 
     def step(self, blocks: Sequence[Block]) -> None:
         """Add one neuron to every block: the best of STARTS greedily grown cells.
 
-        Cells are grown against the block's few near points instead of all other points. That can
-        only overrate a cell: each m_S is at least the true one at every step, so every coverage is
-        too. Hence, if the m_S of the most promising cell holds against all points, it is what
-        growing all cells against all points would have chosen; if not, the points that refute it
-        join the near ones and that cell is grown anew.
+        Cells are grown against the block's few near points instead of all other points, which can
+        only overrate m_S: a point that was set aside would be set aside in any case. If m_S >= 1
+        holds for the last mask against all points, it held at every step, so every point that
+        joined was allowed to; and if m_S of the kept step is the true one, its coverage is, too,
+        and no other step's was underrated. So a cell that passes both checks is what growing it
+        against all points would give. Otherwise the points that refute it join the near ones, and
+        it is grown anew.
         """
         cells = self._starts(blocks)
-        to_grow = cells
-        unsettled = [block for block in blocks if any(c.pool.block is block for c in cells)]
+        unsettled = cells
         while unsettled:
-            run_tasks(self._grow, to_grow, self.n_threads)
-            best = [
-                max((c for c in cells if c.pool.block is block), key=lambda c: c.covered)
-                for block in unsettled
-            ]
-            masks = np.array([cell.mask for cell in best])
-            least, nearest = least_counts(unsettled, masks, by_range=True)
-            to_grow, unsettled = [], []
-            for i, cell in enumerate(best):
-                block = cell.pool.block
-                if least[:, i].min() == cell.threshold:
-                    block.accept(cell.mask[None], [cell.threshold])
-                    continue
-                refuting = least[:, i] < cell.threshold
-                self.near[block].add(block.patterns.tiles, nearest[refuting, i])
-                to_grow.append(cell)
-                unsettled.append(block)
+            run_tasks(self._grow, unsettled, self.n_threads)
+            unsettled = self._refuted([cell for cell in unsettled if cell.covered])
+        for block in blocks:
+            own = [cell for cell in cells if cell.pool.block is block]
+            best = max(own, key=lambda cell: cell.covered)
+            failed = np.array([cell.start for cell in own if not cell.covered], np.int64)
+            block.drop(failed, np.full(len(failed), -1))
+            if best.covered:
+                block.accept(best.mask[None], [best.threshold])
 
     def _starts(self, blocks: Sequence[Block]) -> list[_Cell]:
-        """STARTS uncovered points of every block to grow from, those with m = 0 dropped."""
-        candidates = [(b, int(c)) for b in blocks for c in b.next_candidates(STARTS)]
-        masks = {(b, c): b.masks_of(np.array([c]))[0] for b, c in candidates}
-        unknown = [(b, c) for b, c in candidates if c not in b.coverable]
-        if unknown:
-            owners = [b for b, _ in unknown]
-            least, nearest = least_counts(owners, np.array([masks[key] for key in unknown]))
-            for (block, c), count, witness in zip(unknown, least, nearest, strict=True):
-                self.near[block].add(block.patterns.tiles, np.array([witness]))
-                if count:
-                    block.coverable.add(c)
-                else:
-                    block.drop(np.array([c]), np.array([witness]))
-        pools = {b: _Pool.of(b, self.pool_size) for b in blocks if b.remaining}
+        """Cells at the next STARTS uncovered points of every block."""
         cells = []
-        for block, c in candidates:
-            if c in block.coverable:
-                pool, place_in = pools[block]
-                cells.append(_Cell(pool, place_in(c), masks[block, c]))
+        for block in blocks:
+            pool, place_in = _Pool.of(block, self.pool_size)
+            for start in block.next_candidates(STARTS):
+                last, mask = np.empty((2, len(block.valid)), np.uint64)
+                cells.append(_Cell(pool, int(start), place_in(int(start)), last, mask))
+        new = [cell for cell in cells if not self.near[cell.pool.block].sizes.any()]
+        if new:
+            owners = [cell.pool.block for cell in new]
+            masks = [c.pool.block.masks_of(np.array([c.start]))[0] for c in new]
+            _, nearest = least_counts(owners, np.array(masks), by_range=True)
+            for cell, positions in zip(new, nearest.T, strict=True):
+                block = cell.pool.block
+                self.near[block].add(block.patterns.tiles, positions)
         return cells
+
+    def _refuted(self, cells: list[_Cell]) -> list[_Cell]:
+        """Those cells that do not hold against all points; what refutes them becomes near."""
+        if not cells:
+            return []
+        owners = [cell.pool.block for cell in cells for _ in range(2)]
+        masks = np.array([mask for cell in cells for mask in (cell.last, cell.mask)])
+        least, nearest = least_counts(owners, masks, by_range=True)
+        refuted = []
+        for i, cell in enumerate(cells):
+            block = cell.pool.block
+            wrong_last = least[:, 2 * i] < 1
+            wrong_best = least[:, 2 * i + 1] < cell.threshold
+            if wrong_last.any() or wrong_best.any():
+                positions = [nearest[wrong_last, 2 * i], nearest[wrong_best, 2 * i + 1]]
+                self.near[block].add(block.patterns.tiles, np.concatenate(positions))
+                refuted.append(cell)
+        return refuted
 
     def _grow(self, cell: _Cell) -> None:
         pool, near = cell.pool, self.near[cell.pool.block]
-        counts = self._spare.pop() if self._spare else (_counts(0), _counts(0))
-        own, others = (
-            have if len(have) >= len(tiles) else _counts(len(tiles))
-            for have, tiles in zip(counts, (pool.tiles, near.tiles), strict=True)
-        )
-        state = np.array([cell.seed, 0, 0, 0])
-        mask = np.empty_like(cell.mask)
+        space = self._spare.pop() if self._spare else _work_space(0, 0)
+        if len(space[0]) < len(pool.tiles) or len(space[1]) < len(near.tiles):
+            space = _work_space(len(pool.tiles), len(near.tiles))
+        own, others, trial, aside = space
+        state = np.array([cell.seed, 0, 0, 0, 0])
         while not grow_cell(
-            pool.tiles, pool.sizes, pool.uncovered, near.tiles, near.sizes, pool.block.valid, own,
-            others, mask, cell.mask, state, TASK_WORDS // 4,
+            pool.tiles, pool.sizes, pool.uncovered, near.tiles, near.sizes, pool.block.valid,
+            own, others, trial, aside, cell.last, cell.mask, state, MISSES, TASK_WORDS // 4,
         ):  # fmt: skip
             pass
         cell.threshold, cell.covered = int(state[2]), int(state[3])
-        self._spare.append((own, others))
+        self._spare.append(space)
 
 
-def _counts(n_tiles: int) -> np.ndarray:
-    return np.empty((n_tiles, TILE), np.int32)
+def _work_space(n_own: int, n_others: int) -> tuple[np.ndarray, ...]:
+    """Counts of both sides, counts on trial, and points set aside: see ``grow_cell``."""
+    own, others, trial = (np.empty((n, TILE), np.int32) for n in (n_own, n_others, n_others))
+    return own, others, trial, np.empty((n_own, TILE), np.bool_)

@@ -179,7 +179,12 @@ def cover_random(
 
 
 def cover_merge(
-    covered: Bits, others: Bits, order: Sequence[int], starts: int = 4, pool: int = 1 << 15
+    covered: Bits,
+    others: Bits,
+    order: Sequence[int],
+    starts: int = 2,
+    misses: int = 32,
+    pool: int = 1 << 15,
 ) -> tuple[Bits, Integers, Integers]:
     """Select merged cells: each neuron's mask is the AND of the masks of a set S of points.
 
@@ -194,40 +199,55 @@ def cover_merge(
     failed: list[int] = []
     neurons: list[tuple[Bits, int]] = []
     while is_open.any():
-        candidates = [int(i) for i in order if is_open[i]][:starts]
-        hopeless = [i for i in candidates if minima(~covered[[i]], others)[0] == 0]
+        waiting = [int(i) for i in order if is_open[i]]
+        near = np.zeros_like(is_open)
+        near[waiting[:pool]] = True
+        hopeless = [i for i in waiting[:starts] if minima(~covered[[i]], others)[0] == 0]
+        cells = [
+            _grow_cell(i, covered, others, near, misses)
+            for i in waiting[:starts]
+            if i not in hopeless
+        ]
         failed += hopeless
         is_open[hopeless] = False
-        near = np.zeros_like(is_open)
-        near[[int(i) for i in order if is_open[i]][:pool]] = True
-        cells = [_grow_cell(i, covered, others, near) for i in candidates if i not in hopeless]
-        if not cells:
-            continue
-        most = max(n_covered for n_covered, _, _ in cells)
-        mask, threshold = next((u, m) for n_covered, u, m in cells if n_covered == most)
-        neurons.append((mask, threshold))
-        is_open &= ~_covers(mask, threshold, covered)
+        if cells:
+            most = max(n_covered for n_covered, _, _ in cells)
+            mask, threshold = next((u, m) for n_covered, u, m in cells if n_covered == most)
+            neurons.append((mask, threshold))
+            is_open &= ~_covers(mask, threshold, covered)
     return (*_stack(neurons, covered.shape[1]), np.array(sorted(failed), np.int64))
 
 
-def _grow_cell(start: int, covered: Bits, others: Bits, is_open: Bits) -> tuple[int, Bits, int]:
+def _grow_cell(
+    start: int, covered: Bits, others: Bits, is_open: Bits, misses: int
+) -> tuple[int, Bits, int]:
     """Grow S from one coverable point; return the step (u_S, m_S) that covers most, and how many.
 
-    While m_S is at least 1, the open point of smallest count among those with count at least 1
-    joins S (the lowest index of several). Of steps that cover equally many the first is kept.
+    Again and again the open point of smallest count among those with count at least 1 (the lowest
+    index of several) joins S if m_S stays at least 1, and is set aside if not, until more than
+    `misses` points are aside or none is left. Of steps that cover equally many the first is kept.
     """
     mask = ~covered[start]
+    threshold = int(minima(mask[None], others)[0])
     best = (0, mask, 0)
-    while (threshold := int(minima(mask[None], others)[0])) > 0:
+    may_join = is_open.copy()
+    while True:
         n_covered = int((_covers(mask, threshold, covered) & is_open).sum())
         if n_covered > best[0]:
             best = (n_covered, mask, threshold)
-        outside = np.where(is_open, counts(mask[None], covered)[0], 0)
-        if not outside.any():
-            break
-        joins = int(np.argmin(np.where(outside > 0, outside, np.iinfo(np.int64).max)))
-        mask = mask & ~covered[joins]
-    return best
+        while True:
+            outside = np.where(may_join, counts(mask[None], covered)[0], 0)
+            if not outside.any():
+                return best
+            joins = int(np.argmin(np.where(outside > 0, outside, np.iinfo(np.int64).max)))
+            merged = mask & ~covered[joins]
+            least = int(minima(merged[None], others)[0])
+            if least > 0:
+                mask, threshold = merged, least
+                break
+            may_join[joins] = False
+            if (is_open & ~may_join).sum() > misses:
+                return best
 
 
 def _covers(mask: Bits, threshold: int, patterns: Bits) -> Bits:

@@ -319,16 +319,16 @@ def test_selection_on_an_example_done_by_hand() -> None:
 
     covered, others = patterns_of("1000", "0100", "0010"), patterns_of("1100", "0011")
     # Alone each point gets m = 1 and covers only itself. Point 0 has count 1 with both other
-    # points: 1 is the lower, and merging with it gives the mask 0011 and m = 0, so 0 stays alone.
-    # Then 1 and 2 merge: mask 1001, m = 1.
+    # points: 1 is the lower, and merging with it gives the mask 0011 and m = 0. If no miss is
+    # allowed, 0 stays alone, and then 1 and 2 merge: mask 1001, m = 1.
     assert oracle.cover_random(covered, others, [0, 1, 2])[1].tolist() == [1, 1, 1]
-    masks, thresholds, _ = oracle.cover_merge(covered, others, [0, 1, 2], starts=1)
+    masks, thresholds, _ = oracle.cover_merge(covered, others, [0, 1, 2], 1, misses=0)
     assert masks.tolist() == patterns_of("0111", "1001").tolist()
     assert thresholds.tolist() == [1, 1]
     # From 2 on, the nearest is 0 (count 1, as 1): mask 0101, m = 1, two points in one neuron. That
-    # is what the best of all starts finds, too.
-    for starts, order in ((1, [2, 0, 1]), (4, [0, 1, 2])):
-        masks, thresholds, _ = oracle.cover_merge(covered, others, order, starts)
+    # is what the best of all starts finds, too, and 0 alone if it sets 1 aside and goes on to 2.
+    for starts, order, misses in ((1, [2, 0, 1], 0), (4, [0, 1, 2], 0), (1, [0, 1, 2], 1)):
+        masks, thresholds, _ = oracle.cover_merge(covered, others, order, starts, misses)
         assert masks.tolist() == patterns_of("0101", "1011").tolist()
         assert thresholds.tolist() == [1, 1]
 
