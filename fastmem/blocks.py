@@ -16,7 +16,9 @@ TASK_WORDS = 400_000_000
 """A task of 4e8 popcounts lasts some 30 ms, the longest that Ctrl-C has to wait."""
 _BATCH = 64
 _NEVER = np.int64(2**62)
-_RANGES = 32
+_RANGES = 256
+"""Places that refute a cell at most at once: on digits784-70k at n = 9,984, 1,556 cells are grown
+with 256, 2,302 with 32, and the fit takes 0.75 of the time."""
 _COMPACT_BYTES = 64 << 20
 
 
@@ -212,7 +214,7 @@ def least_counts(
     """For each mask the least count over the classes other than its block's, and its position.
 
     Returns two int64 arrays of shape (len(masks),). With ``by_range`` of shape (ranges,
-    len(masks)): one pair for each of up to 32 ranges of tiles.
+    len(masks)): one pair for each of up to 256 ranges of tiles.
 
     All tiles are counted. Bounds from pivots, delta(a, x) >= delta(p, x) - delta(p, a), would be
     exact but do not pay against whole tiles at full vector speed: on digits784-20k, with points

@@ -21,7 +21,12 @@ from fastmem.kernels.threads import run_tasks
 STARTS = 2
 """Cells grown for each neuron, from different points; the one that covers most is taken."""
 MISSES = 32
-"""Points that a cell may set aside, because with them it would reach another class."""
+"""Points that a cell may set aside, because with them it would reach another class.
+
+digits784-20k, n = 2,048, nine classes: 246 neurons with 1 start, 241 with 2, 235 with 4, in 0.38,
+0.46 and 0.60 s of selection; with 2 starts 259, 241 and 230 neurons at 16, 32 and 64 misses, in
+0.36, 0.46 and 0.56 s. Without misses 382 (4 starts). Random selection: 4,313 in 0.18 s.
+"""
 _NEAR = 1536
 _POOL = 1 << 15
 _POOL_WORDS = 1 << 24
