@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastmem.kernels.bits import WORD_BITS
-from fastmem.kernels.cover import GROUP, complements, cover, gather, minima
+from fastmem.kernels.cover import GROUP, accept_in_order, complements, cover, gather, minima
 from fastmem.kernels.signs import TILE
 from fastmem.kernels.threads import ranges, run_tasks
 from fastmem.patterns import Patterns
@@ -132,7 +132,7 @@ class Block:
         complements(self.tiles, candidates.astype(np.int64), self.valid, masks)
         return masks
 
-    def accept(self, masks: np.ndarray, thresholds: Sequence[int]) -> None:
+    def accept(self, masks: np.ndarray, thresholds: Sequence[int] | np.ndarray) -> None:
         """Add neurons, and take the points that they cover from the uncovered ones."""
         stack = padded(masks)
         levels = padded(np.asarray(thresholds, np.int64))
@@ -171,16 +171,12 @@ class Block:
         masks = self.masks_of(candidates)
         least, nearest = least_counts([self] * len(candidates), masks)
         uncoverable = least == 0
-        patterns = self.valid & ~masks
-        accepted: list[int] = []
-        for i in np.flatnonzero(~uncoverable):
-            counts = np.bitwise_count(masks[accepted] & patterns[i]).sum(axis=1)
-            if not np.any(counts < least[accepted]):
-                accepted.append(int(i))
+        accepted = np.empty(len(candidates), np.bool_)
+        accept_in_order(masks, self.valid, least, accepted)
         self.drop(candidates[uncoverable], nearest[uncoverable])
-        if accepted:
-            self.accept(masks[accepted], least[accepted].tolist())
-        useful = len(accepted) + np.count_nonzero(uncoverable)
+        if accepted.any():
+            self.accept(masks[accepted], least[accepted])
+        useful = np.count_nonzero(accepted | uncoverable)
         if useful > 3 * len(candidates) // 4:
             self._batch = min(2 * self._batch, _BATCH)
         elif useful < len(candidates) // 2:

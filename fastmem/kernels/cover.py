@@ -147,6 +147,26 @@ def cover(tiles, sizes, first_tile, last_tile, masks, thresholds, uncovered, gai
 
 
 @njit(nogil=True, cache=True)
+def accept_in_order(masks, valid, least, accepted):
+    """accepted[i] = least[i] > 0, and no earlier accepted mask covers the point of mask i.
+
+    masks (B, n_words) uint64, each 1 - Phi of a point; valid (n_words,) uint64; least (B,) int64,
+    the masks' thresholds; accepted (B,) bool. The earlier mask a covers the point where
+    |masks[a] and not masks[i]| < least[a].
+    """
+    for i in range(masks.shape[0]):
+        accepted[i] = least[i] > 0
+        for a in range(i):
+            if not accepted[i]:
+                break
+            if accepted[a]:
+                count = np.int64(0)
+                for word in range(masks.shape[1]):
+                    count += np.int64(popcount(masks[a, word] & valid[word] & ~masks[i, word]))
+                accepted[i] = count >= least[a]
+
+
+@njit(nogil=True, cache=True)
 def margins(tiles, sizes, masks, thresholds, blocks, stop_when_on, best):
     """best[k, i] = max over the neurons b of block k of thresholds[b] - count of point i.
 
