@@ -182,8 +182,8 @@ def cover_merge(
     covered: Bits,
     others: Bits,
     order: Sequence[int],
-    starts: int = 2,
-    misses: int = 32,
+    starts: int = 1,
+    misses: int = 64,
     pool: int = 1 << 15,
 ) -> tuple[Bits, Integers, Integers]:
     """Select merged cells: each neuron's mask is the AND of the masks of a set S of points.

@@ -158,6 +158,28 @@ def test_selection_equals_the_oracle_for_the_same_orders(
     np.testing.assert_array_equal(failed_rows(kept), failed)
 
 
+@pytest.mark.parametrize(("starts", "misses"), [(1, 0), (3, 0), (4, 2), (2, 1000)])
+def test_more_starts_and_fewer_misses_equal_the_oracle_too(starts, misses, monkeypatch):
+    monkeypatch.setattr(merge, "STARTS", starts)
+    monkeypatch.setattr(merge, "MISSES", misses)
+    rng = np.random.default_rng(starts)
+    codes = rng.integers(0, 3, 200)
+    centres = random_bits(rng, 3, 60, 0.5)
+    bits = centres[codes] ^ random_bits(rng, 200, 60, 0.25)
+    patterns, kept = select(bits, codes, "merge", 0)
+    for block in kept:
+        masks, thresholds, failed = oracle.cover_merge(
+            bits[codes == block.code],
+            bits[codes != block.code],
+            orders_of(patterns, 0)[block.code],
+            starts,
+            misses,
+        )
+        np.testing.assert_array_equal(np.array(block.masks), oracle.pack(masks))
+        assert block.thresholds == thresholds.tolist()
+        assert sorted(block.failed) == failed.tolist()
+
+
 @pytest.mark.parametrize("selection", ["random", "merge"])
 def test_compaction_changes_no_selection(selection, monkeypatch):
     rng = np.random.default_rng(3)

@@ -22,6 +22,7 @@ GROUP = 4
 _EMPTY = np.uint64(0)
 _ALWAYS = np.uint64(1 << 60)
 _MANY = np.int32(2**31 - 1)
+_OUT = np.int32(2**29)
 
 
 @njit(nogil=True, cache=True)
@@ -200,40 +201,37 @@ def margins(tiles, sizes, masks, thresholds, blocks, stop_when_on, best):
 
 
 @njit(nogil=True, cache=True)
-def _lower(tiles, delta, changed, n_changed, is_first, before, after):
-    """after[tile, i] = before[tile, i] - |delta and column i|.
+def _lower(words, delta, changed, n_changed, is_first, before, after):
+    """after[i] = before[i] - |delta and column i| for one tile.
 
-    Only the words changed[:n_changed] of ``delta`` are not zero. With is_first, ``before`` counts
-    as zero and the sign is turned: after[tile, i] = |delta and column i|.
+    words (n_words, TILE) uint64; before, after (TILE,) int32. Only the words changed[:n_changed]
+    of ``delta`` are not zero. With is_first, ``before`` counts as zero and the sign is turned:
+    after[i] = |delta and column i|.
     """
-    for tile in range(tiles.shape[0]):
-        row = after[tile]
-        if is_first:
-            row[:] = 0
-        else:
-            row[:] = before[tile]
-        for j in range(0, n_changed - 1, 2):
-            d0, d1 = delta[changed[j]], delta[changed[j + 1]]
-            even, odd = tiles[tile, changed[j]], tiles[tile, changed[j + 1]]
-            for i in range(TILE):
-                row[i] -= np.int32(popcount(even[i] & d0) + popcount(odd[i] & d1))
-        if n_changed % 2:
-            d0 = delta[changed[n_changed - 1]]
-            last = tiles[tile, changed[n_changed - 1]]
-            for i in range(TILE):
-                row[i] -= np.int32(popcount(last[i] & d0))
-        if is_first:
-            for i in range(TILE):
-                row[i] = -row[i]
+    if is_first:
+        after[:] = 0
+    else:
+        after[:] = before
+    for j in range(0, n_changed - 1, 2):
+        d0, d1 = delta[changed[j]], delta[changed[j + 1]]
+        even, odd = words[changed[j]], words[changed[j + 1]]
+        for i in range(TILE):
+            after[i] -= np.int32(popcount(even[i] & d0) + popcount(odd[i] & d1))
+    if n_changed % 2:
+        d0 = delta[changed[n_changed - 1]]
+        last = words[changed[n_changed - 1]]
+        for i in range(TILE):
+            after[i] -= np.int32(popcount(last[i] & d0))
+    if is_first:
+        for i in range(TILE):
+            after[i] = -after[i]
 
 
 @njit(nogil=True, cache=True)
-def _least(counts, sizes):
+def _least(counts, size):
     least = _MANY
-    for tile in range(sizes.shape[0]):
-        row = counts[tile]
-        for i in range(sizes[tile]):
-            least = min(least, row[i])
+    for i in range(size):
+        least = min(least, counts[i])
     return least
 
 
@@ -251,11 +249,12 @@ def grow_cell(
     which most uncovered points are on (count < m_S) is kept (ties: the earliest).
 
     own (tiles, n_words, TILE) the covered class, uncovered (tiles, TILE) bool, others (tiles,
-    n_words, TILE); sizes int64; valid (n_words,) uint64 the ones of a full mask. Work space:
-    own_counts, others_counts and trial (at least tiles, TILE) int32, aside (at least tiles, TILE)
-    bool. Fills mask (n_words,) uint64 with the last u_S, best_mask with the kept one, and state
-    (5,) int64: state[2] with m_S of the kept step and state[3] with the number of uncovered points
-    that are on, both 0 where the first point cannot be covered.
+    n_words, TILE); sizes int64; valid (n_words,) uint64 the ones of a full mask. Work space, int32
+    (at least tiles, TILE): own_counts, others_counts, trial, and aside; what may not join has a
+    count beyond _OUT / 2, in own_counts or, if it can still be on, by what aside adds to it. Fills
+    mask (n_words,) uint64 with the last u_S, best_mask with the kept one, and state (5,) int64:
+    state[2] with m_S of the kept step and state[3] with the number of uncovered points that are on,
+    both 0 where the first point cannot be covered.
 
     Returns whether the cell is finished: after ``budget`` word operations it returns False, and
     the next call, with the same arrays, goes on from there (state[1] is 1 then, state[4] the number
@@ -277,36 +276,52 @@ def grow_cell(
             mask[word] = valid[word] & ~own[tile, word, column]
             delta[word] = mask[word]
             changed[word] = word
-        _lower(others, delta, changed, n_words, True, others_counts, others_counts)
-        _lower(own, delta, changed, n_words, True, own_counts, own_counts)
-        aside[: own.shape[0]] = False
-    threshold = _least(others_counts, others_sizes)
+        for tile in range(others.shape[0]):
+            row = others_counts[tile]
+            _lower(others[tile], delta, changed, n_words, True, row, row)
+        for tile in range(own.shape[0]):
+            row, still = own_counts[tile], uncovered[tile]
+            _lower(own[tile], delta, changed, n_words, True, row, row)
+            for i in range(TILE):
+                row[i] += _OUT if not still[i] or i >= own_sizes[tile] else np.int32(0)
+        aside[: own.shape[0]] = 0
+    threshold = _MANY
+    for tile in range(others.shape[0]):
+        threshold = min(threshold, _least(others_counts[tile], others_sizes[tile]))
     if threshold < 1:
         return True
     spent = np.int64(0)
+    refuting = 0
+    joined = True
     while spent < budget:
-        covered = 0
-        nearest = _MANY
+        if joined:
+            covered = 0
+            for tile in range(own.shape[0]):
+                row = own_counts[tile]
+                on = np.int32(0)
+                for i in range(TILE):
+                    on += np.int32(row[i] < threshold)
+                covered += int(on)
+            if covered > state[3]:
+                state[2] = threshold
+                state[3] = covered
+                best_mask[:] = mask
+        nearest = np.int32(_OUT // 2)
         nearest_tile = -1
         for tile in range(own.shape[0]):
-            row, still, out = own_counts[tile], uncovered[tile], aside[tile]
-            nearest_here = _MANY
-            for i in range(own_sizes[tile]):
-                covered += still[i] & (row[i] < threshold)
-                count = row[i] if still[i] & (not out[i]) & (row[i] > 0) else _MANY
-                nearest_here = min(nearest_here, count)
+            row, out = own_counts[tile], aside[tile]
+            nearest_here = np.int32(_MANY)
+            for i in range(TILE):
+                count = row[i] + out[i]
+                nearest_here = min(nearest_here, count if row[i] > 0 else _MANY)
             if nearest_here < nearest:
                 nearest = nearest_here
                 nearest_tile = tile
-        if covered > state[3]:
-            state[2] = threshold
-            state[3] = covered
-            best_mask[:] = mask
         if nearest_tile < 0:
             return True
-        row, still, out = own_counts[nearest_tile], uncovered[nearest_tile], aside[nearest_tile]
+        row, out = own_counts[nearest_tile], aside[nearest_tile]
         column = 0
-        while not still[column] or out[column] or row[column] != nearest:
+        while row[column] + out[column] != nearest:
             column += 1
         n_changed = 0
         for word in range(n_words):
@@ -314,19 +329,30 @@ def grow_cell(
             if delta[word] != _EMPTY:
                 changed[n_changed] = word
                 n_changed += 1
-        _lower(others, delta, changed, n_changed, False, others_counts, trial)
-        least = _least(trial, others_sizes)
+        least = _MANY
+        for t in range(others.shape[0]):
+            # what refuted the last point often refutes the next
+            tile = (refuting + t) % others.shape[0]
+            _lower(others[tile], delta, changed, n_changed, False, others_counts[tile], trial[tile])
+            least = min(least, _least(trial[tile], others_sizes[tile]))
+            if least < 1:
+                refuting = tile
+                break
         # one word more stands for the scans of the counts
         spent += (n_changed + 1) * TILE * (own.shape[0] + others.shape[0])
         if least < 1:
-            out[column] = True
+            out[column] = _OUT // 2
             state[4] += 1
             if state[4] > misses:
                 return True
+            joined = False
             continue
+        joined = True
         threshold = least
         others_counts[: others.shape[0]] = trial[: others.shape[0]]
-        _lower(own, delta, changed, n_changed, False, own_counts, own_counts)
+        for tile in range(own.shape[0]):
+            row = own_counts[tile]
+            _lower(own[tile], delta, changed, n_changed, False, row, row)
         for j in range(n_changed):
             mask[changed[j]] ^= delta[changed[j]]
     return False
