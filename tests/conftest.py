@@ -3,12 +3,23 @@ from __future__ import annotations
 import warnings
 from pathlib import Path
 
+import hypothesis
 import numba
 import pytest
 
 import fastmem
 
 KERNELS = Path(fastmem.__file__).parent / "kernels"
+
+
+# a loaded machine draws slowly; a failing example prints how to repeat it
+hypothesis.settings.register_profile(
+    "fastmem",
+    deadline=None,
+    print_blob=True,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("fastmem")
 
 
 def pytest_configure(config):
