@@ -158,14 +158,20 @@ def test_selection_equals_the_oracle_for_the_same_orders(
     np.testing.assert_array_equal(failed_rows(kept), failed)
 
 
-@pytest.mark.parametrize(("starts", "misses"), [(1, 0), (3, 0), (4, 2), (2, 1000)])
-def test_more_starts_and_fewer_misses_equal_the_oracle_too(starts, misses, monkeypatch):
+@pytest.mark.parametrize("noise", [0.1, 0.25, 0.4])
+@pytest.mark.parametrize(
+    ("starts", "misses"), [(1, 0), (1, 1), (1, 2), (1, 5), (3, 0), (4, 2), (2, 1000)]
+)
+def test_more_starts_and_fewer_misses_equal_the_oracle_too(starts, misses, noise, monkeypatch):
     monkeypatch.setattr(merge, "STARTS", starts)
     monkeypatch.setattr(merge, "MISSES", misses)
     rng = np.random.default_rng(starts)
-    codes = rng.integers(0, 3, 200)
-    centres = random_bits(rng, 3, 60, 0.5)
-    bits = centres[codes] ^ random_bits(rng, 200, 60, 0.25)
+    codes = rng.integers(0, 3, 240)
+    # classes of several clusters each, some of them near those of other classes
+    centres = random_bits(rng, 9, 100, 0.5)
+    centres[6:] = centres[:3] ^ random_bits(rng, 3, 100, 0.1)
+    bits = centres[codes + 3 * rng.integers(0, 3, 240)] ^ random_bits(rng, 240, 100, noise)
+    bits &= ~random_bits(rng, 240, 100, 0.1)
     patterns, kept = select(bits, codes, "merge", 0)
     for block in kept:
         masks, thresholds, failed = oracle.cover_merge(
