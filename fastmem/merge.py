@@ -181,13 +181,13 @@ class Merger:
         space = self._spare.pop() if self._spare else _work_space(0, 0)
         if len(space[0]) < len(pool.tiles) or len(space[1]) < len(near.tiles):
             space = _work_space(len(pool.tiles), len(near.tiles))
-        own, others, trial, aside = space
+        own, others, trial = space
         state = np.array([cell.seed, 0, 0, 0, 0])
         used = np.count_nonzero(near.sizes)
         while not grow_cell(
             pool.tiles, pool.sizes, pool.uncovered, near.tiles[:used], near.sizes[:used],
             pool.block.valid,
-            own, others, trial, aside, cell.last, cell.mask, state, MISSES, TASK_WORDS // 4,
+            own, others, trial, cell.last, cell.mask, state, MISSES, TASK_WORDS // 4,
         ):  # fmt: skip
             pass
         cell.threshold, cell.covered = int(state[2]), int(state[3])
@@ -195,5 +195,5 @@ class Merger:
 
 
 def _work_space(n_own: int, n_others: int) -> tuple[np.ndarray, ...]:
-    """Counts of both sides, counts on trial, and points set aside: see ``grow_cell``."""
-    return tuple(np.empty((n, TILE), np.int32) for n in (n_own, n_others, n_others, n_own))
+    """Counts of both sides and counts on trial: see ``grow_cell``."""
+    return tuple(np.empty((n, TILE), np.int32) for n in (n_own, n_others, n_others))

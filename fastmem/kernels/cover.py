@@ -238,7 +238,7 @@ def _least(counts, size):
 @njit(nogil=True, cache=True)
 def grow_cell(
     own, own_sizes, uncovered, others, others_sizes, valid, own_counts, others_counts, trial,
-    aside, mask, best_mask, state, misses, budget,
+    mask, best_mask, state, misses, budget,
 ):  # fmt: skip
     """Merge cells greedily, from the point at position state[0] of ``own`` on.
 
@@ -250,11 +250,12 @@ def grow_cell(
 
     own (tiles, n_words, TILE) the covered class, uncovered (tiles, TILE) bool, others (tiles,
     n_words, TILE); sizes int64; valid (n_words,) uint64 the ones of a full mask. Work space, int32
-    (at least tiles, TILE): own_counts, others_counts, trial, and aside; what may not join has a
-    count beyond _OUT / 2, in own_counts or, if it can still be on, by what aside adds to it. Fills
-    mask (n_words,) uint64 with the last u_S, best_mask with the kept one, and state (5,) int64:
-    state[2] with m_S of the kept step and state[3] with the number of uncovered points that are on,
-    both 0 where the first point cannot be covered.
+    (at least tiles, TILE): own_counts, others_counts and trial; what may not join gets a count
+    beyond _OUT / 2. (A point x that is set aside is never on: some q of the others has no ones in
+    u_S beyond those of x, so |u_S and Phi(x)| >= |u_S and Phi(q)| >= m_S, now and for every larger
+    S.) Fills mask (n_words,) uint64 with the last u_S, best_mask with the kept one, and state (5,)
+    int64: state[2] with m_S of the kept step and state[3] with the number of uncovered points that
+    are on, both 0 where the first point cannot be covered.
 
     Returns whether the cell is finished: after ``budget`` word operations it returns False, and
     the next call, with the same arrays, goes on from there (state[1] is 1 then, state[4] the number
@@ -284,7 +285,6 @@ def grow_cell(
             _lower(own[tile], delta, changed, n_words, True, row, row)
             for i in range(TILE):
                 row[i] += _OUT if not still[i] or i >= own_sizes[tile] else np.int32(0)
-        aside[: own.shape[0]] = 0
     threshold = _MANY
     for tile in range(others.shape[0]):
         threshold = min(threshold, _least(others_counts[tile], others_sizes[tile]))
@@ -309,19 +309,18 @@ def grow_cell(
         nearest = np.int32(_OUT // 2)
         nearest_tile = -1
         for tile in range(own.shape[0]):
-            row, out = own_counts[tile], aside[tile]
+            row = own_counts[tile]
             nearest_here = np.int32(_MANY)
             for i in range(TILE):
-                count = row[i] + out[i]
-                nearest_here = min(nearest_here, count if row[i] > 0 else _MANY)
+                nearest_here = min(nearest_here, row[i] if row[i] > 0 else _MANY)
             if nearest_here < nearest:
                 nearest = nearest_here
                 nearest_tile = tile
         if nearest_tile < 0:
             return True
-        row, out = own_counts[nearest_tile], aside[nearest_tile]
+        row = own_counts[nearest_tile]
         column = 0
-        while row[column] + out[column] != nearest:
+        while row[column] != nearest:
             column += 1
         n_changed = 0
         for word in range(n_words):
@@ -341,7 +340,7 @@ def grow_cell(
         # one word more stands for the scans of the counts
         spent += (n_changed + 1) * TILE * (own.shape[0] + others.shape[0])
         if least < 1:
-            out[column] = _OUT // 2
+            row[column] += _OUT
             state[4] += 1
             if state[4] > misses:
                 return True
