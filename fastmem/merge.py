@@ -45,25 +45,30 @@ class _NearPoints:
         self.tiles = np.zeros((1, n_words, TILE), np.uint64)
         self.sizes = np.zeros(1, np.int64)
         self._known: dict[int, None] = {}
-        self._next = 0
 
     def add(self, tiles: np.ndarray, positions: np.ndarray) -> None:
-        """Take in the points at ``positions``; the oldest leave when there are too many."""
-        fresh = [int(p) for p in np.unique(positions) if p >= 0 and int(p) not in self._known]
-        for position in fresh:
-            if self._next == len(self.tiles) * TILE:
-                if self._next < _NEAR:
-                    self.tiles = np.concatenate([self.tiles, np.zeros_like(self.tiles)])
-                    self.sizes = np.concatenate([self.sizes, np.zeros_like(self.sizes)])
-                else:
-                    self._next = 0
-            tile, column = divmod(self._next, TILE)
-            if self.sizes[tile] == TILE:
-                del self._known[next(iter(self._known))]
-            self.sizes[tile] = max(self.sizes[tile], column + 1)
+        """Take in the points at ``positions``."""
+        for position in np.unique(positions[positions >= 0]).tolist():
+            if position in self._known:
+                continue
+            if len(self._known) == len(self.tiles) * TILE:
+                self.tiles = np.concatenate([self.tiles, np.zeros_like(self.tiles)])
+                self.sizes = np.concatenate([self.sizes, np.zeros_like(self.sizes)])
+            tile, column = divmod(len(self._known), TILE)
+            self.sizes[tile] = column + 1
             self.tiles[tile, :, column] = tiles[position // TILE, :, position % TILE]
             self._known[position] = None
-            self._next += 1
+
+    def forget(self) -> None:
+        """Keep the latest points only, if there are many.
+
+        Only between two neurons: while a cell is grown again and again, every point that refuted
+        it must stay, or it could go round in circles.
+        """
+        count = len(self._known)
+        if count > _NEAR:
+            self.tiles, self.sizes = gathered(self.tiles, np.arange(count - _NEAR, count))
+            self._known = dict.fromkeys(list(self._known)[-_NEAR:])
 
 
 @dataclass(frozen=True)
@@ -144,6 +149,7 @@ class Merger:
         """Cells at the next STARTS uncovered points of every block."""
         cells = []
         for block in blocks:
+            self.near[block].forget()
             pool, place_in = _Pool.of(block, self.pool_size)
             for start in block.next_candidates(STARTS):
                 last, mask = np.empty((2, len(block.valid)), np.uint64)

@@ -35,7 +35,6 @@ from fastmem.kernels.bits import (
     TILE_ROWS,
     WORD_BITS,
     add_products,
-    popcount,
     sign_words,
     trailing_zeros,
 )
@@ -259,13 +258,3 @@ def pattern_words(
                     tiles[tile, word, column + group * TILE_ROWS + row] = bits
         start = stop
     return doubts
-
-
-@njit(nogil=True, cache=True)
-def count_ones(words):
-    """Number of ones in a uint64 array of two dimensions."""
-    total = np.int64(0)
-    for i in range(words.shape[0]):
-        for j in range(words.shape[1]):
-            total += np.int64(popcount(words[i, j]))
-    return total
