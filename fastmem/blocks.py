@@ -41,7 +41,7 @@ def gathered(tiles: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.n
     """Copies of the patterns at ``positions``, in tiles, and the sizes of these."""
     n_tiles = max(1, -(-len(positions) // TILE))
     copies = np.zeros((n_tiles, tiles.shape[1], TILE), np.uint64)
-    gather(tiles, positions, copies)
+    gather(tiles, positions, copies, 0)
     sizes = np.full(n_tiles, TILE, np.int64)
     sizes[-1] = len(positions) - (n_tiles - 1) * TILE
     return copies, sizes
@@ -63,6 +63,8 @@ class Block:
         Number within the class of each point in ``tiles``.
     uncovered : ndarray of shape (n_tiles, TILE), bool
         Points that no neuron covers yet and that may still be covered.
+    margin : float
+        A neuron covers the points that lie within it by this share of its threshold.
     failed : list of int
         Points (numbers within the class) with m = 0, and
     witnesses : list of int
@@ -78,8 +80,10 @@ class Block:
         generator: np.random.Generator,
         n_threads: int,
         members: np.ndarray | None = None,
+        margin: float = 0.0,
     ) -> None:
         self.patterns, self.code, self.n_threads = patterns, code, n_threads
+        self.margin = margin
         self.skip = patterns.first_tile[code : code + 2].astype(np.int64)
         self.tiles = patterns.tiles[self.skip[0] : self.skip[1]]
         self.sizes = patterns.sizes[self.skip[0] : self.skip[1]]
@@ -126,16 +130,27 @@ class Block:
             at += len(stretch)
         return np.concatenate(found) if found else np.empty(0, np.int64)
 
+    def is_open(self, numbers: np.ndarray) -> np.ndarray:
+        """Whether points, by their numbers within the class, are uncovered still; bool."""
+        places = np.minimum(np.searchsorted(self.members, numbers), len(self.members) - 1)
+        result: np.ndarray = (self.members[places] == numbers) & self._flat[places]
+        return result
+
     def masks_of(self, candidates: np.ndarray) -> np.ndarray:
         """1 - Phi of points, (len(candidates), n_words) uint64."""
         masks = np.empty((len(candidates), len(self.valid)), np.uint64)
         complements(self.tiles, candidates.astype(np.int64), self.valid, masks)
         return masks
 
-    def accept(self, masks: np.ndarray, thresholds: Sequence[int] | np.ndarray) -> None:
+    def levels(self, thresholds: np.ndarray) -> np.ndarray:
+        """Counts, int64, below which a neuron covers a point: its threshold less the margin."""
+        thresholds = thresholds.astype(np.int64)
+        return np.minimum(thresholds, np.int64((1.0 - self.margin) * thresholds) + 1)
+
+    def accept(self, masks: np.ndarray, thresholds: np.ndarray) -> None:
         """Add neurons, and take the points that they cover from the uncovered ones."""
         stack = padded(masks)
-        levels = padded(np.asarray(thresholds, np.int64))
+        levels = padded(self.levels(thresholds))
         words = len(stack) * TILE * len(self.valid)
         tasks = ranges(len(self.tiles), max(1, TASK_WORDS // words))
         gained = np.zeros((len(tasks), len(stack)), np.int64)
@@ -172,7 +187,7 @@ class Block:
         least, nearest = least_counts([self] * len(candidates), masks)
         uncoverable = least == 0
         accepted = np.empty(len(candidates), np.bool_)
-        accept_in_order(masks, self.valid, least, accepted)
+        accept_in_order(masks, self.valid, self.levels(least), accepted)
         self.drop(candidates[uncoverable], nearest[uncoverable])
         if accepted.any():
             self.accept(masks[accepted], least[accepted])
@@ -224,16 +239,17 @@ def least_counts(
     # padding skips every tile
     skip = np.tile(np.array([0, len(sizes)], np.int64), (len(stack), 1))
     skip[: len(masks)] = [block.skip for block in owners]
-    words = len(stack) * TILE * tiles.shape[1]
-    n_ranges = _RANGES if by_range else 2 * n_threads
-    tasks = ranges(len(sizes), max(1, min(TASK_WORDS // words, -(-len(sizes) // n_ranges))))
-    least = np.full((len(tasks), len(stack)), _NEVER)
-    nearest = np.full((len(tasks), len(stack)), -1, np.int64)
+    size = max(1, TASK_WORDS // (len(stack) * TILE * tiles.shape[1]))
+    size = min(size, -(-len(sizes) // (2 * n_threads)))
+    step = min(size, -(-len(sizes) // _RANGES)) if by_range else size
+    tasks = ranges(len(sizes), size // step * step)
+    least = np.full((-(-len(sizes) // step), len(stack)), _NEVER)
+    nearest = np.full(least.shape, -1, np.int64)
 
-    def work(task: int) -> None:
-        minima(tiles, sizes, *tasks[task], stack, skip, least[task], nearest[task])
+    def work(task: tuple[int, int]) -> None:
+        minima(tiles, sizes, *task, step, stack, skip, least, nearest)
 
-    run_tasks(work, range(len(tasks)), n_threads)
+    run_tasks(work, tasks, n_threads)
     for block in owners:
         block.evaluations += len(patterns.order) - patterns.class_size(block.code)
     least, nearest = least[:, : len(masks)], nearest[:, : len(masks)]

@@ -153,6 +153,9 @@ def fit(
     selection: Annotated[
         str, typer.Option(help="Second layer: merge, or random as in the paper.")
     ] = "merge",
+    margin: Annotated[
+        float, typer.Option(help="0 for the narrowest network, to 1 for the best on new points.")
+    ] = 0.0,
     max_bias: Annotated[
         str, typer.Option(help="Largest bias: a number, or auto for the largest norm.")
     ] = "auto",
@@ -182,6 +185,7 @@ def fit(
         y,
         width=first_width,
         selection=selection,
+        margin=margin,
         max_bias=largest_bias,
         covered=_covered(covered, y),
         center=center,

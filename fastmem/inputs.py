@@ -669,6 +669,7 @@ class Settings:
     seed: np.random.SeedSequence  # its entropy is one int, which repeats the fit as seed=
     n_threads: int
     max_width: int | None
+    margin: float
     progress: bool | Callable[[str, int, int, int], object]
 
 
@@ -684,6 +685,7 @@ def check_interpolate(
     n_threads: Any = None,
     progress: Any = False,
     max_width: Any = None,
+    margin: Any = 0.0,
 ) -> Settings:
     """Check the parameters of `fastmem.interpolate`, given the classes that `check_labels` found.
 
@@ -715,6 +717,7 @@ def check_interpolate(
         seed=_seed(seed),
         n_threads=check_threads(n_threads),
         max_width=max_width,
+        margin=_share(margin, "margin"),
         progress=progress if callable(progress) else bool(progress),
     )
 
@@ -726,6 +729,13 @@ def check_threads(n_threads: Any) -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def _share(value: Any, name: str) -> float:
+    is_number = isinstance(value, int | float | np.integer | np.floating)
+    if is_number and not isinstance(value, bool) and 0 <= value <= 1:
+        return float(value)
+    _refuse(f"{name} is {_typed(value)}; pass a number from 0 to 1")
 
 
 def _is_text(value: Any, *choices: str) -> bool:

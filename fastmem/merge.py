@@ -8,29 +8,31 @@ many times larger.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from fastmem.blocks import TASK_WORDS, Block, gathered, least_counts
-from fastmem.kernels.cover import grow_cell
+from fastmem.kernels.cover import gather, grow_cell
 from fastmem.kernels.signs import TILE
 from fastmem.kernels.threads import run_tasks
 
-STARTS = 1
-"""Cells grown for each neuron, from different points; the one that covers most is taken."""
 MISSES = 64
 """Points that a cell may set aside, because with them it would reach another class.
 
-digits784-20k, n = 2,048, nine classes, neurons and seconds of selection: 246 in 0.30 with 32
-misses, 238 in 0.33 with 48, 232 in 0.35 with 64; 241 in 0.37 with 2 starts and 32 misses; 382 in
-0.24 with none and 4 starts. Random selection takes 4,313 neurons and 0.14 s. The order is the same
-at 70,000 points and n = 9,984: 256, 240, 234 in 3.5 to 3.6 s, 252 in 4.3 s.
+Neurons of digits784-20k at n = 2,048 for the classes 1, 5 and 8: 125 with 16 misses, 114 with 32,
+111 with 64, 106 with 128, in 0.6, 0.8, 1 and 1.5 times the steps. Growing several cells for each
+neuron and taking the best does less for the same work: 241 neurons with 2 starts and 32 misses for
+nine classes where 64 misses give 232.
 """
 _NEAR = 1536
 _POOL = 1 << 15
-_POOL_WORDS = 1 << 24
+_POOL_WORDS = 640 << 10
+"""Words of the points among which a cell grows: 5 MB, so that a block's stay in the third-level
+cache. digits784-70k at n = 9,984: 273 neurons among 7,000 points a class, 271 among 4,096, 290
+among 2,048, 334 among 1,024."""
+_POOLS_WORDS = 1 << 24
 
 
 class _NearPoints:
@@ -42,164 +44,184 @@ class _NearPoints:
     """
 
     def __init__(self, n_words: int) -> None:
-        self.tiles = np.zeros((1, n_words, TILE), np.uint64)
-        self.sizes = np.zeros(1, np.int64)
-        self._known: dict[int, None] = {}
+        self.known = np.empty(0, np.int64)
+        self._tiles = np.zeros((1, n_words, TILE), np.uint64)
 
     def add(self, tiles: np.ndarray, positions: np.ndarray) -> None:
-        """Take in the points at ``positions``."""
-        for position in np.unique(positions[positions >= 0]).tolist():
-            if position in self._known:
-                continue
-            if len(self._known) == len(self.tiles) * TILE:
-                self.tiles = np.concatenate([self.tiles, np.zeros_like(self.tiles)])
-                self.sizes = np.concatenate([self.sizes, np.zeros_like(self.sizes)])
-            tile, column = divmod(len(self._known), TILE)
-            self.sizes[tile] = column + 1
-            self.tiles[tile, :, column] = tiles[position // TILE, :, position % TILE]
-            self._known[position] = None
+        """Take in the points at ``positions`` of ``tiles``, none of which is known yet."""
+        n_old = len(self.known)
+        self.known = np.concatenate([self.known, positions])
+        n_tiles = len(self._tiles)
+        while n_tiles * TILE < len(self.known):
+            n_tiles *= 2
+        if n_tiles > len(self._tiles):
+            more = np.zeros((n_tiles - len(self._tiles), *self._tiles.shape[1:]), np.uint64)
+            self._tiles = np.concatenate([self._tiles, more])
+        gather(tiles, positions, self._tiles, n_old)
+
+    def used(self) -> tuple[np.ndarray, np.ndarray]:
+        """Tiles that hold points, and their sizes."""
+        n_tiles = -(-len(self.known) // TILE)
+        sizes = np.full(n_tiles, TILE, np.int64)
+        sizes[-1:] = len(self.known) - (n_tiles - 1) * TILE
+        return self._tiles[:n_tiles], sizes
 
     def forget(self) -> None:
         """Keep the latest points only, if there are many.
 
-        Only between two neurons: while a cell is grown again and again, every point that refuted
-        it must stay, or it could go round in circles.
+        Only between two neurons: while a cell is being grown, every point that refuted it must
+        stay, or it could go round in circles.
         """
-        count = len(self._known)
+        count = len(self.known)
         if count > _NEAR:
-            self.tiles, self.sizes = gathered(self.tiles, np.arange(count - _NEAR, count))
-            self._known = dict.fromkeys(list(self._known)[-_NEAR:])
+            self._tiles, _ = gathered(self._tiles, np.arange(count - _NEAR, count))
+            self.known = self.known[-_NEAR:]
 
 
-@dataclass(frozen=True)
 class _Pool:
-    """Uncovered points of a block that may join its next cell, as ``kernels.cover`` takes them."""
+    """Uncovered points of a block among which its cells grow, as ``kernels.cover`` takes them.
+
+    The whole class where it has at most ``most`` uncovered points; else a copy of the first so
+    many along the block's order, taken anew when half of them are covered.
+    """
+
+    def __init__(self, block: Block, most: int) -> None:
+        self.block, self.most = block, most
+        self._numbers = np.empty(0, np.int32)
+
+    def refresh(self) -> None:
+        """Take note of what is covered by now."""
+        block = self.block
+        if block.remaining <= self.most:
+            self.tiles, self.sizes, self.uncovered = block.tiles, block.sizes, block.uncovered
+            self._numbers = block.members
+            return
+        is_open = block.is_open(self._numbers)
+        if 2 * np.count_nonzero(is_open) <= self.most:
+            chosen = np.sort(block.next_candidates(self.most)).astype(np.int64)
+            self.tiles, self.sizes = gathered(block.tiles, chosen)
+            self._numbers = block.members[chosen]
+            is_open = np.ones(len(chosen), np.bool_)
+        self.uncovered = np.zeros((len(self.tiles), TILE), np.bool_)
+        self.uncovered.reshape(-1)[: len(is_open)] = is_open
+
+    def place(self, point: int) -> int:
+        """Where the block's ``point`` is among them."""
+        return int(np.searchsorted(self._numbers, self.block.members[point]))
+
+
+@dataclass(eq=False)
+class _Cell:
+    """One cell being grown from the point ``start`` of its block; see ``kernels.cover``."""
 
     block: Block
-    tiles: np.ndarray
-    sizes: np.ndarray
-    uncovered: np.ndarray
-
-    @classmethod
-    def of(cls, block: Block, most: int) -> tuple[_Pool, Callable[[int], int]]:
-        """The first ``most`` uncovered points along the order, and where each point is in it."""
-        if block.remaining <= most:
-            return cls(block, block.tiles, block.sizes, block.uncovered), int
-        chosen = np.sort(block.next_candidates(most)).astype(np.int64)
-        tiles, sizes = gathered(block.tiles, chosen)
-        uncovered = np.zeros((len(tiles), TILE), np.bool_)
-        uncovered.reshape(-1)[: len(chosen)] = True
-        pool = cls(block, tiles, sizes, uncovered)
-        return pool, lambda point: int(np.searchsorted(chosen, point))
-
-
-@dataclass
-class _Cell:
-    """One cell being grown: the last mask, the best one, its threshold and what it covers."""
-
     pool: _Pool
     start: int
-    seed: int
-    last: np.ndarray
-    mask: np.ndarray
-    threshold: int = 0
-    covered: int = 0
+    level: int = 1
+    mask: np.ndarray = field(init=False)
+    log: np.ndarray = field(init=False)
+    state: np.ndarray = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.mask = self.block.masks_of(np.array([self.start]))[0]
+        # every point that joins takes a one from the mask
+        self.log = np.empty(int(np.bitwise_count(self.mask).sum()) + MISSES + 2, np.int64)
+        self.state = np.array([self.pool.place(self.start), 0, 0, 0])
+
+    @property
+    def failed(self) -> bool:
+        """Whether the first point cannot be covered."""
+        return bool(self.state[3])
 
 
 class Merger:
     """Adds merged neurons to the blocks of a fit.
 
-    A cell grows among the first uncovered points along its block's order, so many that all pools
-    together take at most 128 MB; the best cell is the one that covers most of them. Then it covers
-    what it can of the whole class.
+    A cell grows among a pool of its block's uncovered points; then it covers what it can of the
+    whole class. All pools together take at most 128 MB.
     """
 
     def __init__(self, blocks: Sequence[Block], n_threads: int) -> None:
         n_words = len(blocks[0].valid)
         self.n_threads = n_threads
-        self.pool_size = max(TILE, min(_POOL, _POOL_WORDS // (n_words * len(blocks))))
+        words = min(_POOL_WORDS, _POOLS_WORDS // len(blocks))
+        pool_size = max(TILE, min(_POOL, words // n_words))
+        self.pools = {block: _Pool(block, pool_size) for block in blocks}
         self.near = {block: _NearPoints(n_words) for block in blocks}
+        self._cells: dict[Block, _Cell] = {}
         self._spare: list[tuple[np.ndarray, ...]] = []
 
     def step(self, blocks: Sequence[Block]) -> None:
-        """Add one neuron to every block: the best of STARTS greedily grown cells.
+        """Grow a cell in every block, as far as its near points tell, and settle those that hold.
 
         Cells are grown against the block's few near points instead of all other points, which can
-        only overrate m_S: a point that was set aside would be set aside in any case. If m_S >= 1
-        holds for the last mask against all points, it held at every step, so every point that
-        joined was allowed to; and if m_S of the kept step is the true one, its coverage is, too,
-        and no other step's was underrated. So a cell that passes both checks is what growing it
-        against all points would give. Otherwise the points that refute it join the near ones, and
-        it is grown anew.
+        only overrate m_S: a point that was set aside would be set aside in any case. If the last
+        u_S holds against all points, it did so at every step, so every point that joined was
+        allowed to: the cell is what growing it against all points would give. Otherwise the points
+        that refute it join the near ones, and in the next step it goes back to where they would
+        have mattered. Blocks do not wait for each other, so that full groups of masks are counted.
         """
-        cells = self._starts(blocks)
-        unsettled = cells
-        while unsettled:
-            run_tasks(self._grow, unsettled, self.n_threads)
-            unsettled = self._refuted([cell for cell in unsettled if cell.covered])
-        for block in blocks:
-            own = [cell for cell in cells if cell.pool.block is block]
-            best = max(own, key=lambda cell: cell.covered)
-            failed = np.array([cell.start for cell in own if not cell.covered], np.int64)
-            block.drop(failed, np.full(len(failed), -1))
-            if best.covered:
-                block.accept(best.mask[None], [best.threshold])
-
-    def _starts(self, blocks: Sequence[Block]) -> list[_Cell]:
-        """Cells at the next STARTS uncovered points of every block."""
-        cells = []
-        for block in blocks:
+        new = [block for block in blocks if block not in self._cells]
+        for block in new:
             self.near[block].forget()
-            pool, place_in = _Pool.of(block, self.pool_size)
-            for start in block.next_candidates(STARTS):
-                last, mask = np.empty((2, len(block.valid)), np.uint64)
-                cells.append(_Cell(pool, int(start), place_in(int(start)), last, mask))
-        new = [cell for cell in cells if not self.near[cell.pool.block].sizes.any()]
-        if new:
-            owners = [cell.pool.block for cell in new]
-            masks = [c.pool.block.masks_of(np.array([c.start]))[0] for c in new]
-            _, nearest = least_counts(owners, np.array(masks), by_range=True)
-            for cell, positions in zip(new, nearest.T, strict=True):
-                block = cell.pool.block
-                self.near[block].add(block.patterns.tiles, positions)
-        return cells
+            self.pools[block].refresh()
+            self._cells[block] = _Cell(block, self.pools[block], int(block.next_candidates(1)[0]))
+        self._look_around([self._cells[b] for b in new if b.margin or not len(self.near[b].known)])
+        cells = [self._cells[block] for block in blocks]
+        run_tasks(self._grow, cells, self.n_threads)
+        for cell in cells:
+            if cell.failed:
+                cell.block.drop(np.array([cell.start]), np.array([-1]))
+                del self._cells[cell.block]
+        self._settle([cell for cell in cells if not cell.failed])
 
-    def _refuted(self, cells: list[_Cell]) -> list[_Cell]:
-        """Those cells that do not hold against all points; what refutes them becomes near."""
+    def _look_around(self, cells: list[_Cell]) -> None:
+        """Count the first masks of cells over all other points; what is nearest becomes near."""
         if not cells:
-            return []
-        owners = [cell.pool.block for cell in cells for _ in range(2)]
-        masks = np.array([mask for cell in cells for mask in (cell.last, cell.mask)])
-        least, nearest = least_counts(owners, masks, by_range=True)
-        refuted = []
+            return
+        masks = np.array([cell.mask for cell in cells])
+        least, nearest = least_counts([cell.block for cell in cells], masks, by_range=True)
         for i, cell in enumerate(cells):
-            block = cell.pool.block
-            wrong_last = least[:, 2 * i] < 1
-            wrong_best = least[:, 2 * i + 1] < cell.threshold
-            if wrong_last.any() or wrong_best.any():
-                positions = [nearest[wrong_last, 2 * i], nearest[wrong_best, 2 * i + 1]]
-                self.near[block].add(block.patterns.tiles, np.concatenate(positions))
-                refuted.append(cell)
-        return refuted
+            near = self.near[cell.block]
+            new = nearest[:, i][nearest[:, i] >= 0]
+            near.add(cell.block.patterns.tiles, new[~np.isin(new, near.known)])
+            cell.level = max(1, int(np.ceil(cell.block.margin * least[:, i].min())))
+
+    def _settle(self, cells: list[_Cell]) -> None:
+        """Count the masks of cells over all other points: those that hold become neurons.
+
+        What refutes the others becomes near.
+        """
+        if not cells:
+            return
+        masks = np.array([cell.mask for cell in cells])
+        least, nearest = least_counts([cell.block for cell in cells], masks, by_range=True)
+        for i, cell in enumerate(cells):
+            wrong = least[:, i] < cell.level
+            if wrong.any():
+                # never known ones, against which the cell was grown
+                self.near[cell.block].add(cell.block.patterns.tiles, nearest[wrong, i])
+            else:
+                cell.block.accept(cell.mask[None], least[:, i].min(keepdims=True))
+                del self._cells[cell.block]
 
     def _grow(self, cell: _Cell) -> None:
-        pool, near = cell.pool, self.near[cell.pool.block]
+        tiles, sizes = self.near[cell.block].used()
         space = self._spare.pop() if self._spare else _work_space(0, 0)
-        if len(space[0]) < len(pool.tiles) or len(space[1]) < len(near.tiles):
-            space = _work_space(len(pool.tiles), len(near.tiles))
-        own, others, trial = space
-        state = np.array([cell.seed, 0, 0, 0, 0])
-        used = np.count_nonzero(near.sizes)
+        pool = cell.pool
+        if len(space[0]) < len(pool.tiles) or len(space[1]) < len(tiles):
+            space = _work_space(len(pool.tiles), len(tiles))
+        own, others, trial, nearest = space
         while not grow_cell(
-            pool.tiles, pool.sizes, pool.uncovered, near.tiles[:used], near.sizes[:used],
-            pool.block.valid,
-            own, others, trial, cell.last, cell.mask, state, MISSES, TASK_WORDS // 4,
+            pool.tiles, pool.sizes, pool.uncovered, tiles, sizes, cell.block.valid,
+            own, others, trial, nearest,
+            cell.mask, cell.log, cell.state, cell.level, MISSES, TASK_WORDS // 4,
         ):  # fmt: skip
             pass
-        cell.threshold, cell.covered = int(state[2]), int(state[3])
         self._spare.append(space)
 
 
 def _work_space(n_own: int, n_others: int) -> tuple[np.ndarray, ...]:
-    """Counts of both sides and counts on trial: see ``grow_cell``."""
-    return tuple(np.empty((n, TILE), np.int32) for n in (n_own, n_others, n_others))
+    """Counts of both sides, counts on trial, least counts of tiles: see ``grow_cell``."""
+    own, others, trial = (np.empty((n, TILE), np.int32) for n in (n_own, n_others, n_others))
+    return own, others, trial, np.empty(n_own, np.int32)

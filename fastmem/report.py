@@ -54,6 +54,7 @@ class FitReport:
     selection : {"merge", "random"}
     max_bias : float
         The paper's lambda.
+    margin : float
     """
 
     n_samples: int
@@ -69,6 +70,7 @@ class FitReport:
     n_threads: int
     selection: str
     max_bias: float
+    margin: float = 0.0
     growth: list[GrowthStep] = field(default_factory=list)
 
     def summary(self) -> dict[str, int | float | str | None]:
@@ -79,6 +81,7 @@ class FitReport:
             "n_unseparated": len(self.unseparated),
             "selection": self.selection,
             "max_bias": self.max_bias,
+            "margin": self.margin,
             "seed": str(self.seed),  # may have more than 64 bits
         }
 

@@ -141,7 +141,7 @@ def uncoverable(covered: Bits, others: Bits) -> Integers:
 
 
 def cover_random(
-    covered: Bits, others: Bits, order: Sequence[int]
+    covered: Bits, others: Bits, order: Sequence[int], margin: float = 0.0
 ) -> tuple[Bits, Integers, Integers]:
     """Select neurons as the paper does (Algorithm 2, lines 2 to 11), walking along a permutation.
 
@@ -152,6 +152,8 @@ def cover_random(
     order : sequence of int
         A permutation of range(C). Points that an earlier neuron covers are skipped, which has
         the same law as drawing again and again from the points not yet covered.
+    margin : float
+        A neuron of threshold m covers points with count < m and count <= (1 - margin) m.
 
     Returns
     -------
@@ -174,7 +176,7 @@ def cover_random(
             failed.append(int(candidate))
             continue
         neurons.append((mask, threshold))
-        is_open &= ~_covers(mask, threshold, covered)
+        is_open &= ~_covers(mask, threshold, covered, margin)
     return (*_stack(neurons, covered.shape[1]), np.array(sorted(failed), np.int64))
 
 
@@ -182,77 +184,72 @@ def cover_merge(
     covered: Bits,
     others: Bits,
     order: Sequence[int],
-    starts: int = 1,
+    margin: float = 0.0,
     misses: int = 64,
     pool: int = 1 << 15,
 ) -> tuple[Bits, Integers, Integers]:
     """Select merged cells: each neuron's mask is the AND of the masks of a set S of points.
 
-    For each neuron, a cell is grown from each of the next `starts` open points along `order`
-    (those with m = 0 fail, and are open no longer). Only the first `pool` open points along
-    `order` join it or count; the cell that covers most of them is taken (the first of several). A
-    point is open while no neuron covers it and it has not failed.
+    A cell is grown from each next open point along `order` (those with m = 0 fail). A point is open
+    while no neuron covers it and it has not failed. While more than `pool` points are open, only
+    a pool of them joins: the first `pool` along `order`, chosen anew whenever at most half of them
+    are open.
 
     Parameters and return values are those of `cover_random`.
     """
     is_open = np.ones(len(covered), bool)
     failed: list[int] = []
     neurons: list[tuple[Bits, int]] = []
+    pooled = np.zeros_like(is_open)
     while is_open.any():
         waiting = [int(i) for i in order if is_open[i]]
-        near = np.zeros_like(is_open)
-        near[waiting[:pool]] = True
-        hopeless = [i for i in waiting[:starts] if minima(~covered[[i]], others)[0] == 0]
-        cells = [
-            _grow_cell(i, covered, others, near, misses)
-            for i in waiting[:starts]
-            if i not in hopeless
-        ]
-        failed += hopeless
-        is_open[hopeless] = False
-        if cells:
-            most = max(n_covered for n_covered, _, _ in cells)
-            mask, threshold = next((u, m) for n_covered, u, m in cells if n_covered == most)
-            neurons.append((mask, threshold))
-            is_open &= ~_covers(mask, threshold, covered)
+        if is_open.sum() > pool and 2 * (pooled & is_open).sum() <= pool:
+            pooled[:] = False
+            pooled[waiting[:pool]] = True
+        start = waiting[0]
+        if minima(~covered[[start]], others)[0] == 0:
+            failed.append(start)
+            is_open[start] = False
+            continue
+        near = is_open if is_open.sum() <= pool else pooled & is_open
+        mask, threshold = _grow_cell(start, covered, others, near, margin, misses)
+        neurons.append((mask, threshold))
+        is_open &= ~_covers(mask, threshold, covered, margin)
     return (*_stack(neurons, covered.shape[1]), np.array(sorted(failed), np.int64))
 
 
 def _grow_cell(
-    start: int, covered: Bits, others: Bits, is_open: Bits, misses: int
-) -> tuple[int, Bits, int]:
-    """Grow S from one coverable point; return the step (u_S, m_S) that covers most, and how many.
+    start: int, covered: Bits, others: Bits, is_open: Bits, margin: float, misses: int
+) -> tuple[Bits, int]:
+    """Grow S from one coverable point; return the last u_S and m_S.
 
     Again and again the open point of smallest count among those with count at least 1 (the lowest
-    index of several) joins S if m_S stays at least 1, and is set aside if not, until more than
-    `misses` points are aside or none is left. Of steps that cover equally many the first is kept.
+    index of several) joins S if m_S stays at least 1 and at least `margin` times the first point's
+    m, and is set aside if not, until more than `misses` points are aside or none is left.
     """
     mask = ~covered[start]
     threshold = int(minima(mask[None], others)[0])
-    best = (0, mask, 0)
+    level = max(1, int(np.ceil(margin * threshold)))
     may_join = is_open.copy()
     while True:
-        n_covered = int((_covers(mask, threshold, covered) & is_open).sum())
-        if n_covered > best[0]:
-            best = (n_covered, mask, threshold)
-        while True:
-            outside = np.where(may_join, counts(mask[None], covered)[0], 0)
-            if not outside.any():
-                return best
-            joins = int(np.argmin(np.where(outside > 0, outside, np.iinfo(np.int64).max)))
-            merged = mask & ~covered[joins]
-            least = int(minima(merged[None], others)[0])
-            if least > 0:
-                mask, threshold = merged, least
-                break
-            may_join[joins] = False
-            if (is_open & ~may_join).sum() > misses:
-                return best
+        outside = np.where(may_join, counts(mask[None], covered)[0], 0)
+        if not outside.any():
+            return mask, threshold
+        joins = int(np.argmin(np.where(outside > 0, outside, np.iinfo(np.int64).max)))
+        merged = mask & ~covered[joins]
+        least = int(minima(merged[None], others)[0])
+        if least >= level:
+            mask, threshold = merged, least
+            continue
+        may_join[joins] = False
+        if (is_open & ~may_join).sum() > misses:
+            return mask, threshold
 
 
-def _covers(mask: Bits, threshold: int, patterns: Bits) -> Bits:
-    """Say which patterns one neuron is on for: shape (N,)."""
-    result: Bits = coverage(mask[None], np.array([threshold]), patterns)[0]
+def _covers(mask: Bits, threshold: int, patterns: Bits, margin: float) -> Bits:
+    """Say which patterns one neuron covers: shape (N,)."""
+    count = counts(mask[None], patterns)[0]
+    result: Bits = (count < threshold) & (count <= int((1 - margin) * threshold))
     return result
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import oracle
 import pytest
@@ -55,9 +57,15 @@ def test_minima_equal_the_oracle(n_samples, n_masks, n, density, seed):
     stack = padded(oracle.pack(masks))
     skip = np.zeros((len(stack), 2), np.int64)
     skip[-1] = 0, len(tiles)
-    least = np.full(len(stack), 2**62)
-    nearest = np.full(len(stack), -1)
-    kernels.minima(tiles, filled, 0, len(tiles), stack, skip, least, nearest)
+    by_range = np.full((-(-len(tiles) // 2), len(stack)), 2**62)
+    where = np.full(by_range.shape, -1)
+    kernels.minima(tiles, filled, 0, len(tiles), 2, stack, skip, by_range, where)
+    for r in range(len(by_range)):
+        here = slice(2 * r * TILE, 2 * (r + 1) * TILE)
+        inside = where[r, : n_masks if n_masks < len(stack) else n_masks - 1]
+        assert ((inside == -1) | ((here.start <= inside) & (inside < here.stop))).all()
+    rows, columns = by_range.argmin(axis=0), np.arange(len(stack))
+    least, nearest = by_range[rows, columns], where[rows, columns]
     seen = slice(0, n_masks if n_masks < len(stack) else n_masks - 1)
     if n_samples:
         counts = oracle.counts(masks, bits)[seen]
@@ -116,10 +124,11 @@ def orders_of(patterns, seed):
     }
 
 
-def select(bits, codes, selection, seed, n_threads=1, leave_one_out=False):
+def select(bits, codes, selection, seed, n_threads=1, leave_one_out=False, margin=0.0):
     patterns = patterns_of(bits, codes)
+    n = bits.shape[1]
     chosen = [
-        Block(patterns, bits.shape[1], code, np.random.default_rng(seed + code), n_threads)
+        Block(patterns, n, code, np.random.default_rng(seed + code), n_threads, margin=margin)
         for code in range(patterns.n_classes)
     ]
     kept, _ = choose_neurons(
@@ -135,11 +144,13 @@ def select(bits, codes, selection, seed, n_threads=1, leave_one_out=False):
     st.integers(2, 4),
     densities,
     st.sampled_from(["random", "merge"]),
+    st.sampled_from([0.0, 0.1, 0.5, 0.9, 1.0]),
     st.integers(0, 2**32 - 1),
 )
-@example(150, 130, 2, 0.5, "merge", 0)
+@example(150, 130, 2, 0.5, "merge", 0.0, 0)
+@example(150, 130, 2, 0.5, "merge", 0.3, 0)
 def test_selection_equals_the_oracle_for_the_same_orders(
-    n_samples, n, n_classes, density, selection, seed
+    n_samples, n, n_classes, density, selection, margin, seed
 ):
     rng = np.random.default_rng(seed)
     n_samples = max(n_samples, n_classes)
@@ -147,8 +158,9 @@ def test_selection_equals_the_oracle_for_the_same_orders(
     # classes lie around centres, so that cells cover more than one point
     centres = random_bits(rng, n_classes, n, density)
     bits = centres[codes] ^ random_bits(rng, n_samples, n, 0.15)
-    patterns, kept = select(bits, codes, selection, seed)
+    patterns, kept = select(bits, codes, selection, seed, margin=margin)
     choose = oracle.cover_random if selection == "random" else oracle.cover_merge
+    choose = partial(choose, margin=margin)
     blocks, failed = oracle.memorise(bits, codes, orders_of(patterns, seed), choose)
     for block in kept:
         masks, thresholds = blocks[block.code]
@@ -159,13 +171,10 @@ def test_selection_equals_the_oracle_for_the_same_orders(
 
 
 @pytest.mark.parametrize("noise", [0.1, 0.25, 0.4])
-@pytest.mark.parametrize(
-    ("starts", "misses"), [(1, 0), (1, 1), (1, 2), (1, 5), (3, 0), (4, 2), (2, 1000)]
-)
-def test_more_starts_and_fewer_misses_equal_the_oracle_too(starts, misses, noise, monkeypatch):
-    monkeypatch.setattr(merge, "STARTS", starts)
+@pytest.mark.parametrize("misses", [0, 1, 2, 5, 1000])
+def test_fewer_or_more_misses_equal_the_oracle_too(misses, noise, monkeypatch):
     monkeypatch.setattr(merge, "MISSES", misses)
-    rng = np.random.default_rng(starts)
+    rng = np.random.default_rng(misses)
     codes = rng.integers(0, 3, 240)
     # classes of several clusters each, some of them near those of other classes
     centres = random_bits(rng, 9, 100, 0.5)
@@ -178,8 +187,7 @@ def test_more_starts_and_fewer_misses_equal_the_oracle_too(starts, misses, noise
             bits[codes == block.code],
             bits[codes != block.code],
             orders_of(patterns, 0)[block.code],
-            starts,
-            misses,
+            misses=misses,
         )
         np.testing.assert_array_equal(np.array(block.masks), oracle.pack(masks))
         assert block.thresholds == thresholds.tolist()

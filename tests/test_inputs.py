@@ -283,6 +283,12 @@ WRONG_CALLS: list[tuple[str, Callable[[Any], Any], str]] = [
     ("max_width with width", fit(width=64, max_width=128),
      "max_width is 128 but width is 64; max_width limits width='auto' only, so leave one of "
      "them out"),
+    ("margin", fit(margin=1.5),
+     "margin is 1.5 (float); pass a number from 0 to 1"),
+    ("margin text", fit(margin="wide"),
+     "margin is 'wide' (str); pass a number from 0 to 1"),
+    ("margin nan", fit(margin=float("nan")),
+     "margin is nan (float); pass a number from 0 to 1"),
     # --- hyperplanes
     ("biases", patterns(X, HALF[0], [0.0]),
      "biases has shape (1,) but weights has 2 rows; pass one bias for each row, shape (2,)"),
@@ -712,6 +718,7 @@ def test_defaults() -> None:
     assert (chosen.covered, chosen.center, chosen.max_width) == ("auto", True, None)
     assert chosen.n_threads == check_threads(None) >= 1
     assert chosen.progress is False
+    assert chosen.margin == 0.0
 
 
 def test_numpy_numbers_pass_and_become_plain() -> None:

@@ -46,6 +46,37 @@ def test_margins_and_labels_equal_the_oracle(selection, covered, n_classes, widt
     np.testing.assert_array_equal(network.predict(unseen), predicted)
 
 
+@pytest.mark.parametrize("selection", ["random", "merge"])
+@pytest.mark.parametrize("margin", [0.2, 0.5, 1.0])
+def test_every_training_point_lies_inside_a_cell_by_the_margin(selection, margin):
+    X, y = three_classes()
+    network = fastmem.interpolate(X, y, width=300, selection=selection, margin=margin, seed=4)
+    assert network.covered == (0, 1, 2)
+    assert network.score(X, y) == 1.0
+    bits = oracle.exact_bits_filtered(X, network.first.weights, network.first.biases)
+    second = network.second
+    counts = oracle.counts(oracle.unpack(second.masks, 300), bits)
+    deep = counts <= (1 - margin) * second.thresholds[:, None]
+    assert (deep & (second.owners[:, None] == y)).any(axis=0).all()
+    narrow = fastmem.interpolate(X, y, width=300, selection=selection, covered="all", seed=4)
+    assert len(narrow.second) < len(second)
+
+
+def test_a_margin_predicts_unseen_points_better():
+    from sklearn.datasets import load_digits
+
+    X, y = load_digits(return_X_y=True)
+    half = np.arange(len(X)) % 2 == 0
+    scores = [
+        fastmem.interpolate(X[half], y[half], width=1024, margin=margin, seed=0).score(
+            X[~half], y[~half]
+        )
+        for margin in (0.0, 0.5)
+    ]
+    assert scores[0] + 0.02 < scores[1]
+    assert scores[1] > 0.95
+
+
 @pytest.mark.parametrize(
     "labels",
     [

@@ -245,19 +245,6 @@ def test_a_merged_neuron_is_the_and_of_masks_of_points_it_covers(
         np.testing.assert_array_equal((~covered[inside]).all(axis=0), mask)
 
 
-@quick
-@given(two_sets())
-def test_the_first_merged_neuron_covers_at_least_what_the_first_random_one_does(
-    sets: tuple[Bits, Bits, list[int]],
-) -> None:
-    covered, others, order = sets
-    first = [
-        int(oracle.coverage(masks[:1], thresholds[:1], covered).sum())
-        for masks, thresholds, _ in (select(covered, others, order) for select in SELECTIONS)
-    ]
-    assert first[0] <= first[1]
-
-
 def law_of_drawing_again_and_again(covered: Bits, others: Bits) -> Law:
     """Probability of each outcome of the paper's loop, lines 3 to 10 of Algorithm 2."""
 
@@ -322,15 +309,29 @@ def test_selection_on_an_example_done_by_hand() -> None:
     # points: 1 is the lower, and merging with it gives the mask 0011 and m = 0. If no miss is
     # allowed, 0 stays alone, and then 1 and 2 merge: mask 1001, m = 1.
     assert oracle.cover_random(covered, others, [0, 1, 2])[1].tolist() == [1, 1, 1]
-    masks, thresholds, _ = oracle.cover_merge(covered, others, [0, 1, 2], 1, misses=0)
+    masks, thresholds, _ = oracle.cover_merge(covered, others, [0, 1, 2], misses=0)
     assert masks.tolist() == patterns_of("0111", "1001").tolist()
     assert thresholds.tolist() == [1, 1]
-    # From 2 on, the nearest is 0 (count 1, as 1): mask 0101, m = 1, two points in one neuron. That
-    # is what the best of all starts finds, too, and 0 alone if it sets 1 aside and goes on to 2.
-    for starts, order, misses in ((1, [2, 0, 1], 0), (4, [0, 1, 2], 0), (1, [0, 1, 2], 1)):
-        masks, thresholds, _ = oracle.cover_merge(covered, others, order, starts, misses)
+    # From 2 on, the nearest is 0 (count 1, as 1): mask 0101, m = 1, two points in one neuron; and
+    # from 0 on, if it may set 1 aside and go on to 2.
+    for order, misses in (([2, 0, 1], 0), ([0, 1, 2], 1)):
+        masks, thresholds, _ = oracle.cover_merge(covered, others, order, misses=misses)
         assert masks.tolist() == patterns_of("0101", "1011").tolist()
         assert thresholds.tolist() == [1, 1]
+
+
+def test_a_margin_on_an_example_done_by_hand() -> None:
+    covered, others = patterns_of("000000", "100000", "110000"), patterns_of("111100", "111011")
+    # Point 0: mask 111111, m = 4; counts 0, 1, 2 of the covered points, all below 4. With a margin
+    # of 0.7 only counts up to 1.2 are covered, so that point 2 gets a neuron of its own, m = 2.
+    assert oracle.cover_random(covered, others, [0, 1, 2])[1].tolist() == [4]
+    assert oracle.cover_random(covered, others, [0, 1, 2], margin=0.7)[1].tolist() == [4, 2]
+    # Merging: from 0 on, 1 joins (m = 3, not below 2.8), 2 would bring m to 2 and is set aside; its
+    # count of 1 is above 0.9.
+    masks, thresholds, _ = oracle.cover_merge(covered, others, [0, 1, 2], margin=0.7)
+    assert masks.tolist() == patterns_of("011111", "001111").tolist()
+    assert thresholds.tolist() == [3, 2]
+    assert oracle.cover_merge(covered, others, [0, 1, 2])[1].tolist() == [2]
 
 
 # --- the network -----------------------------------------------------------------------------

@@ -36,13 +36,13 @@ def complements(tiles, positions, valid, masks):
 
 
 @njit(nogil=True, cache=True)
-def gather(tiles, positions, out):
-    """Copy the patterns at ``positions`` (P,) int64 of ``tiles`` to 0, 1, ..., P - 1 of ``out``."""
+def gather(tiles, positions, out, first):
+    """Copy the patterns at ``positions`` (P,) int64 of ``tiles`` to ``first``, ... of ``out``."""
     for i in range(positions.shape[0]):
         tile = positions[i] // TILE
         column = positions[i] - tile * TILE
-        out_tile = i // TILE
-        out_column = i - out_tile * TILE
+        out_tile = (first + i) // TILE
+        out_column = first + i - out_tile * TILE
         for word in range(tiles.shape[1]):
             out[out_tile, word, out_column] = tiles[tile, word, column]
 
@@ -86,16 +86,18 @@ def _count_group(words, columns, masks, first, counts):
 
 
 @njit(nogil=True, cache=True)
-def minima(tiles, sizes, first_tile, last_tile, masks, skip, least, nearest):
-    """Smallest count of each mask over the tiles first_tile..last_tile-1, and where it is.
+def minima(tiles, sizes, first_tile, last_tile, step, masks, skip, least, nearest):
+    """Smallest counts of each mask over the tiles first_tile..last_tile-1, and where they are.
 
     masks (B, n_words) uint64, B a multiple of GROUP; skip (B, 2) int64: the tiles skip[b, 0] up to
-    skip[b, 1] - 1, the class of the mask, do not count for mask b. Updates least (B,) int64 and
-    nearest (B,) int64, the position TILE * tile + column of the first point at the minimum.
+    skip[b, 1] - 1, the class of the mask, do not count for mask b. Updates, in row
+    tile // step of least and nearest (rows, B) int64, least[:, b] and the position
+    TILE * tile + column of the first point at the minimum.
     """
     counts = np.empty((GROUP, TILE), np.uint64)
     for tile in range(first_tile, last_tile):
         size = sizes[tile]
+        r = tile // step
         for first in range(0, masks.shape[0], GROUP):
             needed = False
             for b in range(first, first + GROUP):
@@ -111,11 +113,11 @@ def minima(tiles, sizes, first_tile, last_tile, masks, skip, least, nearest):
                 smallest = _ALWAYS
                 for i in range(size):
                     smallest = min(smallest, row[i])
-                if np.int64(smallest) < least[b]:
-                    least[b] = np.int64(smallest)
+                if np.int64(smallest) < least[r, b]:
+                    least[r, b] = np.int64(smallest)
                     for i in range(size):
                         if row[i] == smallest:
-                            nearest[b] = tile * TILE + i
+                            nearest[r, b] = tile * TILE + i
                             break
 
 
@@ -148,15 +150,15 @@ def cover(tiles, sizes, first_tile, last_tile, masks, thresholds, uncovered, gai
 
 
 @njit(nogil=True, cache=True)
-def accept_in_order(masks, valid, least, accepted):
-    """accepted[i] = least[i] > 0, and no earlier accepted mask covers the point of mask i.
+def accept_in_order(masks, valid, levels, accepted):
+    """accepted[i] = levels[i] > 0, and no earlier accepted mask covers the point of mask i.
 
-    masks (B, n_words) uint64, each 1 - Phi of a point; valid (n_words,) uint64; least (B,) int64,
-    the masks' thresholds; accepted (B,) bool. The earlier mask a covers the point where
-    |masks[a] and not masks[i]| < least[a].
+    masks (B, n_words) uint64, each 1 - Phi of a point; valid (n_words,) uint64; levels (B,) int64;
+    accepted (B,) bool. The earlier mask a covers the point where
+    |masks[a] and not masks[i]| < levels[a].
     """
     for i in range(masks.shape[0]):
-        accepted[i] = least[i] > 0
+        accepted[i] = levels[i] > 0
         for a in range(i):
             if not accepted[i]:
                 break
@@ -164,7 +166,7 @@ def accept_in_order(masks, valid, least, accepted):
                 count = np.int64(0)
                 for word in range(masks.shape[1]):
                     count += np.int64(popcount(masks[a, word] & valid[word] & ~masks[i, word]))
-                accepted[i] = count >= least[a]
+                accepted[i] = count >= levels[a]
 
 
 @njit(nogil=True, cache=True)
@@ -201,17 +203,14 @@ def margins(tiles, sizes, masks, thresholds, blocks, stop_when_on, best):
 
 
 @njit(nogil=True, cache=True)
-def _lower(words, delta, changed, n_changed, is_first, before, after):
+def _lower(words, delta, changed, n_changed, before, after):
     """after[i] = before[i] - |delta and column i| for one tile.
 
     words (n_words, TILE) uint64; before, after (TILE,) int32. Only the words changed[:n_changed]
-    of ``delta`` are not zero. With is_first, ``before`` counts as zero and the sign is turned:
-    after[i] = |delta and column i|.
+    of ``delta`` are not zero.
     """
-    if is_first:
-        after[:] = 0
-    else:
-        after[:] = before
+    for i in range(TILE):
+        after[i] = before[i]
     for j in range(0, n_changed - 1, 2):
         d0, d1 = delta[changed[j]], delta[changed[j + 1]]
         even, odd = words[changed[j]], words[changed[j + 1]]
@@ -222,9 +221,24 @@ def _lower(words, delta, changed, n_changed, is_first, before, after):
         last = words[changed[n_changed - 1]]
         for i in range(TILE):
             after[i] -= np.int32(popcount(last[i] & d0))
-    if is_first:
+
+
+@njit(nogil=True, cache=True)
+def _count(words, mask, counts):
+    """counts[i] = |mask and column i| for one tile: words (n_words, TILE), counts (TILE,) int32."""
+    n_words = words.shape[0]
+    for i in range(TILE):
+        counts[i] = 0
+    for word in range(0, n_words - 1, 2):
+        d0, d1 = mask[word], mask[word + 1]
+        even, odd = words[word], words[word + 1]
         for i in range(TILE):
-            after[i] = -after[i]
+            counts[i] += np.int32(popcount(even[i] & d0) + popcount(odd[i] & d1))
+    if n_words % 2:
+        d0 = mask[n_words - 1]
+        last = words[n_words - 1]
+        for i in range(TILE):
+            counts[i] += np.int32(popcount(last[i] & d0))
 
 
 @njit(nogil=True, cache=True)
@@ -236,122 +250,149 @@ def _least(counts, size):
 
 
 @njit(nogil=True, cache=True)
+def _least_positive(counts):
+    least = _MANY
+    for i in range(TILE):
+        least = min(least, counts[i] if counts[i] > 0 else _MANY)
+    return least
+
+
+@njit(nogil=True, cache=True)
+def _stays_off(others, first, last, mask, level):
+    """Whether the points first..last-1 of ``others`` all have at least ``level`` ones in mask."""
+    for point in range(first, last):
+        tile = point // TILE
+        column = point - tile * TILE
+        count = np.int64(0)
+        for word in range(mask.shape[0]):
+            count += np.int64(popcount(others[tile, word, column] & mask[word]))
+            if count >= level:
+                break
+        if count < level:
+            return False
+    return True
+
+
+@njit(nogil=True, cache=True)
 def grow_cell(
     own, own_sizes, uncovered, others, others_sizes, valid, own_counts, others_counts, trial,
-    mask, best_mask, state, misses, budget,
+    nearest, mask, log, state, level, misses, budget,
 ):  # fmt: skip
     """Merge cells greedily, from the point at position state[0] of ``own`` on.
 
     S = {that point}, u_S = AND of (1 - Phi(x)) over S, m_S = min of |u_S and Phi(x+)| over
     ``others``. Again and again the uncovered point of smallest count among those with count >= 1
-    (ties: lowest position) joins S, if m_S stays at least 1; if not, it is set aside. When
-    ``misses`` + 1 points have been set aside, or none is left, the cell is finished. The step at
-    which most uncovered points are on (count < m_S) is kept (ties: the earliest).
+    (ties: lowest position) joins S, if m_S stays at least ``level``; if not, it is set aside. When
+    ``misses`` + 1 points have been set aside, or none is left, the cell is finished. (Points set
+    aside need not be tried again: m_S only falls.)
 
     own (tiles, n_words, TILE) the covered class, uncovered (tiles, TILE) bool, others (tiles,
-    n_words, TILE); sizes int64; valid (n_words,) uint64 the ones of a full mask. Work space, int32
-    (at least tiles, TILE): own_counts, others_counts and trial; what may not join gets a count
-    beyond _OUT / 2. (A point x that is set aside is never on: some q of the others has no ones in
-    u_S beyond those of x, so |u_S and Phi(x)| >= |u_S and Phi(q)| >= m_S, now and for every larger
-    S.) Fills mask (n_words,) uint64 with the last u_S, best_mask with the kept one, and state (5,)
-    int64: state[2] with m_S of the kept step and state[3] with the number of uncovered points that
-    are on, both 0 where the first point cannot be covered.
+    n_words, TILE), full but for the last tile; sizes int64; valid (n_words,) uint64 the ones of a
+    full mask. Work space, at least (tiles, TILE) int32: own_counts, others_counts and trial, what
+    may not join has a count beyond _OUT / 2; nearest, one int32 for each tile of ``own``. Fills
+    mask (n_words,) uint64 with u_S.
 
-    Returns whether the cell is finished: after ``budget`` word operations it returns False, and
-    the next call, with the same arrays, goes on from there (state[1] is 1 then, state[4] the number
-    of points set aside). So the caller can be interrupted, however many points there are.
+    log (n + misses + 2,) int64 and state (4,) int64 hold what was decided: log[:state[1]] the
+    points tried, p if it joined and -1 - p if it was set aside; state[2] is the number of points
+    of ``others`` that log was decided with; state[3] becomes 1 where the first point cannot be
+    covered. Given more points of ``others``, the next call goes back to the first decision that
+    they overturn, so that the result is the one for all of them. Returns whether the cell is
+    finished: after ``budget`` word operations it returns False, and the next call goes on.
 
     A step reads only the words in which the mask changes: on digits784-20k at n = 2,048, 9 of 32.
     Setting points aside costs few words, and halves the neurons: class 1 there has 64 without, 43
     with misses = 16, 38 with 64 and 36 without end, in 1, 1.2, 1.7 and 15 times the time.
     """
     n_words = own.shape[1]
-    delta = np.empty(n_words, np.uint64)
-    changed = np.empty(n_words, np.int64)
-    if state[1] == 0:
-        state[1:] = 0
-        state[1] = 1
-        tile = state[0] // TILE
-        column = state[0] - tile * TILE
-        for word in range(n_words):
-            mask[word] = valid[word] & ~own[tile, word, column]
-            delta[word] = mask[word]
-            changed[word] = word
-        for tile in range(others.shape[0]):
-            row = others_counts[tile]
-            _lower(others[tile], delta, changed, n_words, True, row, row)
-        for tile in range(own.shape[0]):
-            row, still = own_counts[tile], uncovered[tile]
-            _lower(own[tile], delta, changed, n_words, True, row, row)
-            for i in range(TILE):
-                row[i] += _OUT if not still[i] or i >= own_sizes[tile] else np.int32(0)
-    threshold = _MANY
+    n_others = np.int64(0)
     for tile in range(others.shape[0]):
-        threshold = min(threshold, _least(others_counts[tile], others_sizes[tile]))
-    if threshold < 1:
+        n_others += others_sizes[tile]
+    tile = state[0] // TILE
+    column = state[0] - tile * TILE
+    for word in range(n_words):
+        mask[word] = valid[word] & ~own[tile, word, column]
+    if not _stays_off(others, state[2], n_others, mask, level):
+        state[3] = 1
         return True
-    spent = np.int64(0)
+    delta = np.empty(n_words, np.uint64)
+    n_aside = np.int64(0)
+    for step in range(state[1]):
+        if log[step] < 0:
+            n_aside += 1
+            continue
+        tile = log[step] // TILE
+        column = log[step] - tile * TILE
+        for word in range(n_words):
+            delta[word] = mask[word] & ~own[tile, word, column]
+        if not _stays_off(others, state[2], n_others, delta, level):
+            log[step] = -1 - log[step]
+            n_aside += 1
+            state[1] = step + 1
+            break
+        mask[:] = delta
+    state[2] = n_others
+    if n_aside > misses:
+        return True
+    for tile in range(others.shape[0]):
+        _count(others[tile], mask, others_counts[tile])
+    for tile in range(own.shape[0]):
+        row, still = own_counts[tile], uncovered[tile]
+        _count(own[tile], mask, row)
+        for i in range(TILE):
+            row[i] += _OUT if not still[i] or i >= own_sizes[tile] else np.int32(0)
+    for step in range(state[1]):
+        if log[step] < 0:
+            aside = -1 - log[step]
+            own_counts[aside // TILE, aside % TILE] += _OUT
+    for tile in range(own.shape[0]):
+        nearest[tile] = _least_positive(own_counts[tile])
+    changed = np.empty(n_words, np.int64)
+    spent = 0  # without the counts: every call takes a step
     refuting = 0
-    joined = True
     while spent < budget:
-        if joined:
-            covered = 0
-            for tile in range(own.shape[0]):
-                row = own_counts[tile]
-                on = np.int32(0)
-                for i in range(TILE):
-                    on += np.int32(row[i] < threshold)
-                covered += int(on)
-            if covered > state[3]:
-                state[2] = threshold
-                state[3] = covered
-                best_mask[:] = mask
-        nearest = np.int32(_OUT // 2)
-        nearest_tile = -1
+        near_tile = 0
         for tile in range(own.shape[0]):
-            row = own_counts[tile]
-            nearest_here = np.int32(_MANY)
-            for i in range(TILE):
-                nearest_here = min(nearest_here, row[i] if row[i] > 0 else _MANY)
-            if nearest_here < nearest:
-                nearest = nearest_here
-                nearest_tile = tile
-        if nearest_tile < 0:
+            if nearest[tile] < nearest[near_tile]:
+                near_tile = tile
+        count = nearest[near_tile]
+        if count >= _OUT // 2:
             return True
-        row = own_counts[nearest_tile]
+        row = own_counts[near_tile]
         column = 0
-        while row[column] != nearest:
+        while row[column] != count:
             column += 1
         n_changed = 0
         for word in range(n_words):
-            delta[word] = mask[word] & own[nearest_tile, word, column]
+            delta[word] = mask[word] & own[near_tile, word, column]
             if delta[word] != _EMPTY:
                 changed[n_changed] = word
                 n_changed += 1
-        least = _MANY
+        joins = True
         for t in range(others.shape[0]):
             # what refuted the last point often refutes the next
             tile = (refuting + t) % others.shape[0]
-            _lower(others[tile], delta, changed, n_changed, False, others_counts[tile], trial[tile])
-            least = min(least, _least(trial[tile], others_sizes[tile]))
-            if least < 1:
+            _lower(others[tile], delta, changed, n_changed, others_counts[tile], trial[tile])
+            spent += n_changed * TILE
+            if _least(trial[tile], others_sizes[tile]) < level:
                 refuting = tile
+                joins = False
                 break
-        # one word more stands for the scans of the counts
-        spent += (n_changed + 1) * TILE * (own.shape[0] + others.shape[0])
-        if least < 1:
+        point = near_tile * TILE + column
+        log[state[1]] = point if joins else -1 - point
+        state[1] += 1
+        if not joins:
             row[column] += _OUT
-            state[4] += 1
-            if state[4] > misses:
+            nearest[near_tile] = _least_positive(row)
+            n_aside += 1
+            if n_aside > misses:
                 return True
-            joined = False
             continue
-        joined = True
-        threshold = least
         others_counts[: others.shape[0]] = trial[: others.shape[0]]
         for tile in range(own.shape[0]):
             row = own_counts[tile]
-            _lower(own[tile], delta, changed, n_changed, False, row, row)
+            _lower(own[tile], delta, changed, n_changed, row, row)
+            nearest[tile] = _least_positive(row)
+        spent += (n_changed + 1) * TILE * own.shape[0]
         for j in range(n_changed):
             mask[changed[j]] ^= delta[changed[j]]
     return False
