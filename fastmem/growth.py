@@ -19,7 +19,7 @@ from fastmem.hyperplanes import GaussianRows, Hyperplanes, rows_between
 from fastmem.inputs import Points
 from fastmem.kernels.bits import WORD_BITS
 from fastmem.kernels.signs import TILE
-from fastmem.patterns import Patterns, fill_tiles, new_tiles, rows_of
+from fastmem.patterns import Patterns, new_tiles, rows_of
 
 _PROBE = 256
 """Open points of a class looked at before a whole run over it: while most of them fail, the run
@@ -158,19 +158,18 @@ def _targeted_rows(
     # so many pairs and candidates that neither takes more than some 32 MB
     pairs = pairs[: max(1, 2**21 // d)]
     n_targets = min(most, len(pairs), max(1, 2**22 // (d * (_CANDIDATES + 2))))
-    rows = np.array([patterns.rows(code, np.array(low)) for code, low, _ in pairs])
-    low = points.take(rows)
-    high = points.take(_rows_at(patterns, np.array([high for _, _, high in pairs])))
+    low_rows = np.array([patterns.rows(code, np.array(low)) for code, low, _ in pairs])
+    high_rows = _rows_at(patterns, np.array([high for _, _, high in pairs]))
+    low, high = (points.dense(rows[:n_targets]).astype(np.float64) for rows in (low_rows, high_rows))
     candidates = [
-        rows_between(low[i].astype(np.float64), high[i].astype(np.float64), generator, _CANDIDATES)
-        for i in range(n_targets)
+        rows_between(low[i], high[i], generator, _CANDIDATES) for i in range(n_targets)
     ]
     weights = np.concatenate([w for w, _ in candidates])
     biases = np.concatenate([b for _, b in candidates])
     # a rounded bias may be infinite for points of 1e308: such a row parts nothing
     biases[~np.isfinite(biases)] = 0.0
     trial = Hyperplanes(weights, biases, where.mean, where.radius)
-    parted = ~_bits(low, trial) & _bits(high, trial)
+    parted = ~_bits(points, low_rows, trial) & _bits(points, high_rows, trial)
     left = np.ones(len(pairs), np.bool_)
     chosen_rows: list[int] = []
     while len(chosen_rows) < most and left[:n_targets].any():
@@ -186,9 +185,10 @@ def _rows_at(patterns: Patterns, positions: np.ndarray) -> np.ndarray:
     return patterns.order[patterns.starts[code] + positions - patterns.first_tile[code] * TILE]
 
 
-def _bits(block: np.ndarray, hyperplanes: Hyperplanes) -> np.ndarray:
-    tiles = new_tiles(len(block), hyperplanes.n_words)
-    fill_tiles(block, hyperplanes, tiles)
-    words = np.ascontiguousarray(rows_of(tiles, len(block)))
+def _bits(points: Points, rows: np.ndarray, hyperplanes: Hyperplanes) -> np.ndarray:
+    tiles = new_tiles(len(rows), hyperplanes.n_words)
+    for fill, _ in hyperplanes.passes(points, 1):
+        fill(points.take(rows), tiles, 0)
+    words = np.ascontiguousarray(rows_of(tiles, len(rows)))
     bits = np.unpackbits(words.view(np.uint8), axis=1, bitorder="little")
     return bits[:, : len(hyperplanes)].astype(np.bool_)

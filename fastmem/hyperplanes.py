@@ -2,15 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple
+from functools import cached_property, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmem.inputs import InvalidInputError, check_hyperplanes
-from fastmem.kernels.bits import WORD_BITS
-from fastmem.kernels.signs import shifted_biases
+from fastmem.inputs import InvalidInputError, Points, SparseRows, check_hyperplanes
+from fastmem.kernels.bits import FEW_LANES, WORD_BITS
+from fastmem.kernels.signs import pattern_words, shifted_biases
+from fastmem.kernels.sparse import largest_weights, sparse_pattern_words, transpose
+from fastmem.kernels.threads import ranges, run_tasks
+
+PANEL_BYTES = 128 << 20
+"""Room for the weights that one pass over sparse rows reads: half of what a fit may take beyond
+its patterns. At a million columns it holds those of 32 hyperplanes."""
+_TASK_WEIGHTS = 1 << 20
+_NO_COLUMNS = np.empty(0, np.int64)
+
+Fill = Callable[[Any, np.ndarray, int], int]
+"""fill(block, tiles, position): write the patterns of ``block``, an ndarray or `SparseRows`, at
+``position`` of ``tiles``; returns the doubtful bits."""
 
 
 class Frame(NamedTuple):
@@ -82,6 +95,92 @@ class Hyperplanes:
             self.origin,
             self.radius,
         )
+
+    @property
+    def n_features(self) -> int:
+        """Coordinates of a point."""
+        return len(self.origin)
+
+    def streams(self, points: Points) -> bool:
+        """Whether one pass, prepared once, writes all bits of ``points``."""
+        return not points.is_sparse
+
+    def passes(
+        self, points: Points, n_threads: int, first_word: int = 0, room: int = PANEL_BYTES
+    ) -> Iterator[tuple[Fill, float]]:
+        """Passes over blocks of ``points`` that together write the words from ``first_word`` on.
+
+        Yields a function that writes some of the bits of a block, and its share of the work. It
+        may be called on any thread, but only before the next is asked for.
+        """
+        if points.is_sparse:
+            yield from self._sparse_passes(points, n_threads, first_word, room)
+        else:
+            self.frame  # noqa: B018 - computed once, before the threads start
+            yield partial(self._fill, first_word), 1.0
+
+    def _fill(self, first_word: int, block: np.ndarray, tiles: np.ndarray, position: int) -> int:
+        frame = self.frame
+        return pattern_words(
+            block, self.weights, self.biases, frame.panels, frame.scaled_biases,
+            frame.norms, frame.floors, frame.origin, frame.shifted, frame.errors, frame.scale,
+            first_word, self.n_words, tiles, position,
+        )  # fmt: skip
+
+    def _sparse_passes(
+        self, points: Points, n_threads: int, first_word: int, room: int
+    ) -> Iterator[tuple[Fill, float]]:
+        """Passes over `SparseRows`, each with the weights of as many hyperplanes as ``room`` holds.
+
+        Weights stand feature-major, those of 64 or 16 hyperplanes side by side, for all columns
+        or, for few points, for the columns that occur.
+        """
+        used = points.used_columns()
+        n_columns = self.n_features if used is None else max(1, len(used))
+        lanes = WORD_BITS if 4 * WORD_BITS * n_columns <= room else FEW_LANES
+        first, last = first_word * WORD_BITS, self.n_words * WORD_BITS
+        groups = max(1, min(room // (4 * lanes * n_columns), (last - first) // lanes))
+        panels = np.empty((groups, n_columns, lanes), np.float32)
+        columns = _NO_COLUMNS if used is None else used
+        size = max(1, _TASK_WEIGHTS // (groups * lanes))
+        tasks = ranges(n_columns if used is None else len(used), size)
+        biases = np.full(last, -1.0)  # those of the padding
+        biases[: len(self)] = self.biases
+        for start in range(first, last, groups * lanes):
+            stop = min(start + groups * lanes, last)
+            now = panels[: (stop - start) // lanes]
+            largest = np.zeros((len(tasks) + 1, len(now), lanes))
+
+            def prepare(index: int, now=now, start=start, largest=largest) -> None:
+                self._fill_panels(start, columns, *tasks[index], now)
+                largest_weights(now, *tasks[index], largest[index])
+
+            run_tasks(prepare, range(len(tasks)), n_threads)
+            bounds = largest.max(axis=0)
+            levels = biases[start:stop].reshape(-1, lanes)
+
+            def fill(
+                block: SparseRows, tiles: np.ndarray, position: int,
+                now=now, start=start, bounds=bounds, levels=levels,
+            ) -> int:  # fmt: skip
+                where = block.columns
+                if used is not None:
+                    where = _frozen(np.searchsorted(used, where).astype(where.dtype))
+                return sparse_pattern_words(
+                    block.values, where, block.starts, now, bounds, levels, start, tiles, position
+                )
+
+            yield fill, (stop - start) / (last - first)
+
+    def _fill_panels(
+        self, start: int, columns: np.ndarray, first: int, last: int, panels: np.ndarray
+    ) -> None:
+        """panels[g, k, h] = weight of hyperplane start + g L + h at columns[k], first <= k < last.
+
+        ``columns`` is empty for all columns in order; beyond the last hyperplane stands 0.
+        """
+        stop = min(start + panels.shape[0] * panels.shape[2], len(self))
+        transpose(self.weights, np.arange(start, stop), columns, first, last, panels)
 
     @cached_property
     def frame(self) -> Frame:

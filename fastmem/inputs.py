@@ -20,6 +20,7 @@ __all__ = [
     "InvalidInputError",
     "Points",
     "Settings",
+    "SparseRows",
     "check_hyperplanes",
     "check_interpolate",
     "check_known_labels",
@@ -35,6 +36,10 @@ _SCAN = 1 << 16  # values scanned at a time: their mask stays in the second-leve
 _BLOCK_BYTES = 1 << 24
 _MAX_WIDTH = 1_000_000
 _MAX_THREADS = 1024
+_SPARSE = 8
+"""Rows stay sparse where at most one value in so many is not zero: a nonzero costs as much as four
+values of a dense row (measured in kernels/sparse.py), and its index as much memory as one."""
+_SPARSE_FEATURES = 128
 _UNREADABLE = (TypeError, ValueError, RuntimeError, OverflowError)  # what np.asarray raises
 _LABEL_KINDS: dict[str, tuple[type, ...]] = {  # a bool is an int in Python: bool comes first
     "bool": (bool, np.bool_),
@@ -98,6 +103,7 @@ class Points:
     """
 
     __slots__ = ("_source", "dtype", "feature_names", "max_block_rows", "n_features", "n_samples")
+    is_sparse = False
 
     def __init__(self, source: np.ndarray) -> None:
         self._source: Any = _frozen(source.view())
@@ -106,14 +112,31 @@ class Points:
         self.feature_names: list[str] | None = None
         self.max_block_rows: int = self.n_samples or 1
 
-    def block(self, start: int, stop: int) -> np.ndarray:
-        """Return rows ``start`` to ``stop`` (exclusive), shape (stop - start, n_features)."""
+    @property
+    def row_values(self) -> int:
+        """Values of a row that are stored and multiplied: its features, or its mean nonzeros."""
+        return self.n_features
+
+    def used_columns(self) -> np.ndarray | None:
+        """Return the columns that are not all zeros, ascending, or None where most may be."""
+        return None
+
+    def block(self, start: int, stop: int) -> Any:
+        """Return rows ``start`` to ``stop`` (exclusive), shape (stop - start, n_features).
+
+        An ndarray, or `SparseRows` where ``is_sparse``.
+        """
         view: np.ndarray = self._source[start:stop]
         return view
 
-    def take(self, indices: np.ndarray) -> np.ndarray:
+    def take(self, indices: np.ndarray) -> Any:
         """Return the rows at ``indices`` (from 0, any order), (len(indices), n_features)."""
         return _frozen(self._source.take(indices, axis=0))
+
+    def dense(self, indices: np.ndarray) -> np.ndarray:
+        """Return the rows at ``indices`` as an ndarray, (len(indices), n_features)."""
+        rows = self.take(indices)
+        return rows.dense() if self.is_sparse else rows
 
 
 class _ConvertedPoints(Points):
@@ -175,6 +198,111 @@ class _SparsePoints(_ConvertedPoints):
         else:
             block.reshape(-1)[cells] = entries
         return block
+
+
+@dataclass(frozen=True, eq=False)
+class SparseRows:
+    """Rows as ``kernels.sparse`` takes them: columns ascend and occur once; zeros may be stored.
+
+    Attributes
+    ----------
+    values : ndarray of shape (nonzeros,), float32 or float64
+    columns : ndarray of shape (nonzeros,), int32 (int64 beyond 2^31 features)
+    starts : ndarray of shape (rows + 1,), int64
+        From 0; the nonzeros of row i are starts[i]..starts[i + 1] - 1.
+    n_features : int
+    """
+
+    values: np.ndarray
+    columns: np.ndarray
+    starts: np.ndarray
+    n_features: int
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What kernels take: values, columns, starts."""
+        return self.values, self.columns, self.starts
+
+    def dense(self) -> np.ndarray:
+        """Return the rows as an ndarray of shape (rows, n_features)."""
+        rows = np.zeros((len(self), self.n_features), self.values.dtype)
+        rows[np.repeat(np.arange(len(self)), np.diff(self.starts)), self.columns] = self.values
+        return _frozen(rows)
+
+
+class _NarrowPoints(Points):
+    """Points in a checked CSR matrix that are mostly zeros: handed out as `SparseRows`."""
+
+    __slots__ = ()
+    is_sparse = True
+
+    def __init__(self, matrix: Any, dtype: np.dtype, has_duplicates: bool) -> None:
+        self._source = _canonical(matrix, dtype) if has_duplicates else matrix
+        self.n_samples, self.n_features = matrix.shape
+        self.dtype = dtype
+        self.feature_names = None
+        # a copy of a block: values, and columns of 4 or 8 bytes
+        self.max_block_rows = max(1, _BLOCK_BYTES // (16 * self.row_values))
+
+    @property
+    def row_values(self) -> int:
+        return 1 + int(self._source.indptr[-1]) // max(1, self.n_samples)
+
+    def block(self, start: int, stop: int) -> SparseRows:
+        bounds = self._source.indptr
+        start, stop, _ = slice(start, stop).indices(self.n_samples)
+        stop = max(start, stop)
+        return self._rows(slice(bounds[start], bounds[stop]), np.diff(bounds[start : stop + 1]))
+
+    def used_columns(self) -> np.ndarray | None:
+        if 2 * int(self._source.indptr[-1]) > self.n_features:
+            return None
+        return np.unique(self._source.indices).astype(np.int64)
+
+    def take(self, indices: np.ndarray) -> SparseRows:
+        rows = np.asarray(indices)
+        starts = self._source.indptr[rows].astype(np.int64)
+        counts = self._source.indptr[rows + 1] - starts
+        which = np.arange(counts.sum()) + np.repeat(starts + counts - counts.cumsum(), counts)
+        return self._rows(which, counts)
+
+    def _rows(self, which: Any, counts: np.ndarray) -> SparseRows:
+        starts = np.zeros(len(counts) + 1, np.int64)
+        np.cumsum(counts, out=starts[1:])
+        values = np.ascontiguousarray(self._source.data[which], self.dtype).view()
+        kind = np.int32 if self.n_features < 1 << 31 else np.int64
+        columns = np.ascontiguousarray(self._source.indices[which], kind).view()
+        return SparseRows(_frozen(values), _frozen(columns), _frozen(starts), self.n_features)
+
+
+def _canonical(matrix: Any, dtype: np.dtype) -> Any:
+    """Copy a CSR matrix with ascending columns, duplicates summed in the order they stand in."""
+    from scipy import sparse
+
+    n_samples, n_features = matrix.shape
+    size = max(1, _BLOCK_BYTES * n_samples // (64 * max(1, int(matrix.indptr[-1]))))
+    values, columns, counts = [], [], []
+    for start in range(0, n_samples, size):
+        bounds = matrix.indptr[start : start + size + 1].astype(np.int64)
+        which = slice(bounds[0], bounds[-1])
+        entries = matrix.data[which].astype(dtype)
+        rows = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+        order = np.lexsort((matrix.indices[which], rows))  # stable
+        cells = np.stack([rows, matrix.indices[which]])[:, order]
+        new = np.ones(len(order), bool)
+        new[1:] = (cells[:, 1:] != cells[:, :-1]).any(axis=0)
+        sums = np.zeros(np.count_nonzero(new), dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below
+            np.add.at(sums, np.cumsum(new) - 1, entries[order])
+        values.append(sums)
+        columns.append(cells[1, new].astype(matrix.indices.dtype))
+        counts.append(np.bincount(cells[0, new], minlength=len(bounds) - 1))
+    bounds = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+    parts = (np.concatenate(values), np.concatenate(columns), bounds)
+    return sparse.csr_matrix(parts, shape=matrix.shape, copy=False)
 
 
 def _frozen(array: np.ndarray) -> np.ndarray:
@@ -363,6 +491,13 @@ def _sparse_points(X: Any, n_features: int | None, name: str) -> Points:
         return _at(name, (row, matrix.indices[entry[0]]))
 
     _check_values(matrix.data, name, place)
+    n_values = matrix.shape[0] * matrix.shape[1]
+    if matrix.shape[1] >= _SPARSE_FEATURES and _SPARSE * int(matrix.indptr[-1]) <= n_values:
+        narrow = _NarrowPoints(matrix, _block_dtype(matrix.dtype), has_duplicates)
+        if has_duplicates:  # sums of finite entries may be infinite
+            matrix = narrow._source
+            _check_values(matrix.data, name, place)
+        return narrow
     points = _SparsePoints(matrix, matrix.shape, _block_dtype(matrix.dtype))
     points.has_duplicates = has_duplicates
     if has_duplicates:  # sums of finite entries may be infinite
