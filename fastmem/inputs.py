@@ -16,6 +16,8 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
+from fastmem.kernels.sparse import take_rows
+
 __all__ = [
     "InvalidInputError",
     "Points",
@@ -255,7 +257,9 @@ class _NarrowPoints(Points):
         bounds = self._source.indptr
         start, stop, _ = slice(start, stop).indices(self.n_samples)
         stop = max(start, stop)
-        return self._rows(slice(bounds[start], bounds[stop]), np.diff(bounds[start : stop + 1]))
+        which = slice(bounds[start], bounds[stop])
+        starts = _starts(np.diff(bounds[start : stop + 1]))
+        return self._rows(self._source.data[which], self._source.indices[which], starts)
 
     def used_columns(self) -> np.ndarray | None:
         if 2 * int(self._source.indptr[-1]) > self.n_features:
@@ -264,18 +268,28 @@ class _NarrowPoints(Points):
 
     def take(self, indices: np.ndarray) -> SparseRows:
         rows = np.asarray(indices)
-        starts = self._source.indptr[rows].astype(np.int64)
-        counts = self._source.indptr[rows + 1] - starts
-        which = np.arange(counts.sum()) + np.repeat(starts + counts - counts.cumsum(), counts)
-        return self._rows(which, counts)
+        bounds = self._source.indptr
+        starts = _starts(bounds[rows + 1] - bounds[rows])
+        data, columns = self._source.data, self._source.indices
+        if data.dtype != self.dtype:  # kernels are compiled for two dtypes only
+            which = np.arange(starts[-1]) + np.repeat(bounds[rows] - starts[:-1], np.diff(starts))
+            return self._rows(data[which], columns[which], starts)
+        values = np.empty(starts[-1], self.dtype)
+        places = np.empty(starts[-1], columns.dtype)
+        take_rows(*map(_frozen_view, (data, columns, bounds, rows, starts)), values, places)
+        return self._rows(values, places, starts)
 
-    def _rows(self, which: Any, counts: np.ndarray) -> SparseRows:
-        starts = np.zeros(len(counts) + 1, np.int64)
-        np.cumsum(counts, out=starts[1:])
-        values = np.ascontiguousarray(self._source.data[which], self.dtype).view()
+    def _rows(self, data: np.ndarray, indices: np.ndarray, starts: np.ndarray) -> SparseRows:
         kind = np.int32 if self.n_features < 1 << 31 else np.int64
-        columns = np.ascontiguousarray(self._source.indices[which], kind).view()
-        return SparseRows(_frozen(values), _frozen(columns), _frozen(starts), self.n_features)
+        values = np.ascontiguousarray(data, self.dtype)
+        columns = np.ascontiguousarray(indices, kind)
+        return SparseRows(*map(_frozen_view, (values, columns, starts)), self.n_features)
+
+
+def _starts(counts: np.ndarray) -> np.ndarray:
+    starts = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=starts[1:])
+    return starts
 
 
 def _canonical(matrix: Any, dtype: np.dtype) -> Any:
@@ -308,6 +322,10 @@ def _canonical(matrix: Any, dtype: np.dtype) -> Any:
 def _frozen(array: np.ndarray) -> np.ndarray:
     array.flags.writeable = False
     return array
+
+
+def _frozen_view(array: np.ndarray) -> np.ndarray:
+    return _frozen(array.view())
 
 
 def check_points(X: Any, *, n_features: int | None = None, name: str = "X") -> Points:

@@ -39,6 +39,19 @@ _SHIFT = np.uint64(29)
 
 
 @njit(nogil=True, cache=True)
+def take_rows(data, indices, bounds, rows, starts, values, columns):
+    """Copy rows of a CSR matrix: its arrays data, indices and bounds (N + 1,), all integers.
+
+    rows (m,) integers; starts (m + 1,) int64 says where each goes in values and columns.
+    """
+    for i in range(rows.shape[0]):
+        shift = bounds[rows[i]] - starts[i]
+        for k in range(starts[i], starts[i + 1]):
+            values[k] = data[shift + k]
+            columns[k] = indices[shift + k]
+
+
+@njit(nogil=True, cache=True)
 def transpose(weights, rows, columns, first, last, panels):
     """panels[g, k, h] = weights[rows[g L + h], columns[k]] for first <= k < last; 0 beyond rows.
 
