@@ -12,7 +12,7 @@ from fastmem.blocks import Block
 from fastmem.frame import extent, refuse_contradictions
 from fastmem.growth import GrowthStep, separate
 from fastmem.hyperplanes import GaussianRows, Hyperplanes
-from fastmem.inputs import check_interpolate, check_labels, check_points
+from fastmem.inputs import check_interpolate, check_labels, check_memory, check_points
 from fastmem.network import Network
 from fastmem.patterns import Patterns
 from fastmem.progress import drawing
@@ -33,6 +33,7 @@ def interpolate(
     n_threads: int | None = None,
     progress: bool | Callable[[str, int, int, int], object] = False,
     max_width: int | None = None,
+    memory_limit: int | str | None = None,
 ) -> Network:
     """Build a three-layer threshold network that labels every training point correctly.
 
@@ -69,6 +70,11 @@ def interpolate(
         ``progress(stage, done, total, neurons)``.
     max_width : int, optional
         Where ``width="auto"`` stops in any case.
+    memory_limit : int or str, optional
+        Bytes, or a text like "4 GB" (10^9) or "4 GiB" (2^30), that the fit may hold beside the
+        process and its input. Sign patterns that do not fit go to a temporary file in the directory
+        that ``TMPDIR`` names; it has no name there and is gone when the process ends in whatever
+        way. The network is the same. None, the default, keeps all patterns in memory.
 
     Returns
     -------
@@ -108,7 +114,9 @@ def interpolate(
         settings = check_interpolate(
             classes, width=width, max_bias=max_bias, selection=selection, covered=covered,
             center=center, seed=seed, n_threads=n_threads, progress=progress, max_width=max_width,
+            memory_limit=memory_limit,
         )  # fmt: skip
+        room = check_memory(settings.memory_limit, points.n_samples)
         # radix sort takes 16 bits: 4 ms for a million points where 64 bits take 13
         codes = codes.astype(np.uint16 if len(classes) <= 1 << 16 else np.int64)
         threads = settings.n_threads
@@ -124,7 +132,7 @@ def interpolate(
         lam = settings.max_bias
     shift = where.mean if settings.center else np.zeros_like(where.mean)
     rows = GaussianRows(np.random.default_rng(rows_seed), shift, lam)
-    patterns = Patterns(codes, len(classes))
+    patterns = Patterns(codes, len(classes), room=room)
     growth: list[GrowthStep] = []
     evaluations = 0
 
@@ -160,6 +168,7 @@ def interpolate(
         peak_bytes=peak_bytes(), evaluations=evaluations + spent,
         doubtful_bits=patterns.doubtful, seed=settings.seed.entropy, n_threads=threads,
         selection=settings.selection, max_bias=lam, growth=growth,
+        file_bytes=patterns.store.file_bytes,
     )  # fmt: skip
     if sentence := report.warning(len(first)):
         warnings.warn(sentence, UnseparatedWarning, stacklevel=2)

@@ -11,6 +11,7 @@ from fastmem.kernels.cover import GROUP, accept_in_order, complements, cover, ga
 from fastmem.kernels.signs import TILE
 from fastmem.kernels.threads import ranges, run_tasks
 from fastmem.patterns import Patterns
+from fastmem.scratch import TileStore
 
 TASK_WORDS = 400_000_000
 """A task of 4e8 popcounts lasts some 30 ms, the longest that Ctrl-C has to wait."""
@@ -37,11 +38,22 @@ def padded(rows: np.ndarray) -> np.ndarray:
     return out
 
 
-def gathered(tiles: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Copies of the patterns at ``positions``, in tiles, and the sizes of these."""
+def gathered(
+    tiles: np.ndarray, positions: np.ndarray, store: TileStore | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Copies of the patterns at ``positions``, ascending, in tiles, and the sizes of these.
+
+    The tiles may be those of ``store``, to which they are released.
+    """
     n_tiles = max(1, -(-len(positions) // TILE))
     copies = np.zeros((n_tiles, tiles.shape[1], TILE), np.uint64)
-    gather(tiles, positions, copies)
+    if store is None or not store.file_bytes:
+        gather(tiles, positions, copies)
+    else:
+        for start, stop in ranges(len(positions), TILE):
+            some = positions[start:stop]
+            gather(tiles, some, copies[start // TILE :])
+            store.release(tiles[some[0] // TILE : some[-1] // TILE + 1])
     sizes = np.full(n_tiles, TILE, np.int64)
     sizes[-1] = len(positions) - (n_tiles - 1) * TILE
     return copies, sizes
@@ -130,6 +142,7 @@ class Block:
         """1 - Phi of points, (len(candidates), n_words) uint64."""
         masks = np.empty((len(candidates), len(self.valid)), np.uint64)
         complements(self.tiles, candidates.astype(np.int64), self.valid, masks)
+        self.patterns.store.release(self.tiles)
         return masks
 
     def accept(self, masks: np.ndarray, thresholds: Sequence[int] | np.ndarray) -> None:
@@ -137,11 +150,13 @@ class Block:
         stack = padded(masks)
         levels = padded(np.asarray(thresholds, np.int64))
         words = len(stack) * TILE * len(self.valid)
-        tasks = ranges(len(self.tiles), max(1, TASK_WORDS // words))
+        store = self.patterns.store
+        tasks = ranges(len(self.tiles), max(1, min(TASK_WORDS // words, store.tiles_at_once)))
         gained = np.zeros((len(tasks), len(stack)), np.int64)
 
         def work(task: int) -> None:
             cover(self.tiles, self.sizes, *tasks[task], stack, levels, self.uncovered, gained[task])
+            store.release(self.tiles[slice(*tasks[task])])
 
         run_tasks(work, range(len(tasks)), self.n_threads)
         self.evaluations += len(masks) * len(self.members)
@@ -192,7 +207,7 @@ class Block:
         ):
             return
         kept = np.flatnonzero(self._flat)
-        tiles, sizes = gathered(self.tiles, kept)
+        tiles, sizes = gathered(self.tiles, kept, self.patterns.store)
         place = np.full(len(self._flat), -1, np.int32)
         place[kept] = np.arange(len(kept))
         self.order = place[self.order]
@@ -226,12 +241,14 @@ def least_counts(
     skip[: len(masks)] = [block.skip for block in owners]
     words = len(stack) * TILE * tiles.shape[1]
     n_ranges = _RANGES if by_range else 2 * n_threads
-    tasks = ranges(len(sizes), max(1, min(TASK_WORDS // words, -(-len(sizes) // n_ranges))))
+    most = min(TASK_WORDS // words, -(-len(sizes) // n_ranges), patterns.store.tiles_at_once)
+    tasks = ranges(len(sizes), max(1, most))
     least = np.full((len(tasks), len(stack)), _NEVER)
     nearest = np.full((len(tasks), len(stack)), -1, np.int64)
 
     def work(task: int) -> None:
         minima(tiles, sizes, *tasks[task], stack, skip, least[task], nearest[task])
+        patterns.store.release(tiles[slice(*tasks[task])])
 
     run_tasks(work, range(len(tasks)), n_threads)
     for block in owners:

@@ -170,6 +170,13 @@ def fit(
     center: Annotated[
         bool, typer.Option(help="Whether to shift the points by their mean first.")
     ] = True,
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(
+            help="Memory to keep to, as 4GB; beyond it a temporary file in TMPDIR is used.",
+            show_default="none",
+        ),
+    ] = None,
 ) -> None:
     """Memorise the labelled points of a file and save the network."""
     from fastmem.tables import check_output, read_table
@@ -187,6 +194,7 @@ def fit(
         center=center,
         seed=seed,
         n_threads=threads,
+        memory_limit=_memory_limit(memory_limit),
     )
     network.save(out)
     _report(network, X, y, {"model file": str(out)})
@@ -267,6 +275,8 @@ def _report(network: Network, X: Any, y: Any, more: dict[str, str] | None = None
     total = report.seconds["total"]
     facts["points per second"] = f"{report.n_samples / total:,.0f}" if total > 0 else "-"
     facts["peak memory"] = _bytes(report.peak_bytes)
+    if report.file_bytes:
+        facts["temporary file"] = _bytes(report.file_bytes)
     facts["seed"] = str(report.seed)
     facts["training accuracy"] = _share(right, report.n_samples)
     _print_table("fastmem", facts | (more or {}))
@@ -343,6 +353,11 @@ def _max_bias(text: str) -> float | str:
         return float(text)
     except ValueError:
         _refuse(f"--max-bias is {text!r}: give auto or a number.")
+
+
+def _memory_limit(text: str | None) -> int | str | None:
+    """Read --memory-limit: a number of bytes, or a text that the library reads."""
+    return int(text) if text is not None and text.isdecimal() else text
 
 
 def _covered(texts: Sequence[str] | None, y: Any) -> Any:

@@ -64,7 +64,9 @@ def extent(points: Points, n_threads: int) -> Extent:
     def sum_up(index: int) -> None:
         block, share = points.block(*tasks[index]), 1.0 / points.n_samples
         if points.is_sparse:
-            largest[index] = add_sparse_columns(*block.arrays, share, sums[0])
+            largest[index] = add_sparse_columns(
+                block.values, block.columns, block.starts, share, sums[0]
+            )
         else:
             largest[index] = add_columns(block, share, sums[index])
 
@@ -85,7 +87,9 @@ def extent(points: Points, n_threads: int) -> Extent:
     def measure(index: int) -> None:
         block = points.block(*tasks[index])
         if points.is_sparse:
-            squares[index] = largest_sparse_squares(*block.arrays, mean, of_mean, scale)
+            squares[index] = largest_sparse_squares(
+                block.values, block.columns, block.starts, mean, of_mean, scale
+            )
         else:
             squares[index] = largest_squares(block, mean, scale)
 
@@ -100,7 +104,7 @@ def _hashes(points: Points, n_threads: int) -> np.ndarray:
     def work(task: tuple[int, int]) -> None:
         block, out = points.block(*task), hashes[task[0] : task[1]]
         if points.is_sparse:
-            sparse_fingerprints(*block.arrays, out)
+            sparse_fingerprints(block.values, block.columns, block.starts, out)
         else:
             fingerprints(block, out)
 

@@ -160,10 +160,9 @@ def _targeted_rows(
     n_targets = min(most, len(pairs), max(1, 2**22 // (d * (_CANDIDATES + 2))))
     low_rows = np.array([patterns.rows(code, np.array(low)) for code, low, _ in pairs])
     high_rows = _rows_at(patterns, np.array([high for _, _, high in pairs]))
-    low, high = (points.dense(rows[:n_targets]).astype(np.float64) for rows in (low_rows, high_rows))
-    candidates = [
-        rows_between(low[i], high[i], generator, _CANDIDATES) for i in range(n_targets)
-    ]
+    low = points.dense(low_rows[:n_targets]).astype(np.float64)
+    high = points.dense(high_rows[:n_targets]).astype(np.float64)
+    candidates = [rows_between(low[i], high[i], generator, _CANDIDATES) for i in range(n_targets)]
     weights = np.concatenate([w for w, _ in candidates])
     biases = np.concatenate([b for _, b in candidates])
     # a rounded bias may be infinite for points of 1e308: such a row parts nothing

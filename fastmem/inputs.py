@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ __all__ = [
     "check_interpolate",
     "check_known_labels",
     "check_labels",
+    "check_memory",
     "check_points",
     "check_threads",
 ]
@@ -38,6 +40,10 @@ _SCAN = 1 << 16  # values scanned at a time: their mask stays in the second-leve
 _BLOCK_BYTES = 1 << 24
 _MAX_WIDTH = 1_000_000
 _MAX_THREADS = 1024
+_MAX_MEMORY = 2**62
+_SIZE = r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b\s*"
+MEMORY_BESIDE = 256 << 20
+"""Bytes that a fit takes beside its input, its sign patterns and what grows with the points."""
 _SPARSE = 8
 """Rows stay sparse where at most one value in so many is not zero: a nonzero costs as much as four
 values of a dense row (measured in kernels/sparse.py), and its index as much memory as one."""
@@ -223,11 +229,6 @@ class SparseRows:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    @property
-    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """What kernels take: values, columns, starts."""
-        return self.values, self.columns, self.starts
-
     def dense(self) -> np.ndarray:
         """Return the rows as an ndarray of shape (rows, n_features)."""
         rows = np.zeros((len(self), self.n_features), self.values.dtype)
@@ -276,14 +277,15 @@ class _NarrowPoints(Points):
             return self._rows(data[which], columns[which], starts)
         values = np.empty(starts[-1], self.dtype)
         places = np.empty(starts[-1], columns.dtype)
-        take_rows(*map(_frozen_view, (data, columns, bounds, rows, starts)), values, places)
+        data, columns, bounds, rows = map(_frozen_view, (data, columns, bounds, rows))
+        take_rows(data, columns, bounds, rows, starts, values, places)
         return self._rows(values, places, starts)
 
     def _rows(self, data: np.ndarray, indices: np.ndarray, starts: np.ndarray) -> SparseRows:
         kind = np.int32 if self.n_features < 1 << 31 else np.int64
-        values = np.ascontiguousarray(data, self.dtype)
-        columns = np.ascontiguousarray(indices, kind)
-        return SparseRows(*map(_frozen_view, (values, columns, starts)), self.n_features)
+        values = _frozen_view(np.ascontiguousarray(data, self.dtype))
+        columns = _frozen_view(np.ascontiguousarray(indices, kind))
+        return SparseRows(values, columns, _frozen_view(starts), self.n_features)
 
 
 def _starts(counts: np.ndarray) -> np.ndarray:
@@ -296,7 +298,7 @@ def _canonical(matrix: Any, dtype: np.dtype) -> Any:
     """Copy a CSR matrix with ascending columns, duplicates summed in the order they stand in."""
     from scipy import sparse
 
-    n_samples, n_features = matrix.shape
+    n_samples = matrix.shape[0]
     size = max(1, _BLOCK_BYTES * n_samples // (64 * max(1, int(matrix.indptr[-1]))))
     values, columns, counts = [], [], []
     for start in range(0, n_samples, size):
@@ -822,6 +824,7 @@ class Settings:
     seed: np.random.SeedSequence  # its entropy is one int, which repeats the fit as seed=
     n_threads: int
     max_width: int | None
+    memory_limit: int | None
     progress: bool | Callable[[str, int, int, int], object]
 
 
@@ -837,6 +840,7 @@ def check_interpolate(
     n_threads: Any = None,
     progress: Any = False,
     max_width: Any = None,
+    memory_limit: Any = None,
 ) -> Settings:
     """Check the parameters of `fastmem.interpolate`, given the classes that `check_labels` found.
 
@@ -868,6 +872,7 @@ def check_interpolate(
         seed=_seed(seed),
         n_threads=check_threads(n_threads),
         max_width=max_width,
+        memory_limit=_memory_limit(memory_limit),
         progress=progress if callable(progress) else bool(progress),
     )
 
@@ -912,6 +917,41 @@ def _max_bias(value: Any) -> float | None:
     if 0 <= number < math.inf:
         return number
     _refuse(f"max_bias is {_typed(value)}; pass 'auto' or a finite number of at least 0")
+
+
+def _memory_limit(value: Any) -> int | None:
+    """Return a limit in bytes: None, an int, or text such as "4 GB" or "512 MiB"."""
+    if value is None:
+        return None
+    number = value
+    if isinstance(value, str):
+        found = re.fullmatch(_SIZE, value, re.ASCII | re.IGNORECASE)
+        if found is None:
+            _refuse(
+                f"memory_limit is {_typed(value)}; pass None, a number of bytes, or a text like "
+                f"'4 GB' or '512 MiB'"
+            )
+        amount, prefix, binary = found.groups()
+        unit = (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
+        number = math.floor(float(amount) * unit)
+    return _whole(number, "memory_limit", "None, a text like '4 GB'", high=_MAX_MEMORY)
+
+
+def check_memory(memory_limit: int | None, n_samples: int) -> int | None:
+    """Return the bytes of a limit that are left for sign patterns in memory; None without limit.
+
+    What a fit takes beside them is counted as 256 MiB and 32 bytes a point. Raises
+    InvalidInputError for a limit below that.
+    """
+    if memory_limit is None:
+        return None
+    beside = MEMORY_BESIDE + 32 * n_samples
+    if memory_limit < beside:
+        _refuse(
+            f"memory_limit is {memory_limit:,} bytes, but a fit of {n_samples:,} points takes up "
+            f"to {beside:,} bytes beside their sign patterns; pass at least that"
+        )
+    return memory_limit - beside
 
 
 def _covered(value: Any, classes: np.ndarray) -> Literal["auto", "all"] | tuple[int, ...]:

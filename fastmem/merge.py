@@ -83,10 +83,12 @@ class _Pool:
     @classmethod
     def of(cls, block: Block, most: int) -> tuple[_Pool, Callable[[int], int]]:
         """The first ``most`` uncovered points along the order, and where each point is in it."""
-        if block.remaining <= most:
+        store = block.patterns.store
+        in_file = store.file_bytes and np.may_share_memory(block.tiles, store.tiles)
+        if block.remaining <= most and not in_file:
             return cls(block, block.tiles, block.sizes, block.uncovered), int
         chosen = np.sort(block.next_candidates(most)).astype(np.int64)
-        tiles, sizes = gathered(block.tiles, chosen)
+        tiles, sizes = gathered(block.tiles, chosen, store)
         uncovered = np.zeros((len(tiles), TILE), np.bool_)
         uncovered.reshape(-1)[: len(chosen)] = True
         pool = cls(block, tiles, sizes, uncovered)
@@ -162,6 +164,7 @@ class Merger:
             for cell, positions in zip(new, nearest.T, strict=True):
                 block = cell.pool.block
                 self.near[block].add(block.patterns.tiles, positions)
+                block.patterns.store.release(block.patterns.tiles)
         return cells
 
     def _refuted(self, cells: list[_Cell]) -> list[_Cell]:
@@ -179,6 +182,7 @@ class Merger:
             if wrong_last.any() or wrong_best.any():
                 positions = [nearest[wrong_last, 2 * i], nearest[wrong_best, 2 * i + 1]]
                 self.near[block].add(block.patterns.tiles, np.concatenate(positions))
+                block.patterns.store.release(block.patterns.tiles)
                 refuted.append(cell)
         return refuted
 

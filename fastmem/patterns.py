@@ -12,6 +12,7 @@ from fastmem.inputs import Points, check_points, check_threads
 from fastmem.kernels.bits import TILE_ROWS, WORD_BITS
 from fastmem.kernels.signs import TILE
 from fastmem.kernels.threads import ranges, run_tasks
+from fastmem.scratch import TileStore
 
 _BLOCK_BYTES = 8 << 20
 _CHUNK_BYTES = 64 << 20
@@ -50,11 +51,15 @@ class Patterns:
         Points in each tile; the columns after them are zero.
     first_tile : ndarray of shape (K + 1,), int64
         Tiles first_tile[c]..first_tile[c+1]-1 hold class c.
+    store : TileStore
+        Where the tiles are; ``room`` bytes of them may be in memory.
     order, starts : ndarrays of shape (N,) and (K + 1,), int32 and int64
         order[starts[c] + j] is the row, in the user's data, of the j-th point of class c.
     """
 
-    def __init__(self, codes: np.ndarray, n_classes: int, n_words: int = 0) -> None:
+    def __init__(
+        self, codes: np.ndarray, n_classes: int, n_words: int = 0, room: int | None = None
+    ) -> None:
         counts = np.sum(
             [np.bincount(codes[a:b], minlength=n_classes) for a, b in ranges(len(codes), 1 << 20)],
             axis=0,
@@ -68,8 +73,13 @@ class Patterns:
         self.sizes = np.full(self.first_tile[-1], TILE, np.int64)
         last = self.first_tile[1:] - 1
         self.sizes[last] = counts - (tiles_of - 1) * TILE
-        self.tiles = np.zeros((len(self.sizes), n_words, TILE), np.uint64)
+        self.store = TileStore(len(self.sizes), n_words, room)
         self.doubtful = 0
+
+    @property
+    def tiles(self) -> np.ndarray:
+        """The patterns; see the class."""
+        return self.store.tiles
 
     @property
     def n_classes(self) -> int:
@@ -99,9 +109,8 @@ class Patterns:
         first_word = first // WORD_BITS
         n_words = hyperplanes.n_words
         if n_words != self.tiles.shape[1]:
-            tiles = np.zeros((len(self.sizes), n_words, TILE), np.uint64)
-            tiles[:, :first_word] = self.tiles[:, :first_word]
-            self.tiles = tiles
+            self.store.widen(n_words, first_word)
+        tiles = self.tiles
         size = task_rows(points, WORD_BITS * (n_words - first_word))
         tasks = [
             (code, start, stop)
@@ -118,7 +127,8 @@ class Patterns:
                 code, start, stop = task
                 block = points.take(self.rows(code, np.arange(start, stop)))
                 position = int(self.first_tile[code]) * TILE + start
-                doubtful = fill(block, self.tiles, position)
+                doubtful = fill(block, tiles, position)
+                self.store.release(tiles[position // TILE : -(-(position + stop - start) // TILE)])
                 with lock:
                     self.doubtful += doubtful
                     done += share * (stop - start)

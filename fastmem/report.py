@@ -54,6 +54,8 @@ class FitReport:
     selection : {"merge", "random"}
     max_bias : float
         The paper's lambda.
+    file_bytes : int
+        Size of the temporary file that held the sign patterns; 0 where they were in memory.
     """
 
     n_samples: int
@@ -70,6 +72,7 @@ class FitReport:
     selection: str
     max_bias: float
     growth: list[GrowthStep] = field(default_factory=list)
+    file_bytes: int = 0
 
     def summary(self) -> dict[str, int | float | str | None]:
         """The facts that are saved with the network."""

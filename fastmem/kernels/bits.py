@@ -294,9 +294,7 @@ else:
                 kinds = signature.args
                 panel_array = context.make_array(kinds[0])(context, builder, panels)
                 at = builder.mul(group, builder.extract_value(panel_array.shape, 1))
-                panel = builder.gep(
-                    panel_array.data, [builder.mul(at, ir.Constant(_I64, lanes))]
-                )
+                panel = builder.gep(panel_array.data, [builder.mul(at, ir.Constant(_I64, lanes))])
                 columns = _array_pointer(context, builder, kinds[2], columns)
                 values = _array_pointer(context, builder, kinds[3], values)
                 sums = _array_pointer(context, builder, kinds[6], sums)
@@ -358,9 +356,7 @@ else:
             positive = tile.mask(builder.fcmp_ordered(">", total, upper))
             may_be = tile.mask(builder.fcmp_unordered(">=", total, builder.fneg(upper)))
             builder.store(positive, words)
-            builder.store(
-                builder.xor(positive, may_be), builder.gep(words, [ir.Constant(_I64, 1)])
-            )
+            builder.store(builder.xor(positive, may_be), builder.gep(words, [ir.Constant(_I64, 1)]))
             return context.get_dummy_value()
 
         return signature, codegen

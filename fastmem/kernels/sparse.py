@@ -21,7 +21,6 @@ import numpy as np
 from numba import njit
 
 from fastmem.kernels.bits import (
-    FEW_LANES,
     WORD_BITS,
     add_few_rows,
     add_rows,
@@ -78,9 +77,7 @@ def largest_weights(panels, first, last, largest):
 
 
 @njit(nogil=True, cache=True)
-def sparse_pattern_words(
-    values, columns, starts, panels, largest, biases, first, tiles, position
-):
+def sparse_pattern_words(values, columns, starts, panels, largest, biases, first, tiles, position):
     """Fill the bits first..first + groups L - 1 of the patterns of sparse rows.
 
     panels (groups, c, L) float32: weight of hyperplane first + g L + h at column k is
@@ -161,9 +158,7 @@ def sparse_pattern_words(
                 for k in range(size):
                     weights[k] = panels[group, columns[begin + k], bit]
                 bias = biases[group, bit]
-                if _exact_sign(
-                    weights[:size], values[begin:end], bias, zeros[:size], bias, 0.0
-                ):
+                if _exact_sign(weights[:size], values[begin:end], bias, zeros[:size], bias, 0.0):
                     bits |= _ONE << np.uint64(bit)
             place = position + i
             tile = place // TILE
