@@ -11,13 +11,20 @@ import numpy as np
 from fastmem.blocks import Block
 from fastmem.frame import extent, refuse_contradictions
 from fastmem.growth import GrowthStep, separate
-from fastmem.hyperplanes import GaussianRows, Hyperplanes
-from fastmem.inputs import check_interpolate, check_labels, check_memory, check_points
+from fastmem.hyperplanes import GaussianRows, RowSource
+from fastmem.inputs import (
+    check_interpolate,
+    check_labels,
+    check_memory,
+    check_points,
+    stores_weights,
+)
 from fastmem.network import Network
 from fastmem.patterns import Patterns
 from fastmem.progress import drawing
 from fastmem.report import Clock, FitReport, UnseparatedWarning, peak_bytes
 from fastmem.second_layer import choose_neurons, cover_layer, failed_rows
+from fastmem.seeded import SeededRows
 
 
 def interpolate(
@@ -76,6 +83,10 @@ def interpolate(
         that ``TMPDIR`` names; it has no name there and is gone when the process ends in whatever
         way. The network is the same. None, the default, keeps all patterns in memory.
 
+        Weights of more than a quarter of the limit, by default of 1 GiB, are not stored but
+        computed from a key whenever they are needed (``width="auto"`` counts as 1,024 rows): other
+        Gaussian numbers, so another network of the same kind.
+
     Returns
     -------
     Network
@@ -131,7 +142,11 @@ def interpolate(
     else:
         lam = settings.max_bias
     shift = where.mean if settings.center else np.zeros_like(where.mean)
-    rows = GaussianRows(np.random.default_rng(rows_seed), shift, lam)
+    rows: RowSource
+    if stores_weights(settings, points.n_features):
+        rows = GaussianRows(np.random.default_rng(rows_seed), shift, lam)
+    else:
+        rows = SeededRows(np.random.default_rng(rows_seed), shift, lam, threads)
     patterns = Patterns(codes, len(classes), room=room)
     growth: list[GrowthStep] = []
     evaluations = 0
@@ -146,7 +161,7 @@ def interpolate(
                 )  # fmt: skip
         else:  # line 1 of Algorithm 2: n rows
             with clock.stage("hyperplanes"):
-                first = Hyperplanes(*rows.draw(settings.width), where.mean, where.radius)
+                first = rows.start(settings.width, where.mean, where.radius)
             with clock.stage("patterns"):
                 patterns.fill(points, first, threads, 0, partial(tell, "patterns"))
         # Second layer, lines 6-13: neurons until every point of the covered classes is on

@@ -30,7 +30,9 @@ __all__ = [
     "check_labels",
     "check_memory",
     "check_points",
+    "check_seeded",
     "check_threads",
+    "stores_weights",
 ]
 
 _FLOAT32 = np.dtype(np.float32)
@@ -42,6 +44,10 @@ _MAX_WIDTH = 1_000_000
 _MAX_THREADS = 1024
 _MAX_MEMORY = 2**62
 _SIZE = r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b\s*"
+WEIGHT_BYTES = 1 << 30
+"""Weights of more bytes are not stored, unless a memory limit says otherwise."""
+AUTO_ROWS = 1024
+"""Rows that a width of "auto" is taken for, before it is known."""
 MEMORY_BESIDE = 256 << 20
 """Bytes that a fit takes beside its input, its sign patterns and what grows with the points."""
 _SPARSE = 8
@@ -937,6 +943,13 @@ def _memory_limit(value: Any) -> int | None:
     return _whole(number, "memory_limit", "None, a text like '4 GB'", high=_MAX_MEMORY)
 
 
+def stores_weights(settings: Settings, n_features: int) -> bool:
+    """Whether Gaussian weights are stored, or computed again and again because they are many."""
+    n = settings.width or min(settings.max_width or AUTO_ROWS, AUTO_ROWS)
+    room = WEIGHT_BYTES if settings.memory_limit is None else settings.memory_limit // 4
+    return 4 * n * n_features <= room
+
+
 def check_memory(memory_limit: int | None, n_samples: int) -> int | None:
     """Return the bytes of a limit that are left for sign patterns in memory; None without limit.
 
@@ -1048,3 +1061,56 @@ def check_hyperplanes(weights: Any, biases: Any) -> tuple[np.ndarray, np.ndarray
     _check_dtype(levels, "biases")
     _check_values(levels, "biases")
     return _frozen(narrow), _frozen(np.require(levels, np.float64, ["C", "A"]).view())
+
+
+def check_seeded(
+    key: Any, rows: Any, extra: Any, biases: Any
+) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    """Check the numbers that define seeded hyperplanes.
+
+    Parameters
+    ----------
+    key : int
+        0 to 2^64 - 1.
+    rows : ndarray of shape (n,), int32
+        Numbers of generated rows, and -1, -2, ..., -n_extra in this order.
+    extra : ndarray of shape (n_extra, n_features), float32
+    biases : ndarray of shape (n,), float64
+
+    Returns
+    -------
+    key, rows, extra, biases
+        Arrays C-contiguous; views where they are so already.
+
+    Raises
+    ------
+    InvalidInputError
+        Wrong types, shapes or values, or no hyperplane.
+    """
+    key = _whole(key, "key", "the key of a layer", low=0, high=2**64 - 1)
+    kinds = {"rows": (1, np.int32), "extra": (2, np.float32), "biases": (1, np.float64)}
+    found = (rows, extra, biases)
+    for (name, (n_dimensions, dtype)), array in zip(kinds.items(), found, strict=True):
+        if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != n_dimensions:
+            what = f"of shape {np.shape(array)} and dtype {getattr(array, 'dtype', 'none')}"
+            _refuse(
+                f"{name} is a {type(array).__name__} {what}; "
+                f"pass a {n_dimensions}-dimensional array of {np.dtype(dtype)}"
+            )
+    rows, extra, biases = map(np.ascontiguousarray, found)
+    if extra.shape[1] < 1:
+        _refuse("extra has no columns; pass one for each feature")
+    if len(rows) < 1 or len(biases) != len(rows):
+        _refuse(
+            f"rows and biases have lengths {len(rows)} and {len(biases)}; "
+            f"pass one bias for each row, and at least one row"
+        )
+    if not np.array_equal(rows[rows < 0], -1 - np.arange(len(extra))):
+        _refuse(
+            f"the negative numbers of rows are not -1 to -{len(extra)} in this order; "
+            f"name each row of extra once, in order"
+        )
+    for name, array in (("extra", extra), ("biases", biases)):
+        if array.size:
+            _check_values(array, name)
+    return key, rows, extra, biases

@@ -104,8 +104,7 @@ class Network:
     def n_nonzero(self) -> int:
         """Weights and biases that are not zero."""
         return int(
-            np.count_nonzero(self.first.weights)
-            + np.count_nonzero(self.first.biases)
+            self.first.n_nonzero
             + np.bitwise_count(self.second.masks).sum(dtype=np.int64)
             + np.count_nonzero(self.second.thresholds)
             + len(self.second)

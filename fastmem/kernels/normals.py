@@ -183,7 +183,7 @@ def row_seeds(key, numbers, seeds, signs):
 def normal_panels(seeds, signs, columns, first, last, panels):
     """panels[g, k, h] = weight of row g L + h at columns[k], for first <= k < last.
 
-    seeds, signs (groups L,), sign 0 for rows that are left as they are; columns (c,) int64 or of
+    seeds, signs (groups L,), sign 0 for rows of zeros; columns (c,) int64 or of
     size 0 for all in order; panels (groups, c, L) float32.
     """
     groups, _, lanes = panels.shape
@@ -206,5 +206,21 @@ def normal_panels(seeds, signs, columns, first, last, panels):
                 panel = panels[g, k]
                 here = values[(k - start) * lanes : (k - start + 1) * lanes]
                 for h in range(lanes):
-                    if sign[h] != 0.0:
-                        panel[h] = sign[h] * np.float32(here[h])
+                    panel[h] = sign[h] * np.float32(here[h])
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
+def normal_rows(seeds, signs, weights):
+    """weights (m, d) float32 = all columns of the rows of ``seeds`` and ``signs`` (m,)."""
+    m, d = weights.shape
+    size = min(d, 1024)
+    centred, values, tails = np.empty(size), np.empty(size), np.empty(size)
+    places = np.empty(size, np.int64)
+    for i in range(m):
+        for start in range(0, d, size):
+            used = min(size, d - start)
+            for k in range(used):
+                centred[k] = _centred(seeds[i], start + k)
+            normals(centred[:used], values[:used], places[:used], tails[:used])
+            for k in range(used):
+                weights[i, start + k] = signs[i] * np.float32(values[k])

@@ -181,9 +181,11 @@ def _load_points(points, start, stop, origin, scale, scaled):
 @njit(nogil=True, cache=True)
 def pattern_words(
     points, weights, biases, panels, scaled_biases, norms, floors, origin, shifted, errors, scale,
-    first_word, last_word, tiles, position,
+    first_word, last_word, tiles, position, shift,
 ):  # fmt: skip
     """Fill the words first_word..last_word-1 of the patterns of ``points``; returns doubtful bits.
+
+    They are written to the words first_word + shift and so on of ``tiles``.
 
     points (rows, d) float32 or float64, any finite numbers; row i is written to the pattern
     ``position + i`` of ``tiles`` (n_tiles, n_words, TILE) uint64; position is a multiple of
@@ -255,6 +257,6 @@ def pattern_words(
                             weights[h], points[i + row], biases[h], origin, shifted[h], errors[h]
                         ):
                             bits |= _ONE << np.uint64(bit)
-                    tiles[tile, word, column + group * TILE_ROWS + row] = bits
+                    tiles[tile, word + shift, column + group * TILE_ROWS + row] = bits
         start = stop
     return doubts
