@@ -10,7 +10,7 @@ import numpy as np
 from fastmem.hyperplanes import Hyperplanes
 from fastmem.inputs import Points, check_points, check_threads
 from fastmem.kernels.bits import TILE_ROWS, WORD_BITS
-from fastmem.kernels.signs import TILE, pattern_words
+from fastmem.kernels.signs import TILE
 from fastmem.kernels.threads import ranges, run_tasks
 
 _BLOCK_BYTES = 8 << 20
@@ -25,23 +25,6 @@ def task_rows(n_features: int, n_hyperplanes: int) -> int:
     )
     unit = TILE if rows >= TILE else TILE_ROWS
     return max(unit, rows // unit * unit)
-
-
-def fill_tiles(
-    block: np.ndarray,
-    hyperplanes: Hyperplanes,
-    tiles: np.ndarray,
-    position: int = 0,
-    words: tuple[int, int] | None = None,
-) -> int:
-    """Write the patterns of ``block`` at ``position`` of ``tiles``; returns the doubtful bits."""
-    first, last = words or (0, hyperplanes.n_words)
-    frame = hyperplanes.frame
-    return pattern_words(
-        block, hyperplanes.weights, hyperplanes.biases, frame.panels, frame.scaled_biases,
-        frame.norms, frame.floors, frame.origin, frame.shifted, frame.errors, frame.scale,
-        first, last, tiles, position,
-    )  # fmt: skip
 
 
 def new_tiles(n_points: int, n_words: int) -> np.ndarray:
@@ -126,7 +109,7 @@ class Patterns:
             for code in range(self.n_classes)
             for start, stop in ranges(self.class_size(code), size)
         ]
-        hyperplanes.frame  # noqa: B018 - computed once, before the threads start
+        hyperplanes.prepare((first_word, n_words))
         caller = threading.get_ident()
         lock = threading.Lock()
         done = 0
@@ -136,7 +119,7 @@ class Patterns:
             code, start, stop = task
             block = points.take(self.rows(code, np.arange(start, stop)))
             position = int(self.first_tile[code]) * TILE + start
-            doubtful = fill_tiles(block, hyperplanes, self.tiles, position, (first_word, n_words))
+            doubtful = hyperplanes.fill(block, self.tiles, position, (first_word, n_words))
             with lock:
                 self.doubtful += doubtful
                 done += stop - start
@@ -176,16 +159,16 @@ def sign_patterns(X, hyperplanes: Hyperplanes, *, n_threads: int | None = None) 
     """
     if not isinstance(hyperplanes, Hyperplanes):
         hyperplanes = Hyperplanes(*hyperplanes)
-    points = check_points(X, n_features=hyperplanes.weights.shape[1])
+    points = check_points(X, n_features=hyperplanes.n_features)
     threads = check_threads(n_threads)
     patterns = np.empty((points.n_samples, hyperplanes.n_words), np.uint64)
     size = task_rows(points.n_features, len(hyperplanes))
-    hyperplanes.frame  # noqa: B018 - computed once, before the threads start
+    hyperplanes.prepare()
 
     def work(task: tuple[int, int]) -> None:
         start, stop = task
         tiles = new_tiles(stop - start, hyperplanes.n_words)
-        fill_tiles(points.block(start, stop), hyperplanes, tiles)
+        hyperplanes.fill(points.block(start, stop), tiles)
         patterns[start:stop] = rows_of(tiles, stop - start)
 
     run_tasks(work, ranges(points.n_samples, size), threads)
