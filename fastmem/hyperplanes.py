@@ -241,7 +241,7 @@ class NumberedHyperplanes(Hyperplanes):
         raise NotImplementedError
 
     @cached_property
-    def weights(self) -> np.ndarray:  # type: ignore[override]
+    def weights(self) -> np.ndarray:
         """All weights, (n, d) float32: the numbers that define the bits."""
         return _frozen(self.weights_of(slice(None)))
 

@@ -17,8 +17,6 @@ from typing import Any, Literal, NoReturn
 
 import numpy as np
 
-from fastmem.kernels.sparse import take_rows
-
 __all__ = [
     "InvalidInputError",
     "Points",
@@ -31,6 +29,7 @@ __all__ = [
     "check_memory",
     "check_points",
     "check_seeded",
+    "check_structured",
     "check_threads",
     "stores_weights",
 ]
@@ -54,6 +53,9 @@ _SPARSE = 8
 """Rows stay sparse where at most one value in so many is not zero: a nonzero costs as much as four
 values of a dense row (measured in kernels/sparse.py), and its index as much memory as one."""
 _SPARSE_FEATURES = 128
+MAX_BLOCK = 1 << 16
+"""Rows of the largest block of structured hyperplanes, and so their most features: D^1.5 = 2^24 is
+the last integer up to which float32 holds all, see kernels/hadamard.py."""
 _UNREADABLE = (TypeError, ValueError, RuntimeError, OverflowError)  # what np.asarray raises
 _LABEL_KINDS: dict[str, tuple[type, ...]] = {  # a bool is an int in Python: bool comes first
     "bool": (bool, np.bool_),
@@ -274,6 +276,8 @@ class _NarrowPoints(Points):
         return np.unique(self._source.indices).astype(np.int64)
 
     def take(self, indices: np.ndarray) -> SparseRows:
+        from fastmem.kernels.sparse import take_rows  # this module needs NumPy only
+
         rows = np.asarray(indices)
         bounds = self._source.indptr
         starts = _starts(bounds[rows + 1] - bounds[rows])
@@ -1114,3 +1118,90 @@ def check_seeded(
         if array.size:
             _check_values(array, name)
     return key, rows, extra, biases
+
+
+def check_structured(
+    signs: Any, rows: Any, extra: Any, biases: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Check the numbers that define structured hyperplanes.
+
+    Parameters
+    ----------
+    signs : ndarray of shape (n_blocks, rounds, D / 64), uint64
+        1 to 3 rounds; D is the least power of two that is at least 64 and at least n_features.
+    rows : ndarray of shape (n,), int32
+        Each number from 0 to n_blocks D - 1 at most once, and -1, -2, ..., -n_extra in this order.
+    extra : ndarray of shape (n_extra, n_features), float32
+    biases : ndarray of shape (n,), float64
+
+    Returns
+    -------
+    signs, rows, extra, biases : ndarrays
+        C-contiguous; views where the arguments are so already.
+
+    Raises
+    ------
+    InvalidInputError
+        Wrong types, shapes or values, or no hyperplane.
+    """
+    kinds = {"signs": (3, np.uint64), "rows": (1, np.int32), "extra": (2, np.float32)}
+    kinds["biases"] = (1, np.float64)
+    found = (signs, rows, extra, biases)
+    for (name, (n_dimensions, dtype)), array in zip(kinds.items(), found, strict=True):
+        if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != n_dimensions:
+            what = f"of shape {np.shape(array)} and dtype {getattr(array, 'dtype', 'none')}"
+            _refuse(
+                f"{name} is a {type(array).__name__} {what}; "
+                f"pass a {n_dimensions}-dimensional array of {np.dtype(dtype)}"
+            )
+    signs, rows, extra, biases = map(np.ascontiguousarray, found)
+    n_blocks, rounds, words = signs.shape
+    n_extra, d = extra.shape
+    if not 1 <= d <= MAX_BLOCK:
+        _refuse(f"extra has {d} columns; pass 1 to {MAX_BLOCK:,} features")
+    size = block_rows(d)
+    if not 1 <= rounds <= 3 or 64 * words != size:
+        _refuse(
+            f"signs has shape {signs.shape}; pass 1 to 3 rounds of {size // 64} words, "
+            f"as blocks of {size} rows for {d} features have"
+        )
+    beyond = _bits_beyond(signs[:, 0], d)
+    if beyond.any():
+        block = int(np.argmax(beyond))
+        _refuse(f"signs[{block}, 0] has bits beyond the {d} features; clear them")
+    if len(rows) < 1 or len(biases) != len(rows):
+        _refuse(
+            f"rows and biases have lengths {len(rows)} and {len(biases)}; "
+            f"pass one bias for each row, and at least one row"
+        )
+    wrong = rows >= n_blocks * size
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        _refuse(f"rows[{i}] is {rows[i]}; {n_blocks} blocks have rows 0 to {n_blocks * size - 1}")
+    generated = np.sort(rows[rows >= 0])
+    twice = generated[1:] == generated[:-1]
+    if twice.any():
+        _refuse(f"rows holds {generated[int(np.argmax(twice))]} twice; name each row once")
+    if not np.array_equal(rows[rows < 0], -1 - np.arange(n_extra)):
+        _refuse(
+            f"the negative numbers of rows are not -1 to -{n_extra} in this order; "
+            f"name each row of extra once, in order"
+        )
+    for name, array in (("extra", extra), ("biases", biases)):
+        if array.size:
+            _check_values(array, name)
+    return signs, rows, extra, biases
+
+
+def block_rows(n_features: int) -> int:
+    """D: rows in a block of structured hyperplanes, a power of two of at least 64."""
+    return max(64, 1 << (n_features - 1).bit_length())
+
+
+def _bits_beyond(words: np.ndarray, n: int) -> np.ndarray:
+    """Whether each row of words, (m, n_words) uint64, has bits at n or beyond; (m,) bool."""
+    spare = words[:, n // 64 :].copy()
+    if n % 64:
+        spare[:, 0] >>= np.uint64(n % 64)
+    beyond: np.ndarray = np.asarray(spare.any(axis=1))
+    return beyond
