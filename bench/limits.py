@@ -17,8 +17,8 @@ Data = tuple[Any, NDArray[np.int64]]
 def hashed_text(n_samples: int, n_columns: int, n_classes: int = 4, seed: int = 0) -> Data:
     """Make documents as a hashing vectoriser gives them: CSR float32, rows of norm 1.
 
-    Words have Zipf frequencies (1 / rank). A document has 60 to 140 of them; of every ten, three
-    come from the 3,000 words of its class's topic. A value is 1 + log of the word's count.
+    Words have Zipf frequencies (1 / rank). A document has 60 to 140 of them, half of them from the
+    500 words of its class's topic. A value is 1 + log of the word's count.
     """
     from scipy import sparse
 
@@ -30,8 +30,8 @@ def hashed_text(n_samples: int, n_columns: int, n_classes: int = 4, seed: int = 
         lengths = generator.integers(60, 141, len(labels))
         rows = np.repeat(np.arange(len(labels)), lengths)
         uniform = generator.uniform(size=len(rows))
-        topical = generator.uniform(size=len(rows)) < 0.3
-        ranks = np.where(topical, 3000.0, n_columns) ** uniform
+        topical = generator.uniform(size=len(rows)) < 0.5
+        ranks = np.where(topical, 500.0, n_columns) ** uniform
         words = ranks.astype(np.int64) + topical * (100_003 * (1 + labels[rows]))
         cells = np.sort(rows * n_columns + words * 7_919 % n_columns)
         cells, times = np.unique(cells, return_counts=True)

@@ -83,7 +83,7 @@ def interpolate(
         that ``TMPDIR`` names; it has no name there and is gone when the process ends in whatever
         way. The network is the same. None, the default, keeps all patterns in memory.
 
-        Weights of more than a quarter of the limit, by default of 1 GiB, are not stored but
+        Weights of more than a quarter of the limit, by default of 256 MiB, are not stored but
         computed from a key whenever they are needed (``width="auto"`` counts as 1,024 rows): other
         Gaussian numbers, so another network of the same kind.
 

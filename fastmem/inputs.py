@@ -43,7 +43,7 @@ _MAX_WIDTH = 1_000_000
 _MAX_THREADS = 1024
 _MAX_MEMORY = 2**62
 _SIZE = r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b\s*"
-WEIGHT_BYTES = 1 << 30
+WEIGHT_BYTES = 1 << 28
 """Weights of more bytes are not stored, unless a memory limit says otherwise."""
 AUTO_ROWS = 1024
 """Rows that a width of "auto" is taken for, before it is known."""
