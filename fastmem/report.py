@@ -52,6 +52,7 @@ class FitReport:
         Repeats the fit, also where none was given.
     n_threads : int
     selection : {"merge", "random"}
+    projection : {"gaussian", "structured"}
     max_bias : float
         The paper's lambda.
     """
@@ -68,6 +69,7 @@ class FitReport:
     seed: int | Sequence[int] | None
     n_threads: int
     selection: str
+    projection: str
     max_bias: float
     growth: list[GrowthStep] = field(default_factory=list)
 
@@ -78,6 +80,7 @@ class FitReport:
             "n_samples": self.n_samples,
             "n_unseparated": len(self.unseparated),
             "selection": self.selection,
+            "projection": self.projection,
             "max_bias": self.max_bias,
             "seed": str(self.seed),  # may have more than 64 bits
         }
