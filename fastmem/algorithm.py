@@ -11,20 +11,13 @@ import numpy as np
 from fastmem.blocks import Block
 from fastmem.frame import extent, refuse_contradictions
 from fastmem.growth import GrowthStep, separate
-from fastmem.hyperplanes import GaussianRows, RowSource
-from fastmem.inputs import (
-    check_interpolate,
-    check_labels,
-    check_memory,
-    check_points,
-    stores_weights,
-)
+from fastmem.inputs import check_interpolate, check_labels, check_memory, check_points
 from fastmem.network import Network
 from fastmem.patterns import Patterns
 from fastmem.progress import drawing
 from fastmem.report import Clock, FitReport, UnseparatedWarning, peak_bytes
 from fastmem.second_layer import choose_neurons, cover_layer, failed_rows
-from fastmem.seeded import SeededRows
+from fastmem.sources import row_source
 
 
 def interpolate(
@@ -34,6 +27,7 @@ def interpolate(
     width: int | str = "auto",
     max_bias: float | str = "auto",
     selection: str = "merge",
+    projection: str = "gaussian",
     covered="auto",
     center: bool = True,
     seed=None,
@@ -62,6 +56,11 @@ def interpolate(
     selection : {"merge", "random"}, default "merge"
         "random" is the paper's: each neuron belongs to one random uncovered point. "merge" grows
         each neuron greedily over several points, for networks many times narrower.
+    projection : {"gaussian", "structured"}, default "gaussian"
+        Where the hyperplanes' directions come from. "gaussian" is the paper's. "structured" makes
+        them from Walsh-Hadamard transforms and random signs: the widths are the same, but from
+        some hundred features on the first layer is many times faster, and it takes bits instead
+        of numbers to store. At most 65,536 features.
     covered : "auto", "all", label or list of labels, default "auto"
         Classes that get a block of neurons. "auto" leaves one out, the one whose block would be
         widest: a point that no block claims belongs to it. "all" is the paper's one-versus-rest.
@@ -123,9 +122,9 @@ def interpolate(
         points = check_points(X)
         classes, codes = check_labels(y, points.n_samples)
         settings = check_interpolate(
-            classes, width=width, max_bias=max_bias, selection=selection, covered=covered,
-            center=center, seed=seed, n_threads=n_threads, progress=progress, max_width=max_width,
-            memory_limit=memory_limit,
+            classes, points.n_features, width=width, max_bias=max_bias, selection=selection,
+            projection=projection, covered=covered, center=center, seed=seed, n_threads=n_threads,
+            progress=progress, max_width=max_width, memory_limit=memory_limit,
         )  # fmt: skip
         room = check_memory(settings.memory_limit, points.n_samples)
         # radix sort takes 16 bits: 4 ms for a million points where 64 bits take 13
@@ -142,11 +141,7 @@ def interpolate(
     else:
         lam = settings.max_bias
     shift = where.mean if settings.center else np.zeros_like(where.mean)
-    rows: RowSource
-    if stores_weights(settings, points.n_features):
-        rows = GaussianRows(np.random.default_rng(rows_seed), shift, lam)
-    else:
-        rows = SeededRows(np.random.default_rng(rows_seed), shift, lam, threads)
+    rows = row_source(settings, np.random.default_rng(rows_seed), shift, lam)
     patterns = Patterns(codes, len(classes), room=room)
     growth: list[GrowthStep] = []
     evaluations = 0
@@ -182,7 +177,7 @@ def interpolate(
         covered=covered_codes, unseparated=failed_rows(blocks), seconds=clock.seconds(),
         peak_bytes=peak_bytes(), evaluations=evaluations + spent,
         doubtful_bits=patterns.doubtful, seed=settings.seed.entropy, n_threads=threads,
-        selection=settings.selection, max_bias=lam, growth=growth,
+        selection=settings.selection, projection=settings.projection, max_bias=lam, growth=growth,
         file_bytes=patterns.store.file_bytes,
     )  # fmt: skip
     if sentence := report.warning(len(first)):

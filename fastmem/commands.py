@@ -153,6 +153,12 @@ def fit(
     selection: Annotated[
         str, typer.Option(help="Second layer: merge, or random as in the paper.")
     ] = "merge",
+    projection: Annotated[
+        str,
+        typer.Option(
+            help="First layer: gaussian as in the paper, or structured, fast for many features."
+        ),
+    ] = "gaussian",
     max_bias: Annotated[
         str, typer.Option(help="Largest bias: a number, or auto for the largest norm.")
     ] = "auto",
@@ -189,6 +195,7 @@ def fit(
         y,
         width=first_width,
         selection=selection,
+        projection=projection,
         max_bias=largest_bias,
         covered=_covered(covered, y),
         center=center,

@@ -829,6 +829,7 @@ class Settings:
     width: int | None
     max_bias: float | None
     selection: str
+    projection: str
     covered: Literal["auto", "all"] | tuple[int, ...]  # class codes, ascending
     center: bool
     seed: np.random.SeedSequence  # its entropy is one int, which repeats the fit as seed=
@@ -840,10 +841,12 @@ class Settings:
 
 def check_interpolate(
     classes: np.ndarray,
+    n_features: int = 1,
     *,
     width: Any = "auto",
     max_bias: Any = "auto",
     selection: Any = "merge",
+    projection: Any = "gaussian",
     covered: Any = "auto",
     center: Any = True,
     seed: Any = None,
@@ -852,7 +855,7 @@ def check_interpolate(
     max_width: Any = None,
     memory_limit: Any = None,
 ) -> Settings:
-    """Check the parameters of `fastmem.interpolate`, given the classes that `check_labels` found.
+    """Check the parameters of `fastmem.interpolate`, given classes and columns found.
 
     Raises InvalidInputError for a parameter that has a value it cannot take.
     """
@@ -868,6 +871,14 @@ def check_interpolate(
     if not _is_text(selection, "merge", "random"):
         hint = _hint(selection, ["merge", "random"])
         _refuse(f"selection is {_typed(selection)}; pass 'merge' or 'random'{hint}")
+    if not _is_text(projection, "gaussian", "structured"):
+        hint = _hint(projection, ["gaussian", "structured"])
+        _refuse(f"projection is {_typed(projection)}; pass 'gaussian' or 'structured'{hint}")
+    if projection == "structured" and n_features > MAX_BLOCK:
+        _refuse(
+            f"projection is 'structured' but X has {n_features} columns, more than {MAX_BLOCK:,}; "
+            f"pass 'gaussian'"
+        )
     if not isinstance(center, bool | np.bool_):
         _refuse(f"center is {_typed(center)}; pass True or False")
     if not callable(progress) and not isinstance(progress, bool | np.bool_):
@@ -877,6 +888,7 @@ def check_interpolate(
         width=width,
         max_bias=_max_bias(max_bias),
         selection=str(selection),
+        projection=str(projection),
         covered=_covered(covered, classes),
         center=bool(center),
         seed=_seed(seed),

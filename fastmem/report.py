@@ -52,6 +52,7 @@ class FitReport:
         Repeats the fit, also where none was given.
     n_threads : int
     selection : {"merge", "random"}
+    projection : {"gaussian", "structured"}
     max_bias : float
         The paper's lambda.
     file_bytes : int
@@ -70,6 +71,7 @@ class FitReport:
     seed: int | Sequence[int] | None
     n_threads: int
     selection: str
+    projection: str
     max_bias: float
     growth: list[GrowthStep] = field(default_factory=list)
     file_bytes: int = 0
@@ -81,6 +83,7 @@ class FitReport:
             "n_samples": self.n_samples,
             "n_unseparated": len(self.unseparated),
             "selection": self.selection,
+            "projection": self.projection,
             "max_bias": self.max_bias,
             "seed": str(self.seed),  # may have more than 64 bits
         }

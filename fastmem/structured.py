@@ -36,9 +36,9 @@ from fastmem.sparse import fill_sparse
 ROUNDS = 3
 _UNIT32 = 2.0**-24
 _UNIT64 = 2.0**-53
-_MORE_STAGES = 10
+_MORE_STAGES = 15
 """What a row of a transform costs beside its stages, in stages: points, signs, last pass."""
-_COLLECT = 30
+_COLLECT = 40
 """What it costs to bring one bit to its place, in stages of a row."""
 _STORED_BYTES = 64 << 20
 """Weights of more bytes are not computed all at once, to stay within a fit's 256 MB."""
@@ -176,8 +176,8 @@ class StructuredHyperplanes(NumberedHyperplanes):
     def _dense_is_cheaper(self, words: tuple[int, int]) -> bool:
         """Whether a product with the rows is faster than transforms of the blocks they are in.
 
-        A multiply-add of the dense kernel takes as long as one addition of a transform: 4.6 and
-        4.7 ps on two cores (kernels/signs.py, kernels/hadamard.py).
+        In multiply-adds of the dense kernel, 9 ps each on one core: an addition of a transform
+        takes as long.
         """
         n, d = len(self), self.n_features
         rows = self._rows_in(words)

@@ -163,7 +163,13 @@ def test_bits_are_exact_in_large_blocks(d):
 
 @pytest.mark.parametrize(
     ("dtype", "scale"),
-    [(np.float32, 1e37), (np.float32, 1e-44), (np.float64, 1e290), (np.float64, 5e-323)],
+    [
+        (np.float32, 1e37),
+        (np.float32, 1e-44),
+        (np.float64, 1e-45),
+        (np.float64, 1e290),
+        (np.float64, 5e-323),
+    ],
 )
 def test_bits_are_exact_where_floats_overflow_or_vanish(dtype, scale):
     rng = np.random.default_rng(5)

@@ -269,15 +269,14 @@ def _load_points(points, start, count, origin, scale, by_point, scaled, radii):
     d = points.shape[1]
     pitch = by_point.shape[0] // LANES
     for lane in range(LANES):
-        first = lane * pitch
+        # slices, or LLVM leaves the loop scalar: 1 us, not 4, for 16 points of 784
+        values = by_point[lane * pitch : lane * pitch + d]
         if lane < count:
+            point = points[start + lane]
             for k in range(d):
-                by_point[first + k] = np.float32(
-                    scale * (np.float64(points[start + lane, k]) - origin[k])
-                )
+                values[k] = np.float32(scale * (np.float64(point[k]) - origin[k]))
         else:
-            for k in range(d):
-                by_point[first + k] = np.float32(0.0)
+            values[:] = np.float32(0.0)
     for lane in range(LANES):
         radii[lane] = 0.0
     for k in range(0, pitch, LANES):
