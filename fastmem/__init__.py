@@ -10,6 +10,7 @@ from fastmem.network import Network, load
 from fastmem.patterns import sign_patterns
 from fastmem.report import FitReport, UnseparatedWarning, __version__
 from fastmem.second_layer import CoverLayer
+from fastmem.structured import StructuredHyperplanes
 
 __all__ = [
     "ContradictionError",
@@ -20,6 +21,7 @@ __all__ = [
     "InvalidInputError",
     "ModelFileError",
     "Network",
+    "StructuredHyperplanes",
     "UnseparatedWarning",
     "__version__",
     "interpolate",

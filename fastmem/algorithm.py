@@ -11,13 +11,13 @@ import numpy as np
 from fastmem.blocks import Block
 from fastmem.frame import extent, refuse_contradictions
 from fastmem.growth import GrowthStep, separate
-from fastmem.hyperplanes import GaussianRows, Hyperplanes
-from fastmem.inputs import check_interpolate, check_labels, check_points
+from fastmem.inputs import check_interpolate, check_labels, check_memory, check_points
 from fastmem.network import Network
 from fastmem.patterns import Patterns
 from fastmem.progress import drawing
 from fastmem.report import Clock, FitReport, UnseparatedWarning, peak_bytes
 from fastmem.second_layer import choose_neurons, cover_layer, failed_rows
+from fastmem.sources import row_source
 
 
 def interpolate(
@@ -27,6 +27,7 @@ def interpolate(
     width: int | str = "auto",
     max_bias: float | str = "auto",
     selection: str = "merge",
+    projection: str = "gaussian",
     covered="auto",
     center: bool = True,
     seed=None,
@@ -34,6 +35,7 @@ def interpolate(
     progress: bool | Callable[[str, int, int, int], object] = False,
     max_width: int | None = None,
     margin: float = 0.0,
+    memory_limit: int | str | None = None,
 ) -> Network:
     """Build a three-layer threshold network that labels every training point correctly.
 
@@ -55,6 +57,11 @@ def interpolate(
     selection : {"merge", "random"}, default "merge"
         "random" is the paper's: each neuron belongs to one random uncovered point. "merge" grows
         each neuron greedily over several points, for networks many times narrower.
+    projection : {"gaussian", "structured"}, default "gaussian"
+        Where the hyperplanes' directions come from. "gaussian" is the paper's. "structured" makes
+        them from Walsh-Hadamard transforms and random signs: the widths are the same, but from
+        some hundred features on the first layer is many times faster, and it takes bits instead
+        of numbers to store. At most 65,536 features.
     covered : "auto", "all", label or list of labels, default "auto"
         Classes that get a block of neurons. "auto" leaves one out, the one whose block would be
         widest: a point that no block claims belongs to it. That is narrow, but draws unseen points
@@ -77,6 +84,15 @@ def interpolate(
         threshold. Cells merge only while they keep this share of the first point's threshold. At 1
         every distinct training point gets a neuron of its own, which comes near to 1-nearest
         neighbour.
+    memory_limit : int or str, optional
+        Bytes, or a text like "4 GB" (10^9) or "4 GiB" (2^30), that the fit may hold beside the
+        process and its input. Sign patterns that do not fit go to a temporary file in the directory
+        that ``TMPDIR`` names; it has no name there and is gone when the process ends in whatever
+        way. The network is the same. None, the default, keeps all patterns in memory.
+
+        Weights of more than a quarter of the limit, by default of 256 MiB, are not stored but
+        computed from a key whenever they are needed (``width="auto"`` counts as 1,024 rows): other
+        Gaussian numbers, so another network of the same kind.
 
     Returns
     -------
@@ -114,10 +130,11 @@ def interpolate(
         points = check_points(X)
         classes, codes = check_labels(y, points.n_samples)
         settings = check_interpolate(
-            classes, width=width, max_bias=max_bias, selection=selection, covered=covered,
-            center=center, seed=seed, n_threads=n_threads, progress=progress, max_width=max_width,
-            margin=margin,
+            classes, points.n_features, width=width, max_bias=max_bias, selection=selection,
+            projection=projection, covered=covered, center=center, seed=seed, n_threads=n_threads,
+            progress=progress, max_width=max_width, margin=margin, memory_limit=memory_limit,
         )  # fmt: skip
+        room = check_memory(settings.memory_limit, points.n_samples)
         # radix sort takes 16 bits: 4 ms for a million points where 64 bits take 13
         codes = codes.astype(np.uint16 if len(classes) <= 1 << 16 else np.int64)
         threads = settings.n_threads
@@ -132,8 +149,8 @@ def interpolate(
     else:
         lam = settings.max_bias
     shift = where.mean if settings.center else np.zeros_like(where.mean)
-    rows = GaussianRows(np.random.default_rng(rows_seed), shift, lam)
-    patterns = Patterns(codes, len(classes))
+    rows = row_source(settings, np.random.default_rng(rows_seed), shift, lam)
+    patterns = Patterns(codes, len(classes), room=room)
     growth: list[GrowthStep] = []
     evaluations = 0
 
@@ -147,7 +164,7 @@ def interpolate(
                 )  # fmt: skip
         else:  # line 1 of Algorithm 2: n rows
             with clock.stage("hyperplanes"):
-                first = Hyperplanes(*rows.draw(settings.width), where.mean, where.radius)
+                first = rows.start(settings.width, where.mean, where.radius)
             with clock.stage("patterns"):
                 patterns.fill(points, first, threads, 0, partial(tell, "patterns"))
         # Second layer, lines 6-13: neurons until every point of the covered classes is on
@@ -175,7 +192,8 @@ def interpolate(
         covered=covered_codes, unseparated=failed_rows(blocks), seconds=clock.seconds(),
         peak_bytes=peak_bytes(), evaluations=evaluations + spent,
         doubtful_bits=patterns.doubtful, seed=settings.seed.entropy, n_threads=threads,
-        selection=settings.selection, max_bias=lam, margin=settings.margin, growth=growth,
+        selection=settings.selection, projection=settings.projection, max_bias=lam,
+        margin=settings.margin, growth=growth, file_bytes=patterns.store.file_bytes,
     )  # fmt: skip
     if sentence := report.warning(len(first)):
         warnings.warn(sentence, UnseparatedWarning, stacklevel=2)

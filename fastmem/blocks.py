@@ -11,6 +11,7 @@ from fastmem.kernels.cover import GROUP, accept_in_order, complements, cover, ga
 from fastmem.kernels.signs import TILE
 from fastmem.kernels.threads import ranges, run_tasks
 from fastmem.patterns import Patterns
+from fastmem.scratch import TileStore
 
 TASK_WORDS = 400_000_000
 """A task of 4e8 popcounts lasts some 30 ms, the longest that Ctrl-C has to wait."""
@@ -37,11 +38,22 @@ def padded(rows: np.ndarray) -> np.ndarray:
     return out
 
 
-def gathered(tiles: np.ndarray, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Copies of the patterns at ``positions``, in tiles, and the sizes of these."""
+def gathered(
+    tiles: np.ndarray, positions: np.ndarray, store: TileStore | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Copies of the patterns at ``positions``, ascending, in tiles, and the sizes of these.
+
+    The tiles may be those of ``store``, to which they are released.
+    """
     n_tiles = max(1, -(-len(positions) // TILE))
     copies = np.zeros((n_tiles, tiles.shape[1], TILE), np.uint64)
-    gather(tiles, positions, copies, 0)
+    if store is None or not store.file_bytes:
+        gather(tiles, positions, copies, 0)
+    else:
+        for start, stop in ranges(len(positions), TILE):
+            some = positions[start:stop]
+            gather(tiles, some, copies, start)
+            store.release(tiles[some[0] // TILE : some[-1] // TILE + 1])
     sizes = np.full(n_tiles, TILE, np.int64)
     sizes[-1] = len(positions) - (n_tiles - 1) * TILE
     return copies, sizes
@@ -140,6 +152,7 @@ class Block:
         """1 - Phi of points, (len(candidates), n_words) uint64."""
         masks = np.empty((len(candidates), len(self.valid)), np.uint64)
         complements(self.tiles, candidates.astype(np.int64), self.valid, masks)
+        self.patterns.store.release(self.tiles)
         return masks
 
     def levels(self, thresholds: np.ndarray) -> np.ndarray:
@@ -152,11 +165,13 @@ class Block:
         stack = padded(masks)
         levels = padded(self.levels(thresholds))
         words = len(stack) * TILE * len(self.valid)
-        tasks = ranges(len(self.tiles), max(1, TASK_WORDS // words))
+        store = self.patterns.store
+        tasks = ranges(len(self.tiles), max(1, min(TASK_WORDS // words, store.tiles_at_once)))
         gained = np.zeros((len(tasks), len(stack)), np.int64)
 
         def work(task: int) -> None:
             cover(self.tiles, self.sizes, *tasks[task], stack, levels, self.uncovered, gained[task])
+            store.release(self.tiles[slice(*tasks[task])])
 
         run_tasks(work, range(len(tasks)), self.n_threads)
         self.evaluations += len(masks) * len(self.members)
@@ -207,7 +222,7 @@ class Block:
         ):
             return
         kept = np.flatnonzero(self._flat)
-        tiles, sizes = gathered(self.tiles, kept)
+        tiles, sizes = gathered(self.tiles, kept, self.patterns.store)
         place = np.full(len(self._flat), -1, np.int32)
         place[kept] = np.arange(len(kept))
         self.order = place[self.order]
@@ -239,7 +254,8 @@ def least_counts(
     # padding skips every tile
     skip = np.tile(np.array([0, len(sizes)], np.int64), (len(stack), 1))
     skip[: len(masks)] = [block.skip for block in owners]
-    size = max(1, TASK_WORDS // (len(stack) * TILE * tiles.shape[1]))
+    most = patterns.store.tiles_at_once
+    size = max(1, min(TASK_WORDS // (len(stack) * TILE * tiles.shape[1]), most))
     size = min(size, -(-len(sizes) // (2 * n_threads)))
     step = min(size, -(-len(sizes) // _RANGES)) if by_range else size
     tasks = ranges(len(sizes), size // step * step)
@@ -248,6 +264,7 @@ def least_counts(
 
     def work(task: tuple[int, int]) -> None:
         minima(tiles, sizes, *task, step, stack, skip, least, nearest)
+        patterns.store.release(tiles[slice(*task)])
 
     run_tasks(work, tasks, n_threads)
     for block in owners:

@@ -156,6 +156,12 @@ def fit(
     margin: Annotated[
         float, typer.Option(help="0 for the narrowest network, to 1 for the best on new points.")
     ] = 0.0,
+    projection: Annotated[
+        str,
+        typer.Option(
+            help="First layer: gaussian as in the paper, or structured, fast for many features."
+        ),
+    ] = "gaussian",
     max_bias: Annotated[
         str, typer.Option(help="Largest bias: a number, or auto for the largest norm.")
     ] = "auto",
@@ -173,6 +179,13 @@ def fit(
     center: Annotated[
         bool, typer.Option(help="Whether to shift the points by their mean first.")
     ] = True,
+    memory_limit: Annotated[
+        str | None,
+        typer.Option(
+            help="Memory to keep to, as 4GB; beyond it a temporary file in TMPDIR is used.",
+            show_default="none",
+        ),
+    ] = None,
 ) -> None:
     """Memorise the labelled points of a file and save the network."""
     from fastmem.tables import check_output, read_table
@@ -186,11 +199,13 @@ def fit(
         width=first_width,
         selection=selection,
         margin=margin,
+        projection=projection,
         max_bias=largest_bias,
         covered=_covered(covered, y),
         center=center,
         seed=seed,
         n_threads=threads,
+        memory_limit=_memory_limit(memory_limit),
     )
     network.save(out)
     _report(network, X, y, {"model file": str(out)})
@@ -271,6 +286,8 @@ def _report(network: Network, X: Any, y: Any, more: dict[str, str] | None = None
     total = report.seconds["total"]
     facts["points per second"] = f"{report.n_samples / total:,.0f}" if total > 0 else "-"
     facts["peak memory"] = _bytes(report.peak_bytes)
+    if report.file_bytes:
+        facts["temporary file"] = _bytes(report.file_bytes)
     facts["seed"] = str(report.seed)
     facts["training accuracy"] = _share(right, report.n_samples)
     _print_table("fastmem", facts | (more or {}))
@@ -347,6 +364,11 @@ def _max_bias(text: str) -> float | str:
         return float(text)
     except ValueError:
         _refuse(f"--max-bias is {text!r}: give auto or a number.")
+
+
+def _memory_limit(text: str | None) -> int | str | None:
+    """Read --memory-limit: a number of bytes, or a text that the library reads."""
+    return int(text) if text is not None and text.isdecimal() else text
 
 
 def _covered(texts: Sequence[str] | None, y: Any) -> Any:

@@ -9,6 +9,11 @@ import numpy as np
 
 from fastmem.inputs import InvalidInputError, Points
 from fastmem.kernels.rows import add_columns, fingerprints, largest_squares
+from fastmem.kernels.sparse import (
+    add_sparse_columns,
+    largest_sparse_squares,
+    sparse_fingerprints,
+)
 from fastmem.kernels.threads import ranges, run_tasks
 
 _TASK_VALUES = 1 << 22
@@ -42,7 +47,7 @@ class Extent:
 
 
 def _tasks(points: Points) -> list[tuple[int, int]]:
-    size = max(1, min(_TASK_VALUES // points.n_features, points.max_block_rows))
+    size = max(1, min(_TASK_VALUES // points.row_values, points.max_block_rows))
     return ranges(points.n_samples, size)
 
 
@@ -50,17 +55,22 @@ def extent(points: Points, n_threads: int) -> Extent:
     """Mean and radius of the points.
 
     Sums are made for fixed ranges of rows and added in order: the same for any ``n_threads``.
+    Sparse rows are added by one thread, into one sum: a sum a range could be larger than the rows.
     """
     tasks = _tasks(points)
-    sums = np.zeros((len(tasks), points.n_features))
+    sums = np.zeros((1 if points.is_sparse else len(tasks), points.n_features))
     largest = np.zeros(len(tasks))
 
     def sum_up(index: int) -> None:
-        largest[index] = add_columns(
-            points.block(*tasks[index]), 1.0 / points.n_samples, sums[index]
-        )
+        block, share = points.block(*tasks[index]), 1.0 / points.n_samples
+        if points.is_sparse:
+            largest[index] = add_sparse_columns(
+                block.values, block.columns, block.starts, share, sums[0]
+            )
+        else:
+            largest[index] = add_columns(block, share, sums[index])
 
-    run_tasks(sum_up, range(len(tasks)), n_threads)
+    run_tasks(sum_up, range(len(tasks)), 1 if points.is_sparse else n_threads)
     if largest.max() > _LARGEST:
         raise InvalidInputError(
             f"X has a coordinate of magnitude {largest.max():.3g}, beyond {_LARGEST:.3g} where "
@@ -71,9 +81,17 @@ def extent(points: Points, n_threads: int) -> Extent:
     exponent = math.frexp(float(largest.max()))[1] if largest.any() else 0
     scale = 2.0 ** -max(exponent, -1000)
     squares = np.zeros((len(tasks), 2))
+    scaled_mean = scale * mean
+    of_mean = float(np.sum(scaled_mean * scaled_mean))
 
     def measure(index: int) -> None:
-        squares[index] = largest_squares(points.block(*tasks[index]), mean, scale)
+        block = points.block(*tasks[index])
+        if points.is_sparse:
+            squares[index] = largest_sparse_squares(
+                block.values, block.columns, block.starts, mean, of_mean, scale
+            )
+        else:
+            squares[index] = largest_squares(block, mean, scale)
 
     run_tasks(measure, range(len(tasks)), n_threads)
     norm, radius = np.sqrt(squares.max(axis=0)) / scale
@@ -82,11 +100,15 @@ def extent(points: Points, n_threads: int) -> Extent:
 
 def _hashes(points: Points, n_threads: int) -> np.ndarray:
     hashes = np.empty(points.n_samples, np.uint64)
-    run_tasks(
-        lambda task: fingerprints(points.block(*task), hashes[task[0] : task[1]]),
-        _tasks(points),
-        n_threads,
-    )
+
+    def work(task: tuple[int, int]) -> None:
+        block, out = points.block(*task), hashes[task[0] : task[1]]
+        if points.is_sparse:
+            sparse_fingerprints(block.values, block.columns, block.starts, out)
+        else:
+            fingerprints(block, out)
+
+    run_tasks(work, _tasks(points), n_threads)
     return hashes
 
 
@@ -137,7 +159,7 @@ def _contradictions(points: Points, codes: np.ndarray, members: np.ndarray) -> l
     """Groups of truly equal rows among ``members`` (equal hashes) with more than one label."""
     groups: dict[bytes, list[int]] = {}
     for row in members:
-        key = (points.take(np.array([row]))[0] + 0.0).tobytes()
+        key = (points.dense(np.array([row]))[0] + 0.0).tobytes()
         groups.setdefault(key, []).append(int(row))
     found = (np.array(sorted(group)) for group in groups.values())
     return [group for group in found if (codes[group] != codes[group[0]]).any()]

@@ -15,19 +15,19 @@ import numpy as np
 
 from fastmem.blocks import Block, least_counts
 from fastmem.frame import Extent
-from fastmem.hyperplanes import GaussianRows, Hyperplanes, rows_between
+from fastmem.hyperplanes import Hyperplanes, RowSource
 from fastmem.inputs import Points
 from fastmem.kernels.bits import WORD_BITS
 from fastmem.kernels.signs import TILE
-from fastmem.patterns import Patterns, fill_tiles, new_tiles, rows_of
+from fastmem.patterns import Patterns, new_tiles, rows_of
 
 _PROBE = 256
 """Open points of a class looked at before a whole run over it: while most of them fail, the run
 would only find that out again, one sweep a point."""
 _MANY = 0.05
-"""Share of failing points above which Gaussian rows are added as long as they help."""
+"""Share of failing points above which random rows are added as long as they help."""
 _HELPS = 0.75
-"""Gaussian rows help if they leave at most this share of the failing points."""
+"""Random rows help if they leave at most this share of the failing points."""
 _PAIRS = 1024
 _CANDIDATES = 4
 
@@ -40,7 +40,7 @@ class GrowthStep:
     ----------
     width : int
         Hyperplanes after the step.
-    kind : {"gaussian", "targeted"}
+    kind : {"gaussian", "structured", "targeted"}
         How its rows were chosen.
     open_points : int
         Points of the classes to cover that are not known to be separated after it.
@@ -84,7 +84,7 @@ class _Open:
 def separate(
     points: Points,
     patterns: Patterns,
-    rows: GaussianRows,
+    rows: RowSource,
     where: Extent,
     codes: Sequence[int],
     leave_one_out: bool,
@@ -103,11 +103,9 @@ def separate(
     those that part most of the failing pairs is kept, so each round separates all pairs it sees.
     """
     generator = np.random.default_rng(seed.spawn(1)[0])
-    hyperplanes = Hyperplanes(
-        *rows.draw(min(WORD_BITS, max_width or WORD_BITS)), where.mean, where.radius
-    )
+    hyperplanes = rows.start(min(WORD_BITS, max_width or WORD_BITS), where.mean, where.radius)
     known = 0
-    kind = "gaussian"
+    kind = rows.kind
     classes = [_Open(patterns, code) for code in codes]
     total = sum(len(c.members) for c in classes)
     steps: list[GrowthStep] = []
@@ -132,13 +130,13 @@ def separate(
         failing = sum(c.failing for c in needed)
         size = min(room, max(WORD_BITS, known // 4 // WORD_BITS * WORD_BITS))
         if failing > _MANY * total and failing <= _HELPS * last_failing:
-            kind = "gaussian"
-            more = rows.draw(size)
+            kind = rows.kind
+            hyperplanes = rows.more(hyperplanes, size)
         else:
             kind = "targeted"
-            more = _targeted_rows(points, patterns, needed, size, where, generator)
+            more = _targeted_rows(points, patterns, needed, size, rows, where, generator)
+            hyperplanes = hyperplanes.joined(more)
         last_failing = failing
-        hyperplanes = hyperplanes.extended(*more)
 
 
 def _targeted_rows(
@@ -146,38 +144,30 @@ def _targeted_rows(
     patterns: Patterns,
     classes: list[_Open],
     most: int,
+    rows: RowSource,
     where: Extent,
     generator: np.random.Generator,
-) -> tuple[np.ndarray, np.ndarray]:
+) -> Hyperplanes:
     """Rows that part failing pairs, at most ``most``: greedy set cover over candidates."""
     pairs = [(c.code, low, high) for c in classes for low, high in c.pairs]
     if len(pairs) > _PAIRS:
         chosen = generator.choice(len(pairs), _PAIRS, replace=False)
         pairs = [pairs[i] for i in np.sort(chosen)]
-    d = points.n_features
-    # so many pairs and candidates that neither takes more than some 32 MB
-    pairs = pairs[: max(1, 2**21 // d)]
-    n_targets = min(most, len(pairs), max(1, 2**22 // (d * (_CANDIDATES + 2))))
-    rows = np.array([patterns.rows(code, np.array(low)) for code, low, _ in pairs])
-    low = points.take(rows)
-    high = points.take(_rows_at(patterns, np.array([high for _, _, high in pairs])))
-    candidates = [
-        rows_between(low[i].astype(np.float64), high[i].astype(np.float64), generator, _CANDIDATES)
-        for i in range(n_targets)
-    ]
-    weights = np.concatenate([w for w, _ in candidates])
-    biases = np.concatenate([b for _, b in candidates])
-    # a rounded bias may be infinite for points of 1e308: such a row parts nothing
-    biases[~np.isfinite(biases)] = 0.0
-    trial = Hyperplanes(weights, biases, where.mean, where.radius)
-    parted = ~_bits(low, trial) & _bits(high, trial)
+    # so many pairs that they take no more than some 32 MB
+    pairs = pairs[: max(1, 2**21 // points.row_values)]
+    n_targets = min(most, len(pairs), rows.max_targets)
+    low_rows = np.array([patterns.rows(code, np.array(low)) for code, low, _ in pairs])
+    high_rows = _rows_at(patterns, np.array([high for _, _, high in pairs]))
+    targets = list(zip(low_rows[:n_targets], high_rows[:n_targets], strict=True))
+    trial = rows.between(points, targets, generator, _CANDIDATES, where.mean, where.radius)
+    parted = ~_bits(points.take(low_rows), trial) & _bits(points.take(high_rows), trial)
     left = np.ones(len(pairs), np.bool_)
     chosen_rows: list[int] = []
     while len(chosen_rows) < most and left[:n_targets].any():
         best = int(np.argmax(parted[left].sum(axis=0)))
         chosen_rows.append(best)
         left &= ~parted[:, best]
-    return weights[chosen_rows], biases[chosen_rows]
+    return trial.subset(np.sort(np.array(chosen_rows)))
 
 
 def _rows_at(patterns: Patterns, positions: np.ndarray) -> np.ndarray:
@@ -188,7 +178,7 @@ def _rows_at(patterns: Patterns, positions: np.ndarray) -> np.ndarray:
 
 def _bits(block: np.ndarray, hyperplanes: Hyperplanes) -> np.ndarray:
     tiles = new_tiles(len(block), hyperplanes.n_words)
-    fill_tiles(block, hyperplanes, tiles)
+    hyperplanes.fill(block, tiles)
     words = np.ascontiguousarray(rows_of(tiles, len(block)))
     bits = np.unpackbits(words.view(np.uint8), axis=1, bitorder="little")
     return bits[:, : len(hyperplanes)].astype(np.bool_)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from typing import NamedTuple
+from functools import cached_property, partial
+from typing import ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
-from fastmem.inputs import InvalidInputError, check_hyperplanes
+from fastmem.inputs import InvalidInputError, Points, SparseRows, check_hyperplanes
 from fastmem.kernels.bits import WORD_BITS
-from fastmem.kernels.signs import shifted_biases
+from fastmem.kernels.signs import pattern_words, shifted_biases
+from fastmem.kernels.sparse import transpose
+from fastmem.sparse import Fill, PanelMaker, fill_sparse, sparse_passes
 
 
 class Frame(NamedTuple):
@@ -53,18 +56,17 @@ class Hyperplanes:
 
     def __post_init__(self) -> None:
         weights, biases = check_hyperplanes(self.weights, self.biases)
-        d = weights.shape[1]
-        origin = np.zeros(d) if self.origin is None else np.array(self.origin, np.float64)
-        if origin.shape != (d,) or not np.isfinite(origin).all():
-            raise InvalidInputError(
-                f"origin has shape {origin.shape} or is not finite; pass {d} finite coordinates"
-            )
-        if not 0 <= self.radius < np.inf:
-            raise InvalidInputError(f"radius is {self.radius}; pass a finite distance")
-        # copies: nobody can change them behind the network's back
-        object.__setattr__(self, "weights", _frozen(weights.copy()))
-        object.__setattr__(self, "biases", _frozen(biases.copy()))
-        object.__setattr__(self, "origin", _frozen(origin))
+        self._set(
+            weights=weights, biases=biases, origin=checked_origin(self.origin, weights.shape[1]),
+            radius=checked_radius(self.radius),
+        )  # fmt: skip
+
+    def _set(self, **attributes: object) -> None:
+        """Set attributes; of arrays read-only copies, which nobody can change unseen."""
+        for name, value in attributes.items():
+            if isinstance(value, np.ndarray):
+                value = _frozen(value.copy())
+            object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
         return len(self.biases)
@@ -74,8 +76,18 @@ class Hyperplanes:
         """Words of 64 bits in a sign pattern."""
         return -(-len(self) // WORD_BITS)
 
+    @property
+    def n_features(self) -> int:
+        """The dimension d."""
+        return len(self.origin)
+
+    @property
+    def n_nonzero(self) -> int:
+        """Weights and biases that are not zero."""
+        return int(np.count_nonzero(self.weights) + np.count_nonzero(self.biases))
+
     def extended(self, weights: np.ndarray, biases: np.ndarray) -> Hyperplanes:
-        """These hyperplanes and, after them, others."""
+        """These hyperplanes and, after them, others: weights (m, d) float32, biases (m,)."""
         return Hyperplanes(
             np.concatenate([self.weights, weights]),
             np.concatenate([self.biases, biases]),
@@ -83,15 +95,96 @@ class Hyperplanes:
             self.radius,
         )
 
+    def subset(self, kept: np.ndarray) -> Hyperplanes:
+        """The hyperplanes ``kept``, numbers in ascending order, as the same kind."""
+        return Hyperplanes(self.weights[kept], self.biases[kept], self.origin, self.radius)
+
+    def joined(self, others: Hyperplanes) -> Hyperplanes:
+        """These hyperplanes and, after them, others."""
+        return self.extended(others.weights, others.biases)
+
+    def streams(self, points: Points) -> bool:
+        """Whether one pass, prepared once, writes all bits of ``points``."""
+        return not points.is_sparse
+
+    def passes(
+        self, points: Points, n_threads: int, first_word: int = 0
+    ) -> Iterator[tuple[Fill, float]]:
+        """Passes over blocks of ``points`` that together write the words from ``first_word`` on.
+
+        Yields a function that writes some words of a block, and its share of the work. It may be
+        called on any thread, but only before the next is asked for.
+        """
+        words = (first_word, self.n_words)
+        if points.is_sparse:
+            yield from sparse_passes(self, points.used_columns(), n_threads, words)
+        else:
+            yield from self._dense_passes(words)
+
+    def _dense_passes(self, words: tuple[int, int]) -> Iterator[tuple[Fill, float]]:
+        self.prepare(words)
+        yield partial(self.fill, words=words), 1.0
+
+    def panel_maker(self, start: int, stop: int) -> PanelMaker:
+        """What writes the weights of the hyperplanes start..stop-1 for ``sparse_passes``."""
+        return partial(transpose, self.weights, np.arange(start, stop))
+
+    def prepare(self, words: tuple[int, int] | None = None) -> None:
+        """Compute once, before threads start, what ``fill`` needs for these words."""
+        self.frame  # noqa: B018
+
+    def fill_from(
+        self, first_word: int, block: np.ndarray, tiles: np.ndarray, position: int
+    ) -> int:
+        """Write the patterns of dense points to the words from ``first_word`` on."""
+        return self._write(block, tiles, position, (0, self.n_words), first_word)
+
+    def fill(
+        self,
+        block: np.ndarray | SparseRows,
+        tiles: np.ndarray,
+        position: int = 0,
+        words: tuple[int, int] | None = None,
+    ) -> int:
+        """Write words of the sign patterns of some points; returns the doubtful bits.
+
+        block (rows, d) float32 or float64, or sparse; tiles as in ``kernels.signs``. The words
+        words[0]..words[1]-1 of the patterns position, ..., position + rows - 1 are written (all
+        words by default), and nothing else.
+        """
+        first, last = words or (0, self.n_words)
+        if isinstance(block, SparseRows):
+            return fill_sparse(self, block, tiles, position, (first, last))
+        return self._write(block, tiles, position, (first, last), 0)
+
+    def _write(
+        self,
+        block: np.ndarray,
+        tiles: np.ndarray,
+        position: int,
+        words: tuple[int, int],
+        shift: int,
+    ) -> int:
+        frame = self.frame
+        return pattern_words(
+            block, self.weights, self.biases, frame.panels, frame.scaled_biases, frame.norms,
+            frame.floors, frame.origin, frame.shifted, frame.errors, frame.scale, *words,
+            tiles, position, shift,
+        )  # fmt: skip
+
+    @property
+    def scale(self) -> float:
+        """Power of two, so that scaling rounds nothing, that brings the points to norm 1."""
+        exponent = int(np.ceil(np.log2(self.radius))) if self.radius > 0 else 0
+        return float(2.0 ** -np.clip(exponent, -1000, 1000))
+
     @cached_property
     def frame(self) -> Frame:
         """The float32 filter's data; see ``kernels.signs``."""
         n, d = self.weights.shape
         words = self.n_words
         padding = words * WORD_BITS - n
-        # a power of two, so that scaling rounds nothing
-        exponent = int(np.ceil(np.log2(self.radius))) if self.radius > 0 else 0
-        scale = float(2.0 ** -np.clip(exponent, -1000, 1000))
+        scale = self.scale
         shifted, errors = np.empty(n), np.empty(n)
         shifted_biases(self.weights, self.biases, self.origin, shifted, errors)
         panels = np.zeros((words, d, WORD_BITS), np.float32)
@@ -117,14 +210,168 @@ class Hyperplanes:
         )  # fmt: skip
 
 
+class NumberedHyperplanes(Hyperplanes):
+    """Hyperplanes whose weights are computed from their numbers, and some that are stored.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n,), int32
+        Number, at least 0, of the generated row; or -1 - i for row i of ``extra``.
+    extra : ndarray of shape (n_extra, d), float32
+        Rows that are stored, in order of use.
+    biases, origin, radius
+        As of Hyperplanes.
+    """
+
+    rows: np.ndarray
+    extra: np.ndarray
+
+    def __repr__(self) -> str:
+        return (
+            f"<fastmem.{type(self).__name__}: {len(self)} in {self.n_features} dimensions, "
+            f"{len(self.extra)} stored>"
+        )
+
+    def generated(self, numbers: np.ndarray) -> np.ndarray:
+        """Weights of the generated rows of these numbers, (len(numbers), d) float32."""
+        raise NotImplementedError
+
+    def _with(self, rows: np.ndarray, extra: np.ndarray, biases: np.ndarray) -> Hyperplanes:
+        """The same kind with other rows."""
+        raise NotImplementedError
+
+    @cached_property
+    def weights(self) -> np.ndarray:
+        """All weights, (n, d) float32: the numbers that define the bits."""
+        return _frozen(self.weights_of(slice(None)))
+
+    def weights_of(self, some: slice) -> np.ndarray:
+        """Weights of some of the hyperplanes, float32."""
+        rows = self.rows[some]
+        weights = np.empty((len(rows), self.n_features), np.float32)
+        weights[rows >= 0] = self.generated(rows[rows >= 0])
+        weights[rows < 0] = self.extra[-1 - rows[rows < 0]]
+        return weights
+
+    @property
+    def n_nonzero(self) -> int:
+        """Weights and biases that are not zero."""
+        size = max(1, (1 << 22) // self.n_features)  # never all weights at once
+        counts = (
+            np.count_nonzero(self.weights_of(slice(i, i + size))) for i in range(0, len(self), size)
+        )
+        return int(sum(counts) + np.count_nonzero(self.biases))
+
+    def panel_maker(self, start: int, stop: int) -> PanelMaker:
+        """See Hyperplanes."""
+        return partial(transpose, self.weights_of(slice(start, stop)), np.arange(stop - start))
+
+    @cached_property
+    def explicit(self) -> Hyperplanes:
+        """The same hyperplanes with all their weights stored."""
+        return Hyperplanes(self.weights, self.biases, self.origin, self.radius)
+
+    def extended(self, weights: np.ndarray, biases: np.ndarray) -> Hyperplanes:
+        """These hyperplanes and, after them, others, whose weights are stored."""
+        more = -1 - np.arange(len(self.extra), len(self.extra) + len(weights), dtype=np.int32)
+        return self._with(
+            np.concatenate([self.rows, more]),
+            np.concatenate([self.extra, weights]),
+            np.concatenate([self.biases, biases]),
+        )
+
+    def subset(self, kept: np.ndarray) -> Hyperplanes:
+        """The hyperplanes ``kept``, numbers in ascending order, as the same kind."""
+        rows = self.rows[kept]
+        is_extra = rows < 0
+        extra = self.extra[-1 - rows[is_extra]]
+        rows[is_extra] = -1 - np.arange(len(extra))
+        return self._with(rows, extra, self.biases[kept])
+
+
+def checked_origin(origin: np.ndarray | None, d: int) -> np.ndarray:
+    """A point of d finite coordinates; zeros for None."""
+    point = np.zeros(d) if origin is None else np.array(origin, np.float64)
+    if point.shape != (d,) or not np.isfinite(point).all():
+        raise InvalidInputError(
+            f"origin has shape {point.shape} or is not finite; pass {d} finite coordinates"
+        )
+    return point
+
+
+def checked_radius(radius: float) -> float:
+    """A finite distance."""
+    if not 0 <= radius < np.inf:
+        raise InvalidInputError(f"radius is {radius}; pass a finite distance")
+    return radius
+
+
+class RowSource(Protocol):
+    """Where a first layer's rows come from; ``kind`` is their name in growth steps."""
+
+    kind: ClassVar[str]
+
+    def start(self, n: int, origin: np.ndarray, radius: float) -> Hyperplanes:
+        """The first n hyperplanes, with the frame of the data."""
+
+    def more(self, hyperplanes: Hyperplanes, n: int) -> Hyperplanes:
+        """Those of ``start`` or ``more``, perhaps extended, and n more."""
+
+    @property
+    def max_targets(self) -> int:
+        """Pairs for which ``between`` makes candidates at most."""
+
+    def between(
+        self,
+        points: Points,
+        pairs: Sequence[tuple[int, int]],
+        generator: np.random.Generator,
+        n_random: int,
+        origin: np.ndarray,
+        radius: float,
+    ) -> Hyperplanes:
+        """Candidates that pass between pairs of rows (low, high), high on the positive side."""
+
+
+class StoredCandidates:
+    """A source of rows whose candidates between pairs are stored: those of ``rows_between``."""
+
+    center: np.ndarray
+
+    @property
+    def max_targets(self) -> int:
+        """See RowSource: so many that their candidates take some 16 MB."""
+        return max(1, 2**22 // (8 * len(self.center)))
+
+    def between(
+        self,
+        points: Points,
+        pairs: Sequence[tuple[int, int]],
+        generator: np.random.Generator,
+        n_random: int,
+        origin: np.ndarray,
+        radius: float,
+    ) -> Hyperplanes:
+        """See RowSource."""
+        weights, biases = [], []
+        for pair in pairs:
+            low, high = points.dense(np.array(pair)).astype(np.float64)
+            rows, shifts = rows_between(low, high, generator, n_random)
+            weights.append(rows)
+            # a rounded bias may be infinite for points of 1e308: such a row parts nothing
+            biases.append(np.where(np.isfinite(shifts), shifts, 0.0))
+        return Hyperplanes(np.concatenate(weights), np.concatenate(biases), origin, radius)
+
+
 @dataclass(frozen=True)
-class GaussianRows:
+class GaussianRows(StoredCandidates):
     """Source of the paper's hyperplanes: W_i ~ N(0, I_d), b_i ~ Uniform[-max_bias, max_bias].
 
     The data are centred at ``center`` by folding it into the biases:
     <w, x - center> + b = <w, x> + (b - <w, center>).
     """
 
+    kind: ClassVar[str] = "gaussian"
     generator: np.random.Generator
     center: np.ndarray
     max_bias: float
@@ -135,6 +382,14 @@ class GaussianRows:
         # not uniform(-max_bias, max_bias): its width may overflow
         biases = self.max_bias * self.generator.uniform(-1.0, 1.0, n)
         return weights, through(weights, self.center, biases)
+
+    def start(self, n: int, origin: np.ndarray, radius: float) -> Hyperplanes:
+        """See RowSource."""
+        return Hyperplanes(*self.draw(n), origin, radius)
+
+    def more(self, hyperplanes: Hyperplanes, n: int) -> Hyperplanes:
+        """See RowSource."""
+        return hyperplanes.extended(*self.draw(n))
 
 
 def through(weights: np.ndarray, point: np.ndarray, biases: np.ndarray) -> np.ndarray:

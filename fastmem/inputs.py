@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -20,12 +21,17 @@ __all__ = [
     "InvalidInputError",
     "Points",
     "Settings",
+    "SparseRows",
     "check_hyperplanes",
     "check_interpolate",
     "check_known_labels",
     "check_labels",
+    "check_memory",
     "check_points",
+    "check_seeded",
+    "check_structured",
     "check_threads",
+    "stores_weights",
 ]
 
 _FLOAT32 = np.dtype(np.float32)
@@ -35,6 +41,21 @@ _SCAN = 1 << 16  # values scanned at a time: their mask stays in the second-leve
 _BLOCK_BYTES = 1 << 24
 _MAX_WIDTH = 1_000_000
 _MAX_THREADS = 1024
+_MAX_MEMORY = 2**62
+_SIZE = r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b\s*"
+WEIGHT_BYTES = 1 << 28
+"""Weights of more bytes are not stored, unless a memory limit says otherwise."""
+AUTO_ROWS = 1024
+"""Rows that a width of "auto" is taken for, before it is known."""
+MEMORY_BESIDE = 256 << 20
+"""Bytes that a fit takes beside its input, its sign patterns and what grows with the points."""
+_SPARSE = 8
+"""Rows stay sparse where at most one value in so many is not zero: a nonzero costs as much as four
+values of a dense row (measured in kernels/sparse.py), and its index as much memory as one."""
+_SPARSE_FEATURES = 128
+MAX_BLOCK = 1 << 16
+"""Rows of the largest block of structured hyperplanes, and so their most features: D^1.5 = 2^24 is
+the last integer up to which float32 holds all, see kernels/hadamard.py."""
 _UNREADABLE = (TypeError, ValueError, RuntimeError, OverflowError)  # what np.asarray raises
 _LABEL_KINDS: dict[str, tuple[type, ...]] = {  # a bool is an int in Python: bool comes first
     "bool": (bool, np.bool_),
@@ -98,6 +119,7 @@ class Points:
     """
 
     __slots__ = ("_source", "dtype", "feature_names", "max_block_rows", "n_features", "n_samples")
+    is_sparse = False
 
     def __init__(self, source: np.ndarray) -> None:
         self._source: Any = _frozen(source.view())
@@ -106,14 +128,31 @@ class Points:
         self.feature_names: list[str] | None = None
         self.max_block_rows: int = self.n_samples or 1
 
-    def block(self, start: int, stop: int) -> np.ndarray:
-        """Return rows ``start`` to ``stop`` (exclusive), shape (stop - start, n_features)."""
+    @property
+    def row_values(self) -> int:
+        """Values of a row that are stored and multiplied: its features, or its mean nonzeros."""
+        return self.n_features
+
+    def used_columns(self) -> np.ndarray | None:
+        """Return the columns that are not all zeros, ascending, or None where most may be."""
+        return None
+
+    def block(self, start: int, stop: int) -> Any:
+        """Return rows ``start`` to ``stop`` (exclusive), shape (stop - start, n_features).
+
+        An ndarray, or `SparseRows` where ``is_sparse``.
+        """
         view: np.ndarray = self._source[start:stop]
         return view
 
-    def take(self, indices: np.ndarray) -> np.ndarray:
+    def take(self, indices: np.ndarray) -> Any:
         """Return the rows at ``indices`` (from 0, any order), (len(indices), n_features)."""
         return _frozen(self._source.take(indices, axis=0))
+
+    def dense(self, indices: np.ndarray) -> np.ndarray:
+        """Return the rows at ``indices`` as an ndarray, (len(indices), n_features)."""
+        rows = self.take(indices)
+        return rows.dense() if self.is_sparse else rows
 
 
 class _ConvertedPoints(Points):
@@ -177,9 +216,128 @@ class _SparsePoints(_ConvertedPoints):
         return block
 
 
+@dataclass(frozen=True, eq=False)
+class SparseRows:
+    """Rows as ``kernels.sparse`` takes them: columns ascend and occur once; zeros may be stored.
+
+    Attributes
+    ----------
+    values : ndarray of shape (nonzeros,), float32 or float64
+    columns : ndarray of shape (nonzeros,), int32 (int64 beyond 2^31 features)
+    starts : ndarray of shape (rows + 1,), int64
+        From 0; the nonzeros of row i are starts[i]..starts[i + 1] - 1.
+    n_features : int
+    """
+
+    values: np.ndarray
+    columns: np.ndarray
+    starts: np.ndarray
+    n_features: int
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def dense(self) -> np.ndarray:
+        """Return the rows as an ndarray of shape (rows, n_features)."""
+        rows = np.zeros((len(self), self.n_features), self.values.dtype)
+        rows[np.repeat(np.arange(len(self)), np.diff(self.starts)), self.columns] = self.values
+        return _frozen(rows)
+
+
+class _NarrowPoints(Points):
+    """Points in a checked CSR matrix that are mostly zeros: handed out as `SparseRows`."""
+
+    __slots__ = ()
+    is_sparse = True
+
+    def __init__(self, matrix: Any, dtype: np.dtype, has_duplicates: bool) -> None:
+        self._source = _canonical(matrix, dtype) if has_duplicates else matrix
+        self.n_samples, self.n_features = matrix.shape
+        self.dtype = dtype
+        self.feature_names = None
+        # a copy of a block: values, and columns of 4 or 8 bytes
+        self.max_block_rows = max(1, _BLOCK_BYTES // (16 * self.row_values))
+
+    @property
+    def row_values(self) -> int:
+        return 1 + int(self._source.indptr[-1]) // max(1, self.n_samples)
+
+    def block(self, start: int, stop: int) -> SparseRows:
+        bounds = self._source.indptr
+        start, stop, _ = slice(start, stop).indices(self.n_samples)
+        stop = max(start, stop)
+        which = slice(bounds[start], bounds[stop])
+        starts = _starts(np.diff(bounds[start : stop + 1]))
+        return self._rows(self._source.data[which], self._source.indices[which], starts)
+
+    def used_columns(self) -> np.ndarray | None:
+        if 2 * int(self._source.indptr[-1]) > self.n_features:
+            return None
+        return np.unique(self._source.indices).astype(np.int64)
+
+    def take(self, indices: np.ndarray) -> SparseRows:
+        from fastmem.kernels.sparse import take_rows  # this module needs NumPy only
+
+        rows = np.asarray(indices)
+        bounds = self._source.indptr
+        starts = _starts(bounds[rows + 1] - bounds[rows])
+        data, columns = self._source.data, self._source.indices
+        if data.dtype != self.dtype:  # kernels are compiled for two dtypes only
+            which = np.arange(starts[-1]) + np.repeat(bounds[rows] - starts[:-1], np.diff(starts))
+            return self._rows(data[which], columns[which], starts)
+        values = np.empty(starts[-1], self.dtype)
+        places = np.empty(starts[-1], columns.dtype)
+        data, columns, bounds, rows = map(_frozen_view, (data, columns, bounds, rows))
+        take_rows(data, columns, bounds, rows, starts, values, places)
+        return self._rows(values, places, starts)
+
+    def _rows(self, data: np.ndarray, indices: np.ndarray, starts: np.ndarray) -> SparseRows:
+        kind = np.int32 if self.n_features < 1 << 31 else np.int64
+        values = _frozen_view(np.ascontiguousarray(data, self.dtype))
+        columns = _frozen_view(np.ascontiguousarray(indices, kind))
+        return SparseRows(values, columns, _frozen_view(starts), self.n_features)
+
+
+def _starts(counts: np.ndarray) -> np.ndarray:
+    starts = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=starts[1:])
+    return starts
+
+
+def _canonical(matrix: Any, dtype: np.dtype) -> Any:
+    """Copy a CSR matrix with ascending columns, duplicates summed in the order they stand in."""
+    from scipy import sparse
+
+    n_samples = matrix.shape[0]
+    size = max(1, _BLOCK_BYTES * n_samples // (64 * max(1, int(matrix.indptr[-1]))))
+    values, columns, counts = [], [], []
+    for start in range(0, n_samples, size):
+        bounds = matrix.indptr[start : start + size + 1].astype(np.int64)
+        which = slice(bounds[0], bounds[-1])
+        entries = matrix.data[which].astype(dtype)
+        rows = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+        order = np.lexsort((matrix.indices[which], rows))  # stable
+        cells = np.stack([rows, matrix.indices[which]])[:, order]
+        new = np.ones(len(order), bool)
+        new[1:] = (cells[:, 1:] != cells[:, :-1]).any(axis=0)
+        sums = np.zeros(np.count_nonzero(new), dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below
+            np.add.at(sums, np.cumsum(new) - 1, entries[order])
+        values.append(sums)
+        columns.append(cells[1, new].astype(matrix.indices.dtype))
+        counts.append(np.bincount(cells[0, new], minlength=len(bounds) - 1))
+    bounds = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+    parts = (np.concatenate(values), np.concatenate(columns), bounds)
+    return sparse.csr_matrix(parts, shape=matrix.shape, copy=False)
+
+
 def _frozen(array: np.ndarray) -> np.ndarray:
     array.flags.writeable = False
     return array
+
+
+def _frozen_view(array: np.ndarray) -> np.ndarray:
+    return _frozen(array.view())
 
 
 def check_points(X: Any, *, n_features: int | None = None, name: str = "X") -> Points:
@@ -363,6 +521,13 @@ def _sparse_points(X: Any, n_features: int | None, name: str) -> Points:
         return _at(name, (row, matrix.indices[entry[0]]))
 
     _check_values(matrix.data, name, place)
+    n_values = matrix.shape[0] * matrix.shape[1]
+    if matrix.shape[1] >= _SPARSE_FEATURES and _SPARSE * int(matrix.indptr[-1]) <= n_values:
+        narrow = _NarrowPoints(matrix, _block_dtype(matrix.dtype), has_duplicates)
+        if has_duplicates:  # sums of finite entries may be infinite
+            matrix = narrow._source
+            _check_values(matrix.data, name, place)
+        return narrow
     points = _SparsePoints(matrix, matrix.shape, _block_dtype(matrix.dtype))
     points.has_duplicates = has_duplicates
     if has_duplicates:  # sums of finite entries may be infinite
@@ -664,21 +829,25 @@ class Settings:
     width: int | None
     max_bias: float | None
     selection: str
+    projection: str
     covered: Literal["auto", "all"] | tuple[int, ...]  # class codes, ascending
     center: bool
     seed: np.random.SeedSequence  # its entropy is one int, which repeats the fit as seed=
     n_threads: int
     max_width: int | None
     margin: float
+    memory_limit: int | None
     progress: bool | Callable[[str, int, int, int], object]
 
 
 def check_interpolate(
     classes: np.ndarray,
+    n_features: int = 1,
     *,
     width: Any = "auto",
     max_bias: Any = "auto",
     selection: Any = "merge",
+    projection: Any = "gaussian",
     covered: Any = "auto",
     center: Any = True,
     seed: Any = None,
@@ -686,8 +855,9 @@ def check_interpolate(
     progress: Any = False,
     max_width: Any = None,
     margin: Any = 0.0,
+    memory_limit: Any = None,
 ) -> Settings:
-    """Check the parameters of `fastmem.interpolate`, given the classes that `check_labels` found.
+    """Check the parameters of `fastmem.interpolate`, given classes and columns found.
 
     Raises InvalidInputError for a parameter that has a value it cannot take.
     """
@@ -703,6 +873,14 @@ def check_interpolate(
     if not _is_text(selection, "merge", "random"):
         hint = _hint(selection, ["merge", "random"])
         _refuse(f"selection is {_typed(selection)}; pass 'merge' or 'random'{hint}")
+    if not _is_text(projection, "gaussian", "structured"):
+        hint = _hint(projection, ["gaussian", "structured"])
+        _refuse(f"projection is {_typed(projection)}; pass 'gaussian' or 'structured'{hint}")
+    if projection == "structured" and n_features > MAX_BLOCK:
+        _refuse(
+            f"projection is 'structured' but X has {n_features} columns, more than {MAX_BLOCK:,}; "
+            f"pass 'gaussian'"
+        )
     if not isinstance(center, bool | np.bool_):
         _refuse(f"center is {_typed(center)}; pass True or False")
     if not callable(progress) and not isinstance(progress, bool | np.bool_):
@@ -712,12 +890,14 @@ def check_interpolate(
         width=width,
         max_bias=_max_bias(max_bias),
         selection=str(selection),
+        projection=str(projection),
         covered=_covered(covered, classes),
         center=bool(center),
         seed=_seed(seed),
         n_threads=check_threads(n_threads),
         max_width=max_width,
         margin=_share(margin, "margin"),
+        memory_limit=_memory_limit(memory_limit),
         progress=progress if callable(progress) else bool(progress),
     )
 
@@ -769,6 +949,48 @@ def _max_bias(value: Any) -> float | None:
     if 0 <= number < math.inf:
         return number
     _refuse(f"max_bias is {_typed(value)}; pass 'auto' or a finite number of at least 0")
+
+
+def _memory_limit(value: Any) -> int | None:
+    """Return a limit in bytes: None, an int, or text such as "4 GB" or "512 MiB"."""
+    if value is None:
+        return None
+    number = value
+    if isinstance(value, str):
+        found = re.fullmatch(_SIZE, value, re.ASCII | re.IGNORECASE)
+        if found is None:
+            _refuse(
+                f"memory_limit is {_typed(value)}; pass None, a number of bytes, or a text like "
+                f"'4 GB' or '512 MiB'"
+            )
+        amount, prefix, binary = found.groups()
+        unit = (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
+        number = math.floor(float(amount) * unit)
+    return _whole(number, "memory_limit", "None, a text like '4 GB'", high=_MAX_MEMORY)
+
+
+def stores_weights(settings: Settings, n_features: int) -> bool:
+    """Whether Gaussian weights are stored, or computed again and again because they are many."""
+    n = settings.width or min(settings.max_width or AUTO_ROWS, AUTO_ROWS)
+    room = WEIGHT_BYTES if settings.memory_limit is None else settings.memory_limit // 4
+    return 4 * n * n_features <= room
+
+
+def check_memory(memory_limit: int | None, n_samples: int) -> int | None:
+    """Return the bytes of a limit that are left for sign patterns in memory; None without limit.
+
+    What a fit takes beside them is counted as 256 MiB and 32 bytes a point. Raises
+    InvalidInputError for a limit below that.
+    """
+    if memory_limit is None:
+        return None
+    beside = MEMORY_BESIDE + 32 * n_samples
+    if memory_limit < beside:
+        _refuse(
+            f"memory_limit is {memory_limit:,} bytes, but a fit of {n_samples:,} points takes up "
+            f"to {beside:,} bytes beside their sign patterns; pass at least that"
+        )
+    return memory_limit - beside
 
 
 def _covered(value: Any, classes: np.ndarray) -> Literal["auto", "all"] | tuple[int, ...]:
@@ -865,3 +1087,143 @@ def check_hyperplanes(weights: Any, biases: Any) -> tuple[np.ndarray, np.ndarray
     _check_dtype(levels, "biases")
     _check_values(levels, "biases")
     return _frozen(narrow), _frozen(np.require(levels, np.float64, ["C", "A"]).view())
+
+
+def check_seeded(
+    key: Any, rows: Any, extra: Any, biases: Any
+) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    """Check the numbers that define seeded hyperplanes.
+
+    Parameters
+    ----------
+    key : int
+        0 to 2^64 - 1.
+    rows : ndarray of shape (n,), int32
+        Numbers of generated rows, and -1, -2, ..., -n_extra in this order.
+    extra : ndarray of shape (n_extra, n_features), float32
+    biases : ndarray of shape (n,), float64
+
+    Returns
+    -------
+    key, rows, extra, biases
+        Arrays C-contiguous; views where they are so already.
+
+    Raises
+    ------
+    InvalidInputError
+        Wrong types, shapes or values, or no hyperplane.
+    """
+    key = _whole(key, "key", "the key of a layer", low=0, high=2**64 - 1)
+    kinds = {"rows": (1, np.int32), "extra": (2, np.float32), "biases": (1, np.float64)}
+    found = (rows, extra, biases)
+    for (name, (n_dimensions, dtype)), array in zip(kinds.items(), found, strict=True):
+        if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != n_dimensions:
+            what = f"of shape {np.shape(array)} and dtype {getattr(array, 'dtype', 'none')}"
+            _refuse(
+                f"{name} is a {type(array).__name__} {what}; "
+                f"pass a {n_dimensions}-dimensional array of {np.dtype(dtype)}"
+            )
+    rows, extra, biases = map(np.ascontiguousarray, found)
+    if extra.shape[1] < 1:
+        _refuse("extra has no columns; pass one for each feature")
+    if len(rows) < 1 or len(biases) != len(rows):
+        _refuse(
+            f"rows and biases have lengths {len(rows)} and {len(biases)}; "
+            f"pass one bias for each row, and at least one row"
+        )
+    if not np.array_equal(rows[rows < 0], -1 - np.arange(len(extra))):
+        _refuse(
+            f"the negative numbers of rows are not -1 to -{len(extra)} in this order; "
+            f"name each row of extra once, in order"
+        )
+    for name, array in (("extra", extra), ("biases", biases)):
+        if array.size:
+            _check_values(array, name)
+    return key, rows, extra, biases
+
+
+def check_structured(
+    signs: Any, rows: Any, extra: Any, biases: Any
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Check the numbers that define structured hyperplanes.
+
+    Parameters
+    ----------
+    signs : ndarray of shape (n_blocks, rounds, D / 64), uint64
+        1 to 3 rounds; D is the least power of two that is at least 64 and at least n_features.
+    rows : ndarray of shape (n,), int32
+        Each number from 0 to n_blocks D - 1 at most once, and -1, -2, ..., -n_extra in this order.
+    extra : ndarray of shape (n_extra, n_features), float32
+    biases : ndarray of shape (n,), float64
+
+    Returns
+    -------
+    signs, rows, extra, biases : ndarrays
+        C-contiguous; views where the arguments are so already.
+
+    Raises
+    ------
+    InvalidInputError
+        Wrong types, shapes or values, or no hyperplane.
+    """
+    kinds = {"signs": (3, np.uint64), "rows": (1, np.int32), "extra": (2, np.float32)}
+    kinds["biases"] = (1, np.float64)
+    found = (signs, rows, extra, biases)
+    for (name, (n_dimensions, dtype)), array in zip(kinds.items(), found, strict=True):
+        if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != n_dimensions:
+            what = f"of shape {np.shape(array)} and dtype {getattr(array, 'dtype', 'none')}"
+            _refuse(
+                f"{name} is a {type(array).__name__} {what}; "
+                f"pass a {n_dimensions}-dimensional array of {np.dtype(dtype)}"
+            )
+    signs, rows, extra, biases = map(np.ascontiguousarray, found)
+    n_blocks, rounds, words = signs.shape
+    n_extra, d = extra.shape
+    if not 1 <= d <= MAX_BLOCK:
+        _refuse(f"extra has {d} columns; pass 1 to {MAX_BLOCK:,} features")
+    size = block_rows(d)
+    if not 1 <= rounds <= 3 or 64 * words != size:
+        _refuse(
+            f"signs has shape {signs.shape}; pass 1 to 3 rounds of {size // 64} words, "
+            f"as blocks of {size} rows for {d} features have"
+        )
+    beyond = _bits_beyond(signs[:, 0], d)
+    if beyond.any():
+        block = int(np.argmax(beyond))
+        _refuse(f"signs[{block}, 0] has bits beyond the {d} features; clear them")
+    if len(rows) < 1 or len(biases) != len(rows):
+        _refuse(
+            f"rows and biases have lengths {len(rows)} and {len(biases)}; "
+            f"pass one bias for each row, and at least one row"
+        )
+    wrong = rows >= n_blocks * size
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        _refuse(f"rows[{i}] is {rows[i]}; {n_blocks} blocks have rows 0 to {n_blocks * size - 1}")
+    generated = np.sort(rows[rows >= 0])
+    twice = generated[1:] == generated[:-1]
+    if twice.any():
+        _refuse(f"rows holds {generated[int(np.argmax(twice))]} twice; name each row once")
+    if not np.array_equal(rows[rows < 0], -1 - np.arange(n_extra)):
+        _refuse(
+            f"the negative numbers of rows are not -1 to -{n_extra} in this order; "
+            f"name each row of extra once, in order"
+        )
+    for name, array in (("extra", extra), ("biases", biases)):
+        if array.size:
+            _check_values(array, name)
+    return signs, rows, extra, biases
+
+
+def block_rows(n_features: int) -> int:
+    """D: rows in a block of structured hyperplanes, a power of two of at least 64."""
+    return max(64, 1 << (n_features - 1).bit_length())
+
+
+def _bits_beyond(words: np.ndarray, n: int) -> np.ndarray:
+    """Whether each row of words, (m, n_words) uint64, has bits at n or beyond; (m,) bool."""
+    spare = words[:, n // 64 :].copy()
+    if n % 64:
+        spare[:, 0] >>= np.uint64(n % 64)
+    beyond: np.ndarray = np.asarray(spare.any(axis=1))
+    return beyond

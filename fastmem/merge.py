@@ -88,18 +88,23 @@ class _Pool:
     def __init__(self, block: Block, most: int) -> None:
         self.block, self.most = block, most
         self._numbers = np.empty(0, np.int32)
+        self._is_whole = False
 
     def refresh(self) -> None:
         """Take note of what is covered by now."""
         block = self.block
-        if block.remaining <= self.most:
+        store = block.patterns.store
+        in_file = store.file_bytes and np.may_share_memory(block.tiles, store.tiles)
+        becomes_whole = block.remaining <= self.most and not self._is_whole
+        if block.remaining <= self.most and not in_file:
             self.tiles, self.sizes, self.uncovered = block.tiles, block.sizes, block.uncovered
             self._numbers = block.members
             return
         is_open = block.is_open(self._numbers)
-        if 2 * np.count_nonzero(is_open) <= self.most:
+        if becomes_whole or (2 * np.count_nonzero(is_open) <= self.most and not self._is_whole):
             chosen = np.sort(block.next_candidates(self.most)).astype(np.int64)
-            self.tiles, self.sizes = gathered(block.tiles, chosen)
+            self.tiles, self.sizes = gathered(block.tiles, chosen, store)
+            self._is_whole = becomes_whole
             self._numbers = block.members[chosen]
             is_open = np.ones(len(chosen), np.bool_)
         self.uncovered = np.zeros((len(self.tiles), TILE), np.bool_)
@@ -184,7 +189,7 @@ class Merger:
         for i, cell in enumerate(cells):
             near = self.near[cell.block]
             new = nearest[:, i][nearest[:, i] >= 0]
-            near.add(cell.block.patterns.tiles, new[~np.isin(new, near.known)])
+            self._learn(cell.block, new[~np.isin(new, near.known)])
             cell.level = max(1, int(np.ceil(cell.block.margin * least[:, i].min())))
 
     def _settle(self, cells: list[_Cell]) -> None:
@@ -200,10 +205,15 @@ class Merger:
             wrong = least[:, i] < cell.level
             if wrong.any():
                 # never known ones, against which the cell was grown
-                self.near[cell.block].add(cell.block.patterns.tiles, nearest[wrong, i])
+                self._learn(cell.block, nearest[wrong, i])
             else:
                 cell.block.accept(cell.mask[None], least[:, i].min(keepdims=True))
                 del self._cells[cell.block]
+
+    def _learn(self, block: Block, positions: np.ndarray) -> None:
+        patterns = block.patterns
+        self.near[block].add(patterns.tiles, positions)
+        patterns.store.release(patterns.tiles)
 
     def _grow(self, cell: _Cell) -> None:
         tiles, sizes = self.near[cell.block].used()

@@ -20,8 +20,7 @@ from fastmem.inputs import (
 )
 from fastmem.kernels.cover import margins
 from fastmem.kernels.signs import TILE
-from fastmem.kernels.threads import ranges, run_tasks
-from fastmem.patterns import fill_tiles, new_tiles, task_rows
+from fastmem.patterns import tiles_of_blocks
 from fastmem.report import FitReport
 from fastmem.second_layer import CoverLayer
 
@@ -81,7 +80,7 @@ class Network:
         self.covered = tuple(sorted(int(code) for code in covered))
         self.report = report
         self.summary = dict(summary or {})
-        self.n_features_in_ = first.weights.shape[1]
+        self.n_features_in_ = first.n_features
 
     def __repr__(self) -> str:
         n, m = self.widths
@@ -105,8 +104,7 @@ class Network:
     def n_nonzero(self) -> int:
         """Weights and biases that are not zero."""
         return int(
-            np.count_nonzero(self.first.weights)
-            + np.count_nonzero(self.first.biases)
+            self.first.n_nonzero
             + np.bitwise_count(self.second.masks).sum(dtype=np.int64)
             + np.count_nonzero(self.second.thresholds)
             + len(self.second)
@@ -240,23 +238,16 @@ class Network:
 
     def _run(self, points: Points, n_threads: int, stop_when_on: bool, keep) -> None:
         """Stream blocks of rows through both layers; keep(start, stop, best) takes the margins."""
-        first = self.first
         masks, thresholds, blocks = self._stack
-        first.frame  # noqa: B018 - computed once, before the threads start
 
-        def work(task: tuple[int, int]) -> None:
-            start, stop = task
-            rows = stop - start
-            tiles = new_tiles(rows, first.n_words)
-            fill_tiles(points.block(start, stop), first, tiles)
+        def work(start: int, stop: int, tiles: np.ndarray) -> None:
             sizes = np.full(len(tiles), TILE, np.int64)
-            sizes[-1] = rows - (len(tiles) - 1) * TILE
+            sizes[-1] = stop - start - (len(tiles) - 1) * TILE
             best = np.full((len(self.covered), len(tiles) * TILE), _OFF)
             margins(tiles, sizes, masks, thresholds, blocks, stop_when_on, best)
-            keep(start, stop, best[:, :rows])
+            keep(start, stop, best[:, : stop - start])
 
-        size = min(task_rows(points.n_features, len(first)), points.max_block_rows)
-        run_tasks(work, ranges(points.n_samples, size), n_threads)
+        tiles_of_blocks(points, self.first, n_threads, work)
 
 
 def load(path: str | os.PathLike[str]) -> Network:

@@ -10,38 +10,24 @@ import numpy as np
 from fastmem.hyperplanes import Hyperplanes
 from fastmem.inputs import Points, check_points, check_threads
 from fastmem.kernels.bits import TILE_ROWS, WORD_BITS
-from fastmem.kernels.signs import TILE, pattern_words
+from fastmem.kernels.signs import TILE
 from fastmem.kernels.threads import ranges, run_tasks
+from fastmem.scratch import TileStore
 
 _BLOCK_BYTES = 8 << 20
+_CHUNK_BYTES = 64 << 20
 _TASK_PRODUCTS = 4_000_000_000
 """A task of 4e9 multiply-adds lasts some 50 ms, the longest that Ctrl-C has to wait."""
 
 
-def task_rows(n_features: int, n_hyperplanes: int) -> int:
+def task_rows(points: Points, n_hyperplanes: int) -> int:
     """Rows that one thread takes at a time: whole tiles unless a tile is too large."""
-    rows = min(
-        _BLOCK_BYTES // (8 * n_features), _TASK_PRODUCTS // (n_features * n_hyperplanes), 16 * TILE
-    )
+    # a nonzero of a sparse row takes the time of some eight values of a dense one
+    values = points.row_values * (8 if points.is_sparse else 1)
+    rows = min(_BLOCK_BYTES // (8 * values), _TASK_PRODUCTS // (values * n_hyperplanes), 16 * TILE)
     unit = TILE if rows >= TILE else TILE_ROWS
-    return max(unit, rows // unit * unit)
-
-
-def fill_tiles(
-    block: np.ndarray,
-    hyperplanes: Hyperplanes,
-    tiles: np.ndarray,
-    position: int = 0,
-    words: tuple[int, int] | None = None,
-) -> int:
-    """Write the patterns of ``block`` at ``position`` of ``tiles``; returns the doubtful bits."""
-    first, last = words or (0, hyperplanes.n_words)
-    frame = hyperplanes.frame
-    return pattern_words(
-        block, hyperplanes.weights, hyperplanes.biases, frame.panels, frame.scaled_biases,
-        frame.norms, frame.floors, frame.origin, frame.shifted, frame.errors, frame.scale,
-        first, last, tiles, position,
-    )  # fmt: skip
+    rows = min(rows, points.max_block_rows) // unit * unit
+    return max(unit, rows)
 
 
 def new_tiles(n_points: int, n_words: int) -> np.ndarray:
@@ -65,11 +51,15 @@ class Patterns:
         Points in each tile; the columns after them are zero.
     first_tile : ndarray of shape (K + 1,), int64
         Tiles first_tile[c]..first_tile[c+1]-1 hold class c.
+    store : TileStore
+        Where the tiles are; ``room`` bytes of them may be in memory.
     order, starts : ndarrays of shape (N,) and (K + 1,), int32 and int64
         order[starts[c] + j] is the row, in the user's data, of the j-th point of class c.
     """
 
-    def __init__(self, codes: np.ndarray, n_classes: int, n_words: int = 0) -> None:
+    def __init__(
+        self, codes: np.ndarray, n_classes: int, n_words: int = 0, room: int | None = None
+    ) -> None:
         counts = np.sum(
             [np.bincount(codes[a:b], minlength=n_classes) for a, b in ranges(len(codes), 1 << 20)],
             axis=0,
@@ -83,8 +73,13 @@ class Patterns:
         self.sizes = np.full(self.first_tile[-1], TILE, np.int64)
         last = self.first_tile[1:] - 1
         self.sizes[last] = counts - (tiles_of - 1) * TILE
-        self.tiles = np.zeros((len(self.sizes), n_words, TILE), np.uint64)
+        self.store = TileStore(len(self.sizes), n_words, room)
         self.doubtful = 0
+
+    @property
+    def tiles(self) -> np.ndarray:
+        """The patterns; see the class."""
+        return self.store.tiles
 
     @property
     def n_classes(self) -> int:
@@ -114,37 +109,72 @@ class Patterns:
         first_word = first // WORD_BITS
         n_words = hyperplanes.n_words
         if n_words != self.tiles.shape[1]:
-            tiles = np.zeros((len(self.sizes), n_words, TILE), np.uint64)
-            tiles[:, :first_word] = self.tiles[:, :first_word]
-            self.tiles = tiles
-        size = min(
-            task_rows(points.n_features, WORD_BITS * (n_words - first_word)),
-            max(TILE_ROWS, points.max_block_rows // TILE_ROWS * TILE_ROWS),
-        )
+            self.store.widen(n_words, first_word)
+        tiles = self.tiles
+        size = task_rows(points, WORD_BITS * (n_words - first_word))
         tasks = [
             (code, start, stop)
             for code in range(self.n_classes)
             for start, stop in ranges(self.class_size(code), size)
         ]
-        hyperplanes.frame  # noqa: B018 - computed once, before the threads start
         caller = threading.get_ident()
         lock = threading.Lock()
-        done = 0
+        done = 0.0
+        for fill, share in hyperplanes.passes(points, n_threads, first_word):
 
-        def work(task: tuple[int, int, int]) -> None:
-            nonlocal done
-            code, start, stop = task
-            block = points.take(self.rows(code, np.arange(start, stop)))
-            position = int(self.first_tile[code]) * TILE + start
-            doubtful = fill_tiles(block, hyperplanes, self.tiles, position, (first_word, n_words))
-            with lock:
-                self.doubtful += doubtful
-                done += stop - start
-            if threading.get_ident() == caller:
-                progress(done, len(self.order), 0)
+            def work(task: tuple[int, int, int], fill=fill, share=share) -> None:
+                nonlocal done
+                code, start, stop = task
+                block = points.take(self.rows(code, np.arange(start, stop)))
+                position = int(self.first_tile[code]) * TILE + start
+                doubtful = fill(block, tiles, position)
+                self.store.release(tiles[position // TILE : -(-(position + stop - start) // TILE)])
+                with lock:
+                    self.doubtful += doubtful
+                    done += share * (stop - start)
+                if threading.get_ident() == caller:
+                    progress(int(done), len(self.order), 0)
 
-        run_tasks(work, tasks, n_threads)
-        progress(done, len(self.order), 0)
+            run_tasks(work, tasks, n_threads)
+        progress(len(self.order), len(self.order), 0)
+
+
+def tiles_of_blocks(
+    points: Points,
+    hyperplanes: Hyperplanes,
+    n_threads: int,
+    use: Callable[[int, int, np.ndarray], object],
+) -> None:
+    """Call use(start, stop, tiles), on several threads, with the patterns of all ranges of rows."""
+    size = task_rows(points, len(hyperplanes))
+    n_words = hyperplanes.n_words
+    if hyperplanes.streams(points):
+        ((fill, _),) = hyperplanes.passes(points, n_threads)
+
+        def stream(task: tuple[int, int]) -> None:
+            tiles = new_tiles(task[1] - task[0], n_words)
+            fill(points.block(*task), tiles, 0)
+            use(*task, tiles)
+
+        run_tasks(stream, ranges(points.n_samples, size), n_threads)
+        return
+    # so many rows that the weights are prepared seldom
+    size = -(-size // TILE) * TILE
+    rows_at_once = max(size, _CHUNK_BYTES // (8 * n_words) // size * size)
+    for first, last in ranges(points.n_samples, rows_at_once):
+        tiles = new_tiles(last - first, n_words)
+        tasks = ranges(last - first, size)
+        for fill, _ in hyperplanes.passes(points, n_threads):
+
+            def work(task: tuple[int, int], fill=fill, first=first, tiles=tiles) -> None:
+                fill(points.block(first + task[0], first + task[1]), tiles, task[0])
+
+            run_tasks(work, tasks, n_threads)
+
+        def finish(task: tuple[int, int], first=first, tiles=tiles) -> None:
+            use(first + task[0], first + task[1], tiles[task[0] // TILE : -(-task[1] // TILE)])
+
+        run_tasks(finish, tasks, n_threads)
 
 
 def sign_patterns(X, hyperplanes: Hyperplanes, *, n_threads: int | None = None) -> np.ndarray:
@@ -176,17 +206,12 @@ def sign_patterns(X, hyperplanes: Hyperplanes, *, n_threads: int | None = None) 
     """
     if not isinstance(hyperplanes, Hyperplanes):
         hyperplanes = Hyperplanes(*hyperplanes)
-    points = check_points(X, n_features=hyperplanes.weights.shape[1])
+    points = check_points(X, n_features=hyperplanes.n_features)
     threads = check_threads(n_threads)
     patterns = np.empty((points.n_samples, hyperplanes.n_words), np.uint64)
-    size = task_rows(points.n_features, len(hyperplanes))
-    hyperplanes.frame  # noqa: B018 - computed once, before the threads start
 
-    def work(task: tuple[int, int]) -> None:
-        start, stop = task
-        tiles = new_tiles(stop - start, hyperplanes.n_words)
-        fill_tiles(points.block(start, stop), hyperplanes, tiles)
+    def keep(start: int, stop: int, tiles: np.ndarray) -> None:
         patterns[start:stop] = rows_of(tiles, stop - start)
 
-    run_tasks(work, ranges(points.n_samples, size), threads)
+    tiles_of_blocks(points, hyperplanes, threads, keep)
     return patterns

@@ -52,9 +52,12 @@ class FitReport:
         Repeats the fit, also where none was given.
     n_threads : int
     selection : {"merge", "random"}
+    projection : {"gaussian", "structured"}
     max_bias : float
         The paper's lambda.
     margin : float
+    file_bytes : int
+        Size of the temporary file that held the sign patterns; 0 where they were in memory.
     """
 
     n_samples: int
@@ -69,9 +72,11 @@ class FitReport:
     seed: int | Sequence[int] | None
     n_threads: int
     selection: str
+    projection: str
     max_bias: float
     margin: float = 0.0
     growth: list[GrowthStep] = field(default_factory=list)
+    file_bytes: int = 0
 
     def summary(self) -> dict[str, int | float | str | None]:
         """The facts that are saved with the network."""
@@ -80,6 +85,7 @@ class FitReport:
             "n_samples": self.n_samples,
             "n_unseparated": len(self.unseparated),
             "selection": self.selection,
+            "projection": self.projection,
             "max_bias": self.max_bias,
             "margin": self.margin,
             "seed": str(self.seed),  # may have more than 64 bits

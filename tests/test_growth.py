@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fastmem import datasets, growth
 from fastmem.frame import extent
-from fastmem.hyperplanes import GaussianRows, Hyperplanes, rows_between
+from fastmem.hyperplanes import GaussianRows, rows_between
 from fastmem.inputs import check_points
 from fastmem.patterns import Patterns
 
@@ -50,26 +50,27 @@ def test_targeted_rows_part_every_pair_they_have_room_for(most):
     X, y = datasets.random_labels(300, 3)
     points = check_points(X)
     where = extent(points, 1)
-    first = Hyperplanes(*GaussianRows(np.random.default_rng(0), where.mean, 2.0).draw(4))
+    rows = GaussianRows(np.random.default_rng(0), where.mean, 2.0)
+    first = rows.start(4, where.mean, where.radius)
     patterns = Patterns(y, 2)
     patterns.fill(points, first, 1)
     open_points = growth._Open(patterns, 0)
     open_points.look(patterns, 4, np.random.SeedSequence(0), 1)
     assert len(open_points.pairs) > 20
     more = growth._targeted_rows(
-        points, patterns, [open_points], most, where, np.random.default_rng(0)
+        points, patterns, [open_points], most, rows, where, np.random.default_rng(0)
     )
-    assert 1 <= len(more[1]) <= most
+    assert 1 <= len(more) <= most
     low = X[patterns.rows(0, np.array([p for p, _ in open_points.pairs]))]
     high = X[growth._rows_at(patterns, np.array([q for _, q in open_points.pairs]))]
     before = oracle.separated(*(oracle.exact_bits_filtered(x, first.weights, first.biases)
                                 for x in (low, high)))  # fmt: skip
     assert not before.diagonal().any()
-    bits = [oracle.exact_bits_filtered(x, *more) for x in (low, high)]
+    bits = [oracle.exact_bits_filtered(x, more.weights, more.biases) for x in (low, high)]
     parted = (~bits[0] & bits[1]).any(axis=1)
     # every row earns its place, and with room for a row a pair none is left
     assert (~bits[0] & bits[1]).any(axis=0).all()
-    assert parted.sum() >= len(more[1])
+    assert parted.sum() >= len(more)
     if most == 64:
         assert parted[:64].all()
 

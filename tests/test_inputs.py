@@ -563,16 +563,19 @@ def test_csr_unsorted_with_duplicates_equals_toarray(
         np.testing.assert_array_equal(getattr(matrix, part), getattr(before, part))
 
 
-def test_wide_csr_is_densified_block_by_block() -> None:
-    matrix = sparse.csr_matrix(([1.0, 2.0], ([7, 900_000], [3, 99_999])), (1_000_000, 100_000))
+@pytest.mark.parametrize(("n_samples", "n_features"), [(1_000_000, 100_000), (500_000, 100)])
+def test_large_csr_is_never_densified_as_a_whole(n_samples: int, n_features: int) -> None:
+    cells = ([7, n_samples - 1], [3, n_features - 1])
+    matrix = sparse.csr_matrix(([1.0, 2.0], cells), (n_samples, n_features))
     tracemalloc.start()
     points = check_points(matrix)
-    block = points.block(0, points.max_block_rows)
+    points.block(0, points.max_block_rows)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert block[7, 3] == 1
-    assert points.take(np.array([900_000]))[0, 99_999] == 2
-    assert peak < 32 << 20  # the dense array would be 800 GB
+    assert points.is_sparse == (n_features > 100)
+    assert points.dense(np.array([7]))[0, 3] == 1
+    assert points.dense(np.array([n_samples - 1]))[0, n_features - 1] == 2
+    assert peak < 48 << 20  # the dense arrays would be 800 GB and 400 MB
 
 
 @pytest.mark.parametrize("layout", ["Fortran order", "spaced", "swapped bytes", "frame"])

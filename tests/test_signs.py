@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from fastmem import Hyperplanes, sign_patterns
 from fastmem.kernels import bits, signs
-from fastmem.patterns import Patterns, fill_tiles, new_tiles, rows_of
+from fastmem.patterns import Patterns, new_tiles, rows_of
 
 SIZES = [0, 1, 63, 64, 65]
 SCALES = [1.0, 1e-9, 1e-30, 1e30]
@@ -159,7 +159,7 @@ def test_few_bits_need_the_exact_stage():
     planes = Hyperplanes(
         rng.standard_normal((640, 784)).astype(np.float32), rng.uniform(-1, 1, 640)
     )
-    doubtful = fill_tiles(_frozen(X), planes, new_tiles(192, 10))
+    doubtful = planes.fill(_frozen(X), new_tiles(192, 10))
     assert 0 < doubtful < 0.002 * 192 * 640
 
 

@@ -143,10 +143,27 @@ def _exact_sign(weights, point, bias, origin, shifted, error):
     d = weights.shape[0]
     total = shifted
     magnitude = abs(shifted)
-    for k in range(d):
+    total_1 = total_2 = total_3 = magnitude_1 = magnitude_2 = magnitude_3 = 0.0
+    # four sums at once, or each addition would wait for the one before
+    for k in range(0, d - 3, 4):
+        term = np.float64(weights[k]) * (np.float64(point[k]) - origin[k])
+        term_1 = np.float64(weights[k + 1]) * (np.float64(point[k + 1]) - origin[k + 1])
+        term_2 = np.float64(weights[k + 2]) * (np.float64(point[k + 2]) - origin[k + 2])
+        term_3 = np.float64(weights[k + 3]) * (np.float64(point[k + 3]) - origin[k + 3])
+        total += term
+        total_1 += term_1
+        total_2 += term_2
+        total_3 += term_3
+        magnitude += abs(term)
+        magnitude_1 += abs(term_1)
+        magnitude_2 += abs(term_2)
+        magnitude_3 += abs(term_3)
+    for k in range(d - d % 4, d):
         term = np.float64(weights[k]) * (np.float64(point[k]) - origin[k])
         total += term
         magnitude += abs(term)
+    total += total_1 + (total_2 + total_3)
+    magnitude += magnitude_1 + (magnitude_2 + magnitude_3)
     bound = 1.1 * (d + 4) * _UNIT64 * magnitude + error + 1e-290
     if total > bound:
         return True
@@ -181,9 +198,11 @@ def _load_points(points, start, stop, origin, scale, scaled):
 @njit(nogil=True, cache=True)
 def pattern_words(
     points, weights, biases, panels, scaled_biases, norms, floors, origin, shifted, errors, scale,
-    first_word, last_word, tiles, position,
+    first_word, last_word, tiles, position, shift,
 ):  # fmt: skip
     """Fill the words first_word..last_word-1 of the patterns of ``points``; returns doubtful bits.
+
+    They are written to the words first_word + shift and so on of ``tiles``.
 
     points (rows, d) float32 or float64, any finite numbers; row i is written to the pattern
     ``position + i`` of ``tiles`` (n_tiles, n_words, TILE) uint64; position is a multiple of
@@ -255,6 +274,6 @@ def pattern_words(
                             weights[h], points[i + row], biases[h], origin, shifted[h], errors[h]
                         ):
                             bits |= _ONE << np.uint64(bit)
-                    tiles[tile, word, column + group * TILE_ROWS + row] = bits
+                    tiles[tile, word + shift, column + group * TILE_ROWS + row] = bits
         start = stop
     return doubts

@@ -1,0 +1,133 @@
+"""Room for the sign patterns: memory, or a temporary file when they would not fit a budget.
+
+The file is opened without a name (or unlinked at once), so nothing stays behind however the
+process ends, and its blocks are reserved before the first byte is written: a full disk is one
+sentence, not a crash in the middle. Pages that were read or written count as resident until they
+are given back, so whoever walks over tiles releases them behind it; the kernel keeps them in its
+cache as long as memory is free, and nothing is lost.
+"""
+
+from __future__ import annotations
+
+import errno
+import mmap
+import os
+import shutil
+import tempfile
+from typing import IO
+
+import numpy as np
+
+from fastmem.inputs import InvalidInputError
+from fastmem.kernels.signs import TILE
+
+WINDOW_BYTES = 12 << 20
+"""Tiles in a file that one task may touch before it gives them back."""
+_ADVISE = hasattr(mmap, "MADV_DONTNEED")
+
+
+class TileStore:
+    """Zeroed tiles (n_tiles, n_words, TILE) uint64 that can be widened in place.
+
+    Parameters
+    ----------
+    n_tiles : int
+    room : int or None
+        Bytes that tiles may take in memory; beyond, they move to a file. None: no limit.
+
+    Attributes
+    ----------
+    tiles : ndarray of shape (n_tiles, n_words, TILE), uint64
+    """
+
+    def __init__(self, n_tiles: int, n_words: int, room: int | None = None) -> None:
+        self._room = room
+        self._file: IO[bytes] | None = None
+        self._memory: mmap.mmap | None = None
+        self.tiles = np.zeros((n_tiles, 0, TILE), np.uint64)
+        self.widen(n_words, 0)
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of the temporary file, 0 if there is none."""
+        return self.tiles.nbytes if self._file else 0
+
+    @property
+    def tiles_at_once(self) -> int:
+        """Tiles that one task may touch before it releases them."""
+        if not self._file:
+            return max(1, len(self.tiles))
+        return max(1, WINDOW_BYTES // (8 * TILE * max(1, self.tiles.shape[1])))
+
+    def widen(self, n_words: int, kept: int) -> None:
+        """Make room for ``n_words`` words a tile, of which the first ``kept`` keep their bits.
+
+        The old tiles give their memory back as they are copied; in a file they are moved where
+        they are. No one may hold views of the old tiles.
+        """
+        shape = (len(self.tiles), n_words, TILE)
+        size = 8 * int(np.prod(shape))
+        if size == 0:
+            return
+        old, old_memory = self.tiles, self._memory
+        in_place = self._file is not None
+        if not in_place and self._room is not None and size > self._room:
+            self._file = tempfile.TemporaryFile(prefix="fastmem-")  # noqa: SIM115
+        if self._file:
+            _reserve(self._file, size)
+            memory = mmap.mmap(self._file.fileno(), size)
+        elif _ADVISE:
+            memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+            if hasattr(mmap, "MADV_HUGEPAGE") and size >= 4 << 20:
+                memory.madvise(mmap.MADV_HUGEPAGE)
+        else:
+            memory = mmap.mmap(-1, size)
+        new = np.frombuffer(memory, np.uint64).reshape(shape)
+        step = max(1, WINDOW_BYTES // (size // len(new)))
+        # from the last on: in a file a tile moves up, never onto one that is still to move
+        for stop in range(len(new) if kept else 0, 0, -step):
+            start = max(0, stop - step)
+            for tile in range(stop - 1, start - 1, -1):
+                new[tile, :kept] = old[tile, :kept].copy()  # the places may overlap
+                new[tile, kept:] = 0
+            if self._file:
+                _release(memory, new, new[start:stop])
+            if old_memory:
+                _release(old_memory, old, old[start:stop])
+        self.tiles, self._memory = new, memory
+
+    def release(self, tiles: np.ndarray) -> None:
+        """Give back the pages of ``tiles``, some of the store's, if they are in a file.
+
+        Other threads may use the same pages: they are read, or mapped, again.
+        """
+        if self._file and self._memory and len(tiles):
+            _release(self._memory, self.tiles, tiles)
+
+
+def _release(memory: mmap.mmap, tiles: np.ndarray, part: np.ndarray) -> None:
+    if not _ADVISE or not np.may_share_memory(tiles, part):
+        return
+    start = part.ctypes.data - tiles.ctypes.data
+    first = start // mmap.PAGESIZE * mmap.PAGESIZE
+    memory.madvise(mmap.MADV_DONTNEED, first, start + part.nbytes - first)
+
+
+def _reserve(file: IO[bytes], size: int) -> None:
+    """Give the file ``size`` bytes on the disk, or say that there is no room."""
+    place = tempfile.gettempdir()
+    missing = size - os.fstat(file.fileno()).st_size
+    if missing <= shutil.disk_usage(place).free:
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                os.truncate(file.fileno(), size)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+    raise InvalidInputError(
+        f"sign patterns of {size:,} bytes exceed memory_limit, and {place} has no room for them; "
+        f"free some there, set TMPDIR to a directory that has, or raise memory_limit"
+    )
