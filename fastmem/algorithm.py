@@ -8,7 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from fastmem.blocks import Block
+from fastmem.compact import Trial
+from fastmem.compact import compact as make_compact
 from fastmem.frame import extent, refuse_contradictions
 from fastmem.growth import GrowthStep, separate
 from fastmem.inputs import check_interpolate, check_labels, check_memory, check_points
@@ -16,7 +17,7 @@ from fastmem.network import Network
 from fastmem.patterns import Patterns
 from fastmem.progress import drawing
 from fastmem.report import Clock, FitReport, UnseparatedWarning, peak_bytes
-from fastmem.second_layer import choose_neurons, cover_layer, failed_rows
+from fastmem.second_layer import Selector, cover_layer, failed_rows
 from fastmem.sources import row_source
 
 
@@ -35,6 +36,7 @@ def interpolate(
     progress: bool | Callable[[str, int, int, int], object] = False,
     max_width: int | None = None,
     margin: float = 0.0,
+    compact: bool = False,
     memory_limit: int | str | None = None,
 ) -> Network:
     """Build a three-layer threshold network that labels every training point correctly.
@@ -84,6 +86,11 @@ def interpolate(
         threshold. Cells merge only while they keep this share of the first point's threshold. At 1
         every distinct training point gets a neuron of its own, which comes near to 1-nearest
         neighbour.
+    compact : bool, default False
+        Spend more time on a network with fewer parameters, right on the same training points: the
+        second layer is chosen anew on the hyperplanes that it needs most, and, without a
+        ``margin``, every neuron keeps of its mask only what tells its cell from other classes, with
+        threshold 1. All hyperplanes that no neuron uses are dropped. Needs ``selection="merge"``.
     memory_limit : int or str, optional
         Bytes, or a text like "4 GB" (10^9) or "4 GiB" (2^30), that the fit may hold beside the
         process and its input. Sign patterns that do not fit go to a temporary file in the directory
@@ -132,7 +139,8 @@ def interpolate(
         settings = check_interpolate(
             classes, points.n_features, width=width, max_bias=max_bias, selection=selection,
             projection=projection, covered=covered, center=center, seed=seed, n_threads=n_threads,
-            progress=progress, max_width=max_width, margin=margin, memory_limit=memory_limit,
+            progress=progress, max_width=max_width, margin=margin, compact=compact,
+            memory_limit=memory_limit,
         )  # fmt: skip
         room = check_memory(settings.memory_limit, points.n_samples)
         # radix sort takes 16 bits: 4 ms for a million points where 64 bits take 13
@@ -152,6 +160,7 @@ def interpolate(
     rows = row_source(settings, np.random.default_rng(rows_seed), shift, lam)
     patterns = Patterns(codes, len(classes), room=room)
     growth: list[GrowthStep] = []
+    trials: list[Trial] = []
     evaluations = 0
 
     with drawing(settings.progress) as tell:
@@ -169,31 +178,27 @@ def interpolate(
                 patterns.fill(points, first, threads, 0, partial(tell, "patterns"))
         # Second layer, lines 6-13: neurons until every point of the covered classes is on
         with clock.stage("selection"):
-            seeds = selection_seed.spawn(len(classes))
-            blocks = [
-                Block(
-                    patterns,
-                    len(first),
-                    code,
-                    np.random.default_rng(seeds[code]),
-                    threads,
-                    margin=settings.margin,
+            selector = Selector(
+                settings.selection, settings.margin, settings.compact and not settings.margin,
+                selection_seed.spawn(len(classes)), threads, partial(tell, "neurons"),
+            )  # fmt: skip
+            blocks = selector.blocks(patterns, len(first), to_cover, leave_one_out)
+            second, unseparated = cover_layer(blocks), failed_rows(blocks)
+        if settings.compact:
+            with clock.stage("compaction"):
+                first, second, unseparated, trials = make_compact(
+                    first, patterns, blocks, selector, threads
                 )
-                for code in to_cover
-            ]
-            blocks, spent = choose_neurons(
-                blocks, settings.selection, threads, leave_one_out, partial(tell, "neurons")
-            )
-            second = cover_layer(blocks)
     # Third layer, line 14: the class whose block is on, else the one that was left out
     covered_codes = tuple(block.code for block in blocks)
     report = FitReport(
         n_samples=points.n_samples, n_features=points.n_features, classes=classes,
-        covered=covered_codes, unseparated=failed_rows(blocks), seconds=clock.seconds(),
-        peak_bytes=peak_bytes(), evaluations=evaluations + spent,
+        covered=covered_codes, unseparated=unseparated, seconds=clock.seconds(),
+        peak_bytes=peak_bytes(), evaluations=evaluations + selector.evaluations,
         doubtful_bits=patterns.doubtful, seed=settings.seed.entropy, n_threads=threads,
         selection=settings.selection, projection=settings.projection, max_bias=lam,
-        margin=settings.margin, growth=growth, file_bytes=patterns.store.file_bytes,
+        margin=settings.margin, growth=growth, trials=trials,
+        file_bytes=patterns.store.file_bytes,
     )  # fmt: skip
     if sentence := report.warning(len(first)):
         warnings.warn(sentence, UnseparatedWarning, stacklevel=2)

@@ -77,6 +77,8 @@ class Block:
         Points that no neuron covers yet and that may still be covered.
     margin : float
         A neuron covers the points that lie within it by this share of its threshold.
+    only_inside : bool
+        A neuron covers only the points that have no one of its mask.
     failed : list of int
         Points (numbers within the class) with m = 0, and
     witnesses : list of int
@@ -93,9 +95,10 @@ class Block:
         n_threads: int,
         members: np.ndarray | None = None,
         margin: float = 0.0,
+        only_inside: bool = False,
     ) -> None:
         self.patterns, self.code, self.n_threads = patterns, code, n_threads
-        self.margin = margin
+        self.margin, self.only_inside = margin, only_inside
         self.skip = patterns.first_tile[code : code + 2].astype(np.int64)
         self.tiles = patterns.tiles[self.skip[0] : self.skip[1]]
         self.sizes = patterns.sizes[self.skip[0] : self.skip[1]]
@@ -158,6 +161,8 @@ class Block:
     def levels(self, thresholds: np.ndarray) -> np.ndarray:
         """Counts, int64, below which a neuron covers a point: its threshold less the margin."""
         thresholds = thresholds.astype(np.int64)
+        if self.only_inside:
+            return np.minimum(thresholds, 1)
         return np.minimum(thresholds, np.int64((1.0 - self.margin) * thresholds) + 1)
 
     def accept(self, masks: np.ndarray, thresholds: np.ndarray) -> None:

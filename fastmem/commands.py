@@ -162,6 +162,9 @@ def fit(
             help="First layer: gaussian as in the paper, or structured, fast for many features."
         ),
     ] = "gaussian",
+    compact: Annotated[
+        bool, typer.Option(help="Spend more time on a network with fewer parameters.")
+    ] = False,
     max_bias: Annotated[
         str, typer.Option(help="Largest bias: a number, or auto for the largest norm.")
     ] = "auto",
@@ -199,6 +202,7 @@ def fit(
         width=first_width,
         selection=selection,
         margin=margin,
+        compact=compact,
         projection=projection,
         max_bias=largest_bias,
         covered=_covered(covered, y),

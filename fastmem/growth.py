@@ -51,8 +51,19 @@ class GrowthStep:
     open_points: int
 
 
-class _Open:
-    """The points of one class that are not known to be separated, and pairs that fail."""
+class OpenPoints:
+    """The points of one class that are not known to be separated, and pairs that fail.
+
+    Attributes
+    ----------
+    members : ndarray of int32
+        These points, by their numbers within the class.
+    failing : int
+        How many of them fail, as far as is known.
+    pairs : list of (int, int)
+        Points that fail and, for each, the position in all patterns of one whose pattern lies
+        below its own.
+    """
 
     def __init__(self, patterns: Patterns, code: int) -> None:
         self.code = code
@@ -106,7 +117,7 @@ def separate(
     hyperplanes = rows.start(min(WORD_BITS, max_width or WORD_BITS), where.mean, where.radius)
     known = 0
     kind = rows.kind
-    classes = [_Open(patterns, code) for code in codes]
+    classes = [OpenPoints(patterns, code) for code in codes]
     total = sum(len(c.members) for c in classes)
     steps: list[GrowthStep] = []
     evaluations = 0
@@ -142,7 +153,7 @@ def separate(
 def _targeted_rows(
     points: Points,
     patterns: Patterns,
-    classes: list[_Open],
+    classes: list[OpenPoints],
     most: int,
     rows: RowSource,
     where: Extent,

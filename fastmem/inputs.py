@@ -836,6 +836,7 @@ class Settings:
     n_threads: int
     max_width: int | None
     margin: float
+    compact: bool
     memory_limit: int | None
     progress: bool | Callable[[str, int, int, int], object]
 
@@ -855,6 +856,7 @@ def check_interpolate(
     progress: Any = False,
     max_width: Any = None,
     margin: Any = 0.0,
+    compact: Any = False,
     memory_limit: Any = None,
 ) -> Settings:
     """Check the parameters of `fastmem.interpolate`, given classes and columns found.
@@ -881,6 +883,13 @@ def check_interpolate(
             f"projection is 'structured' but X has {n_features} columns, more than {MAX_BLOCK:,}; "
             f"pass 'gaussian'"
         )
+    if not isinstance(compact, bool | np.bool_):
+        _refuse(f"compact is {_typed(compact)}; pass True or False")
+    if compact and selection == "random":
+        _refuse(
+            "compact is True but selection is 'random'; compact chooses merged cells anew, so "
+            "leave one of them out"
+        )
     if not isinstance(center, bool | np.bool_):
         _refuse(f"center is {_typed(center)}; pass True or False")
     if not callable(progress) and not isinstance(progress, bool | np.bool_):
@@ -897,6 +906,7 @@ def check_interpolate(
         n_threads=check_threads(n_threads),
         max_width=max_width,
         margin=_share(margin, "margin"),
+        compact=bool(compact),
         memory_limit=_memory_limit(memory_limit),
         progress=progress if callable(progress) else bool(progress),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 from collections.abc import Callable
 
@@ -10,6 +11,7 @@ import numpy as np
 from fastmem.hyperplanes import Hyperplanes
 from fastmem.inputs import Points, check_points, check_threads
 from fastmem.kernels.bits import TILE_ROWS, WORD_BITS
+from fastmem.kernels.columns import pick
 from fastmem.kernels.signs import TILE
 from fastmem.kernels.threads import ranges, run_tasks
 from fastmem.scratch import TileStore
@@ -93,6 +95,20 @@ class Patterns:
     def rows(self, code: int, local: np.ndarray) -> np.ndarray:
         """Rows, in the user's data, of the points ``local`` of class ``code``."""
         return self.order[self.starts[code] + local]
+
+    def picked(self, hyperplanes: np.ndarray, n_threads: int) -> Patterns:
+        """The bits of some hyperplanes, int64, in memory; all else is shared."""
+        fewer = copy.copy(self)
+        n_words = -(-len(hyperplanes) // WORD_BITS)
+        fewer.store = TileStore(len(self.sizes), n_words, None)
+
+        def work(task: tuple[int, int]) -> None:
+            pick(self.tiles, *task, hyperplanes, fewer.tiles)
+            self.store.release(self.tiles[slice(*task)])
+
+        size = max(1, min(self.store.tiles_at_once, 100_000 // len(hyperplanes)))
+        run_tasks(work, ranges(len(self.sizes), size), n_threads)
+        return fewer
 
     def fill(
         self,

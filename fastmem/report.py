@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import numpy as np
 
+from fastmem.compact import Trial
 from fastmem.growth import GrowthStep
 
 try:
@@ -56,6 +57,8 @@ class FitReport:
     max_bias : float
         The paper's lambda.
     margin : float
+    trials : list of Trial
+        What ``compact=True`` tried; empty without it.
     file_bytes : int
         Size of the temporary file that held the sign patterns; 0 where they were in memory.
     """
@@ -76,6 +79,7 @@ class FitReport:
     max_bias: float
     margin: float = 0.0
     growth: list[GrowthStep] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
     file_bytes: int = 0
 
     def summary(self) -> dict[str, int | float | str | None]:

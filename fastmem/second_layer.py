@@ -10,6 +10,7 @@ import numpy as np
 from fastmem.blocks import Block
 from fastmem.inputs import InvalidInputError
 from fastmem.merge import Merger
+from fastmem.patterns import Patterns
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,50 @@ class CoverLayer:
 
     def __len__(self) -> int:
         return len(self.thresholds)
+
+
+class Selector:
+    """Chooses second layers for one fit: the same settings, seeds and account for all.
+
+    Attributes
+    ----------
+    evaluations : int
+        Counts made so far.
+    """
+
+    def __init__(
+        self,
+        selection: str,
+        margin: float,
+        only_inside: bool,
+        seeds: Sequence[np.random.SeedSequence],
+        n_threads: int,
+        progress: Callable[[int, int, int], object],
+    ) -> None:
+        self.selection, self.margin, self.only_inside = selection, margin, only_inside
+        self.seeds, self.n_threads, self.progress = seeds, n_threads, progress
+        self.evaluations = 0
+
+    def blocks(
+        self,
+        patterns: Patterns,
+        width: int,
+        codes: Sequence[int],
+        leave_one_out: bool = False,
+    ) -> list[Block]:
+        """Cover the classes ``codes`` by the first ``width`` hyperplanes of ``patterns``."""
+        blocks = [
+            Block(
+                patterns, width, code, np.random.default_rng(self.seeds[code]), self.n_threads,
+                margin=self.margin, only_inside=self.only_inside,
+            )
+            for code in codes
+        ]  # fmt: skip
+        blocks, spent = choose_neurons(
+            blocks, self.selection, self.n_threads, leave_one_out, self.progress
+        )
+        self.evaluations += spent
+        return blocks
 
 
 def choose_neurons(

@@ -289,6 +289,11 @@ WRONG_CALLS: list[tuple[str, Callable[[Any], Any], str]] = [
      "margin is 'wide' (str); pass a number from 0 to 1"),
     ("margin nan", fit(margin=float("nan")),
      "margin is nan (float); pass a number from 0 to 1"),
+    ("compact", fit(compact="yes"),
+     "compact is 'yes' (str); pass True or False"),
+    ("compact random", fit(compact=True, selection="random"),
+     "compact is True but selection is 'random'; compact chooses merged cells anew, so leave one "
+     "of them out"),
     # --- hyperplanes
     ("biases", patterns(X, HALF[0], [0.0]),
      "biases has shape (1,) but weights has 2 rows; pass one bias for each row, shape (2,)"),
@@ -721,7 +726,7 @@ def test_defaults() -> None:
     assert (chosen.covered, chosen.center, chosen.max_width) == ("auto", True, None)
     assert chosen.n_threads == check_threads(None) >= 1
     assert chosen.progress is False
-    assert chosen.margin == 0.0
+    assert (chosen.margin, chosen.compact) == (0.0, False)
 
 
 def test_numpy_numbers_pass_and_become_plain() -> None:
