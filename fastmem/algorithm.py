@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 
-from fastmem.compact import Trial
+from fastmem.compact import Trial, more_to_choose_from
 from fastmem.compact import compact as make_compact
 from fastmem.frame import extent, refuse_contradictions
 from fastmem.growth import GrowthStep, separate
@@ -18,6 +18,7 @@ from fastmem.patterns import Patterns
 from fastmem.progress import drawing
 from fastmem.report import Clock, FitReport, UnseparatedWarning, peak_bytes
 from fastmem.second_layer import Selector, cover_layer, failed_rows
+from fastmem.smallest import smallest
 from fastmem.sources import row_source
 
 
@@ -51,8 +52,9 @@ def interpolate(
         scipy.sparse CSR, or a data frame of numeric columns. Finite.
     y : array-like of shape (n_samples,)
         Integers, strings or bools, at least two classes.
-    width : int or "auto", default "auto"
-        Number of hyperplanes n. "auto" adds them until every point can be covered.
+    width : int, "auto" or "smallest", default "auto"
+        Number of hyperplanes n. "auto" adds them until every point can be covered; "smallest" goes
+        on from there to the width with the fewest parameters in all, n (d + 1) + m (n + 2).
     max_bias : float or "auto", default "auto"
         The paper's lambda: biases are uniform on [-max_bias, max_bias]. "auto" takes R, the
         largest norm (after centring).
@@ -79,7 +81,7 @@ def interpolate(
         True draws a progress bar on a terminal (needs the extra ``cli``); a callable is called as
         ``progress(stage, done, total, neurons)``.
     max_width : int, optional
-        Where ``width="auto"`` stops in any case.
+        Where ``width="auto"`` or ``"smallest"`` stops in any case.
     margin : float from 0 to 1, default 0
         From the narrowest network (0) to the one that predicts unseen points best (1): how deep
         inside its neuron's cell every training point must lie, as a share of the neuron's
@@ -90,7 +92,8 @@ def interpolate(
         Spend more time on a network with fewer parameters, right on the same training points: the
         second layer is chosen anew on the hyperplanes that it needs most, and, without a
         ``margin``, every neuron keeps of its mask only what tells its cell from other classes, with
-        threshold 1. All hyperplanes that no neuron uses are dropped. Needs ``selection="merge"``.
+        threshold 1. All hyperplanes that no neuron uses are dropped. It chooses from ``width``
+        hyperplanes, with "auto" from eight times the least width. Needs ``selection="merge"``.
     memory_limit : int or str, optional
         Bytes, or a text like "4 GB" (10^9) or "4 GiB" (2^30), that the fit may hold beside the
         process and its input. Sign patterns that do not fit go to a temporary file in the directory
@@ -182,13 +185,24 @@ def interpolate(
                 settings.selection, settings.margin, settings.compact and not settings.margin,
                 selection_seed.spawn(len(classes)), threads, partial(tell, "neurons"),
             )  # fmt: skip
-            blocks = selector.blocks(patterns, len(first), to_cover, leave_one_out)
+            if settings.smallest:
+                first, patterns, blocks, trials = smallest(
+                    points, first, patterns, rows, selector, to_cover, leave_one_out,
+                    settings.max_width,
+                )  # fmt: skip
+            else:
+                if settings.compact and settings.width is None:
+                    first = more_to_choose_from(
+                        points, first, patterns, rows, settings.max_width, threads
+                    )
+                blocks = selector.blocks(patterns, len(first), to_cover, leave_one_out)
             second, unseparated = cover_layer(blocks), failed_rows(blocks)
         if settings.compact:
             with clock.stage("compaction"):
-                first, second, unseparated, trials = make_compact(
+                first, second, unseparated, more = make_compact(
                     first, patterns, blocks, selector, threads
                 )
+                trials += more
     # Third layer, line 14: the class whose block is on, else the one that was left out
     covered_codes = tuple(block.code for block in blocks)
     report = FitReport(

@@ -148,7 +148,7 @@ def fit(
         ),
     ] = None,
     width: Annotated[
-        str, typer.Option(help="Hyperplanes of the first layer: a number, or auto to find it.")
+        str, typer.Option(help="Hyperplanes: a number, auto, or smallest for fewest parameters.")
     ] = "auto",
     selection: Annotated[
         str, typer.Option(help="Second layer: merge, or random as in the paper.")
@@ -351,13 +351,13 @@ def _n_right(network: Network, labels: Any, y: Any) -> int:
 
 
 def _width(text: str) -> int | str:
-    """Read --width: "auto" or a whole number, whose range the library checks."""
-    if text == "auto":
+    """Read --width: "auto", "smallest" or a whole number, whose range the library checks."""
+    if text in ("auto", "smallest"):
         return text
     try:
         return int(text)
     except ValueError:
-        _refuse(f"--width is {text!r}: give auto or a whole number.")
+        _refuse(f"--width is {text!r}: give auto, smallest or a whole number.")
 
 
 def _max_bias(text: str) -> float | str:

@@ -25,7 +25,8 @@ import numpy as np
 
 from fastmem.blocks import Block
 from fastmem.growth import OpenPoints
-from fastmem.hyperplanes import Hyperplanes
+from fastmem.hyperplanes import Hyperplanes, RowSource
+from fastmem.inputs import Points
 from fastmem.kernels.bits import WORD_BITS
 from fastmem.kernels.columns import TILE_WORDS, gains, inside, strike, thin, turn
 from fastmem.kernels.signs import TILE
@@ -44,6 +45,9 @@ digits784-20k from n = 2,048: 350 hyperplanes and 418 neurons, 422,000 parameter
 """
 _COVERS = 4
 _PAIRS = 4096
+_CHOICE = 8
+"""Hyperplanes to choose from, in least separating widths, where no width is given. digits784-20k:
+105 hyperplanes and 1,966 neurons from 1, 146 and 871 from 8, 205 and 664 from 32."""
 _START = 0.25
 """The search begins with this share of the hyperplanes in order; each trial takes 0.7 times as
 many, or as few."""
@@ -115,6 +119,23 @@ def compact(
         layer = _thinned(layer, fewer, len(kept), n_threads)
     layer, still = _without_unused(layer, len(kept))
     return first.subset(kept[still]), layer, failed, trials
+
+
+def more_to_choose_from(
+    points: Points,
+    first: Hyperplanes,
+    patterns: Patterns,
+    rows: RowSource,
+    max_width: int | None,
+    n_threads: int,
+) -> Hyperplanes:
+    """The least separating layer and _CHOICE - 1 times as many more rows, and their patterns."""
+    n = len(first)
+    width = min(_CHOICE * n, max_width or 2**62)
+    if width > n:
+        first = rows.more(first, width - n)
+        patterns.fill(points, first, n_threads, n)
+    return first
 
 
 def _separating(

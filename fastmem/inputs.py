@@ -827,6 +827,7 @@ class Settings:
     """The checked parameters of a fit; a width or bias of None stands for "auto"."""
 
     width: int | None
+    smallest: bool  # width="smallest"
     max_bias: float | None
     selection: str
     projection: str
@@ -863,14 +864,14 @@ def check_interpolate(
 
     Raises InvalidInputError for a parameter that has a value it cannot take.
     """
-    automatic = _is_text(width, "auto")
-    width = None if automatic else _whole(width, "width", "'auto'", high=_MAX_WIDTH)
+    automatic, smallest = _is_text(width, "auto", "smallest"), _is_text(width, "smallest")
+    width = None if automatic else _whole(width, "width", "'auto', 'smallest'", high=_MAX_WIDTH)
     if max_width is not None:
         max_width = _whole(max_width, "max_width", "None")
         if not automatic:
             _refuse(
                 f"max_width is {max_width} but width is {width}; max_width limits width='auto' "
-                f"only, so leave one of them out"
+                f"or 'smallest' only, so leave one of them out"
             )
     if not _is_text(selection, "merge", "random"):
         hint = _hint(selection, ["merge", "random"])
@@ -897,6 +898,7 @@ def check_interpolate(
         _refuse(f"progress is {_typed(progress)}; pass True, False or {function}")
     return Settings(
         width=width,
+        smallest=smallest,
         max_bias=_max_bias(max_bias),
         selection=str(selection),
         projection=str(projection),

@@ -58,7 +58,7 @@ class FitReport:
         The paper's lambda.
     margin : float
     trials : list of Trial
-        What ``compact=True`` tried; empty without it.
+        What ``width="smallest"`` and ``compact=True`` tried; empty without them.
     file_bytes : int
         Size of the temporary file that held the sign patterns; 0 where they were in memory.
     """

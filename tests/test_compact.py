@@ -181,3 +181,25 @@ def test_unseparated_points_do_not_stop_compaction():
     assert 40 <= len(network.report.unseparated) < 80
     rest = np.delete(np.arange(80), network.report.unseparated)
     np.testing.assert_array_equal(network.predict(X)[rest], y[rest])
+
+
+def test_the_smallest_width_is_the_best_of_those_tried():
+    rng = np.random.default_rng(5)
+    y = rng.integers(0, 3, 2000)
+    X = (rng.standard_normal((3, 4)) * 0.8)[y] + rng.standard_normal((2000, 4))
+    network = fastmem.interpolate(X, y, width="smallest", seed=2)
+    assert network.score(X, y) == 1.0
+    trials = network.report.trials
+    assert len(trials) >= 2
+    best = min(trials, key=lambda trial: trial.n_parameters)
+    assert network.widths == (best.width, best.neurons)
+    assert network.n_parameters == best.n_parameters
+    auto = fastmem.interpolate(X, y, seed=2)
+    assert auto.widths == (trials[0].width, trials[0].neurons)
+    limited = fastmem.interpolate(X, y, width="smallest", max_width=trials[1].width, seed=2)
+    assert max(trial.width for trial in limited.report.trials) == trials[1].width
+    given = fastmem.interpolate(X, y, width="smallest", projection="structured", seed=2)
+    assert given.score(X, y) == 1.0
+    both = fastmem.interpolate(X, y, width="smallest", compact=True, seed=2)
+    assert both.score(X, y) == 1.0
+    assert both.n_parameters <= network.n_parameters

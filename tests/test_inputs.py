@@ -235,13 +235,13 @@ WRONG_CALLS: list[tuple[str, Callable[[Any], Any], str]] = [
      "y is empty; pass at least one labelled point"),
     # --- parameters
     ("width zero", fit(width=0),
-     "width is 0 (int); pass 'auto' or an int from 1 to 1,000,000"),
+     "width is 0 (int); pass 'auto', 'smallest' or an int from 1 to 1,000,000"),
     ("width too large", fit(width=10**6 + 1),
-     "width is 1000001 (int); pass 'auto' or an int from 1 to 1,000,000"),
+     "width is 1000001 (int); pass 'auto', 'smallest' or an int from 1 to 1,000,000"),
     ("width float", fit(width=2048.0),
-     "width is 2048.0 (float); pass 'auto' or an int from 1 to 1,000,000"),
+     "width is 2048.0 (float); pass 'auto', 'smallest' or an int from 1 to 1,000,000"),
     ("width bool", fit(width=True),
-     "width is True (bool); pass 'auto' or an int from 1 to 1,000,000"),
+     "width is True (bool); pass 'auto', 'smallest' or an int from 1 to 1,000,000"),
     ("max_bias negative", fit(max_bias=-1),
      "max_bias is -1 (int); pass 'auto' or a finite number of at least 0"),
     ("max_bias nan", fit(max_bias=np.float32("nan")),
@@ -281,8 +281,8 @@ WRONG_CALLS: list[tuple[str, Callable[[Any], Any], str]] = [
     ("max_width", fit(max_width=0),
      "max_width is 0 (int); pass None or an int of at least 1"),
     ("max_width with width", fit(width=64, max_width=128),
-     "max_width is 128 but width is 64; max_width limits width='auto' only, so leave one of "
-     "them out"),
+     "max_width is 128 but width is 64; max_width limits width='auto' or 'smallest' only, so "
+     "leave one of them out"),
     ("margin", fit(margin=1.5),
      "margin is 1.5 (float); pass a number from 0 to 1"),
     ("margin text", fit(margin="wide"),
