@@ -108,9 +108,7 @@ class TileStore:
             _release(self._memory, self.tiles, tiles)
 
 
-def _release(
-    memory: mmap.mmap, tiles: np.ndarray, part: np.ndarray, inside: bool = False
-) -> None:
+def _release(memory: mmap.mmap, tiles: np.ndarray, part: np.ndarray, inside: bool = False) -> None:
     """Give back the pages of ``part``; with ``inside`` not the one that begins before it."""
     if not _ADVISE or not np.may_share_memory(tiles, part):
         return

@@ -82,6 +82,14 @@ def test_sparse_patterns_are_exact_where_floats_overflow_or_vanish(dtype, scale)
     np.testing.assert_array_equal(sign_patterns(csr, Hyperplanes(weights, biases)), expected)
 
 
+def test_partial_sums_that_overflow_decide_nothing():
+    weights = np.zeros((2, 200), np.float32)
+    weights[0, 10:14] = 3e38, 3e38, -3.2e38, -3.2e38  # the first two are infinite in float32
+    weights[1] = -weights[0]
+    csr = sp.csr_array((np.ones(4, np.float32), np.arange(10, 14), [0, 4]), (1, 200))
+    assert sign_patterns(csr, Hyperplanes(weights, np.zeros(2))).tolist() == [[2]]
+
+
 def test_few_sparse_bits_need_the_exact_stage():
     rng = np.random.default_rng(2)
     X = sp.random(400, 50_000, 80 / 50_000, "csr", np.float32, rng)
