@@ -84,9 +84,9 @@ def test_sparse_patterns_are_exact_where_floats_overflow_or_vanish(dtype, scale)
 
 def test_partial_sums_that_overflow_decide_nothing():
     weights = np.zeros((2, 200), np.float32)
-    weights[0, 10:14] = 3e38, 3e38, -3.2e38, -3.2e38  # the first two are infinite in float32
+    weights[0, 10:18] = 4 * [3e38] + 4 * [-3.2e38]  # the first four are infinite in float32
     weights[1] = -weights[0]
-    csr = sp.csr_array((np.ones(4, np.float32), np.arange(10, 14), [0, 4]), (1, 200))
+    csr = sp.csr_array((np.ones(8, np.float32), np.arange(10, 18), [0, 8]), (1, 200))
     assert sign_patterns(csr, Hyperplanes(weights, np.zeros(2))).tolist() == [[2]]
 
 
