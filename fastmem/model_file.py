@@ -26,8 +26,8 @@ and one of structured hyperplanes a file of version 2, made to be small::
     origin          (d,)              float32 if they all are such numbers, else float64
     radius          ()                float64
     masks           (m, ceil(n/64))   uint64, or (0, ceil(n/64)), and then
-    mask_sizes      (m,)              uint8 to uint32, ones in each mask, else (0,), and
-    mask_gaps       (sum of sizes,)   uint8 to uint32, zeros before each one since the last one
+    mask_sizes      (m,)              uint8 to uint32, gaps of each mask, else (0,), and
+    mask_gaps       (sum of sizes,)   uint8, zeros before each one; 255 is 255 zeros and no one
     thresholds      (m,)              uint8 to uint32
     owners          (m,)              uint8 to uint32
     covered         (c,)              uint8 to uint32
@@ -71,6 +71,7 @@ _SEAL = b"fastmem model, sha256 of all before: "
 _DIGEST_LENGTH = 64
 _BLOCK = 1 << 20
 _SAMPLE = 1 << 18
+_LONG_GAP = 255
 
 # A file may unpack to 64 MiB, or to 128 times its size if that is more. Deflate could reach 1,032
 # times, which is what zip bombs live on; the sparsest masks of a real network, 23 of 100,000
@@ -113,7 +114,7 @@ _MEMBERS: dict[int, _Members] = {
         "radius": (("<f8",), 0),
         "masks": (("<u8",), 2),
         "mask_sizes": (_COUNTS, 1),
-        "mask_gaps": (_COUNTS, 1),
+        "mask_gaps": (("|u1",), 1),
         "thresholds": (_COUNTS, 1),
         "owners": (_COUNTS, 1),
         "covered": (_COUNTS, 1),
@@ -437,14 +438,18 @@ def _as_int32(name: str, numbers: np.ndarray) -> np.ndarray:
 
 
 def _mask_lists(masks: np.ndarray) -> dict[str, np.ndarray]:
-    """Sizes of masks, and for each of their ones the number of zeros since the last one."""
-    sizes = np.bitwise_count(masks).sum(axis=1, dtype=np.int64)
+    """Masks as gaps between their ones; bytes, because wider ones deflate to a third more."""
     places = [  # one mask at a time: all as bytes would take 512 MB
         np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
         for mask in np.ascontiguousarray(masks, "<u8")
     ]
     gaps = np.concatenate([np.diff(ones, prepend=-1) - 1 for ones in places])
-    return {"mask_sizes": _smallest(sizes, _COUNTS), "mask_gaps": _smallest(gaps, _COUNTS)}
+    lengths = gaps // _LONG_GAP + 1
+    octets = np.full(lengths.sum(), _LONG_GAP, np.uint8)
+    octets[np.cumsum(lengths) - 1] = gaps % _LONG_GAP
+    owners = np.repeat(np.arange(len(masks)), [len(ones) for ones in places])
+    sizes = np.bincount(owners, lengths, len(masks)).astype(np.int64)
+    return {"mask_sizes": _smallest(sizes, _COUNTS), "mask_gaps": octets}
 
 
 def _masks_of_lists(arrays: dict[str, np.ndarray]) -> np.ndarray:
@@ -453,10 +458,13 @@ def _masks_of_lists(arrays: dict[str, np.ndarray]) -> np.ndarray:
         raise _Fault(
             f"mask_sizes add up to {sizes.sum()} where mask_gaps holds {len(arrays['mask_gaps'])}"
         )
+    gaps = arrays["mask_gaps"].astype(np.int64)
+    is_one = gaps < _LONG_GAP
     owners = np.repeat(np.arange(len(sizes)), sizes)
-    ends = np.cumsum(arrays["mask_gaps"].astype(np.int64) + 1)
+    ends = np.cumsum(gaps + is_one)
     before = np.concatenate([[0], ends])[np.cumsum(sizes) - sizes]
-    places = ends - 1 - before[owners]
+    places = (ends - 1 - before[owners])[is_one]
+    owners = owners[is_one]
     if (places >= n).any():
         i = owners[int(np.argmax(places >= n))]
         raise _Fault(f"masks[{i}] has bits beyond the {n} hyperplanes")

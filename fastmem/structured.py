@@ -288,7 +288,7 @@ class StructuredRows:
     max_bias: float
     rounds: int = ROUNDS
 
-    def start(self, n: int, origin: np.ndarray, radius: float) -> Hyperplanes:
+    def start(self, n: int, origin: np.ndarray, radius: float) -> StructuredHyperplanes:
         """See RowSource."""
         d = len(self.center)
         size = block_rows(d)

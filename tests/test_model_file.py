@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 from fastmem import model_file
 from fastmem.algorithm import interpolate
 from fastmem.hyperplanes import Hyperplanes
+from fastmem.inputs import block_rows
 from fastmem.model_file import ModelFileError, save, size_in_file
 from fastmem.network import Network, load
 from fastmem.second_layer import CoverLayer
@@ -99,9 +100,10 @@ def make_structured(n=70, d=3, m=5, share=0.6, seed=0, **arguments) -> Network:
     """Two blocks, two stored rows, and masks with a share of their bits set."""
     network = make_network(n=n, d=d, m=m, seed=seed, **arguments)
     rng = np.random.default_rng(seed)
-    signs = rng.integers(2**64, size=(2, 3, 1), dtype=np.uint64)
-    signs[:, 0] &= np.uint64(2**d - 1)
-    rows = np.sort(rng.permutation(128)[:n]).astype(np.int32)
+    size = block_rows(d)
+    signs = rng.integers(2**64, size=(2, 3, size // 64), dtype=np.uint64)
+    signs[:, 0] &= np.packbits(np.arange(size) < d, bitorder="little").view(np.uint64)
+    rows = np.sort(rng.permutation(2 * size)[:n]).astype(np.int32)
     rows[[n // 2, n - 1]] = [-1, -2]
     extra = rng.standard_normal((2, d)).astype(np.float32)
     bits = rng.random((m, n)) < share
@@ -834,15 +836,16 @@ def test_invariant_1_memorised_with_structured_hyperplanes(tmp_path, width):
 
 
 def test_few_bits_are_listed_and_short_numbers_stay_short(tmp_path):
-    network = make_structured(n=100, d=64, m=400, share=0.02)
+    network = make_structured(n=600, d=1000, m=400, share=0.01)
     biases = network.first.biases.astype(np.float32).astype(np.float64)
     replace(network, "biases", biases)
     members = packed_members_of(network, tmp_path)
     arrays = {name: np.load(io.BytesIO(content)) for name, content in members.items()}
-    assert arrays["masks"].shape == (0, 2) and len(arrays["mask_sizes"]) == 400
-    assert len(arrays["mask_gaps"]) == np.bitwise_count(network.second.masks).sum()
+    assert arrays["masks"].shape == (0, 10) and len(arrays["mask_sizes"]) == 400
+    assert (arrays["mask_gaps"] < 255).sum() == np.bitwise_count(network.second.masks).sum()
+    assert (arrays["mask_gaps"] == 255).any()
     assert arrays["biases"].dtype == np.float32 and arrays["origin"].dtype == np.float64
-    assert arrays["row_steps"].dtype == np.int8
+    assert arrays["row_steps"].dtype == np.int16
     assert_same(network, load(tmp_path / "packed.npz"))
     dense = packed_members_of(make_structured(n=100, d=64, m=400, share=0.6), tmp_path)
     assert np.load(io.BytesIO(dense["masks"])).shape == (400, 2)
