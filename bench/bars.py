@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 
 import fastmem
-from bench.parts import Counts, all_threads
+from bench.parts import Counts, all_threads, structured_planes
 from bench.peers import (
     DenseNetwork,
     FaissCounts,
@@ -205,6 +205,29 @@ def signs(settings: Settings) -> list[Row]:
         what = f"sign patterns, {len(X):,} x {d}, n = {n}, against sgemm"
         rows.append(at_most(what, str(ours), str(peer), ours.median / peer.median, 1.25, note))
     return rows
+
+
+def structured(settings: Settings) -> list[Row]:
+    """Structured sign patterns and a fit with them, against the Gaussian first layer's sgemm."""
+    workload = settings.sizes.digits_structured
+    X, _ = workload.data()
+    hyperplanes = structured_planes(X.shape[1], workload.width)
+    call, peer_call = _signs_calls(X, hyperplanes)
+    ours, peer = settings.time_ours(call), settings.time_peer(peer_call)
+    what = (
+        f"structured sign patterns, {len(X):,} x {X.shape[1]}, n = {workload.width}, against sgemm"
+    )
+    ratio = ours.median / peer.median
+    rows = [at_most(what, str(ours), str(peer), ratio, 0.15)]
+    fit = _fit(settings, workload)
+    network = fit.result
+    stages = ", ".join(f"{name} {s:.3g} s" for name, s in network.report.seconds.items())
+    note = f"neurons {network.widths[1]}; {stages}"
+    what = (
+        f"fit {workload.name}, structured, merge, n = {workload.width}, against the Gaussian "
+        f"first layer's sgemm"
+    )
+    return [*rows, at_most(what, str(fit), str(peer), fit.median / peer.median, 0.5, note)]
 
 
 def _signs_calls(
@@ -405,6 +428,7 @@ BARS: dict[str, Callable[[Settings], list[Row]]] = {
     "import": imports,
     "first-fit": first_fit,
     "signs": signs,
+    "structured": structured,
     "counts": counts,
     "moons-fit": moons_fit,
     "digits-fit": digits_fit,

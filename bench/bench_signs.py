@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import fastmem
+from bench.parts import structured_planes
 from bench.peers import dense_patterns, sgemm_in_blocks
 from bench.workloads import Points, Sizes
 
@@ -35,6 +36,17 @@ def test_sign_patterns(benchmark: Any, sizes: Sizes, d: int, times: int) -> None
     bits = np.unpackbits(octets, axis=1, count=len(hyperplanes), bitorder="little")
     # Float32 arithmetic decides a few bits in a million wrongly; fastmem none.
     assert (bits != dense).mean() < 1e-4
+
+
+@pytest.mark.parametrize(("d", "times"), SHAPES)
+def test_structured_sign_patterns(benchmark: Any, sizes: Sizes, d: int, times: int) -> None:
+    X, _ = problem(d, times * sizes.sign_rows, sizes.width)
+    hyperplanes = structured_planes(d, sizes.width)
+    benchmark.group = f"signs, d = {d}"
+    words = benchmark.pedantic(fastmem.sign_patterns, (X, hyperplanes), rounds=5, warmup_rounds=1)
+    explicit = fastmem.Hyperplanes(hyperplanes.weights, hyperplanes.biases)
+    some = slice(0, 1000)
+    assert (words[some] == fastmem.sign_patterns(X[some], explicit)).all()
 
 
 @pytest.mark.parametrize(("d", "times"), SHAPES)

@@ -14,6 +14,7 @@ from fastmem.hyperplanes import Hyperplanes
 from fastmem.inputs import check_points
 from fastmem.patterns import Patterns
 from fastmem.second_layer import choose_neurons
+from fastmem.structured import StructuredHyperplanes, StructuredRows
 
 Words = NDArray[np.uint64]
 
@@ -23,6 +24,12 @@ def all_threads() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def structured_planes(d: int, width: int) -> StructuredHyperplanes:
+    """Structured hyperplanes with biases up to 1 for points in the unit ball."""
+    source = StructuredRows(np.random.default_rng(d), np.zeros(d), 1.0)
+    return source.start(width, np.zeros(d), 1.0)
 
 
 class Counts:

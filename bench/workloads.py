@@ -30,6 +30,7 @@ class Workload:
     covered : "auto", "all" or tuple of int
         Classes that get a block.
     selection : {"random", "merge"}
+    projection : {"gaussian", "structured"}
     """
 
     name: str
@@ -38,6 +39,7 @@ class Workload:
     width: int
     covered: str | tuple[int, ...]
     selection: str
+    projection: str = "gaussian"
 
     def data(self) -> tuple[Points, Codes]:
         """Points (N, d) float32 and class codes (N,)."""
@@ -50,6 +52,7 @@ class Workload:
             "width": self.width,
             "max_bias": 1.0,
             "selection": self.selection,
+            "projection": self.projection,
             "covered": self.covered if isinstance(self.covered, str) else list(self.covered),
             "seed": 0,
         }
@@ -65,6 +68,7 @@ class Sizes:
     more_digits: int
     width: int
     wide: int
+    structured: int
     sign_rows: int
     count_rows: int
     count_masks: int
@@ -95,6 +99,12 @@ class Sizes:
         """The workload digits784-70k with merged cells and the default choice of classes."""
         return Workload("digits784-70k", "digits", self.more_digits, self.wide, "auto", "merge")
 
+    @property
+    def digits_structured(self) -> Workload:
+        """The workload digits784-70k with merged cells and structured hyperplanes."""
+        name, n = "digits784-70k", self.structured
+        return Workload(name, "digits", self.more_digits, n, "auto", "merge", "structured")
+
 
 FULL = Sizes(
     moons=1_000_000,
@@ -102,6 +112,7 @@ FULL = Sizes(
     more_digits=70_000,
     width=2_048,
     wide=9_984,
+    structured=10_240,
     sign_rows=20_000,
     count_rows=70_000,
     count_masks=64,
@@ -112,6 +123,7 @@ SMOKE = Sizes(
     more_digits=500,
     width=512,
     wide=640,
+    structured=640,
     sign_rows=300,
     count_rows=500,
     count_masks=8,

@@ -66,6 +66,9 @@ _LABEL_KINDS: dict[str, tuple[type, ...]] = {  # a bool is an int in Python: boo
 
 _Place = Callable[[Sequence[int]], str]  # index of a value -> its name in a message
 
+_MAX_GENERATED = 1 << 21
+"""Rows in all blocks: a transform takes some 40 bytes a row, whether it is used or not."""
+
 
 class InvalidInputError(ValueError):
     """An argument that fastmem cannot use; the message names it, where it is and the remedy."""
@@ -1190,6 +1193,11 @@ def check_structured(
             )
     signs, rows, extra, biases = map(np.ascontiguousarray, found)
     n_blocks, rounds, words = signs.shape
+    if n_blocks * 64 * words > _MAX_GENERATED:
+        _refuse(
+            f"signs has {n_blocks} blocks of {64 * words} rows; pass at most "
+            f"{_MAX_GENERATED:,} rows in all"
+        )
     n_extra, d = extra.shape
     if not 1 <= d <= MAX_BLOCK:
         _refuse(f"extra has {d} columns; pass 1 to {MAX_BLOCK:,} features")
@@ -1211,7 +1219,10 @@ def check_structured(
     wrong = rows >= n_blocks * size
     if wrong.any():
         i = int(np.argmax(wrong))
-        _refuse(f"rows[{i}] is {rows[i]}; {n_blocks} blocks have rows 0 to {n_blocks * size - 1}")
+        _refuse(
+            f"rows[{i}] is {rows[i]} where {n_blocks} blocks have rows 0 to "
+            f"{n_blocks * size - 1}; pass numbers of these"
+        )
     generated = np.sort(rows[rows >= 0])
     twice = generated[1:] == generated[:-1]
     if twice.any():

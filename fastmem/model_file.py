@@ -1,6 +1,7 @@
 """Save and load: one ``.npz`` file, no pickle, every byte accounted for.
 
-The file is a zip archive of ``.npy`` members that ``numpy.load`` reads as well::
+The file is a zip archive of ``.npy`` members that ``numpy.load`` reads as well. A first layer of
+stored weights makes a file of version 1::
 
     format_version  ()                int64
     classes         (K,)              bool, integer, float or unicode; sorted
@@ -13,6 +14,24 @@ The file is a zip archive of ``.npy`` members that ``numpy.load`` reads as well:
     owners          (m,)              int32, index into classes; ascending
     covered         (c,)              int64, index into classes; sorted
     summary         ()                unicode, a JSON object of numbers, strings, booleans and nulls
+
+and one of structured hyperplanes a file of version 2, made to be small::
+
+    format_version  ()                int64
+    classes         (K,)              as above
+    signs           (b, r, D/64)      uint64, see ``fastmem.StructuredHyperplanes``
+    row_steps       (n,)              int8 to int64: rows[0], rows[1] - rows[0], ...
+    extra           (n_extra, d)      float32
+    biases          (n,)              float32 if they all are such numbers, else float64
+    origin          (d,)              float32 if they all are such numbers, else float64
+    radius          ()                float64
+    masks           (m, ceil(n/64))   uint64, or (0, ceil(n/64)), and then
+    mask_sizes      (m,)              uint8 to uint32, gaps of each mask, else (0,), and
+    mask_gaps       (sum of sizes,)   uint8, zeros before each one; 255 is 255 zeros and no one
+    thresholds      (m,)              uint8 to uint32
+    owners          (m,)              uint8 to uint32
+    covered         (c,)              uint8 to uint32
+    summary         (length,)         uint8, UTF-8
 
 All numbers are little-endian. The archive's comment, which is the end of the file, holds the
 SHA-256 of every byte before the digest, so that no damage goes unseen, not even in the fields of
@@ -39,16 +58,20 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from fastmem.hyperplanes import Hyperplanes
+from fastmem.inputs import InvalidInputError, check_structured
 from fastmem.second_layer import CoverLayer
+from fastmem.structured import StructuredHyperplanes
 
 if TYPE_CHECKING:
     from fastmem.network import Network
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 
 _SEAL = b"fastmem model, sha256 of all before: "
 _DIGEST_LENGTH = 64
 _BLOCK = 1 << 20
+_SAMPLE = 1 << 18
+_LONG_GAP = 255
 
 # A file may unpack to 64 MiB, or to 128 times its size if that is more. Deflate could reach 1,032
 # times, which is what zip bombs live on; the sparsest masks of a real network, 23 of 100,000
@@ -60,19 +83,43 @@ _DEFLATE_RATIO = 1032
 _MAX_HEADER = 512
 _MAX_MEMBERS = 64
 
-# name: (dtype, number of dimensions); the dtype of classes is the labels' own
-_MEMBERS: dict[str, tuple[str | None, int]] = {
-    "format_version": ("<i8", 0),
-    "classes": (None, 1),
-    "weights": ("<f4", 2),
-    "biases": ("<f8", 1),
-    "origin": ("<f8", 1),
-    "radius": ("<f8", 0),
-    "masks": ("<u8", 2),
-    "thresholds": ("<i4", 1),
-    "owners": ("<i4", 1),
-    "covered": ("<i8", 1),
-    "summary": ("U", 0),
+_FLOATS = ("<f4", "<f8")
+_STEPS = ("|i1", "<i2", "<i4", "<i8")
+_COUNTS = ("|u1", "<u2", "<u4")
+
+# name: (dtypes, number of dimensions); the dtype of classes is the labels' own
+_Members = dict[str, tuple[tuple[str, ...] | None, int]]
+_MEMBERS: dict[int, _Members] = {
+    1: {
+        "format_version": (("<i8",), 0),
+        "classes": (None, 1),
+        "weights": (("<f4",), 2),
+        "biases": (("<f8",), 1),
+        "origin": (("<f8",), 1),
+        "radius": (("<f8",), 0),
+        "masks": (("<u8",), 2),
+        "thresholds": (("<i4",), 1),
+        "owners": (("<i4",), 1),
+        "covered": (("<i8",), 1),
+        "summary": (("U",), 0),
+    },
+    2: {
+        "format_version": (("<i8",), 0),
+        "classes": (None, 1),
+        "signs": (("<u8",), 3),
+        "row_steps": (_STEPS, 1),
+        "extra": (("<f4",), 2),
+        "biases": (_FLOATS, 1),
+        "origin": (_FLOATS, 1),
+        "radius": (("<f8",), 0),
+        "masks": (("<u8",), 2),
+        "mask_sizes": (_COUNTS, 1),
+        "mask_gaps": (("|u1",), 1),
+        "thresholds": (_COUNTS, 1),
+        "owners": (_COUNTS, 1),
+        "covered": (_COUNTS, 1),
+        "summary": (("|u1",), 1),
+    },
 }
 _LABEL_DTYPES = tuple(np.dtype(c).newbyteorder("<") for c in "?bhilqBHILQefd")
 
@@ -200,9 +247,7 @@ def read(path: str | os.PathLike[str]) -> ModelParts:
             arrays = _read(file)
             return ModelParts(
                 arrays["classes"],
-                Hyperplanes(
-                    arrays["weights"], arrays["biases"], arrays["origin"], float(arrays["radius"])
-                ),
+                _first_layer(arrays),
                 CoverLayer(arrays["masks"], arrays["thresholds"], arrays["owners"]),
                 tuple(arrays["covered"].tolist()),
                 json.loads(arrays["summary"].item()),
@@ -277,10 +322,16 @@ def _mode_of_existing(target: str, path: str) -> int | None:
 def _contents(network: Network) -> dict[str, np.ndarray]:
     """Arrays of a network as the file holds them, checked as `read` checks them."""
     first, second = network.first, network.second
-    values = {
-        "format_version": np.array(FORMAT_VERSION, np.int64),
+    is_structured = isinstance(first, StructuredHyperplanes)
+    values: dict[str, np.ndarray] = {
+        "format_version": np.array(2 if is_structured else 1, np.int64),
         "classes": _storable_labels(network.classes_),
-        "weights": first.weights,
+    }
+    if isinstance(first, StructuredHyperplanes):
+        values |= {"signs": first.signs, "rows": first.rows, "extra": first.extra}
+    else:
+        values["weights"] = first.weights
+    values |= {
         "biases": first.biases,
         "origin": first.origin,
         "radius": np.array(first.radius, np.float64),
@@ -290,12 +341,149 @@ def _contents(network: Network) -> dict[str, np.ndarray]:
         "covered": np.array(network.covered, np.int64),
         "summary": _storable_summary(network.summary),
     }
-    arrays = {name: _little_endian(np.asarray(value)) for name, value in values.items()}
+    if is_structured:
+        values = {name: np.asarray(value) for name, value in values.items()}
+        _check_plain(values)
+        values = _packed(values)
+    members = _MEMBERS[int(values["format_version"])]
+    arrays = {name: _little_endian(np.asarray(values[name])) for name in members}
     for name, array in arrays.items():
-        _check_dtype(name, array.dtype)
-    _check_shapes({name: array.shape for name, array in arrays.items()})
-    _check_values(arrays)
+        _check_dtype(name, array.dtype, members)
+    _check_shapes({name: array.shape for name, array in arrays.items()}, members)
+    _check_values(_unpacked(arrays))
     return arrays
+
+
+# Plain and packed arrays: version 2 packs those of a network into smaller ones ------------------
+
+
+def _check_plain(arrays: dict[str, np.ndarray]) -> None:
+    """Refuse what `_packed` cannot take."""
+    for name, dtype in {"thresholds": "i4", "owners": "i4", "masks": "u8", "biases": "f8"}.items():
+        if arrays[name].dtype != np.dtype(dtype):
+            raise _Fault(f"{name} has dtype {arrays[name].dtype} instead of {np.dtype(dtype)}")
+    _check_neurons(arrays)
+
+
+def _packed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The members of a file of version 2."""
+    rows = arrays["rows"].astype(np.int64)
+    packed = arrays | {
+        "row_steps": _smallest(np.diff(rows, prepend=0), _STEPS),
+        "biases": _shortest(arrays["biases"]),
+        "origin": _shortest(arrays["origin"]),
+        "summary": np.frombuffer(arrays["summary"].item().encode(), np.uint8),
+    }
+    for name in ("thresholds", "owners", "covered"):
+        packed[name] = _smallest(arrays[name], _COUNTS)
+    masks = arrays["masks"]
+    lists = {"mask_sizes": np.empty(0, np.uint8), "mask_gaps": np.empty(0, np.uint8)}
+    # 64 MiB: a reader makes a matrix of the lists, and believes no larger one
+    if masks.size and masks.nbytes <= _ALWAYS_UNPACKED:
+        some = masks[:: max(1, masks.nbytes // _SAMPLE)]
+        if _deflated(*_mask_lists(some).values()) < _deflated(some):
+            packed["masks"] = masks[:0]
+            lists = _mask_lists(masks)
+    return packed | lists
+
+
+def _unpacked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What `_packed` packed, from arrays whose types and shapes are checked."""
+    if "row_steps" not in arrays:
+        return arrays
+    steps = arrays["row_steps"].astype(np.int64)
+    rows = np.cumsum(steps)
+    # |a step| < 2^33 excludes an overflow of the sums: n < 2^30 of them take 8 GB
+    wrong = (steps > 1 << 33) | (steps < -(1 << 33)) | (rows != rows.astype(np.int32))
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise _Fault(f"row_steps[{i}] is {steps[i]}, which leads to no row")
+    try:
+        summary = arrays["summary"].tobytes().decode()
+    except UnicodeDecodeError as error:
+        raise _Fault("the summary is no UTF-8 text") from error
+    return arrays | {
+        "rows": rows.astype(np.int32),
+        "biases": arrays["biases"].astype(np.float64),
+        "origin": arrays["origin"].astype(np.float64),
+        "masks": arrays["masks"] if len(arrays["masks"]) else _masks_of_lists(arrays),
+        "thresholds": _as_int32("thresholds", arrays["thresholds"]),
+        "owners": _as_int32("owners", arrays["owners"]),
+        "covered": arrays["covered"].astype(np.int64),
+        "summary": np.array(summary),
+    }
+
+
+def _smallest(numbers: np.ndarray, dtypes: tuple[str, ...]) -> np.ndarray:
+    """Integers in the first of some types that holds them all."""
+    low, high = int(numbers.min(initial=0)), int(numbers.max(initial=0))
+    for dtype in dtypes:
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return numbers.astype(dtype)
+    raise _Fault(f"a number from {low} to {high} does not fit {dtypes[-1]}")
+
+
+def _shortest(numbers: np.ndarray) -> np.ndarray:
+    """Floats as float32 if that changes none of them, not even the sign of a zero."""
+    with np.errstate(over="ignore"):
+        short = numbers.astype(np.float32)
+    return short if short.astype(np.float64).tobytes() == numbers.tobytes() else numbers
+
+
+def _as_int32(name: str, numbers: np.ndarray) -> np.ndarray:
+    if numbers.size and numbers.max() > np.iinfo(np.int32).max:
+        i = int(np.argmax(numbers))
+        raise _Fault(f"{name}[{i}] is {numbers[i]}, which does not fit int32")
+    return numbers.astype(np.int32)
+
+
+def _mask_lists(masks: np.ndarray) -> dict[str, np.ndarray]:
+    """Masks as gaps between their ones; bytes, because wider ones deflate to a third more."""
+    places = [  # one mask at a time: all as bytes would take 512 MB
+        np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
+        for mask in np.ascontiguousarray(masks, "<u8")
+    ]
+    gaps = np.concatenate([np.diff(ones, prepend=-1) - 1 for ones in places])
+    lengths = gaps // _LONG_GAP + 1
+    octets = np.full(lengths.sum(), _LONG_GAP, np.uint8)
+    octets[np.cumsum(lengths) - 1] = gaps % _LONG_GAP
+    owners = np.repeat(np.arange(len(masks)), [len(ones) for ones in places])
+    sizes = np.bincount(owners, lengths, len(masks)).astype(np.int64)
+    return {"mask_sizes": _smallest(sizes, _COUNTS), "mask_gaps": octets}
+
+
+def _masks_of_lists(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    n, sizes = len(arrays["row_steps"]), arrays["mask_sizes"].astype(np.int64)
+    if sizes.sum() != len(arrays["mask_gaps"]):
+        raise _Fault(
+            f"mask_sizes add up to {sizes.sum()} where mask_gaps holds {len(arrays['mask_gaps'])}"
+        )
+    gaps = arrays["mask_gaps"].astype(np.int64)
+    is_one = gaps < _LONG_GAP
+    owners = np.repeat(np.arange(len(sizes)), sizes)
+    ends = np.cumsum(gaps + is_one)
+    before = np.concatenate([[0], ends])[np.cumsum(sizes) - sizes]
+    places = (ends - 1 - before[owners])[is_one]
+    owners = owners[is_one]
+    if (places >= n).any():
+        i = owners[int(np.argmax(places >= n))]
+        raise _Fault(f"masks[{i}] has bits beyond the {n} hyperplanes")
+    masks = np.zeros((len(sizes), -(-n // 64)), np.uint64)
+    np.bitwise_or.at(masks, (owners, places // 64), np.uint64(1) << (places % 64).astype(np.uint64))
+    return masks
+
+
+def _deflated(*arrays: np.ndarray) -> int:
+    """Bytes that deflate makes of some arrays."""
+    return sum([len(zlib.compress(array.tobytes())) for array in arrays])
+
+
+def _first_layer(arrays: dict[str, np.ndarray]) -> Hyperplanes:
+    frame = arrays["origin"], float(arrays["radius"])
+    if "rows" in arrays:
+        rows, extra = arrays["rows"], arrays["extra"]
+        return StructuredHyperplanes(arrays["signs"], rows, extra, arrays["biases"], *frame)
+    return Hyperplanes(arrays["weights"], arrays["biases"], *frame)
 
 
 def _little_endian(array: np.ndarray) -> np.ndarray:
@@ -339,33 +527,48 @@ def _check_summary(summary: object) -> None:
             )
 
 
-def _check_dtype(name: str, dtype: np.dtype) -> None:
-    expected = _MEMBERS[name][0]
+def _check_dtype(name: str, dtype: np.dtype, members: _Members) -> None:
+    expected = members[name][0]
     if dtype.hasobject:
         raise _Fault(f"{name} holds Python objects, which only a pickle could store")
     is_text = dtype.kind == "U" and dtype.itemsize > 0 and dtype.newbyteorder("<") == dtype
     if expected is None:
         if not is_text and dtype not in _LABEL_DTYPES:
             raise _Fault(f"{name} has dtype {dtype}, which no class labels have")
-    elif expected == "U":
+    elif expected == ("U",):
         if not is_text:
             raise _Fault(f"{name} has dtype {dtype} instead of unicode text")
-    elif dtype != np.dtype(expected):
-        raise _Fault(f"{name} has dtype {dtype} instead of {np.dtype(expected)}")
+    elif dtype not in [np.dtype(one) for one in expected]:
+        names = " or ".join(str(np.dtype(one)) for one in expected)
+        raise _Fault(f"{name} has dtype {dtype} instead of {names}")
 
 
-def _check_shapes(shapes: dict[str, tuple[int, ...]]) -> None:
+def _check_shapes(shapes: dict[str, tuple[int, ...]], members: _Members) -> None:
     """Refuse shapes that are wrong by themselves or against each other."""
-    for name, (_, n_dimensions) in _MEMBERS.items():
+    for name, (_, n_dimensions) in members.items():
         if len(shapes[name]) != n_dimensions:
             raise _Fault(f"{name} has {len(shapes[name])} dimensions instead of {n_dimensions}")
-    n, d = shapes["weights"]
     (m,) = shapes["thresholds"]
+    others: dict[str, tuple[int, ...]] = {}
+    n_masks = m
+    if "weights" in members:
+        n, d = shapes["weights"]
+    else:
+        (n,), (_, d) = shapes["row_steps"], shapes["extra"]
+        is_listed = shapes["masks"][0] == 0
+        n_masks = 0 if is_listed else m
+        others["mask_sizes"] = (m if is_listed else 0,)
+        if not is_listed:
+            others["mask_gaps"] = (0,)
+        n_bytes = m * -(-n // 64) * 8
+        if is_listed and n_bytes > _ALWAYS_UNPACKED:
+            raise _Fault(f"its masks would unpack to {n_bytes}, above {_ALWAYS_UNPACKED}")
     for name, expected in {
         "biases": (n,),
         "origin": (d,),
-        "masks": (m, -(-n // 64)),
+        "masks": (n_masks, -(-n // 64)),
         "owners": (m,),
+        **others,
     }.items():
         if shapes[name] != expected:
             raise _Fault(
@@ -375,7 +578,8 @@ def _check_shapes(shapes: dict[str, tuple[int, ...]]) -> None:
     (n_classes,) = shapes["classes"]
     (n_covered,) = shapes["covered"]
     if n < 1 or d < 1:
-        raise _Fault(f"weights has shape {(n, d)}, which leaves no hyperplane")
+        name = "weights" if "weights" in members else "the first layer"
+        raise _Fault(f"{name} has shape {(n, d)}, which leaves no hyperplane")
     if n_classes < 2:
         raise _Fault(f"classes holds {n_classes} labels instead of two or more")
     if not 1 <= n_covered <= n_classes:
@@ -384,7 +588,8 @@ def _check_shapes(shapes: dict[str, tuple[int, ...]]) -> None:
 
 def _check_values(arrays: dict[str, np.ndarray]) -> None:
     """Refuse values that no network has, in arrays whose types and shapes are checked."""
-    for name in ("weights", "biases", "origin"):
+    layer = "weights" if "weights" in arrays else "extra"
+    for name in (layer, "biases", "origin"):
         finite = np.isfinite(arrays[name])
         if not finite.all():
             where = np.unravel_index(int(np.argmin(finite)), finite.shape)
@@ -393,6 +598,11 @@ def _check_values(arrays: dict[str, np.ndarray]) -> None:
     radius = float(arrays["radius"])
     if not (math.isfinite(radius) and radius >= 0):
         raise _Fault(f"radius is {radius}, which is no distance")
+    if "rows" in arrays:
+        try:
+            check_structured(*(arrays[name] for name in ("signs", "rows", "extra", "biases")))
+        except InvalidInputError as error:
+            raise _Fault(str(error).partition("; ")[0]) from error
     _check_classes(arrays["classes"])
     _check_covered(arrays["covered"], len(arrays["classes"]))
     _check_neurons(arrays)
@@ -455,6 +665,7 @@ def _check_neurons(arrays: dict[str, np.ndarray]) -> None:
 
 def _write(arrays: dict[str, np.ndarray], file: IO[bytes]) -> None:
     members = {name: (_npy_header(array), _bytes_of(array)) for name, array in arrays.items()}
+    worth = 7 / 8 if "weights" in arrays else 1.0
     unpacked = sum(len(header) + len(data) for header, data in members.values())
     for may_deflate in (True, False):
         file.seek(0)
@@ -462,7 +673,7 @@ def _write(arrays: dict[str, np.ndarray], file: IO[bytes]) -> None:
         with zipfile.ZipFile(file, "w") as archive:
             archive.comment = _SEAL + b"0" * _DIGEST_LENGTH
             for name, (header, data) in members.items():
-                deflate = may_deflate and _is_compressible(header, data)
+                deflate = may_deflate and _is_compressible(header, data, worth)
                 _write_member(archive, name, header, data, deflate)
         size = file.seek(0, io.SEEK_END)
         if unpacked <= _unpacked_limit(size):
@@ -486,8 +697,8 @@ def _write_member(
             stream.write(data[start : start + _BLOCK].data)
 
 
-def _is_compressible(header: bytes, data: np.ndarray) -> bool:
-    """Whether deflate is worth its time, judged by sixteen pieces of 4 KiB.
+def _is_compressible(header: bytes, data: np.ndarray, worth: float) -> bool:
+    """Whether deflate leaves less than ``worth`` of the bytes, judged by sixteen pieces of 4 KiB.
 
     Measured: Gaussian weights shrink by 7 % at 38 MB/s, not worth waiting for; masks with 23 bits
     of 1,164 or 5,000 shrink to 0.21 or 0.07, masks with three quarters of the bits to 0.84,
@@ -496,7 +707,7 @@ def _is_compressible(header: bytes, data: np.ndarray) -> bool:
     step = max(4096, len(data) // 16)
     pieces = [data[i : i + 4096].tobytes() for i in range(0, len(data), step)]
     sample = header + b"".join(pieces)
-    return len(zlib.compress(sample)) < len(sample) * 7 // 8
+    return len(zlib.compress(sample)) < int(len(sample) * worth)
 
 
 def _npy_header(array: np.ndarray) -> bytes:
@@ -538,12 +749,13 @@ def _read(file: _CappedReader) -> dict[str, np.ndarray]:
     _check_seal(file, size)
     with zipfile.ZipFile(file) as archive:
         infos = _check_directory(archive, size)
-        _check_version(archive, infos)
-        if list(infos) != list(_MEMBERS):
+        members = _MEMBERS[_checked_version(archive, infos)]
+        if list(infos) != list(members):
             raise _Fault(f"it holds {', '.join(map(repr, infos))} instead of a model's arrays")
-        headers = {name: _read_header(archive, name, info) for name, info in infos.items()}
-        _check_shapes({name: header.shape for name, header in headers.items()})
+        headers = {name: _read_header(archive, name, info, members) for name, info in infos.items()}
+        _check_shapes({name: header.shape for name, header in headers.items()}, members)
         arrays = {name: _read_array(archive, infos[name], headers[name]) for name in infos}
+    arrays = _unpacked(arrays)
     _check_values(arrays)
     return arrays
 
@@ -577,7 +789,7 @@ def _check_directory(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Z
     """Return members by name; refuse some twice, encrypted or impossibly large."""
     infos: dict[str, zipfile.ZipInfo] = {}
     if len(archive.infolist()) > _MAX_MEMBERS:
-        raise _Fault(f"it holds {len(archive.infolist())} members instead of {len(_MEMBERS)}")
+        raise _Fault(f"it holds {len(archive.infolist())} members instead of {len(_MEMBERS[1])}")
     for info in archive.infolist():
         name = info.filename.removesuffix(".npy")
         if info.filename == name or name in infos:
@@ -604,11 +816,11 @@ def _check_directory(archive: zipfile.ZipFile, size: int) -> dict[str, zipfile.Z
     return infos
 
 
-def _check_version(archive: zipfile.ZipFile, infos: dict[str, zipfile.ZipInfo]) -> None:
+def _checked_version(archive: zipfile.ZipFile, infos: dict[str, zipfile.ZipInfo]) -> int:
     name = "format_version"
     if name not in infos:
         raise _Fault("it states no format version")
-    header = _read_header(archive, name, infos[name])
+    header = _read_header(archive, name, infos[name], _MEMBERS[1])
     if header.shape:
         raise _Fault(f"{name} has {len(header.shape)} dimensions instead of 0")
     version = int(_read_array(archive, infos[name], header))
@@ -619,9 +831,12 @@ def _check_version(archive: zipfile.ZipFile, infos: dict[str, zipfile.ZipInfo]) 
         )
     if version < 1:
         raise _Fault(f"it has format version {version}, which never was")
+    return version
 
 
-def _read_header(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> _Header:
+def _read_header(
+    archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo, members: _Members
+) -> _Header:
     with archive.open(info) as stream:
         start = _read_exactly(stream, 10)
         if start[:8] != npy_format.magic(1, 0):
@@ -631,7 +846,7 @@ def _read_header(archive: zipfile.ZipFile, name: str, info: zipfile.ZipInfo) -> 
             raise _Fault(f"{name} has a header of {length} bytes instead of {_MAX_HEADER} or fewer")
         text = start[8:] + _read_exactly(stream, length)
     shape, fortran_order, dtype = npy_format.read_array_header_1_0(io.BytesIO(text))
-    _check_dtype(name, dtype)
+    _check_dtype(name, dtype, members)
     if fortran_order:
         raise _Fault(f"{name} is stored by columns")
     if any(type(extent) is not int or extent < 0 for extent in shape):

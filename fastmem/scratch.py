@@ -14,6 +14,7 @@ import mmap
 import os
 import shutil
 import tempfile
+import weakref
 from typing import IO
 
 import numpy as np
@@ -73,6 +74,7 @@ class TileStore:
         in_place = self._file is not None
         if not in_place and self._room is not None and size > self._room:
             self._file = tempfile.TemporaryFile(prefix="fastmem-")  # noqa: SIM115
+            weakref.finalize(self, self._file.close)
         if self._file:
             _reserve(self._file, size)
             memory = mmap.mmap(self._file.fileno(), size)
@@ -93,7 +95,8 @@ class TileStore:
             if self._file:
                 _release(memory, new, new[start:stop])
             if old_memory:
-                _release(old_memory, old, old[start:stop])
+                # whole pages only: without a file their bytes are lost, and below are more tiles
+                _release(old_memory, old, old[start:stop], inside=not in_place)
         self.tiles, self._memory = new, memory
 
     def release(self, tiles: np.ndarray) -> None:
@@ -105,12 +108,14 @@ class TileStore:
             _release(self._memory, self.tiles, tiles)
 
 
-def _release(memory: mmap.mmap, tiles: np.ndarray, part: np.ndarray) -> None:
+def _release(memory: mmap.mmap, tiles: np.ndarray, part: np.ndarray, inside: bool = False) -> None:
+    """Give back the pages of ``part``; with ``inside`` not the one that begins before it."""
     if not _ADVISE or not np.may_share_memory(tiles, part):
         return
     start = part.ctypes.data - tiles.ctypes.data
-    first = start // mmap.PAGESIZE * mmap.PAGESIZE
-    memory.madvise(mmap.MADV_DONTNEED, first, start + part.nbytes - first)
+    first = (start + (mmap.PAGESIZE - 1) * inside) // mmap.PAGESIZE * mmap.PAGESIZE
+    if first < start + part.nbytes:
+        memory.madvise(mmap.MADV_DONTNEED, first, start + part.nbytes - first)
 
 
 def _reserve(file: IO[bytes], size: int) -> None:

@@ -35,11 +35,10 @@ def sparse_passes(
     used: np.ndarray | None,
     n_threads: int,
     words: tuple[int, int],
-    room: int = PANEL_BYTES,
 ) -> Iterator[tuple[Fill, float]]:
     """Passes over `SparseRows` that together write words[0]..words[1]-1 of their patterns.
 
-    Each has the weights of as many hyperplanes as ``room`` holds, 16 at least. They stand
+    Each has the weights of as many hyperplanes as PANEL_BYTES hold, 16 at least. They stand
     feature-major, those of 64 or 16 hyperplanes side by side, so that a nonzero reads neighbouring
     numbers; for the columns ``used`` (ascending), or for all of them. A pass and its share of the
     work are yielded; it may be called on any thread, but only before the next is asked for.
@@ -47,9 +46,9 @@ def sparse_passes(
     One million rows of 88 nonzeros in a million columns, 512 hyperplanes: see bench/limits.py.
     """
     n_columns = hyperplanes.n_features if used is None else max(1, len(used))
-    lanes = WORD_BITS if 4 * WORD_BITS * n_columns <= room else FEW_LANES
+    lanes = WORD_BITS if 4 * WORD_BITS * n_columns <= PANEL_BYTES else FEW_LANES
     first, last = words[0] * WORD_BITS, words[1] * WORD_BITS
-    groups = max(1, min(room // (4 * lanes * n_columns), (last - first) // lanes))
+    groups = max(1, min(PANEL_BYTES // (4 * lanes * n_columns), (last - first) // lanes))
     panels = np.zeros((groups, n_columns, lanes), np.float32)
     columns = _NO_COLUMNS if used is None else used
     size = max(1, _TASK_WEIGHTS // (groups * lanes))

@@ -181,7 +181,7 @@ class TestFit:
         result = run("fit", csv_file, "--label", "species", "--out", out, "--width", 200,
                      "--selection", "random", "--max-bias", 7.5, "--covered", "setosa",
                      "--covered", "virginica", "--no-center", "--seed", 11,
-                     "--threads", 1)  # fmt: skip
+                     "--projection", "structured", "--threads", 1)  # fmt: skip
         assert result.exit_code == 0
         assert "setosa, virginica" in result.stdout
         assert re.search(r"seed +11\n", re.sub(" +\n", "\n", result.stdout))
@@ -190,8 +190,10 @@ class TestFit:
         X, y = read_table(csv_file, "species", labels_required=True)
         same = fastmem.interpolate(X, y, width=200, selection="random", max_bias=7.5,
                                    covered=["setosa", "virginica"], center=False,
+                                   projection="structured",
                                    seed=11, n_threads=1)  # fmt: skip
         network = fastmem.load(out)
+        assert re.search(r"projection +structured", run("info", out).stdout)
         np.testing.assert_array_equal(network.first.weights, same.first.weights)
         np.testing.assert_array_equal(network.second.masks, same.second.masks)
         assert network.covered == (0, 2)
@@ -406,6 +408,7 @@ class TestRefusals:
             (["--max-bias", "big"], ["--max-bias", "'big'"]),
             (["--max-bias", "nan"], ["nan"]),
             (["--selection", "merged"], ["'merged'"]),
+            (["--projection", "fast"], ["'fast'"]),
             (["--covered", "rose"], ["'rose'"]),
             (["--covered", "setosa", "--covered", "setosa"], ["setosa"]),
             (["--seed", "x"], ["--seed"]),

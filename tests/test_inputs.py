@@ -252,6 +252,11 @@ WRONG_CALLS: list[tuple[str, Callable[[Any], Any], str]] = [
      "selection is 'Merged' (str); pass 'merge' or 'random' (did you mean 'merge'?)"),
     ("selection none", fit(selection=None),
      "selection is None (NoneType); pass 'merge' or 'random'"),
+    ("projection", fit(projection="Structure"),
+     "projection is 'Structure' (str); pass 'gaussian' or 'structured' "
+     "(did you mean 'structured'?)"),
+    ("projection wide", fit(np.zeros((4, 70_000)), projection="structured"),
+     "projection is 'structured' but X has 70000 columns, more than 65,536; pass 'gaussian'"),
     ("covered unknown", fit(covered=3),
      "covered names 3 (int), which is not a class of y; pass 'auto', 'all' or classes among 0, 1"),
     ("covered misspelt", fit(X, ["cat", "dog", "cat", "dog"], covered="Cat"),
@@ -723,6 +728,7 @@ def test_labels_that_numpy_would_merge_are_refused(y: Any) -> None:
 def test_defaults() -> None:
     chosen = check_interpolate(np.array([0, 1]))
     assert (chosen.width, chosen.max_bias, chosen.selection) == (None, None, "merge")
+    assert chosen.projection == "gaussian"
     assert (chosen.covered, chosen.center, chosen.max_width) == ("auto", True, None)
     assert chosen.n_threads == check_threads(None) >= 1
     assert chosen.progress is False

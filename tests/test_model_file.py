@@ -22,9 +22,11 @@ from hypothesis import strategies as st
 from fastmem import model_file
 from fastmem.algorithm import interpolate
 from fastmem.hyperplanes import Hyperplanes
+from fastmem.inputs import block_rows
 from fastmem.model_file import ModelFileError, save, size_in_file
 from fastmem.network import Network, load
 from fastmem.second_layer import CoverLayer
+from fastmem.structured import StructuredHyperplanes
 
 SEAL = b"fastmem model, sha256 of all before: "
 MEMBERS = [
@@ -35,6 +37,23 @@ MEMBERS = [
     "origin",
     "radius",
     "masks",
+    "thresholds",
+    "owners",
+    "covered",
+    "summary",
+]
+STRUCTURED_MEMBERS = [
+    "format_version",
+    "classes",
+    "signs",
+    "row_steps",
+    "extra",
+    "biases",
+    "origin",
+    "radius",
+    "masks",
+    "mask_sizes",
+    "mask_gaps",
     "thresholds",
     "owners",
     "covered",
@@ -77,6 +96,29 @@ def make_network(classes=None, n=70, d=3, m=5, seed=0, covered=(0,), summary=Non
     )
 
 
+def make_structured(n=70, d=3, m=5, share=0.6, seed=0, **arguments) -> Network:
+    """Two blocks, two stored rows, and masks with a share of their bits set."""
+    network = make_network(n=n, d=d, m=m, seed=seed, **arguments)
+    rng = np.random.default_rng(seed)
+    size = block_rows(d)
+    signs = rng.integers(2**64, size=(2, 3, size // 64), dtype=np.uint64)
+    signs[:, 0] &= np.packbits(np.arange(size) < d, bitorder="little").view(np.uint64)
+    rows = np.sort(rng.permutation(2 * size)[:n]).astype(np.int32)
+    rows[[n // 2, n - 1]] = [-1, -2]
+    extra = rng.standard_normal((2, d)).astype(np.float32)
+    bits = rng.random((m, n)) < share
+    bits[:, 0] = True
+    padded = np.zeros((m, -(-n // 64) * 64), bool)
+    padded[:, :n] = bits
+    masks = np.packbits(padded, axis=1, bitorder="little").view("<u8").astype(np.uint64)
+    network.first = StructuredHyperplanes(
+        signs, rows, extra, network.first.biases, network.first.origin, 1.25
+    )
+    thresholds = np.minimum(network.second.thresholds, bits.sum(axis=1).astype(np.int32))
+    network.second = CoverLayer(masks, thresholds, network.second.owners)
+    return network
+
+
 def replace(network: Network, name: str, array: np.ndarray) -> None:
     """Exchange an array of a layer, past what its constructor checks."""
     layer = network.first if hasattr(network.first, name) else network.second
@@ -84,7 +126,12 @@ def replace(network: Network, name: str, array: np.ndarray) -> None:
 
 
 def arrays_of(network: Network) -> dict[str, np.ndarray]:
-    return {
+    structured = {
+        name: getattr(network.first, name)
+        for name in ("signs", "rows", "extra")
+        if isinstance(network.first, StructuredHyperplanes)
+    }
+    return structured | {
         "classes": network.classes_,
         "weights": network.first.weights,
         "biases": network.first.biases,
@@ -138,6 +185,15 @@ def npy_claiming(text: str, data: bytes = b"") -> bytes:
 def members_of(network: Network) -> dict[str, bytes]:
     arrays = {"format_version": np.array(1), **arrays_of(network)}
     return {name: npy(array) for name, array in arrays.items()}
+
+
+def packed_members_of(network: Network, tmp_path: Path) -> dict[str, bytes]:
+    """Members of the file that `save` writes of a structured network."""
+    save(network, tmp_path / "packed.npz")
+    with zipfile.ZipFile(tmp_path / "packed.npz") as archive:
+        return {
+            info.filename.removesuffix(".npy"): archive.read(info) for info in archive.infolist()
+        }
 
 
 def forge(path: Path, members: dict[str, bytes] | list[tuple[str, bytes]], method: int = 0) -> Path:
@@ -288,9 +344,10 @@ def test_zip64_archives_round_trip(network, tmp_path, monkeypatch):
 # Damage ---------------------------------------------------------------------------------------
 
 
-def small_file(tmp_path: Path) -> tuple[Path, bytes]:
+def small_file(tmp_path: Path, structured: bool = False) -> tuple[Path, bytes]:
     path = tmp_path / "small.npz"
-    save(make_network(np.array(["no", "yes"]), n=3, d=1, m=2, summary={"seed": 1}), path)
+    make = make_structured if structured else make_network
+    save(make(classes=np.array(["no", "yes"]), n=3, d=1, m=2, summary={"seed": 1}), path)
     return path, path.read_bytes()
 
 
@@ -312,8 +369,9 @@ def test_every_flipped_byte_is_refused(tmp_path):
     load(path)
 
 
-def test_every_flipped_byte_under_a_forged_digest_is_refused_or_harmless(tmp_path):
-    path, content = small_file(tmp_path)
+@pytest.mark.parametrize("structured", [False, True])
+def test_every_flipped_byte_under_a_forged_digest_is_refused_or_harmless(tmp_path, structured):
+    path, content = small_file(tmp_path, structured)
     network = load(path)
     n_refused = 0
     for i in range(len(content) - 64):
@@ -379,11 +437,14 @@ def test_random_damage_to_the_file(tmp_path, data):
 
 
 @SLOW_FIXTURE
-@given(data=st.data())
-def test_random_damage_below_digest_and_crc(tmp_path, data):
-    members = members_of(make_network(np.array(["no", "yes"]), n=66, d=2, m=3))
+@given(data=st.data(), share=st.sampled_from([None, 0.6, 0.02]))
+def test_random_damage_below_digest_and_crc(tmp_path, data, share):
+    if share is None:
+        members = members_of(make_network(np.array(["no", "yes"]), n=66, d=2, m=3))
+    else:
+        members = packed_members_of(make_structured(n=66, d=2, m=3, share=share), tmp_path)
     for _ in range(data.draw(st.integers(1, 3), "number of places")):
-        name = data.draw(st.sampled_from(MEMBERS), "member")
+        name = data.draw(st.sampled_from(list(members)), "member")
         damaged = bytearray(members[name])
         i = data.draw(st.integers(0, len(damaged) - 1), "index")
         damaged[i] = data.draw(st.integers(0, 255), "value")
@@ -440,7 +501,7 @@ SIXTY_FOUR = "{'descr': '<i4', 'fortran_order': False, 'shape': (%s,), }"
 
 # The network: n = 70 hyperplanes, d = 3, m = 5 neurons, classes -1 and 1, class 0 covered
 HOSTILE = {
-    "newer version": (versioned(2), "format version 2 and this fastmem reads up to 1; upgrade"),
+    "newer version": (versioned(3), "format version 3 and this fastmem reads up to 2; upgrade"),
     "newer, other members": (versioned(9, signs=b"new"), "format version 9"),
     "version 0": (versioned(0), "format version 0, which never was"),
     "version is float": (with_array("format_version", np.array(1.0)), "has dtype float64"),
@@ -740,6 +801,136 @@ def test_ctrl_c_while_loading_is_not_swallowed(saved, monkeypatch):
     monkeypatch.setattr(model_file, "_check_values", interrupt)
     with pytest.raises(KeyboardInterrupt):
         load(saved)
+
+
+# Structured hyperplanes: version 2 --------------------------------------------------------------
+
+
+@pytest.mark.parametrize("share", [0.6, 0.02])
+@pytest.mark.parametrize(("n", "d", "m"), [(3, 1, 1), (63, 2, 3), (64, 3, 0), (100, 64, 400)])
+def test_invariant_1_structured_networks_come_back(tmp_path, n, d, m, share):
+    network = make_structured(n, d, m, share, seed=n, summary={"größte": "雪", "n": 3})
+    save(network, tmp_path / "net.npz")
+    loaded = load(tmp_path / "net.npz")
+    assert_same(network, loaded)
+    points = np.random.default_rng(1).standard_normal((200, d))
+    assert network.predict(points).tolist() == loaded.predict(points).tolist()
+    save(loaded, tmp_path / "again.npz")
+    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "net.npz").read_bytes()
+    with np.load(tmp_path / "net.npz", allow_pickle=False) as archive:
+        assert archive.files == STRUCTURED_MEMBERS
+        assert archive["format_version"] == 2
+
+
+@pytest.mark.parametrize("width", ["auto", 300])
+def test_invariant_1_memorised_with_structured_hyperplanes(tmp_path, width):
+    rng = np.random.default_rng(3)
+    X, y = rng.standard_normal((300, 10)) + 5, rng.integers(0, 3, 300)
+    network = interpolate(X, y, width=width, projection="structured", seed=1)
+    network.save(tmp_path / "net.npz")
+    assert network.nbytes == (tmp_path / "net.npz").stat().st_size
+    loaded = load(tmp_path / "net.npz")
+    assert_same(network, loaded)
+    assert loaded.summary["projection"] == "structured"
+    assert loaded.predict(X).tolist() == y.tolist()
+
+
+def test_few_bits_are_listed_and_short_numbers_stay_short(tmp_path):
+    network = make_structured(n=600, d=1000, m=400, share=0.01)
+    biases = network.first.biases.astype(np.float32).astype(np.float64)
+    replace(network, "biases", biases)
+    members = packed_members_of(network, tmp_path)
+    arrays = {name: np.load(io.BytesIO(content)) for name, content in members.items()}
+    assert arrays["masks"].shape == (0, 10) and len(arrays["mask_sizes"]) == 400
+    assert (arrays["mask_gaps"] < 255).sum() == np.bitwise_count(network.second.masks).sum()
+    assert (arrays["mask_gaps"] == 255).any()
+    assert arrays["biases"].dtype == np.float32 and arrays["origin"].dtype == np.float64
+    assert arrays["row_steps"].dtype == np.int16
+    assert_same(network, load(tmp_path / "packed.npz"))
+    dense = packed_members_of(make_structured(n=100, d=64, m=400, share=0.6), tmp_path)
+    assert np.load(io.BytesIO(dense["masks"])).shape == (400, 2)
+
+
+# The network: n = 70 rows of two blocks of 64, two of them stored, d = 3, m = 5 neurons
+STRUCTURED_HOSTILE = {
+    "weights": (lambda m: {**m, "weights": m["signs"]}, "'summary', 'weights' instead of"),
+    "as version 1": (versioned(1), "instead of a model's arrays"),
+    "signs int64": (with_array("signs", np.zeros((2, 3, 1), "i8")), "signs has dtype int64"),
+    "signs 2-D": (with_array("signs", np.zeros((2, 3), "u8")), "signs has 2 dimensions"),
+    "signs too wide": (with_array("signs", np.zeros((2, 3, 2), "u8")), "signs has shape (2, 3, 2)"),
+    "four rounds": (with_array("signs", np.zeros((2, 4, 1), "u8")), "signs has shape (2, 4, 1)"),
+    "no block": (with_array("signs", np.zeros((0, 3, 1), "u8")), "is 1"),
+    "million blocks": (with_array("signs", np.zeros((10**6, 1, 1), "u8")), "1000000 blocks"),
+    "sign beyond d": (changed("signs", (1, 0, 0), 8), "signs[1, 0] has bits beyond the 3"),
+    "rows float": (with_array("row_steps", np.zeros(70)), "row_steps has dtype float64"),
+    "row repeated": (with_array("row_steps", np.zeros(70, "i1")), "rows holds 0 twice"),
+    "row too large": (changed("row_steps", 69, 127), "blocks have rows 0 to 127"),
+    "row unknown": (changed("row_steps", 69, -128), "the negative numbers of rows"),
+    "row of 2**40": (with_array("row_steps", np.full(70, 2**40)), f"row_steps[0] is {2**40}"),
+    "row of -2**63": (with_array("row_steps", np.full(70, -(2**63))), f"[0] is {-(2**63)}"),
+    "row overflows": (with_array("row_steps", np.full(70, 2**31)), f"row_steps[0] is {2**31}"),
+    "extra missing": (with_array("extra", np.zeros((1, 3), "f4")), "negative numbers of rows"),
+    "extra wide": (with_array("extra", np.zeros((2, 4), "f4")), "origin has shape (3,) instead"),
+    "extra NaN": (changed("extra", (1, 2), np.nan), "extra[1, 2] is nan, which is not finite"),
+    "no dimension": (
+        lambda m: {**m, "extra": npy(np.zeros((2, 0), "f4")), "origin": npy(np.zeros(0))},
+        "has shape (70, 0), which leaves no hyperplane",
+    ),
+    "biases float16": (with_array("biases", np.zeros(70, "f2")), "instead of float32 or float64"),
+    "bias inf": (changed("biases", 7, np.inf), "biases[7] is inf, which is not finite"),
+    "origin NaN": (changed("origin", 0, np.nan), "origin[0] is nan, which is not finite"),
+    "both masks": (with_array("masks", np.zeros((5, 2), "u8")), "mask_sizes has shape (5,)"),
+    "masks too narrow": (with_array("masks", np.zeros((0, 1), "u8")), "shape (0, 1) instead"),
+    "sizes too few": (with_array("mask_sizes", np.ones(4, "u1")), "mask_sizes has shape (4,)"),
+    "sizes signed": (with_array("mask_sizes", np.ones(5, "i1")), "mask_sizes has dtype int8"),
+    "sizes too large": (changed("mask_sizes", 2, 200), "mask_sizes add up to"),
+    "gap beyond n": (changed("mask_gaps", 0, 70), "masks[0] has bits beyond the 70"),
+    "gaps of gigabytes": (
+        lambda m: {
+            **m,
+            "mask_sizes": npy(np.zeros(5_000_000, "u1")),
+            "thresholds": npy(np.ones(5_000_000, "u1")),
+            "owners": npy(np.zeros(5_000_000, "u1")),
+        },
+        "its masks would unpack to 80000000, above",
+    ),
+    "threshold 0": (changed("thresholds", 3, 0), "thresholds[3] is 0, where 1 to 70 hyperplanes"),
+    "threshold 2**31": (
+        with_array("thresholds", np.full(5, 2**31, "u4")), "thresholds[0] is 2147483648, which"
+    ),
+    "owner unknown": (changed("owners", 4, 1), "owners[4] is 1, which is no covered class"),
+    "covered unknown": (with_array("covered", np.array([2], "u1")), "covered[0] is 2, where there"),
+    "summary latin": (with_array("summary", np.array([0xE4, 0x7D], "u1")), "is no UTF-8 text"),
+    "summary list": (with_array("summary", np.frombuffer(b"[1]", "u1")), "is not a JSON object"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("mutate", "expected"), STRUCTURED_HOSTILE.values(), ids=STRUCTURED_HOSTILE.keys()
+)
+def test_hostile_structured_contents_are_refused(tmp_path, mutate, expected):
+    network = make_structured(m=5, share=0.02)
+    members = packed_members_of(network, tmp_path)
+    assert_same(network, load(forge(tmp_path / "right.npz", members)))
+    path = forge(tmp_path / "hostile.npz", mutate(members), zipfile.ZIP_DEFLATED)
+    tracemalloc.start()
+    try:
+        sentence = refusal(path)
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert expected in sentence
+    assert peak < 64 << 20
+
+
+@pytest.mark.parametrize("name", STRUCTURED_MEMBERS)
+def test_pickles_in_structured_files_are_never_run(tmp_path, name):
+    marker = tmp_path / "executed"
+    content = npy(np.array([Payload(marker)] * 2, object))
+    members = packed_members_of(make_structured(), tmp_path)
+    path = forge(tmp_path / "hostile.npz", {**members, name: content})
+    assert f"{name} holds Python objects, which only a pickle could store" in refusal(path)
+    assert not marker.exists()
 
 
 # Saving ---------------------------------------------------------------------------------------

@@ -167,7 +167,7 @@ def sparse_pattern_words(values, columns, starts, panels, largest, biases, first
                 tiles[tile, word, column] = bits
             else:
                 kept = tiles[tile, word, column] & ~(lane_bits << shift)
-                tiles[tile, word, column] = kept | (bits & lane_bits) << shift
+                tiles[tile, word, column] = kept | bits << shift  # 0 beyond the lanes
     return doubts
 
 
