@@ -50,6 +50,7 @@ class Timing:
         slow: float = math.inf,
         budget: float = math.inf,
     ) -> None:
+        gc.collect()
         self.seconds = [self._run(call)]
         if self.seconds[0] > slow:
             return  # one run of this length tells enough, and what it compiles is little beside it
@@ -59,7 +60,6 @@ class Timing:
 
     def _run(self, call: Callable[[], Any]) -> float:
         self.result: Any = None  # the run before must not hold memory during this one
-        gc.collect()
         start = time.perf_counter()
         self.result = call()
         return time.perf_counter() - start

@@ -38,6 +38,8 @@ DIMENSION = 16
 """Their dimension."""
 DENSE_BYTES = 1 << 31
 """A dense peer whose patterns alone take more than this is not run."""
+DENSE_READ = 40e9
+"""Nor is one that must read more than this: all patterns for each candidate, 10 GB a second."""
 PEER_SECONDS = 4.0
 """After a point at which a peer took longer than this, its line ends."""
 
@@ -160,8 +162,7 @@ def samples(scale: Scale) -> list[Point]:
     for n_samples in scale.samples:
         X, y = unit_moons(n_samples)
         at = partial(_fit, scale, "moons", n_samples, X, y, width=scale.samples_width)
-        points += at("merge", selection="merge")
-        points += at("random", selection="random")
+        points += at("merge", selection="merge") + at("random", selection="random")
         points += peers.fit("moons", n_samples, X, y, scale.samples_width)
         points += _limits(scale, "moons", n_samples, X, scale.samples_width)
     return points
@@ -213,8 +214,7 @@ def dimension(scale: Scale) -> list[Point]:
     for d in scale.dimensions:
         X, y = clusters(scale.dimension_samples, CLUSTERS, d)
         at = partial(_fit, scale, "clusters", d, X, y, width=scale.dimension_width)
-        points += at("merge", selection="merge")
-        points += at("random", selection="random")
+        points += at("merge", selection="merge") + at("random", selection="random")
         points += peers.fit("clusters", d, X, y, scale.dimension_width)
         points += _limits(scale, "clusters", d, X, scale.dimension_width)
     return points
@@ -227,8 +227,7 @@ def width(scale: Scale) -> list[Point]:
     peers = DensePeers(scale)
     for n in scale.widths:
         at = partial(_fit, scale, "digits784", n, X, y, width=n)
-        points += at("merge", selection="merge")
-        points += at("random", selection="random")
+        points += at("merge", selection="merge") + at("random", selection="random")
         points += peers.fit("digits784", n, X, y, n)
         points += _limits(scale, "digits784", n, X, n)
     return points
@@ -299,8 +298,7 @@ def coin_flips(scale: Scale) -> list[Point]:
     for n_samples in scale.random_samples:
         X, y = random_labels(n_samples, scale.random_dimension)
         at = partial(_fit, scale, "random labels", n_samples, X, y, width=scale.random_width)
-        points += at("merge", selection="merge")
-        points += at("random", selection="random")
+        points += at("merge", selection="merge") + at("random", selection="random")
         points += peers.fit("random labels", n_samples, X, y, scale.random_width)
         points += _limits(scale, "random labels", n_samples, X, scale.random_width)
     return points
@@ -368,19 +366,22 @@ class DensePeers:
         }
 
     def fit(self, panel: str, x: float, X: Points, y: Labels, width: int) -> list[Point]:
-        """Time the peers that still run, with Gaussian rows and the paper's random selection."""
-        if 4 * len(X) * width > DENSE_BYTES:
+        """Time the peers that still run, with the hyperplanes of fastmem's random selection."""
+        n_bytes = 4 * len(X) * width
+        if not self.open or n_bytes > DENSE_BYTES:
             return []
-        generator = np.random.default_rng(0)
-        weights = generator.standard_normal((width, X.shape[1]), dtype=np.float32)
-        radius = float(np.sqrt(np.einsum("ij,ij->i", X, X).max()))
-        biases = generator.uniform(-radius, radius, width)
-        covered = [1] if y.max() == 1 else range(int(y.max()) + 1)
+        with quietly():
+            net = fastmem.interpolate(X, y, width=width, selection="random", seed=0)
+        assert net.report is not None
+        if n_bytes * (net.widths[1] + len(net.report.unseparated)) > DENSE_READ:
+            return []
+        first = net.first
         points = []
         for series, call in list(self.open.items()):
-            timing = self.scale.timing(partial(call, X, y, weights, biases, covered))
-            net = timing.result
-            points.append(point(panel, series, x, timing, second_width=len(net.masks)))
+            timing = self.scale.timing(
+                partial(call, X, y, first.weights, first.biases, net.covered)
+            )
+            points.append(point(panel, series, x, timing, second_width=len(timing.result.masks)))
             if timing.median > PEER_SECONDS:
                 del self.open[series]
         return points
