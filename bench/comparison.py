@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.classifiers import Classifier, Labels, Points, names, roster
-from bench.measuring import Point
+from bench.points import Point
 from fastmem.datasets import clusters, digits784, random_labels, unit_moons
 
 Rows = NDArray[np.intp]

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from bench.measuring import Point, Timing, point
+from bench.measuring import Timing
 from bench.parts import Counts, Popcounts, all_threads
 from bench.peers import FaissCounts, Float32, sgemm_in_blocks
+from bench.points import Point, point
 
 COPIED_AT_ONCE = 1 << 28
 """Bytes of the largest buffer that is really copied: beyond the caches, seconds go with bytes."""

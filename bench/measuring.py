@@ -77,24 +77,6 @@ class Timing:
         return f"{duration(self.median)} ({low:.3g} to {high:.3g}, {len(self.seconds)} runs)"
 
 
-Point = dict[str, Any]
-"""What was measured at one place of a study, ready to be written as JSON."""
-
-
-def point(panel: str, series: str, x: float, timing: Timing, **more: Any) -> Point:
-    """Make a point: its picture, its line, its place, and the median of its seconds."""
-    return {
-        "panel": panel,
-        "series": series,
-        "x": x,
-        "seconds": timing.median,
-        "low": min(timing.seconds),
-        "high": max(timing.seconds),
-        "runs": len(timing.seconds),
-        **more,
-    }
-
-
 def duration(seconds: float) -> str:
     """Write seconds with three figures."""
     return f"{seconds:.3g} s"

@@ -1,6 +1,6 @@
 """How fits scale: with points, dimension, first width, classes and threads.
 
-Every study returns points (see `bench.measuring.point`): medians of several runs with their
+Every study returns points (see `bench.points.point`): medians of several runs with their
 stages, widths and evaluations, beside them the dense peers as long as they are not hopeless, and
 what the machine needs for the first layer alone, measured in the same run.
 """
@@ -24,9 +24,10 @@ from threadpoolctl import threadpool_limits
 
 import fastmem
 from bench import limits
-from bench.measuring import Point, Timing, in_fresh_process, peak_of_this_process, point
+from bench.measuring import Timing, in_fresh_process, peak_of_this_process
 from bench.parts import Counts, all_threads
 from bench.peers import fit_as_published, fit_dense, sgemm_in_blocks
+from bench.points import Point, point
 from fastmem.datasets import clusters, digits784, random_labels, unit_moons
 
 Points = NDArray[np.float32]
@@ -129,7 +130,7 @@ FULL = Scale(
     budget=6.0,
 )
 SMOKE = Scale(
-    samples=(300, 1_000, 3_000),
+    samples=(300, 3_000),
     samples_width=64,
     dimensions=(2, 8, 32),
     dimension_samples=300,
@@ -143,7 +144,7 @@ SMOKE = Scale(
     threads_moons=1_000,
     threads_digits=200,
     threads_width=128,
-    random_samples=(100, 200, 400),
+    random_samples=(100, 400),
     random_dimension=10,
     random_width=64,
     count_rows=300,
