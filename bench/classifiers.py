@@ -39,6 +39,9 @@ CONFIGURATIONS: dict[str, dict[str, Any]] = {
 ``seed``. A row whose arguments this version does not have yet is left out."""
 
 
+DENSE = "dense NumPy, authors' steps"
+
+
 class Classifier(Protocol):
     """What a comparison needs of anything that memorises.
 
@@ -248,7 +251,7 @@ def roster(width: int, seconds: float) -> dict[str, Classifier]:
         if arguments.keys() <= known.keys()
     }
     return entries | {
-        "dense NumPy, authors' steps": Dense(width),
+        DENSE: Dense(width),
         "1 nearest neighbour": Sklearn(lambda: KNeighborsClassifier(1, n_jobs=cores)),
         "decision tree": Sklearn(lambda: DecisionTreeClassifier(random_state=0)),
         "100 extra trees": Sklearn(lambda: ExtraTreesClassifier(100, n_jobs=cores, random_state=0)),

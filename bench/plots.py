@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from bench.points import TIMES, Point, exponent, line
 
@@ -38,6 +39,8 @@ STAGES = {
     "patterns": BLUE,
     "selection": GREEN,
 }
+LEAST_RANGE = 20.0
+"""Least ratio of the ends of a logarithmic axis of seconds or sizes."""
 LABEL_GAP = 0.068
 """Least distance of two labels, as a share of the height."""
 
@@ -49,7 +52,8 @@ def figure(panels: Sequence[Panel], title: str, subtitle: str) -> Figure:
     """Arrange panels in rows of two under a title."""
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
-    picture = Figure(figsize=(7.4 * columns, 0.7 + 4.3 * rows), dpi=110, layout="constrained")
+    size = (7.4 * columns if columns > 1 else 9.5, 0.7 + 4.3 * rows)
+    picture = Figure(figsize=size, dpi=110, layout="constrained")
     grid = picture.subplots(rows, columns, squeeze=False).ravel()
     for panel, ax in zip(panels, grid, strict=False):
         panel(ax)
@@ -64,13 +68,37 @@ def draw_lines(
 ) -> None:
     """Draw lines on logarithmic axes, each with its label, and its exponent, at its end."""
     ax.set(xscale="log", yscale="log", xlabel=x, ylabel=y)
-    ax.set_title(title, fontsize="medium")
+    ax.set_title(title, fontsize="medium", loc="left")
     ax.grid(True, which="major", color="#DDDDDD", lw=0.6)
     ax.spines[["top", "right"]].set_visible(False)
     for name, xs, ys, style in lines:
         ax.plot(xs, ys, **({"lw": 1.5, "ms": 4} | style), label=name)
     ax.autoscale_view()
+    low, high = ax.get_ylim()
+    widen = math.sqrt(max(1.0, LEAST_RANGE / (high / low)))  # noise at one place is no slope
+    ax.set_ylim(low / widen, high * widen)
+    ax.yaxis.set_minor_formatter(NullFormatter())
+    ticks = _apart(sorted({at for _, xs, _, _ in lines for at in xs}))
+    ax.set_xticks(ticks, [_thousands(tick) for tick in ticks])
+    ax.set_xticks([], minor=True)
     _label_ends(ax, lines, exponents)
+
+
+def _apart(values: Sequence[float]) -> list[float]:
+    """Leave out what would have its label upon its neighbour's, on a logarithmic axis."""
+    gap = math.log(values[-1] / values[0]) / 13
+    kept: list[float] = []
+    for value in reversed(values):
+        if not kept or math.log(kept[-1] / value) >= gap:
+            kept.append(value)
+    return kept[::-1]
+
+
+def _thousands(value: float) -> str:
+    for unit, letter in ((1_000_000, "M"), (1_000, "k")):
+        if value >= unit and value % (unit // 10) == 0:
+            return f"{value / unit:g} {letter}"
+    return f"{value:,g}"
 
 
 def _label_ends(ax: Any, lines: Sequence[Line], exponents: bool) -> None:
@@ -184,35 +212,29 @@ def rates(points: list[Point]) -> Panel:
     )
 
 
-def speedups(points: list[Point], panel: str) -> Panel:
+def speedups(points: list[Point]) -> Panel:
     """Bars: how many times faster than one thread."""
-    own = [p for p in points if p["panel"] == panel]
-    names = list(dict.fromkeys(p["series"] for p in own))
-    most = max(p["x"] for p in own)
-    ratios = [_seconds(own, name, 1) / _seconds(own, name, most) for name in names]
-    colours = [GREY if "BLAS" in name else BLUE for name in names]
+    most = max(p["x"] for p in points)
+    names = list(dict.fromkeys((p["panel"], p["series"]) for p in points))
+    took = {(p["panel"], p["series"], p["x"]): p["seconds"] for p in points}
+    ends = [(took[*name, 1], took[*name, most]) for name in names]
+    ratios = [one / many for one, many in ends]
+    colours = [GREY if "BLAS" in series else BLUE for _, series in names]
 
     def draw(ax: Any) -> None:
-        bars = ax.barh(names, ratios, color=colours, height=0.65)
-        ends = [(_short(_seconds(own, name, n)) for n in (1, most)) for name in names]
+        bars = ax.barh([f"{panel}: {series}" for panel, series in names], ratios, color=colours)
         labels = [
-            f"{ratio:.2f}  ({one} to {many})"
+            f"{ratio:.2f}  ({_short(one)} to {_short(many)})"
             for ratio, (one, many) in zip(ratios, ends, strict=True)
         ]
         ax.bar_label(bars, labels, padding=4, fontsize=9)
-        ax.axvline(most, color=DARK, ls="--", lw=1)
+        ax.axvline(most, color=DARK, ls="--", lw=1, zorder=0)
         ax.set_xlim(0, 1.5 * max([most, *ratios]))
         ax.invert_yaxis()
         ax.spines[["top", "right"]].set_visible(False)
         ax.set_xlabel(f"times faster on {most} threads than on one")
-        ax.set_title(panel, fontsize="medium")
 
     return draw
-
-
-def _seconds(points: list[Point], series: str, x: float) -> float:
-    seconds: float = next(p["seconds"] for p in points if p["series"] == series and p["x"] == x)
-    return seconds
 
 
 def _short(seconds: float) -> str:
@@ -273,5 +295,5 @@ def rows(points: list[Point], title: str, subtitle: str) -> Figure:
 def _row_colour(row: Point) -> str:
     if row["series"].startswith("fastmem"):
         return BLUE
-    # the last class of rows did not memorise, or were not done: told apart by colour and table
+    # grey did not memorise all of it
     return VERMILLION if row["training_accuracy"] == 1 else GREY

@@ -117,11 +117,6 @@ def _evaluations(x: str) -> Callable[[Points], plots.Panel]:
     return lambda points: plots.sizes(points, x, "evaluations", "(mask, point) pairs counted")
 
 
-def _draw_threads(points: Points, title: str, subtitle: str) -> Pictures:
-    panels = list(dict.fromkeys(p["panel"] for p in points))
-    return {"": plots.figure([plots.speedups(points, one) for one in panels], title, subtitle)}
-
-
 def _draw_rows(points: Points, title: str, subtitle: str) -> Pictures:
     return {
         f"-{_slug(name)}": plots.rows(own, f"{title}: {name}", subtitle)
@@ -217,7 +212,7 @@ STUDIES: dict[str, Study] = {
         "Threads",
         "Fit, predict and each compute-bound kernel by number of threads.",
         lambda sizes: scaling.threads(sizes.scale),
-        _draw_threads,
+        _pictures(plots.speedups),
         tables.threads,
     ),
     "counts": Study(
@@ -253,7 +248,8 @@ def subtitle(result: dict[str, Any]) -> str:
     state = result["machine"]
     cores = state["cores for this process"]
     parts = [f"{state['processor']}, {cores} core{'s' * (cores != 1)}", f"NumPy {state['numpy']}"]
-    parts += [f"{name} {value}" for name, value in state.items() if name.startswith("openblas")]
+    blas = [value for name, value in state.items() if name.startswith(("openblas", "mkl"))]
+    parts += [f"BLAS {value}" for value in dict.fromkeys(blas)]
     if result["smoke"]:
         parts.append("smoke run: tiny sizes, no measurement")
     return "; ".join(parts)

@@ -264,7 +264,7 @@ def threads(scale: Scale) -> list[Point]:
     for n in numbers:
         counting = Counts(scale.count_rows, words, scale.count_masks, n)
         name = f"counts, {words} words"
-        points.append(point("kernels", name, n, scale.timing(counting.minima)))
+        points.append(point("packed rows", name, n, scale.timing(counting.minima)))
     return points
 
 

@@ -9,6 +9,15 @@ from typing import Any
 
 from bench.points import TIMES, Point, exponent, line
 
+SUMMARY = [
+    "merge",
+    "random",
+    "predict, merge",
+    "dense NumPy, authors' steps",
+    "dense NumPy, tuned",
+    "sgemm of the first layer",
+    "memory copy, points and patterns",
+]
 MARKED = re.compile(r"<!-- report:([\w-]+) -->\n.*?<!-- /report:\1 -->", re.DOTALL)
 
 
@@ -80,7 +89,7 @@ def scaling(points: list[Point], x: str) -> str:
 
 
 def exponents(studies: Mapping[str, tuple[str, list[Point]]]) -> str:
-    """Fit exponents of all lines: what the labels of the pictures say.
+    """Fit exponents, and the seconds at the largest x, of each study's lines.
 
     Parameters
     ----------
@@ -88,15 +97,18 @@ def exponents(studies: Mapping[str, tuple[str, list[Point]]]) -> str:
     """
     rows = []
     for title, (x, points) in studies.items():
-        for name in TIMES:
+        places = [p["x"] for p in points]
+        row = [title, f"{x} = {min(places):,} to {max(places):,}"]
+        for name in SUMMARY:
             at, values = line(points, name)
-            if len(at) > 1:
-                width = line(points, name, "second_width")[1]
-                neurons = f"{width[0]:,} to {width[-1]:,}" if width else ""
-                span = f"{at[0]:,} to {at[-1]:,}"
-                last = f"{figure(values[-1])} s"
-                rows.append([title, name, x, span, f"{exponent(at, values):.2f}", last, neurons])
-    head = ["data", "what", "x", "range", "seconds ~ x^", "at the end", "neurons, first and last x"]
+            if len(at) < 2:
+                row.append("")
+                continue
+            short = f" at {at[-1]:,}" if at[-1] != max(places) else ""
+            row.append(f"{exponent(at, values):.2f} ({figure(values[-1])} s{short})")
+        neurons = line(points, "merge", "second_width")[1]
+        rows.append([*row, f"{neurons[0]:,} to {neurons[-1]:,}"])
+    head = ["exponent (seconds at the end)", "range", *SUMMARY, "neurons, merge"]
     return table(head, rows)
 
 
