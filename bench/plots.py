@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import NullFormatter
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
 from bench.points import TIMES, Point, exponent, line
 
@@ -41,6 +41,8 @@ STAGES = {
 }
 LEAST_RANGE = 20.0
 """Least ratio of the ends of a logarithmic axis of seconds or sizes."""
+FEW_DECADES = 300.0
+"""Ratio of the ends below which such an axis has ticks also at 2 and 5."""
 LABEL_GAP = 0.068
 """Least distance of two labels, as a share of the height."""
 
@@ -78,6 +80,9 @@ def draw_lines(
     widen = math.sqrt(max(1.0, LEAST_RANGE / (high / low)))  # noise at one place is no slope
     ax.set_ylim(low / widen, high * widen)
     ax.yaxis.set_minor_formatter(NullFormatter())
+    if high * widen / (low / widen) < FEW_DECADES:
+        ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
     ticks = _apart(sorted({at for _, xs, _, _ in lines for at in xs}))
     ax.set_xticks(ticks, [_thousands(tick) for tick in ticks])
     ax.set_xticks([], minor=True)
@@ -124,7 +129,14 @@ def _label_ends(ax: Any, lines: Sequence[Line], exponents: bool) -> None:
             fontsize=9,
             va="center",
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "color": colour, "lw": 0.6, "alpha": 0.6},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "lw": 0.6,
+                "alpha": 0.6,
+                "relpos": (0, 0.5),
+                "shrinkA": 1,
+            },
         )
 
 
@@ -229,7 +241,7 @@ def speedups(points: list[Point]) -> Panel:
         ]
         ax.bar_label(bars, labels, padding=4, fontsize=9)
         ax.axvline(most, color=DARK, ls="--", lw=1, zorder=0)
-        ax.set_xlim(0, 1.5 * max([most, *ratios]))
+        ax.set_xlim(0, 1.5 * min(2 * most, max([most, *ratios])))
         ax.invert_yaxis()
         ax.spines[["top", "right"]].set_visible(False)
         ax.set_xlabel(f"times faster on {most} threads than on one")
