@@ -143,24 +143,26 @@ def _label_ends(ax: Any, lines: Sequence[Line], exponents: bool) -> None:
 def spread(heights: Sequence[float], gap: float) -> list[float]:
     """Move ascending heights apart, as little as may be, to at least a gap.
 
-    Neighbours that are too close form a group, evenly spaced about the mean of its members.
+    Neighbours that are too close form a group, evenly spaced about the mean of its members. Heights
+    are shares of an axis, 0 to 1, and stay in that range as long as they fit.
     """
     groups: list[list[float]] = []
     for height in heights:
         groups.append([height])
-        while len(groups) > 1 and _centre(groups[-1]) - _centre(groups[-2]) < gap * (
-            (len(groups[-1]) + len(groups[-2])) / 2
-        ):
+        while len(groups) > 1 and _foot(groups[-1], gap) - _head(groups[-2], gap) < gap:
             groups[-2:] = [groups[-2] + groups[-1]]
-    return [
-        _centre(group) + gap * (i - (len(group) - 1) / 2)
-        for group in groups
-        for i in range(len(group))
-    ]
+    return [_foot(group, gap) + gap * i for group in groups for i in range(len(group))]
 
 
-def _centre(group: list[float]) -> float:
-    return sum(group) / len(group)
+def _foot(group: list[float], gap: float) -> float:
+    """Lowest place of a group: about its mean, and within the axes if it fits."""
+    length = gap * (len(group) - 1)
+    foot = sum(group) / len(group) - length / 2
+    return max(0.0, min(foot, 1.0 - length))
+
+
+def _head(group: list[float], gap: float) -> float:
+    return _foot(group, gap) + gap * (len(group) - 1)
 
 
 def times(points: list[Point], x: str, title: str) -> Panel:

@@ -24,7 +24,7 @@ from threadpoolctl import threadpool_limits
 
 import fastmem
 from bench import limits
-from bench.measuring import Timing, in_fresh_process, peak_of_this_process
+from bench.measuring import FEWEST_RUNS, Timing, in_fresh_process, peak_of_this_process
 from bench.parts import Counts, all_threads
 from bench.peers import fit_as_published, fit_dense, sgemm_in_blocks
 from bench.points import Point, point
@@ -107,7 +107,7 @@ class Scale:
 FULL = Scale(
     samples=(1_000, 3_000, 10_000, 30_000, 100_000, 300_000, 1_000_000, 3_000_000, 10_000_000),
     samples_width=256,
-    dimensions=(2, 4, 8, 16, 32, 64, 128, 256, 512, 1_024, 2_048, 3_072),
+    dimensions=(2, 6, 16, 48, 128, 384, 1_024, 3_072),
     dimension_samples=20_000,
     dimension_width=2_048,
     widths=(64, 128, 256, 512, 1_024, 2_048, 4_096, 8_192, 16_384),
@@ -360,7 +360,8 @@ class DensePeers:
     """The dense peers along one study: each line ends where it gets slow or too large."""
 
     def __init__(self, scale: Scale) -> None:
-        self.scale = replace(scale, budget=min(scale.budget, PEER_SECONDS))
+        few = min(scale.runs, FEWEST_RUNS)
+        self.scale = replace(scale, runs=few, budget=min(scale.budget, PEER_SECONDS))
         self.open = {
             "dense NumPy, authors' steps": fit_as_published,
             "dense NumPy, tuned": fit_dense,
