@@ -10,12 +10,8 @@ from __future__ import annotations
 import argparse
 import gc
 import json
-import os
-import platform
-import subprocess
 import sys
 import tempfile
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -27,6 +23,7 @@ from typing import Any
 import numpy as np
 
 import fastmem
+from bench.measuring import Timing, duration, in_fresh_process, machine
 from bench.parts import Counts, all_threads, structured_planes
 from bench.peers import (
     DenseNetwork,
@@ -85,46 +82,6 @@ def at_most(what: str, ours: str, peer: str, ratio: float, bar: float, note: str
     return Row(what, ours, peer, ratio, f"≤ {bar:g}", ratio <= bar, note)
 
 
-class Timing:
-    """Wall-clock seconds of some runs of one call, after a first one that does not count.
-
-    Attributes
-    ----------
-    seconds : list of float
-    result : object
-        What the last run returned.
-    """
-
-    def __init__(self, call: Callable[[], Any], runs: int, *, slow_once: bool = False) -> None:
-        self.seconds = [self._run(call)]
-        if slow_once and self.seconds[0] > SLOW:
-            return  # nothing is compiled in a peer, and one run of this length tells enough
-        self.seconds = [self._run(call) for _ in range(runs)]
-
-    def _run(self, call: Callable[[], Any]) -> float:
-        self.result: Any = None  # the run before must not hold memory during this one
-        gc.collect()
-        start = time.perf_counter()
-        self.result = call()
-        return time.perf_counter() - start
-
-    @property
-    def median(self) -> float:
-        """Median of the runs."""
-        return median(self.seconds)
-
-    def __str__(self) -> str:
-        """Median, range and number of the runs."""
-        if len(self.seconds) == 1:
-            return f"{_duration(self.median)} (1 run)"
-        low, high = min(self.seconds), max(self.seconds)
-        return f"{_duration(self.median)} ({low:.3g} to {high:.3g}, {len(self.seconds)} runs)"
-
-
-def _duration(seconds: float) -> str:
-    return f"{seconds:.3g} s"
-
-
 @dataclass(frozen=True)
 class Settings:
     """What a run of this program measures: sizes and number of runs."""
@@ -138,7 +95,7 @@ class Settings:
 
     def time_peer(self, call: Callable[[], Any]) -> Timing:
         """Time a peer, once if it is slow."""
-        return Timing(call, self.runs, slow_once=True)
+        return Timing(call, self.runs, slow=SLOW)
 
 
 @cache
@@ -306,7 +263,7 @@ def memory(settings: Settings) -> list[Row]:
     code = f"""
 from fastmem.datasets import unit_moons
 import fastmem
-from bench.bars import peak_of_this_process
+from bench.measuring import peak_of_this_process
 X, y = unit_moons({workload.n_samples})
 before = peak_of_this_process()
 net = fastmem.interpolate(
@@ -314,8 +271,8 @@ net = fastmem.interpolate(
 )
 print(before, peak_of_this_process(), net.report.peak_bytes)
 """
-    _in_fresh_process(code)  # fills the cache of compiled kernels: compiling takes memory too
-    peaks = [[float(v) for v in _in_fresh_process(code).split()] for _ in range(settings.runs)]
+    in_fresh_process(code)  # fills the cache of compiled kernels: compiling takes memory too
+    peaks = [[float(v) for v in in_fresh_process(code).split()] for _ in range(settings.runs)]
     before, after, reported = (median(column) for column in zip(*peaks, strict=True))
     what = f"peak memory, fit {workload.name}, random, n = {workload.width}, in GB"
     note = (
@@ -323,23 +280,6 @@ print(before, peak_of_this_process(), net.report.peak_bytes)
         f"report.peak_bytes {reported / 1e9:.2f} GB; median of {settings.runs} processes"
     )
     return [at_most(what, f"{after / 1e9:.3f} GB", "", after / 1e9, 0.6, note)]
-
-
-def peak_of_this_process() -> float:
-    """Largest resident memory of this process so far, in bytes.
-
-    Linux keeps it in VmHWM. Its ru_maxrss will not do in a child process: it starts from the
-    parent's peak at the time of the fork, which here may be that of an 8 GB matrix.
-    """
-    status = Path("/proc/self/status")
-    if status.exists():
-        for line in status.read_text(encoding="ascii").splitlines():
-            if line.startswith("VmHWM:"):
-                return 1024.0 * int(line.split()[1])
-    import resource
-
-    unit = 1 if sys.platform == "darwin" else 1024
-    return float(unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
 
 
 def imports(settings: Settings) -> list[Row]:
@@ -352,14 +292,14 @@ middle = time.perf_counter()
 import fastmem
 print(middle - start, time.perf_counter() - middle)
 """
-    _in_fresh_process(code)
-    pairs = [[float(v) for v in _in_fresh_process(code).split()] for _ in range(settings.runs)]
+    in_fresh_process(code)
+    pairs = [[float(v) for v in in_fresh_process(code).split()] for _ in range(settings.runs)]
     numba_alone, beyond = (median(column) for column in zip(*pairs, strict=True))
     return [
         at_most(
             "import fastmem beyond import numba, in s",
-            _duration(beyond),
-            f"{_duration(numba_alone)} for numba",
+            duration(beyond),
+            f"{duration(numba_alone)} for numba",
             beyond,
             0.2,
             f"median of {settings.runs} processes",
@@ -389,38 +329,21 @@ def seconds():
 print(seconds(), seconds())
 """
         with tempfile.TemporaryDirectory() as empty:
-            compiling = float(_in_fresh_process(code, NUMBA_CACHE_DIR=empty).split()[0])
-        _in_fresh_process(code)
-        pairs = [[float(v) for v in _in_fresh_process(code).split()] for _ in range(settings.runs)]
+            compiling = float(in_fresh_process(code, NUMBA_CACHE_DIR=empty).split()[0])
+        in_fresh_process(code)
+        pairs = [[float(v) for v in in_fresh_process(code).split()] for _ in range(settings.runs)]
         first, second = (median(column) for column in zip(*pairs, strict=True))
         rows.append(
             at_most(
                 f"first fit less second, {what}, in s",
-                _duration(first),
-                f"{_duration(second)} for the second",
+                duration(first),
+                f"{duration(second)} for the second",
                 median(one - two for one, two in pairs),
                 1.0,
-                f"median of {settings.runs} processes; {_duration(compiling)} with nothing cached",
+                f"median of {settings.runs} processes; {duration(compiling)} with nothing cached",
             )
         )
     return rows
-
-
-def _in_fresh_process(code: str, **variables: str) -> str:
-    """Run Python code in a new process that finds this project and return what it prints."""
-    root = Path(__file__).parents[1]
-    path = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
-    done = subprocess.run(
-        [sys.executable, "-c", code],
-        env={**os.environ, **variables, "PYTHONPATH": path},
-        cwd=root,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    if done.returncode:
-        raise RuntimeError(f"the measured process failed:\n{done.stderr}")
-    return done.stdout
 
 
 BARS: dict[str, Callable[[Settings], list[Row]]] = {
@@ -436,35 +359,6 @@ BARS: dict[str, Callable[[Settings], list[Row]]] = {
     "digits-wide": digits_wide,
     "predict": predict,
 }
-
-
-def machine() -> dict[str, Any]:
-    """Describe what the figures depend on: processor, cores, versions, BLAS and its threads."""
-    state: dict[str, Any] = {
-        "processor": _processor(),
-        "cores for this process": all_threads(),
-        "load average": os.getloadavg()[0] if hasattr(os, "getloadavg") else None,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "fastmem": fastmem.__version__,
-    }
-    try:
-        from threadpoolctl import threadpool_info
-    except ModuleNotFoundError:
-        return state
-    for library in threadpool_info():
-        name = f"{library['internal_api']} {library.get('version')}"
-        state[name] = f"{library['num_threads']} threads, {library.get('architecture', '')}"
-    return state
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        for line in cpuinfo.read_text(encoding="utf-8", errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

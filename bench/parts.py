@@ -6,12 +6,15 @@ import os
 from typing import Any
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from bench.workloads import Workload
 from fastmem.blocks import Block, least_counts
 from fastmem.hyperplanes import Hyperplanes
 from fastmem.inputs import check_points
+from fastmem.kernels.bits import popcount
+from fastmem.kernels.threads import run_tasks
 from fastmem.patterns import Patterns
 from fastmem.second_layer import choose_neurons
 from fastmem.structured import StructuredHyperplanes, StructuredRows
@@ -97,3 +100,38 @@ class Selection:
         """Run the blocks to their ends; which blocks are kept, all of them, is returned."""
         kept, _ = choose_neurons(blocks, selection, self.n_threads, False, lambda *_: None)
         return kept
+
+
+class Popcounts:
+    """Popcounts of words in the first cache, no memory touched: the most that counting can do.
+
+    Attributes
+    ----------
+    n_words : int
+        Words counted by a call, on all threads together.
+    """
+
+    def __init__(self, n_threads: int, repeats: int) -> None:
+        generator = np.random.default_rng(0)
+        self.words: Words = generator.integers(2**64, size=1024, dtype=np.uint64)
+        self.repeats = np.int64(repeats)
+        self.n_threads = n_threads
+        self.n_words = n_threads * repeats * len(self.words)
+
+    def __call__(self) -> None:
+        """Count on every thread."""
+        run_tasks(self._count, range(self.n_threads), self.n_threads)
+
+    def _count(self, _: int) -> int:
+        return int(_count_again(self.words, self.repeats))
+
+
+@njit(nogil=True)
+def _count_again(words: Any, repeats: Any) -> Any:
+    """Add up popcounts of the words, each time masked anew, so that no sum is known before."""
+    total = np.int64(0)
+    for repeat in range(repeats):
+        mask = np.uint64(repeat) * np.uint64(0x9E3779B97F4A7C15)
+        for i in range(len(words)):
+            total += np.int64(popcount(words[i] & mask))
+    return total
