@@ -9,11 +9,12 @@ What keeps the ratios steady on a machine with other work:
 
 - Entries run on one thread and are measured in processor time, which leaves out what other
   processes take; but for the one that runs on two threads.
-- A ratio is the median over pairs of neighbours: an entry's call, and the calibration just before
-  and after it.
+- A ratio is a mean over pairs of neighbours, an entry's call and the calibration just before and
+  after it, without the tenth at either end.
 - Where buffers lie in memory is worth up to a factor of 1.4 (at a multiple of 64 bytes or not). So
   before each pair the heap is stirred, and each of the PASSES passes over all entries makes their
-  data anew. BLAS is held to one thread.
+  data anew; and it is a mean, because a median would jump between the two.
+- BLAS is held to one thread.
 
 Exit codes: 0, nothing is slower (or --smoke, or --update); 1, an entry is slower; 2, arguments or
 baseline cannot be used; 3, the baseline knows no machine of this class, nothing was compared.
@@ -34,7 +35,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from statistics import median
+from statistics import fmean, median
 from typing import Any
 
 import numba
@@ -48,9 +49,12 @@ from bench.entries import CALIBRATIONS, CHECK, ENTRIES, Call, Entry
 from bench.parts import all_threads, kernels, slowed
 from bench.workloads import SMOKE, smoke_wanted
 
-RUNS = 8
-"""Pairs of calibration and entry in a pass."""
-PASSES = 3
+RUNS = 5
+"""Pairs of calibration and entry in a pass; up to SHORT times as many of an entry that is over
+sooner than in PAIR_SECONDS."""
+SHORT = 4
+PAIR_SECONDS = 0.03
+PASSES = 5
 REPEATS = 3
 """Times that an entry that looks slower is measured again, by as many passes each time."""
 PAUSE = 3.0
@@ -70,8 +74,10 @@ class Timing:
 
     @property
     def ratio(self) -> float:
-        """Median over the pairs."""
-        return median(a / b for a, b in zip(self.seconds, self.calibration, strict=True))
+        """Geometric mean over the pairs, without the tenth at either end."""
+        logs = sorted(math.log(a / b) for a, b in zip(self.seconds, self.calibration, strict=True))
+        cut = len(logs) // 10
+        return math.exp(fmean(logs[cut : len(logs) - cut]))
 
 
 @dataclass(frozen=True)
@@ -173,7 +179,7 @@ class Stirrer:
 
     def stir(self) -> None:
         """Take blocks of random sizes and leave random gaps."""
-        sizes = self._generator.integers(1_024, 70_000, size=40).tolist()
+        sizes = (2 ** self._generator.uniform(10, 17, size=200)).astype(int).tolist()
         self._kept = [np.empty(size, np.uint8) for size in sizes][::2]
 
 
@@ -196,7 +202,7 @@ class Bench:
         return self._calibrations[key]
 
     def add_pass(self, entry: Entry, timing: Timing) -> None:
-        """Time ``runs`` pairs of an entry, its data made anew."""
+        """Time ``runs`` pairs of an entry or more, its data made anew."""
         clock = time.process_time if entry.n_threads == 1 else time.perf_counter
         call, calibrate = entry.prepare(self.sizes, entry.n_threads), self._calibration(entry)
 
@@ -210,7 +216,8 @@ class Bench:
         gc.disable()
         try:
             before = seconds(calibrate)
-            for _ in range(self.runs):
+            pair = before + seconds(call)
+            for _ in range(self.runs * max(1, min(SHORT, int(PAIR_SECONDS / pair)))):
                 self._stirrer.stir()
                 timing.seconds.append(seconds(call))
                 after = seconds(calibrate)
