@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import importlib
+import inspect
 import os
+import pkgutil
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+import fastmem.kernels
 from bench.workloads import Workload
 from fastmem.blocks import Block, least_counts
+from fastmem.frame import extent, refuse_contradictions
 from fastmem.hyperplanes import Hyperplanes
 from fastmem.inputs import check_points
 from fastmem.kernels.bits import popcount
@@ -35,6 +44,17 @@ def structured_planes(d: int, width: int) -> StructuredHyperplanes:
     return source.start(width, np.zeros(d), 1.0)
 
 
+def _filled(codes: NDArray[np.intp], code: int, rows: Words) -> Patterns:
+    """Patterns of two classes; those of class ``code`` are ``rows`` (N, n_words)."""
+    patterns = Patterns(codes, 2, rows.shape[1])
+    first, last = patterns.first_tile[code : code + 2]
+    for tile in range(first, last):
+        size = int(patterns.sizes[tile])
+        start = (tile - int(first)) * patterns.tiles.shape[2]
+        patterns.tiles[tile, :, :size] = rows[start : start + size].T
+    return patterns
+
+
 class Counts:
     """Counts of random masks over random rows of packed patterns, as the selection runs them.
 
@@ -51,18 +71,54 @@ class Counts:
         self.masks: Words = generator.integers(2**64, size=(n_masks, n_words), dtype=np.uint64)
         codes = np.ones(n_rows + 1, np.intp)
         codes[0] = 0
-        patterns = Patterns(codes, 2, n_words)
-        first = int(patterns.first_tile[1])
-        for tile in range(first, len(patterns.sizes)):
-            size = int(patterns.sizes[tile])
-            start = (tile - first) * patterns.tiles.shape[2]
-            patterns.tiles[tile, :, :size] = self.rows[start : start + size].T
+        patterns = _filled(codes, 1, self.rows)
         self.block = Block(patterns, 64 * n_words, 0, generator, n_threads)
 
     def minima(self) -> NDArray[np.int64]:
         """Return the smallest count of each mask over all rows: shape (B,)."""
         result: NDArray[np.int64] = least_counts([self.block] * len(self.masks), self.masks)[0]
         return result
+
+
+class Coverage:
+    """Neurons with random masks that are added to a class of random patterns.
+
+    The thresholds are such that together they cover about a tenth of the points.
+    """
+
+    def __init__(self, n_rows: int, n_words: int, n_masks: int, n_threads: int) -> None:
+        generator = np.random.default_rng(0)
+        rows = generator.integers(2**64, size=(n_rows, n_words), dtype=np.uint64)
+        self.masks: Words = generator.integers(2**64, size=(n_masks, n_words), dtype=np.uint64)
+        some = np.bitwise_count(rows[:1000] & self.masks[0]).sum(axis=1, dtype=np.int64)
+        level = int(np.quantile(some, 0.1 / n_masks)) + 1
+        self.thresholds = np.full(n_masks, level, np.int64)
+        codes = np.zeros(n_rows + 1, np.intp)
+        codes[-1] = 1
+        self.patterns = _filled(codes, 0, rows)
+        self.n_threads = n_threads
+
+    def accept(self) -> Block:
+        """Return a fresh block of the class with the neurons."""
+        generator = np.random.default_rng(0)
+        n = 64 * self.masks.shape[1]
+        block = Block(self.patterns, n, 0, generator, self.n_threads)
+        block.accept(self.masks, self.thresholds)
+        return block
+
+
+class Extents:
+    """The passes over the points themselves that come before the hyperplanes."""
+
+    def __init__(self, X: NDArray[Any], y: NDArray[Any], n_threads: int) -> None:
+        self.points = check_points(X)
+        self.classes, self.codes = np.unique(y, return_inverse=True)
+        self.n_threads = n_threads
+
+    def run(self) -> Any:
+        """Look for equal rows with different labels; return mean and radius."""
+        refuse_contradictions(self.points, self.codes, self.classes, self.n_threads)
+        return extent(self.points, self.n_threads)
 
 
 class Selection:
@@ -135,3 +191,103 @@ def _count_again(words: Any, repeats: Any) -> Any:
         for i in range(len(words)):
             total += np.int64(popcount(words[i] & mask))
     return total
+
+
+def kernels() -> dict[str, Any]:
+    """Return the compiled kernels by name; none with NUMBA_DISABLE_JIT=1."""
+    found = {}
+    for info in pkgutil.iter_modules(fastmem.kernels.__path__):
+        module = importlib.import_module(f"fastmem.kernels.{info.name}")
+        for name, value in vars(module).items():
+            own = getattr(getattr(value, "py_func", None), "__module__", "") == module.__name__
+            if own and not name.startswith("_"):
+                found[name] = value
+    return found
+
+
+@contextmanager
+def slowed(name: str, factor: float) -> Iterator[SlowedKernel]:
+    """Let a kernel take ``factor`` times as long, wherever fastmem calls it."""
+    kernel = kernels()[name]
+    slow = SlowedKernel(kernel, factor)
+    places = [
+        (module, key)
+        for module in list(sys.modules.values())
+        if getattr(module, "__name__", "").startswith("fastmem.")
+        for key, value in list(vars(module).items())
+        if value is kernel
+    ]
+    for module, key in places:
+        setattr(module, key, slow)
+    try:
+        yield slow
+    finally:
+        for module, key in places:
+            setattr(module, key, kernel)
+
+
+class SlowedKernel:
+    """A kernel that also runs on copies of what it may write, for a part of its range.
+
+    The range is one that the names of its parameters tell: tiles, words, positions or points. What
+    has none is run again as a whole, at every other call for a factor of 1.5.
+
+    Attributes
+    ----------
+    calls : int
+        How often it was called.
+    """
+
+    _RANGES = (("first_tile", "last_tile"), ("first_word", "last_word"))
+    _ROWS = ("positions", "sizes", "points")
+    _KEPT = frozenset(
+        {"tiles", "sizes", "own", "others", "masks", "thresholds", "points", "weights", "panels"}
+    )
+    """Only read, or written with what is there again: large, and not worth a copy."""
+
+    def __init__(self, kernel: Any, factor: float) -> None:
+        self.kernel, self.factor = kernel, factor
+        self.names = list(inspect.signature(kernel.py_func).parameters)
+        self.calls = 0
+        self._owed = 0.0
+        self._lock = threading.Lock()
+
+    def __call__(self, *args: Any) -> Any:
+        """Do the extra work first, because the kernel changes what it works on."""
+        size = self._size(args)
+        with self._lock:
+            self.calls += 1
+            self._owed += (self.factor - 1) * size
+            units = int(self._owed + 0.5)
+            self._owed -= units
+        while units > 0:
+            self.kernel(*self._part(args, min(units, size)))
+            units -= size
+        return self.kernel(*args)
+
+    def _size(self, args: Sequence[Any]) -> int:
+        for first, last in self._RANGES:
+            if first in self.names:
+                low, high = args[self.names.index(first)], args[self.names.index(last)]
+                return max(1, int(high - low))
+        for rows in self._ROWS:
+            if rows in self.names:
+                return max(1, len(args[self.names.index(rows)]))
+        return 1
+
+    def _part(self, args: Sequence[Any], units: int) -> list[Any]:
+        part = [
+            value.copy() if isinstance(value, np.ndarray) and name not in self._KEPT else value
+            for name, value in zip(self.names, args, strict=True)
+        ]
+        for first, last in self._RANGES:
+            if first in self.names:
+                at = self.names.index(last)
+                part[at] = min(part[at], part[self.names.index(first)] + units)
+                return part
+        for rows in self._ROWS:
+            if rows in self.names:
+                at = self.names.index(rows)
+                part[at] = part[at][:units]
+                return part
+        return part
