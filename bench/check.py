@@ -46,7 +46,8 @@ import fastmem
 from bench import baseline
 from bench.baseline import BaselineError, Machine
 from bench.entries import CALIBRATIONS, CHECK, ENTRIES, Call, Entry
-from bench.parts import all_threads, kernels, slowed
+from bench.parts import all_threads
+from bench.slowed import kernels, slowed
 from bench.workloads import SMOKE, smoke_wanted
 
 RUNS = 5

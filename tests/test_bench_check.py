@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 import fastmem
-from bench import baseline, check, parts
+from bench import baseline, check, slowed
 from bench.baseline import BaselineError, Machine
 from bench.check import FASTER, NEW, SAME, SLOWER, Timing, verdict
 from bench.entries import CALIBRATIONS, ENTRIES, Entry
@@ -292,7 +292,7 @@ class CountingKernel:
 @pytest.mark.parametrize("n_tiles", [1, 7, 100])
 def test_a_slowed_kernel_does_so_much_more_of_its_work_and_writes_the_same(factor, n_tiles):
     kernel = CountingKernel()
-    slow = parts.SlowedKernel(kernel, factor)
+    slow = slowed.SlowedKernel(kernel, factor)
     written = np.zeros(1)
     for call in range(1, 41):
         assert slow(None, 3, 3 + n_tiles, written) == call
@@ -309,8 +309,8 @@ def test_a_slowed_kernel_is_called_everywhere_and_changes_no_result(name):
 
     X, y = two_moons(1000)
     expected = masks_and_labels()
-    kernel = parts.kernels()[name]
-    with parts.slowed(name, 2.5) as slow:
+    kernel = slowed.kernels()[name]
+    with slowed.slowed(name, 2.5) as slow:
         found = masks_and_labels()
     assert slow.calls > 0
     for a, b in zip(found, expected, strict=True):
@@ -322,9 +322,9 @@ def test_a_slowed_kernel_is_called_everywhere_and_changes_no_result(name):
         module
         for module in list(sys.modules.values())
         if getattr(module, "__name__", "").startswith("fastmem.")
-        and any(isinstance(value, parts.SlowedKernel) for value in list(vars(module).values()))
+        and any(isinstance(value, slowed.SlowedKernel) for value in list(vars(module).values()))
     ]
-    assert parts.kernels()[name] is kernel
+    assert slowed.kernels()[name] is kernel
 
 
 @needs_kernels
