@@ -209,6 +209,7 @@ def interpolate(
         n_samples=points.n_samples, n_features=points.n_features, classes=classes,
         covered=covered_codes, unseparated=unseparated, seconds=clock.seconds(),
         peak_bytes=peak_bytes(), evaluations=evaluations + selector.evaluations,
+        evaluations_per_candidate=selector.evaluations / max(1, selector.candidates),
         doubtful_bits=patterns.doubtful, seed=settings.seed.entropy, n_threads=threads,
         selection=settings.selection, projection=settings.projection, max_bias=lam,
         margin=settings.margin, growth=growth, trials=trials,

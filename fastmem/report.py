@@ -45,6 +45,9 @@ class FitReport:
         it gives none.
     evaluations : int
         (mask, point) pairs counted: what the second layer cost.
+    evaluations_per_candidate : float
+        Those of the second layer, for each point from which a neuron was tried: about n_samples by
+        random selection, some times as many where cells are merged.
     doubtful_bits : int
         Signs that float32 could not decide.
     growth : list of GrowthStep
@@ -71,6 +74,7 @@ class FitReport:
     seconds: dict[str, float]
     peak_bytes: int
     evaluations: int
+    evaluations_per_candidate: float
     doubtful_bits: int
     seed: int | Sequence[int] | None
     n_threads: int

@@ -56,8 +56,8 @@ class Selector:
 
     Attributes
     ----------
-    evaluations : int
-        Counts made so far.
+    evaluations, candidates : int
+        Counts made so far, and points from which a neuron was tried.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class Selector:
     ) -> None:
         self.selection, self.margin, self.only_inside = selection, margin, only_inside
         self.seeds, self.n_threads, self.progress = seeds, n_threads, progress
-        self.evaluations = 0
+        self.evaluations = self.candidates = 0
 
     def blocks(
         self,
@@ -88,11 +88,12 @@ class Selector:
             )
             for code in codes
         ]  # fmt: skip
-        blocks, spent = choose_neurons(
+        kept, spent = choose_neurons(
             blocks, self.selection, self.n_threads, leave_one_out, self.progress
         )
         self.evaluations += spent
-        return blocks
+        self.candidates += sum(block.width + len(block.failed) for block in blocks)
+        return kept
 
 
 def choose_neurons(

@@ -54,7 +54,7 @@ def test_targeted_rows_part_every_pair_they_have_room_for(most):
     first = rows.start(4, where.mean, where.radius)
     patterns = Patterns(y, 2)
     patterns.fill(points, first, 1)
-    open_points = growth._Open(patterns, 0)
+    open_points = growth.OpenPoints(patterns, 0)
     open_points.look(patterns, 4, np.random.SeedSequence(0), 1)
     assert len(open_points.pairs) > 20
     more = growth._targeted_rows(
@@ -80,13 +80,13 @@ def test_what_is_separated_stays_so_and_is_not_looked_at_again():
     points = check_points(X)
     where = extent(points, 1)
     looked = []
-    original = growth._Open.look
+    original = growth.OpenPoints.look
 
     def look(self, *arguments):
         looked.append(len(self.members))
         return original(self, *arguments)
 
-    growth._Open.look, rows = look, GaussianRows(np.random.default_rng(0), where.mean, where.radius)
+    growth.OpenPoints.look, rows = look, GaussianRows(np.random.default_rng(0), where.mean, where.radius)
     try:
         patterns = Patterns(y, 2)
         first, steps, _ = growth.separate(
@@ -94,7 +94,7 @@ def test_what_is_separated_stays_so_and_is_not_looked_at_again():
             lambda done, total, neurons: None,
         )  # fmt: skip
     finally:
-        growth._Open.look = original
+        growth.OpenPoints.look = original
     assert looked == sorted(looked, reverse=True)
     assert [step.open_points for step in steps][-1] == 0
     bits = oracle.exact_bits_filtered(X, first.weights, first.biases)
