@@ -6,10 +6,23 @@ another process and read from a temporary file, as a user's would be.
 
 from __future__ import annotations
 
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import warnings
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+import fastmem
+from fastmem.datasets import unit_moons
 
 Data = tuple[Any, NDArray[np.int64]]
 
@@ -17,8 +30,8 @@ Data = tuple[Any, NDArray[np.int64]]
 def hashed_text(n_samples: int, n_columns: int, n_classes: int = 4, seed: int = 0) -> Data:
     """Make documents as a hashing vectoriser gives them: CSR float32, rows of norm 1.
 
-    Words have Zipf frequencies (1 / rank). A document has 60 to 140 of them, half of them from the
-    500 words of its class's topic. A value is 1 + log of the word's count.
+    Words have Zipf frequencies (1 / rank). A document has 60 to 140 of them, six of ten from the
+    300 words of its class's topic. A value is 1 + log of the word's count.
     """
     from scipy import sparse
 
@@ -30,8 +43,8 @@ def hashed_text(n_samples: int, n_columns: int, n_classes: int = 4, seed: int = 
         lengths = generator.integers(60, 141, len(labels))
         rows = np.repeat(np.arange(len(labels)), lengths)
         uniform = generator.uniform(size=len(rows))
-        topical = generator.uniform(size=len(rows)) < 0.5
-        ranks = np.where(topical, 500.0, n_columns) ** uniform
+        topical = generator.uniform(size=len(rows)) < 0.6
+        ranks = np.where(topical, 300.0, n_columns) ** uniform
         words = ranks.astype(np.int64) + topical * (100_003 * (1 + labels[rows]))
         cells = np.sort(rows * n_columns + words * 7_919 % n_columns)
         cells, times = np.unique(cells, return_counts=True)
@@ -44,3 +57,191 @@ def hashed_text(n_samples: int, n_columns: int, n_classes: int = 4, seed: int = 
     bounds = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
     parts = (np.concatenate(values), np.concatenate(columns), bounds)
     return sparse.csr_matrix(parts, shape=(n_samples, n_columns)), y
+
+
+def blobs(n_samples: int, n_features: int, seed: int = 0) -> Data:
+    """Make points of 16 Gaussian clusters in two classes, dense float32."""
+    generator = np.random.default_rng(seed)
+    centers = generator.standard_normal((16, n_features)).astype(np.float32)
+    members = generator.integers(0, 16, n_samples)
+    X = np.empty((n_samples, n_features), np.float32)
+    for start in range(0, n_samples, 1000):
+        some = members[start : start + 1000]
+        noise = generator.standard_normal((len(some), n_features), np.float32)
+        X[start : start + 1000] = 0.3 * centers[some] + noise
+    return X, members % 2
+
+
+@dataclass(frozen=True)
+class Run:
+    """One fit in a process of its own.
+
+    Attributes
+    ----------
+    name, kind : str
+        Its line in the table; how its data are made.
+    n_samples, n_features : int
+    settings : dict
+        Of ``interpolate``.
+    """
+
+    name: str
+    kind: str
+    n_samples: int
+    n_features: int
+    settings: dict[str, Any] = field(default_factory=dict)
+
+    def make(self, place: Path) -> None:
+        """Write the data."""
+        if self.kind == "moons":
+            X, y = unit_moons(self.n_samples)
+        elif self.kind == "text":
+            X, y = hashed_text(self.n_samples, self.n_features)
+            for part in ("data", "indices", "indptr"):
+                np.save(place / f"{part}.npy", getattr(X, part))
+        else:
+            X, y = blobs(self.n_samples, self.n_features)
+        if self.kind != "text":
+            np.save(place / "X.npy", X)
+        np.save(place / "y.npy", y.astype(np.int8))
+
+    def load(self, place: Path) -> Data:
+        """Map the data into memory."""
+        y = np.load(place / "y.npy")
+        if self.kind != "text":
+            return np.load(place / "X.npy", mmap_mode="r"), y
+        from scipy import sparse
+
+        parts = [
+            np.load(place / f"{part}.npy", mmap_mode="r") for part in ("data", "indices", "indptr")
+        ]
+        return sparse.csr_matrix(tuple(parts), (self.n_samples, self.n_features), copy=False), y
+
+    def fit(self, place: Path) -> dict[str, Any]:
+        """Memorise the data; what it took, in seconds and MB."""
+        small, labels = unit_moons(500)
+        fastmem.interpolate(small, labels, width=64, seed=0)  # kernels come from their cache
+        X, y = self.load(place)
+        peak = _Peak()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", fastmem.UnseparatedWarning)
+            start = time.perf_counter()
+            network = fastmem.interpolate(X, y, seed=0, **self.settings)
+            seconds = time.perf_counter() - start
+        report = network.report
+        assert report is not None
+        most = peak.stop()
+        start = time.perf_counter()
+        accuracy = network.score(X, y)
+        return {
+            "fit s": round(seconds, 1),
+            "patterns s": round(report.seconds.get("patterns", report.seconds.get("growth", 0)), 1),
+            "selection s": round(report.seconds["selection"], 1),
+            "predict s": round(time.perf_counter() - start, 1),
+            **most,
+            "file MB": report.file_bytes >> 20,
+            "widths": network.widths,
+            "model MB": round(network.nbytes / 1e6, 2),
+            "first layer": type(network.first).__name__,
+            "unseparated": len(report.unseparated),
+            "accuracy": accuracy,
+            "digest": _digest(network),
+        }
+
+
+class _Peak:
+    """Largest resident memory, looked at every 10 ms: all, anonymous, of files."""
+
+    _FIELDS = ("VmRSS", "RssAnon", "RssFile")
+
+    def __init__(self) -> None:
+        self._most = dict.fromkeys(self._FIELDS, 0)
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def stop(self) -> dict[str, int]:
+        """Return the maxima in MB."""
+        self._done.set()
+        self._thread.join()
+        names = ("peak MB", "anonymous MB", "mapped MB")
+        return dict(zip(names, self._most.values(), strict=True))
+
+    def _watch(self) -> None:
+        while not self._done.wait(0.01):
+            try:
+                lines = Path("/proc/self/status").read_text().splitlines()
+            except OSError:
+                return
+            for line in lines:
+                name = line.partition(":")[0]
+                if name in self._most:
+                    self._most[name] = max(self._most[name], int(line.split()[1]) >> 10)
+
+
+def _digest(network: fastmem.Network) -> str:
+    """Name the network by its second layer and biases: the same in equal networks."""
+    import hashlib
+
+    second = network.second
+    parts = (network.first.biases, second.masks, second.thresholds, second.owners)
+    return hashlib.sha256(b"".join(part.tobytes() for part in parts)).hexdigest()[:12]
+
+
+def runs(smoke: bool) -> dict[str, list[Run]]:
+    """Return the runs of each limit."""
+    moons = (20_000 if smoke else 10_000_000, 2)
+    text = (2_000 if smoke else 1_000_000, 1 << 14 if smoke else 1 << 20)
+    wide = (400, 1_000) if smoke else (20_000, 10_000)
+    n = 256 if smoke else 2_048
+    limits: list[dict[str, Any]] = [{}, {"memory_limit": "8 GB"}, {"memory_limit": "1 GB"}]
+    many = {"width": 300, "memory_limit": "280 MB"} if smoke else {"width": 8_192}
+    return {
+        "ten-million": [
+            Run(f"moons, {limit.get('memory_limit', 'no limit')}", "moons", *moons,
+                {"width": n, "max_bias": 1.0, **limit})
+            for limit in limits
+        ],
+        "sparse": [
+            Run(f"hashed text, width {width}", "text", *text, {"width": width})
+            for width in (512, 256, "auto")
+        ],
+        "wide": [
+            Run("clusters, weights computed", "blobs", *wide, many),
+            Run("clusters, weights stored", "blobs", *wide,
+                {"width": 300, "memory_limit": None} if smoke
+                else {"width": 8_192, "memory_limit": "64 GB"}),
+            Run("clusters, width auto", "blobs", *wide, {}),
+        ],
+    }  # fmt: skip
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the limits that are named, all by default, and print a line of JSON for each fit."""
+    parser = argparse.ArgumentParser(prog="bench.limits", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help="ten-million, sparse, wide")
+    parser.add_argument("--smoke", action="store_true", help="tiny sizes")
+    parser.add_argument("--child", nargs=2, metavar=("STEP", "RUN"), help=argparse.SUPPRESS)
+    options = parser.parse_args(arguments)
+    if options.child:
+        step, text = options.child
+        place = Path(options.names[0])
+        run = Run(**json.loads(text))
+        if step == "make":
+            run.make(place)
+        else:
+            print(json.dumps({"run": run.name, **run.fit(place)}))
+        return
+    known = runs(options.smoke)
+    if unknown := set(options.names) - set(known):
+        parser.error(f"{', '.join(sorted(unknown))}: give some of {', '.join(known)}")
+    for name in options.names or known:
+        with tempfile.TemporaryDirectory() as place:
+            for i, run in enumerate(known[name]):
+                for step in ("make", "fit") if i == 0 else ("fit",):
+                    child = (sys.executable, "-m", "bench.limits", place, "--child", step)
+                    subprocess.run([*child, json.dumps(asdict(run))], check=True)
+
+
+if __name__ == "__main__":
+    main()

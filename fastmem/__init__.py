@@ -10,6 +10,7 @@ from fastmem.network import Network, load
 from fastmem.patterns import sign_patterns
 from fastmem.report import FitReport, UnseparatedWarning, __version__
 from fastmem.second_layer import CoverLayer
+from fastmem.seeded import SeededHyperplanes
 from fastmem.structured import StructuredHyperplanes
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "InvalidInputError",
     "ModelFileError",
     "Network",
+    "SeededHyperplanes",
     "StructuredHyperplanes",
     "UnseparatedWarning",
     "__version__",

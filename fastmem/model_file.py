@@ -33,6 +33,11 @@ and one of structured hyperplanes a file of version 2, made to be small::
     covered         (c,)              uint8 to uint32
     summary         (length,)         uint8, UTF-8
 
+Hyperplanes that are computed from a key make a file of version 3: as version 2, but instead of
+``signs``::
+
+    key             ()                uint64, see ``fastmem.SeededHyperplanes``
+
 All numbers are little-endian. The archive's comment, which is the end of the file, holds the
 SHA-256 of every byte before the digest, so that no damage goes unseen, not even in the fields of
 the container that readers ignore. The digest proves nothing against a file forged on purpose:
@@ -58,14 +63,15 @@ import numpy as np
 from numpy.lib import format as npy_format
 
 from fastmem.hyperplanes import Hyperplanes
-from fastmem.inputs import InvalidInputError, check_structured
+from fastmem.inputs import InvalidInputError, check_seeded, check_structured
 from fastmem.second_layer import CoverLayer
+from fastmem.seeded import SeededHyperplanes
 from fastmem.structured import StructuredHyperplanes
 
 if TYPE_CHECKING:
     from fastmem.network import Network
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 _SEAL = b"fastmem model, sha256 of all before: "
 _DIGEST_LENGTH = 64
@@ -120,6 +126,10 @@ _MEMBERS: dict[int, _Members] = {
         "covered": (_COUNTS, 1),
         "summary": (("|u1",), 1),
     },
+}
+_MEMBERS[3] = {
+    {"signs": "key"}.get(name, name): (("<u8",), 0) if name == "signs" else kind
+    for name, kind in _MEMBERS[2].items()
 }
 _LABEL_DTYPES = tuple(np.dtype(c).newbyteorder("<") for c in "?bhilqBHILQefd")
 
@@ -322,13 +332,17 @@ def _mode_of_existing(target: str, path: str) -> int | None:
 def _contents(network: Network) -> dict[str, np.ndarray]:
     """Arrays of a network as the file holds them, checked as `read` checks them."""
     first, second = network.first, network.second
-    is_structured = isinstance(first, StructuredHyperplanes)
+    kinds = {StructuredHyperplanes: 2, SeededHyperplanes: 3}
+    version = next((number for kind, number in kinds.items() if isinstance(first, kind)), 1)
     values: dict[str, np.ndarray] = {
-        "format_version": np.array(2 if is_structured else 1, np.int64),
+        "format_version": np.array(version, np.int64),
         "classes": _storable_labels(network.classes_),
     }
     if isinstance(first, StructuredHyperplanes):
         values |= {"signs": first.signs, "rows": first.rows, "extra": first.extra}
+    elif isinstance(first, SeededHyperplanes):
+        key = np.array(first.key, np.uint64)
+        values |= {"key": key, "rows": first.rows, "extra": first.extra}
     else:
         values["weights"] = first.weights
     values |= {
@@ -341,7 +355,7 @@ def _contents(network: Network) -> dict[str, np.ndarray]:
         "covered": np.array(network.covered, np.int64),
         "summary": _storable_summary(network.summary),
     }
-    if is_structured:
+    if version > 1:
         values = {name: np.asarray(value) for name, value in values.items()}
         _check_plain(values)
         values = _packed(values)
@@ -354,7 +368,7 @@ def _contents(network: Network) -> dict[str, np.ndarray]:
     return arrays
 
 
-# Plain and packed arrays: version 2 packs those of a network into smaller ones ------------------
+# Plain and packed arrays: versions 2 and 3 pack those of a network into smaller ones ----------
 
 
 def _check_plain(arrays: dict[str, np.ndarray]) -> None:
@@ -366,7 +380,7 @@ def _check_plain(arrays: dict[str, np.ndarray]) -> None:
 
 
 def _packed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The members of a file of version 2."""
+    """The members of a file of version 2 or 3."""
     rows = arrays["rows"].astype(np.int64)
     packed = arrays | {
         "row_steps": _smallest(np.diff(rows, prepend=0), _STEPS),
@@ -482,6 +496,8 @@ def _first_layer(arrays: dict[str, np.ndarray]) -> Hyperplanes:
     frame = arrays["origin"], float(arrays["radius"])
     if "rows" in arrays:
         rows, extra = arrays["rows"], arrays["extra"]
+        if "key" in arrays:
+            return SeededHyperplanes(int(arrays["key"]), rows, extra, arrays["biases"], *frame)
         return StructuredHyperplanes(arrays["signs"], rows, extra, arrays["biases"], *frame)
     return Hyperplanes(arrays["weights"], arrays["biases"], *frame)
 
@@ -600,7 +616,11 @@ def _check_values(arrays: dict[str, np.ndarray]) -> None:
         raise _Fault(f"radius is {radius}, which is no distance")
     if "rows" in arrays:
         try:
-            check_structured(*(arrays[name] for name in ("signs", "rows", "extra", "biases")))
+            layer_arrays = arrays["rows"], arrays["extra"], arrays["biases"]
+            if "key" in arrays:
+                check_seeded(int(arrays["key"]), *layer_arrays)
+            else:
+                check_structured(arrays["signs"], *layer_arrays)
         except InvalidInputError as error:
             raise _Fault(str(error).partition("; ")[0]) from error
     _check_classes(arrays["classes"])

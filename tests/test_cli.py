@@ -198,6 +198,17 @@ class TestFit:
         np.testing.assert_array_equal(network.second.masks, same.second.masks)
         assert network.covered == (0, 2)
 
+    def test_the_memory_limit_reaches_the_fit(self, tmp_path, csv_file, monkeypatch):
+        settings = ("fit", csv_file, "--label", "species", "--out", tmp_path / "net.npz")
+        result = run(*settings, "--memory-limit", "1 MB")
+        assert result.exit_code == 2
+        assert "memory_limit is 1,000,000 bytes, but" in " ".join(result.stderr.split())
+        monkeypatch.setattr(fastmem.inputs, "MEMORY_BESIDE", 0)
+        for limit in ("32000", "32 kB"):
+            result = run(*settings, "--memory-limit", limit, "--width", 1000)
+            assert result.exit_code == 0
+            assert "temporary file" in result.stdout
+
     def test_covered_takes_integer_labels(self, tmp_path):
         path = tmp_path / "data.csv"
         path.write_text("".join(f"{i},{i % 3 + 5}\n" for i in range(30)))

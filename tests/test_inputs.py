@@ -285,6 +285,27 @@ WRONG_CALLS: list[tuple[str, Callable[[Any], Any], str]] = [
      "progress is 'bar' (str); pass True, False or a function of (stage, done, total, neurons)"),
     ("max_width", fit(max_width=0),
      "max_width is 0 (int); pass None or an int of at least 1"),
+    ("memory_limit as text", fit(memory_limit="4 gigs"),
+     "memory_limit is '4 gigs' (str); pass None, a number of bytes, or a text like '4 GB' or "
+     "'512 MiB'"),
+    ("memory_limit of no unit", fit(memory_limit="1000000"),
+     "memory_limit is '1000000' (str); pass None, a number of bytes, or a text like '4 GB' or "
+     "'512 MiB'"),
+    ("memory_limit negative", fit(memory_limit="-1 GB"),
+     "memory_limit is '-1 GB' (str); pass None, a number of bytes, or a text like '4 GB' or "
+     "'512 MiB'"),
+    ("memory_limit a fraction", fit(memory_limit=1e9),
+     "memory_limit is 1000000000.0 (float); pass None, a text like '4 GB' or an int from 1 to "
+     "4,611,686,018,427,387,904"),
+    ("memory_limit true", fit(memory_limit=True),
+     "memory_limit is True (bool); pass None, a text like '4 GB' or an int from 1 to "
+     "4,611,686,018,427,387,904"),
+    ("memory_limit zero", fit(memory_limit="0 MB"),
+     "memory_limit is 0 (int); pass None, a text like '4 GB' or an int from 1 to "
+     "4,611,686,018,427,387,904"),
+    ("memory_limit too small", fit(memory_limit="1 MiB"),
+     "memory_limit is 1,048,576 bytes, but a fit of 4 points takes up to 268,435,584 bytes beside "
+     "their sign patterns; pass at least that"),
     ("max_width with width", fit(width=64, max_width=128),
      "max_width is 128 but width is 64; max_width limits width='auto' or 'smallest' only, so "
      "leave one of them out"),
@@ -843,3 +864,13 @@ def test_the_module_imports_only_numpy() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert not set(done.stdout.split()) & {"scipy", "pandas", "numba", "sklearn", "difflib"}
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [(None, None), (7, 7), (np.int64(9), 9), ("12 B", 12), ("4 GB", 4 * 10**9), ("1.5kb", 1500),
+     ("0.5 MiB", 2**19), (" 3 tib ", 3 * 2**40)],
+)  # fmt: skip
+def test_memory_limits(limit: Any, expected: int | None) -> None:
+    chosen = check_interpolate(np.array([0, 1]), 3, memory_limit=limit)
+    assert chosen.memory_limit == expected

@@ -192,6 +192,27 @@ def test_networks_with_seeded_hyperplanes(width, is_sparse, monkeypatch, tmp_pat
     assert [nets[0].predict(data[[i]])[0] for i in range(20)] == y[:20].tolist()
 
 
+@pytest.mark.parametrize("n_extra", [0, 3])
+def test_the_model_file_holds_the_key(n_extra, tmp_path):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((300, 2000)).astype(np.float32)
+    planes = planes_of(2000, 2**64 - 1, n_extra)
+    masks = rng.integers(2**63, size=(4, 3), dtype=np.uint64)
+    masks[:, 2] &= np.uint64(3)
+    second = fastmem.CoverLayer(masks, np.full(4, 30, np.int32), np.array([0, 0, 1, 1], np.int32))
+    network = fastmem.Network(np.array([0, 1, 2]), planes, second, (0, 1))
+    path = tmp_path / "net.npz"
+    network.save(path)
+    loaded = fastmem.load(path)
+    assert isinstance(loaded.first, SeededHyperplanes) and loaded.first.key == 2**64 - 1
+    np.testing.assert_array_equal(loaded.first.weights, planes.weights)
+    np.testing.assert_array_equal(loaded.decision_function(X), network.decision_function(X))
+    # 130 rows of 2,000 float32 would be 1 MB
+    assert network.nbytes == path.stat().st_size < 30_000 + 8000 * n_extra
+    with np.load(path) as archive:
+        assert archive["format_version"] == 3 and archive["key"] == 2**64 - 1
+
+
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
