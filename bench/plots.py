@@ -82,7 +82,7 @@ def draw_lines(
     ax.yaxis.set_minor_formatter(NullFormatter())
     if high * widen / (low / widen) < FEW_DECADES:
         ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: _thousands(value)))
     ticks = _apart(sorted({at for _, xs, _, _ in lines for at in xs}))
     ax.set_xticks(ticks, [_thousands(tick) for tick in ticks])
     ax.set_xticks([], minor=True)
@@ -103,7 +103,7 @@ def _thousands(value: float) -> str:
     for unit, letter in ((1_000_000, "M"), (1_000, "k")):
         if value >= unit and value % (unit // 10) == 0:
             return f"{value / unit:g} {letter}"
-    return f"{value:,g}"
+    return f"{value:,.4g}"
 
 
 def _label_ends(ax: Any, lines: Sequence[Line], exponents: bool) -> None:
