@@ -2,8 +2,8 @@
 
 Each entry of `bench.entries` is timed in turns with a calibration, work of the same kind that
 fastmem has no part in, and the ratio of the two is compared with ``bench/baseline.json``. A ratio
-above the baseline's times the entry's tolerance is measured again, up to REPEATS times; only where
-it stays above each time, the verdict is SLOWER.
+above the baseline's times the entry's tolerance is measured again, up to REPEATS times, as long as
+the median of all measurements stays above; where it does to the end, the verdict is SLOWER.
 
 What keeps the ratios steady on a machine with other work:
 
@@ -53,10 +53,10 @@ from bench.workloads import SMOKE, smoke_wanted
 RUNS = 5
 """Pairs of calibration and entry in a pass; up to SHORT times as many of an entry that is over
 sooner than in PAIR_SECONDS."""
-SHORT = 4
-PAIR_SECONDS = 0.03
+SHORT = 8
+PAIR_SECONDS = 0.05
 PASSES = 5
-REPEATS = 3
+REPEATS = 4
 """Times that an entry that looks slower is measured again, by as many passes each time."""
 PAUSE = 3.0
 """Seconds before a repeat: a burst of other work may pass."""
@@ -108,7 +108,7 @@ class Row:
 
     def cells(self) -> list[str]:
         """Columns of the table."""
-        ratio = min(self.ratios)
+        ratio = median(self.ratios)
         known = self.baseline is not None
         return [
             self.entry,
@@ -128,13 +128,10 @@ COLUMNS = [
 
 
 def verdict(ratios: Sequence[float], known: float | None, tolerance: float) -> str:
-    """Compare the ratios of some measurements with the baseline's.
-
-    One that is not slower is enough: whatever else runs can make a ratio worse, and hardly better.
-    """
+    """Compare the median ratio of some measurements with the baseline's."""
     if known is None:
         return NEW
-    change = min(ratios) / known
+    change = median(ratios) / known
     if change > tolerance:
         return SLOWER
     return FASTER if change < 1 / tolerance else SAME

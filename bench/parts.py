@@ -82,19 +82,22 @@ class Coverage:
         generator = np.random.default_rng(0)
         rows = generator.integers(2**64, size=(n_rows, n_words), dtype=np.uint64)
         self.masks: Words = generator.integers(2**64, size=(n_masks, n_words), dtype=np.uint64)
-        some = np.bitwise_count(rows[:1000] & self.masks[0]).sum(axis=1, dtype=np.int64)
+        some = np.bitwise_count(rows[:500, None] & self.masks).sum(axis=2, dtype=np.int64)
         level = int(np.quantile(some, 0.1 / n_masks)) + 1
         self.thresholds = np.full(n_masks, level, np.int64)
         codes = np.zeros(n_rows + 1, np.intp)
         codes[-1] = 1
-        self.patterns = _filled(codes, 0, rows)
-        self.n_threads = n_threads
+        patterns = _filled(codes, 0, rows)
+        self.block = Block(patterns, 64 * n_words, 0, generator, n_threads)
+        self._uncovered = self.block.uncovered.copy()
 
     def accept(self) -> Block:
-        """Return a fresh block of the class with the neurons."""
-        generator = np.random.default_rng(0)
-        n = 64 * self.masks.shape[1]
-        block = Block(self.patterns, n, 0, generator, self.n_threads)
+        """Give the neurons to the block, which has none; return it."""
+        block = self.block
+        block.uncovered[:] = self._uncovered
+        block.remaining = int(self._uncovered.sum())
+        for neurons in (block.masks, block.thresholds, block.gained):
+            neurons.clear()
         block.accept(self.masks, self.thresholds)
         return block
 
@@ -107,9 +110,12 @@ class Extents:
         self.classes, self.codes = np.unique(y, return_inverse=True)
         self.n_threads = n_threads
 
-    def run(self) -> Any:
-        """Look for equal rows with different labels; return mean and radius."""
+    def refuse(self) -> None:
+        """Look for equal rows with different labels."""
         refuse_contradictions(self.points, self.codes, self.classes, self.n_threads)
+
+    def extent(self) -> Any:
+        """Return the mean and the radius."""
         return extent(self.points, self.n_threads)
 
 
