@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from numpy.typing import NDArray
 
+import fastmem
 from bench.workloads import Workload
 from fastmem.blocks import Block, least_counts
 from fastmem.hyperplanes import Hyperplanes
@@ -30,6 +33,14 @@ def structured_planes(d: int, width: int) -> StructuredHyperplanes:
     """Structured hyperplanes with biases up to 1 for points in the unit ball."""
     source = StructuredRows(np.random.default_rng(d), np.zeros(d), 1.0)
     return source.start(width, np.zeros(d), 1.0)
+
+
+def fit_with_rounds(rounds: int | None, X: Any, y: Any, **settings: Any) -> fastmem.Network:
+    """Memorise with structured hyperplanes of some rounds, or with Gaussian ones for None."""
+    if rounds is None:
+        return fastmem.interpolate(X, y, **settings)
+    with patch("fastmem.algorithm.StructuredRows", partial(StructuredRows, rounds=rounds)):
+        return fastmem.interpolate(X, y, projection="structured", **settings)
 
 
 class Counts:
