@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import os
+from functools import partial
 from typing import Any
+from unittest.mock import patch
 
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+import fastmem
 from bench.workloads import Workload
 from fastmem.blocks import Block, least_counts
 from fastmem.frame import extent, refuse_contradictions
@@ -45,6 +48,14 @@ def _filled(codes: NDArray[np.intp], code: int, rows: Words) -> Patterns:
         start = (tile - int(first)) * patterns.tiles.shape[2]
         patterns.tiles[tile, :, :size] = rows[start : start + size].T
     return patterns
+
+
+def fit_with_rounds(rounds: int | None, X: Any, y: Any, **settings: Any) -> fastmem.Network:
+    """Memorise with structured hyperplanes of some rounds, or with Gaussian ones for None."""
+    if rounds is None:
+        return fastmem.interpolate(X, y, **settings)
+    with patch("fastmem.sources.StructuredRows", partial(StructuredRows, rounds=rounds)):
+        return fastmem.interpolate(X, y, projection="structured", **settings)
 
 
 class Counts:
