@@ -86,10 +86,8 @@ def test_what_is_separated_stays_so_and_is_not_looked_at_again():
         looked.append(len(self.members))
         return original(self, *arguments)
 
-    growth.OpenPoints.look, rows = (
-        look,
-        GaussianRows(np.random.default_rng(0), where.mean, where.radius),
-    )
+    rows = GaussianRows(np.random.default_rng(0), where.mean, where.radius)
+    growth.OpenPoints.look = look
     try:
         patterns = Patterns(y, 2)
         first, steps, _ = growth.separate(
