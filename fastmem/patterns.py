@@ -24,8 +24,8 @@ _TASK_PRODUCTS = 4_000_000_000
 
 def task_rows(points: Points, n_hyperplanes: int) -> int:
     """Rows that one thread takes at a time: whole tiles unless a tile is too large."""
-    # a nonzero of a sparse row takes the time of some eight values of a dense one
-    values = points.row_values * (8 if points.is_sparse else 1)
+    # a nonzero of a sparse row takes the time of some three values of a dense one
+    values = points.row_values * (4 if points.is_sparse else 1)
     rows = min(_BLOCK_BYTES // (8 * values), _TASK_PRODUCTS // (values * n_hyperplanes), 16 * TILE)
     unit = TILE if rows >= TILE else TILE_ROWS
     rows = min(rows, points.max_block_rows) // unit * unit
