@@ -214,7 +214,7 @@ class NumberedHyperplanes(Hyperplanes):
     @cached_property
     def explicit(self) -> Hyperplanes:
         """The same hyperplanes with all their weights stored."""
-        return Hyperplanes(self.weights, self.biases, self.origin, self.radius)
+        return Hyperplanes(self.weights_of(slice(None)), self.biases, self.origin, self.radius)
 
     def extended(self, weights: np.ndarray, biases: np.ndarray) -> Hyperplanes:
         """These hyperplanes and, after them, others, whose weights are stored."""

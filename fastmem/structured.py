@@ -38,8 +38,9 @@ _MORE_STAGES = 15
 """What a row of a transform costs beside its stages, in stages: points, signs, last pass."""
 _COLLECT = 40
 """What it costs to bring one bit to its place, in stages of a row."""
-_STORED_BYTES = 64 << 20
-"""Weights of more bytes are not computed all at once, to stay within a fit's 256 MB."""
+_STORED_BYTES = 32 << 20
+"""More weights are not computed all at once: a product takes three times as many bytes, and a fit
+has 256 MB."""
 
 
 class StructuredHyperplanes(NumberedHyperplanes):
