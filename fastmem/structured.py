@@ -19,6 +19,7 @@ from fastmem.hyperplanes import (
     NumberedHyperplanes,
     checked_origin,
     checked_radius,
+    frozen,
 )
 from fastmem.inputs import block_rows, check_structured
 from fastmem.kernels.bits import WORD_BITS
@@ -333,7 +334,7 @@ class StructuredRows:
         chi = np.sqrt(self.generator.chisquare(d, n))
         shape = (len(signs), block_rows(d))
         high, low = np.empty(shape), np.empty(shape)
-        error = structured_products(flips, -self.center, high, low)
+        error = structured_products(flips, frozen(-self.center), high, low)
         # the largest biases of d = 1, and those of a huge max_bias, may overflow
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             biases = self.max_bias * (self.generator.uniform(-1.0, 1.0, n) * (norms / chi))

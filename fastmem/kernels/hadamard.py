@@ -116,13 +116,12 @@ def _transform(scaled, flips, block, passes, no_flips, rows_of):
     transform goes through the passes up or down, whichever lets the last one end with the lowest.
     """
     rounds, rows = flips.shape[1], flips.shape[2]
+    words = flips.reshape(-1)
     last = passes.shape[0] - 1
     base = block * rounds * rows
     downwards = rounds % 2 == 1
     i = last if downwards else 0
-    _one_pass(
-        passes[i, 0], passes[i, 1], rows, scaled, flips, base, 1, rows_of, False,
-    )  # fmt: skip
+    _one_pass(passes[i, 0], passes[i, 1], rows, scaled, words, base, 1, rows_of, False)
     for t in range(rounds):
         for j in range(1, last):
             i = last - j if downwards else j
@@ -130,7 +129,7 @@ def _transform(scaled, flips, block, passes, no_flips, rows_of):
         i = 0 if downwards else last
         if t < rounds - 1:
             base += rows
-            _one_pass(passes[i, 0], passes[i, 1], rows, rows_of, flips, base, 1, rows_of, True)
+            _one_pass(passes[i, 0], passes[i, 1], rows, rows_of, words, base, 1, rows_of, True)
         downwards = not downwards
 
 
