@@ -7,9 +7,10 @@ import oracle
 import pytest
 from scipy import sparse as sp
 from scipy import special, stats
+from test_model_file import forge, npy
 
 import fastmem
-from fastmem import inputs, seeded, sign_patterns
+from fastmem import datasets, inputs, seeded, sign_patterns
 from fastmem.inputs import InvalidInputError, check_points
 from fastmem.kernels import normals
 from fastmem.seeded import SeededHyperplanes, SeededRows
@@ -240,3 +241,43 @@ def test_what_cannot_be_seeded_hyperplanes_is_refused(change, sentence):
     with pytest.raises(InvalidInputError) as caught:
         SeededHyperplanes(**(good | change))
     assert sentence in str(caught.value)
+
+
+@pytest.mark.parametrize("compact", [False, True])
+def test_compact_networks_keep_the_key(compact, monkeypatch, tmp_path):
+    monkeypatch.setattr(inputs, "WEIGHT_BYTES", 0)
+    X, y = datasets.random_labels(400, 6)
+    network = fastmem.interpolate(X, y, width=500, seed=0, compact=compact)
+    assert isinstance(network.first, SeededHyperplanes)
+    assert (len(network.first) < 500) == compact
+    network.save(tmp_path / "net.npz")
+    assert network.score(X, y) == fastmem.load(tmp_path / "net.npz").score(X, y) == 1
+
+
+HOSTILE = {
+    "rows in no order": ("row_steps", np.array([-2, 2, 1, 1, 1], np.int8), "are not -1 to -1 in"),
+    "row of no extra": ("row_steps", np.array([0, -2, 1, 3, 1], np.int8), "are not -1 to -1 in"),
+    "row beyond int32": ("row_steps", np.array([2**40, 1, 1, 1, 1]), "leads to no row"),
+    "key of two": ("key", np.zeros(2, np.uint64), "key has 1 dimensions instead of 0"),
+    "key with a sign": ("key", np.array(-1), "key has dtype int64 instead of uint64"),
+    "extra of no columns": ("extra", np.zeros((1, 0), np.float32), "origin has shape (6,)"),
+    "extra not finite": ("extra", np.full((1, 6), np.nan, np.float32), "which is not finite"),
+}
+
+
+@pytest.mark.parametrize(("name", "array", "expected"), HOSTILE.values(), ids=HOSTILE)
+def test_hostile_model_files_with_a_key_are_refused(name, array, expected, tmp_path):
+    planes = SeededHyperplanes(
+        9, np.array([0, -1, 3, 4, 5], np.int32), np.ones((1, 6), np.float32), np.zeros(5)
+    )
+    masks = np.full((2, 1), 31, np.uint64)
+    second = fastmem.CoverLayer(masks, np.full(2, 2, np.int32), np.array([0, 0], np.int32))
+    network = fastmem.Network(np.array([0, 1]), planes, second, (0,))
+    network.save(tmp_path / "right.npz")
+    with np.load(tmp_path / "right.npz") as archive:
+        members = {member: npy(archive[member]) for member in archive.files}
+    assert fastmem.load(forge(tmp_path / "same.npz", members)).first.key == 9
+    forged = forge(tmp_path / "hostile.npz", members | {name: npy(array)})
+    with pytest.raises(fastmem.ModelFileError) as caught:
+        fastmem.load(forged)
+    assert expected in str(caught.value)
