@@ -158,7 +158,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         for what, difference, (gaussian, *others) in figures:
             z = [difference(gaussian, other) for other in others]
             for kind, value in zip(list(KINDS)[1:], z, strict=True):
-                found.setdefault((kind, what.split()[0]), []).append(value)
+                found.setdefault((kind, what.split()[0].rstrip(",")), []).append(value)
             cells = [case.name, what, *map(_figure, (gaussian, *others))]
             print(f"| {' | '.join(cells)} | {' | '.join(f'{v:+.1f}' for v in z)} |", flush=True)
     print()

@@ -127,7 +127,7 @@ FULL = Scale(
     count_words=(4, 8, 16, 32, 64, 160, 256),
     popcount_repeats=200_000,
     runs=5,
-    budget=6.0,
+    budget=4.0,
 )
 SMOKE = Scale(
     samples=(300, 3_000),

@@ -65,7 +65,7 @@ class Hyperplanes:
         """Set attributes; of arrays read-only copies, which nobody can change unseen."""
         for name, value in attributes.items():
             if isinstance(value, np.ndarray):
-                value = _frozen(value.copy())
+                value = frozen(value.copy())
             object.__setattr__(self, name, value)
 
     def __len__(self) -> int:
@@ -243,7 +243,7 @@ class NumberedHyperplanes(Hyperplanes):
     @cached_property
     def weights(self) -> np.ndarray:
         """All weights, (n, d) float32: the numbers that define the bits."""
-        return _frozen(self.weights_of(slice(None)))
+        return frozen(self.weights_of(slice(None)))
 
     def weights_of(self, some: slice) -> np.ndarray:
         """Weights of some of the hyperplanes, float32."""
@@ -269,7 +269,7 @@ class NumberedHyperplanes(Hyperplanes):
     @cached_property
     def explicit(self) -> Hyperplanes:
         """The same hyperplanes with all their weights stored."""
-        return Hyperplanes(self.weights, self.biases, self.origin, self.radius)
+        return Hyperplanes(self.weights_of(slice(None)), self.biases, self.origin, self.radius)
 
     def extended(self, weights: np.ndarray, biases: np.ndarray) -> Hyperplanes:
         """These hyperplanes and, after them, others, whose weights are stored."""
@@ -398,11 +398,11 @@ def through(weights: np.ndarray, point: np.ndarray, biases: np.ndarray) -> np.nd
     Not a BLAS product, whose last bits depend on its threads.
     """
     moved, errors = np.empty(len(weights)), np.empty(len(weights))
-    shifted_biases(_frozen(weights), _frozen(biases), _frozen(-point), moved, errors)
+    shifted_biases(frozen(weights), frozen(biases), frozen(-point), moved, errors)
     return moved
 
 
-def _frozen(array: np.ndarray) -> np.ndarray:
+def frozen(array: np.ndarray) -> np.ndarray:
     """A read-only view: kernels are compiled once, for what users' arrays may be."""
     view = array.view()
     view.flags.writeable = False

@@ -20,6 +20,7 @@ from fastmem.hyperplanes import (
     StoredCandidates,
     checked_origin,
     checked_radius,
+    frozen,
 )
 from fastmem.inputs import SparseRows, block_rows, check_structured
 from fastmem.kernels.bits import WORD_BITS
@@ -40,8 +41,9 @@ _MORE_STAGES = 15
 """What a row of a transform costs beside its stages, in stages: points, signs, last pass."""
 _COLLECT = 40
 """What it costs to bring one bit to its place, in stages of a row."""
-_STORED_BYTES = 64 << 20
-"""Weights of more bytes are not computed all at once, to stay within a fit's 256 MB."""
+_STORED_BYTES = 32 << 20
+"""More weights are not computed all at once: a product takes three times as many bytes, and a fit
+has 256 MB."""
 
 
 class StructuredHyperplanes(NumberedHyperplanes):
@@ -336,7 +338,7 @@ class StructuredRows(StoredCandidates):
         chi = np.sqrt(self.generator.chisquare(d, n))
         shape = (len(signs), block_rows(d))
         high, low = np.empty(shape), np.empty(shape)
-        error = structured_products(flips, -self.center, high, low)
+        error = structured_products(flips, frozen(-self.center), high, low)
         # the largest biases of d = 1, and those of a huge max_bias, may overflow
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
             biases = self.max_bias * (self.generator.uniform(-1.0, 1.0, n) * (norms / chi))

@@ -20,7 +20,7 @@ from typer.testing import CliRunner  # noqa: E402
 
 import fastmem  # noqa: E402
 from fastmem.commands import app  # noqa: E402
-from fastmem.progress import drawing, terminal_progress  # noqa: E402
+from fastmem.progress import drawing, remaining, terminal_progress  # noqa: E402
 
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 PACKAGE_PARENT = str(Path(fastmem.__file__).parents[1])
@@ -596,6 +596,12 @@ class TestDrawing:
         with drawing(lambda *arguments: calls.append(arguments)) as tell:
             tell("neurons", 1, 2, 3)
         assert calls == [("neurons", 1, 2, 3)]
+
+    def test_the_time_left_is_in_proportion(self):
+        assert remaining(10.0, 25, 100) == 30.0
+        assert remaining(10.0, 0, 100) is None
+        assert remaining(0.1, 25, 100) is None
+        assert remaining(10.0, 100, 100) is None
 
     @pytest.mark.parametrize("progress", [False, True])
     def test_nothing_reaches_a_pipe(self, progress, capfd):

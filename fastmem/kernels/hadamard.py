@@ -116,13 +116,12 @@ def _transform(scaled, flips, block, passes, no_flips, rows_of):
     transform goes through the passes up or down, whichever lets the last one end with the lowest.
     """
     rounds, rows = flips.shape[1], flips.shape[2]
+    words = flips.reshape(-1)
     last = passes.shape[0] - 1
     base = block * rounds * rows
     downwards = rounds % 2 == 1
     i = last if downwards else 0
-    _one_pass(
-        passes[i, 0], passes[i, 1], rows, scaled, flips, base, 1, rows_of, False,
-    )  # fmt: skip
+    _one_pass(passes[i, 0], passes[i, 1], rows, scaled, words, base, 1, rows_of, False)
     for t in range(rounds):
         for j in range(1, last):
             i = last - j if downwards else j
@@ -130,7 +129,7 @@ def _transform(scaled, flips, block, passes, no_flips, rows_of):
         i = 0 if downwards else last
         if t < rounds - 1:
             base += rows
-            _one_pass(passes[i, 0], passes[i, 1], rows, rows_of, flips, base, 1, rows_of, True)
+            _one_pass(passes[i, 0], passes[i, 1], rows, rows_of, words, base, 1, rows_of, True)
         downwards = not downwards
 
 
@@ -321,6 +320,11 @@ def structured_words(
     word of ``tiles`` they fill, or -1 if none is used. sums (n_blocks, D) float32: beta of the
     module's docstring, 0 for rows that are not used; floors and largest (n_blocks,) float64: part
     3 of the bound, and the largest |beta|. origin (d,) and scale: the filter's frame.
+
+    70,000 x 784 points and 10,240 hyperplanes take 0.04 x the time of OpenBLAS sgemm in blocks of
+    1,024 rows, same process (AVX-512 processor, OpenBLAS held to its AVX2 kernels), 0.08 x where
+    OpenBLAS uses AVX-512. Of 70 us for 16 points, 46 are transforms (106 G additions a second on
+    one core, 83 % of its peak), 5 load the points, 8 decide 4 doubtful bits.
     """
     n_points, d = points.shape
     n_blocks, rounds, rows = flips.shape
