@@ -25,15 +25,15 @@ Points = NDArray[np.float32]
 Labels = NDArray[Any]
 
 CONFIGURATIONS: dict[str, dict[str, Any]] = {
-    "random": {"selection": "random"},
-    "random, all classes": {"selection": "random", "covered": "all"},
-    "merge": {},
-    "merge, all classes": {"covered": "all"},
-    "merge, width auto": {"width": "auto"},
-    "merge, compact": {"compact": True},
-    "merge, margin 0.5": {"margin": 0.5},
-    "merge, structured": {"projection": "structured"},
-    "merge, structured, compact": {"projection": "structured", "compact": True},
+    "the paper's: random, Gaussian": {"selection": "random", "projection": "gaussian"},
+    "the same, all classes": {"selection": "random", "projection": "gaussian", "covered": "all"},
+    "default": {},
+    "default, Gaussian": {"projection": "gaussian"},
+    "default, all classes": {"covered": "all"},
+    "width auto": {"width": "auto"},
+    "compact": {"compact": True},
+    "margin 0.2": {"margin": 0.2},
+    "margin 0.5": {"margin": 0.5},
 }
 """Name of a row to arguments of `fastmem.interpolate`, beside ``width`` of the data set and
 ``seed``. A row whose arguments this version does not have yet is left out."""

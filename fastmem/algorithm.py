@@ -29,7 +29,7 @@ def interpolate(
     width: int | str = "auto",
     max_bias: float | str = "auto",
     selection: str = "merge",
-    projection: str = "gaussian",
+    projection: str = "auto",
     covered="auto",
     center: bool = True,
     seed=None,
@@ -61,8 +61,9 @@ def interpolate(
     selection : {"merge", "random"}, default "merge"
         "random" is the paper's: each neuron belongs to one random uncovered point. "merge" grows
         each neuron greedily over several points, for networks many times narrower.
-    projection : {"gaussian", "structured"}, default "gaussian"
-        Where the hyperplanes' directions come from. "gaussian" is the paper's. "structured" makes
+    projection : {"auto", "gaussian", "structured"}, default "auto"
+        Where the hyperplanes' directions come from. "auto" is "structured" for dense points of at
+        least 128 features, else "gaussian", which is the paper's. "structured" makes
         them from Walsh-Hadamard transforms and random signs: the widths are the same, but from
         some hundred features on the first layer is many times faster, and it takes bits instead
         of numbers to store. At most 65,536 features.
@@ -142,8 +143,8 @@ def interpolate(
         settings = check_interpolate(
             classes, points.n_features, width=width, max_bias=max_bias, selection=selection,
             projection=projection, covered=covered, center=center, seed=seed, n_threads=n_threads,
-            progress=progress, max_width=max_width, margin=margin, compact=compact,
-            memory_limit=memory_limit,
+            is_sparse=points.is_sparse, progress=progress, max_width=max_width, margin=margin,
+            compact=compact, memory_limit=memory_limit,
         )  # fmt: skip
         room = check_memory(settings.memory_limit, points.n_samples)
         # radix sort takes 16 bits: 4 ms for a million points where 64 bits take 13

@@ -159,9 +159,9 @@ def fit(
     projection: Annotated[
         str,
         typer.Option(
-            help="First layer: gaussian as in the paper, or structured, fast for many features."
+            help="First layer: gaussian as in the paper, structured for many features, or auto."
         ),
-    ] = "gaussian",
+    ] = "auto",
     compact: Annotated[
         bool, typer.Option(help="Spend more time on a network with fewer parameters.")
     ] = False,

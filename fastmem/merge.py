@@ -17,6 +17,7 @@ from fastmem.blocks import TASK_WORDS, Block, gathered, least_counts
 from fastmem.kernels.cover import gather, grow_cell
 from fastmem.kernels.signs import TILE
 from fastmem.kernels.threads import run_tasks
+from fastmem.scratch import aligned_zeros
 
 MISSES = 64
 """Points that a cell may set aside, because with them it would reach another class.
@@ -26,7 +27,7 @@ Neurons of digits784-20k at n = 2,048 for the classes 1, 5 and 8: 125 with 16 mi
 neuron and taking the best does less for the same work: 241 neurons with 2 starts and 32 misses for
 nine classes where 64 misses give 232.
 """
-_NEAR = 1536
+_NEAR = 3072
 _POOL = 1 << 15
 _POOL_WORDS = 640 << 10
 """Words of the points among which a cell grows: 5 MB, so that a block's stay in the third-level
@@ -45,7 +46,7 @@ class _NearPoints:
 
     def __init__(self, n_words: int) -> None:
         self.known = np.empty(0, np.int64)
-        self._tiles = np.zeros((1, n_words, TILE), np.uint64)
+        self._tiles = aligned_zeros((1, n_words, TILE), np.uint64)
 
     def add(self, tiles: np.ndarray, positions: np.ndarray) -> None:
         """Take in the points at ``positions`` of ``tiles``, none of which is known yet."""
@@ -55,8 +56,9 @@ class _NearPoints:
         while n_tiles * TILE < len(self.known):
             n_tiles *= 2
         if n_tiles > len(self._tiles):
-            more = np.zeros((n_tiles - len(self._tiles), *self._tiles.shape[1:]), np.uint64)
-            self._tiles = np.concatenate([self._tiles, more])
+            room = aligned_zeros((n_tiles, *self._tiles.shape[1:]), np.uint64)
+            room[: len(self._tiles)] = self._tiles
+            self._tiles = room
         gather(tiles, positions, self._tiles, n_old)
 
     def used(self) -> tuple[np.ndarray, np.ndarray]:
@@ -233,5 +235,6 @@ class Merger:
 
 def _work_space(n_own: int, n_others: int) -> tuple[np.ndarray, ...]:
     """Counts of both sides, counts on trial, least counts of tiles: see ``grow_cell``."""
-    own, others, trial = (np.empty((n, TILE), np.int32) for n in (n_own, n_others, n_others))
+    sizes = (n_own, n_others, n_others)
+    own, others, trial = (aligned_zeros((n, TILE), np.int32) for n in sizes)
     return own, others, trial, np.empty(n_own, np.int32)

@@ -18,6 +18,7 @@ import weakref
 from typing import IO
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from fastmem.inputs import InvalidInputError
 from fastmem.kernels.signs import TILE
@@ -25,6 +26,14 @@ from fastmem.kernels.signs import TILE
 WINDOW_BYTES = 12 << 20
 """Tiles in a file that one task may touch before it gives them back."""
 _ADVISE = hasattr(mmap, "MADV_DONTNEED")
+
+
+def aligned_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+    """An array of zeros that begins on a cache line, as a store's tiles do."""
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    octets = np.zeros(size + 63, np.uint8)
+    start = -octets.ctypes.data % 64
+    return octets[start : start + size].view(dtype).reshape(shape)
 
 
 class TileStore:

@@ -253,7 +253,7 @@ WRONG_CALLS: list[tuple[str, Callable[[Any], Any], str]] = [
     ("selection none", fit(selection=None),
      "selection is None (NoneType); pass 'merge' or 'random'"),
     ("projection", fit(projection="Structure"),
-     "projection is 'Structure' (str); pass 'gaussian' or 'structured' "
+     "projection is 'Structure' (str); pass 'auto', 'gaussian' or 'structured' "
      "(did you mean 'structured'?)"),
     ("projection wide", fit(np.zeros((4, 70_000)), projection="structured"),
      "projection is 'structured' but X has 70000 columns, more than 65,536; pass 'gaussian'"),
@@ -750,6 +750,15 @@ def test_defaults() -> None:
     chosen = check_interpolate(np.array([0, 1]))
     assert (chosen.width, chosen.max_bias, chosen.selection) == (None, None, "merge")
     assert chosen.projection == "gaussian"
+    for n_features, is_sparse, expected in (
+        (127, False, "gaussian"),
+        (128, False, "structured"),
+        (1 << 16, False, "structured"),
+        (1 << 17, False, "gaussian"),
+        (784, True, "gaussian"),
+    ):
+        chosen = check_interpolate(np.array([0, 1]), n_features, is_sparse=is_sparse)
+        assert chosen.projection == expected
     assert (chosen.covered, chosen.center, chosen.max_width) == ("auto", True, None)
     assert chosen.n_threads == check_threads(None) >= 1
     assert chosen.progress is False
