@@ -195,7 +195,7 @@ def runs(smoke: bool) -> dict[str, list[Run]]:
     wide = (400, 1_000) if smoke else (20_000, 10_000)
     n = 256 if smoke else 2_048
     limits: list[dict[str, Any]] = [{}, {"memory_limit": "8 GB"}, {"memory_limit": "1 GB"}]
-    many = {"width": 300, "memory_limit": "280 MB"} if smoke else {"width": 8_192}
+    gaussian = {"width": 300 if smoke else 8_192, "projection": "gaussian"}
     return {
         "ten-million": [
             Run(f"moons, {limit.get('memory_limit', 'no limit')}", "moons", *moons,
@@ -207,10 +207,11 @@ def runs(smoke: bool) -> dict[str, list[Run]]:
             for width in (512, 256, "auto")
         ],
         "wide": [
-            Run("clusters, weights computed", "blobs", *wide, many),
-            Run("clusters, weights stored", "blobs", *wide,
-                {"width": 300, "memory_limit": None} if smoke
-                else {"width": 8_192, "memory_limit": "64 GB"}),
+            Run("clusters, Gaussian weights computed", "blobs", *wide,
+                {**gaussian, "memory_limit": "280 MB"} if smoke else gaussian),
+            Run("clusters, Gaussian weights stored", "blobs", *wide,
+                {**gaussian, "memory_limit": None if smoke else "64 GB"}),
+            Run("clusters, structured", "blobs", *wide, {"width": gaussian["width"]}),
             Run("clusters, width auto", "blobs", *wide, {}),
         ],
     }  # fmt: skip

@@ -64,12 +64,12 @@ def test_no_digit_is_on_both_sides_of_a_split():
 def test_configurations_of_unknown_arguments_are_left_out(monkeypatch):
     monkeypatch.setitem(classifiers.CONFIGURATIONS, "impossible", {"no_such_argument": 1})
     assert "fastmem, impossible" not in classifiers.names()
-    assert {"fastmem, merge", "fastmem, random", "decision tree"} <= set(classifiers.names())
+    assert {"fastmem, default", "fastmem, compact", "decision tree"} <= set(classifiers.names())
 
 
 def test_what_is_measured_of_an_exact_classifier():
     X, y = comparison._data("moons", 400)
-    for name in ("fastmem, merge", "1 nearest neighbour"):
+    for name in ("fastmem, default", "1 nearest neighbour"):
         row = comparison.measure(
             classifiers.roster(64, 1.0)[name], (X[:300], y[:300]), (X[300:], y[300:])
         )

@@ -183,7 +183,10 @@ def test_networks_with_seeded_hyperplanes(width, is_sparse, monkeypatch, tmp_pat
     data = sp.csr_array(X) if is_sparse else X
     if width == 200:
         X, y, data = X[10:], y[10:], data[10:]
-    nets = [fastmem.interpolate(data, y, width=width, seed=2, n_threads=k) for k in (1, 3)]
+    nets = [
+        fastmem.interpolate(data, y, width=width, projection="gaussian", seed=2, n_threads=k)
+        for k in (1, 3)
+    ]
     assert all(isinstance(net.first, SeededHyperplanes) for net in nets)
     assert nets[0].first.key == nets[1].first.key
     for name in ("rows", "extra", "biases"):
