@@ -232,6 +232,108 @@ def merge(settings: Settings) -> list[Row]:
     ]
 
 
+def compact(settings: Settings) -> list[Row]:
+    """What compact=True leaves of a network for digits784-20k, and the size of its file."""
+    rows = []
+    random = _fit(settings, settings.sizes.digits_random)
+    for projection in ("gaussian", "structured"):
+        workload = replace(settings.sizes.digits_merge, projection=projection)
+        X, y = workload.data()
+        whole = _fit(settings, workload).result
+        fit = settings.time_ours(partial(workload.fit, compact=True))
+        network = fit.result
+        note = (
+            f"widths {network.widths}, {network.n_parameters:,} parameters; whole {whole.widths}, "
+            f"{whole.n_parameters:,}; fit {fit}; training accuracy {network.score(X, y)}"
+        )
+        what = f"{workload.name}, {projection}, compact: weights not zero, against random"
+        few, many = network.n_nonzero, random.result.n_nonzero
+        rows.append(at_most(what, f"{few:,}", f"{many:,}", few / many, 0.08, note))
+        ours = settings.time_ours(partial(network.predict, X))
+        peer = settings.time_ours(partial(whole.predict, X))
+        what = f"{workload.name}, {projection}, compact: predict, against without"
+        row = at_least(what, str(ours), str(peer), peer.median / ours.median, 5)
+        rows.append(row if projection == "gaussian" else replace(row, bar="", met=None))
+        size = network.nbytes
+        note = f"{8 * size / len(y):.1f} bits a label; without compact {whole.nbytes:,} bytes"
+        what = f"{workload.name}, {projection}, compact: model file in KB"
+        row = at_most(what, f"{size:,} bytes", "", size / 1000, 48, note)
+        rows.append(row if projection == "structured" else replace(row, bar="", met=None))
+    return rows
+
+
+def accuracy(settings: Settings) -> list[Row]:
+    """Unseen points, 30 % held out, by margin; against 1-nearest-neighbour less one point."""
+    from sklearn.datasets import load_digits
+    from sklearn.model_selection import train_test_split
+    from sklearn.neighbors import KNeighborsClassifier
+
+    sizes = settings.sizes
+    bundled = load_digits(return_X_y=True)
+    rows = []
+    for name, (X, y), width in (
+        ("scikit-learn's digits", bundled, sizes.width),
+        ("digits784-20k", sizes.digits_merge.data(), sizes.wide),
+    ):
+        splits = [
+            train_test_split(X, y, test_size=0.3, random_state=seed)
+            for seed in range(1 if settings.runs == 1 else 5)
+        ]
+        nearest = float(
+            np.mean([KNeighborsClassifier(1).fit(a, c).score(b, d) for a, b, c, d in splits])
+        )
+        for margin in (0.0, 0.1, 0.25, 0.5, 1.0):
+            scores, neurons = [], []
+            for seed, (train, test, labels, unseen) in enumerate(splits):
+                network = fastmem.interpolate(
+                    train, labels, width=width, margin=margin, covered="all", seed=seed
+                )
+                scores.append(network.score(test, unseen))
+                neurons.append(network.widths[1])
+            mean = float(np.mean(scores))
+            what = f"unseen points of {name}, n = {width}, margin = {margin}, against 1-NN - 0.01"
+            note = f"{np.mean(neurons):.0f} neurons, {len(splits)} splits"
+            row = at_least(what, f"{mean:.4f}", f"{nearest:.4f}", mean - nearest, -0.01, note)
+            rows.append(row if margin == 1 else replace(row, bar="", met=None))
+    return rows
+
+
+def threads(settings: Settings) -> list[Row]:
+    """Two threads against one, on what is not bound by memory."""
+    sizes = settings.sizes
+    rows = []
+    moons, digits = sizes.moons_random, sizes.digits_random
+    calls: list[tuple[str, Callable[[int], Any]]] = []
+    for workload in (moons, digits, sizes.digits_merge):
+        calls.append(
+            (
+                f"fit {workload.name}, {workload.selection}",
+                lambda n, workload=workload: workload.fit(n_threads=n),
+            )
+        )
+    network, (X, _) = _fit(settings, digits).result, digits.data()
+    calls.append(("predict digits784-20k, random", lambda n: network.predict(X, n_threads=n)))
+    calls.append(
+        (
+            "sign patterns digits784-20k",
+            lambda n: fastmem.sign_patterns(X, network.first, n_threads=n),
+        )
+    )
+    planes = structured_planes(X.shape[1], sizes.structured)
+    calls.append(
+        ("structured sign patterns", lambda n: fastmem.sign_patterns(X, planes, n_threads=n))
+    )
+    problems = {
+        n: Counts(sizes.count_rows // 8, sizes.count_words, sizes.count_masks, n) for n in (1, 2)
+    }
+    calls.append(("counts, 160 words", lambda n: problems[n].minima()))
+    for what, call in calls:
+        one, two = settings.time_ours(partial(call, 1)), settings.time_ours(partial(call, 2))
+        ratio = one.median / two.median
+        rows.append(at_least(f"2 threads against 1: {what}", str(two), str(one), ratio, 1.8))
+    return rows
+
+
 def predict(settings: Settings) -> list[Row]:
     """Prediction of the training points of each workload, against a dense forward pass."""
     sizes = settings.sizes
@@ -240,7 +342,10 @@ def predict(settings: Settings) -> list[Row]:
         sizes.moons_merge,
         sizes.digits_random,
         sizes.digits_merge,
+        replace(sizes.digits_random, projection="structured"),
+        replace(sizes.digits_merge, projection="structured"),
         sizes.more_digits_merge,
+        sizes.digits_structured,
     ]
     return [_predict(settings, workload) for workload in workloads]
 
@@ -253,7 +358,7 @@ def _predict(settings: Settings, workload: Workload) -> Row:
     peer = settings.time_peer(lambda: dense.predict(X))
     disagree = int((network.classes_[peer.result] != ours.result).sum())
     note = f"widths {network.widths[0]} and {network.widths[1]}; {disagree} predictions differ"
-    what = f"predict {workload.name}, {workload.selection}, against dense"
+    what = f"predict {workload.name}, {workload.projection}, {workload.selection}, against dense"
     return at_least(what, str(ours), str(peer), peer.median / ours.median, 30, note)
 
 
@@ -358,6 +463,9 @@ BARS: dict[str, Callable[[Settings], list[Row]]] = {
     "merge": merge,
     "digits-wide": digits_wide,
     "predict": predict,
+    "compact": compact,
+    "accuracy": accuracy,
+    "threads": threads,
 }
 
 
