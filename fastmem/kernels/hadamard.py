@@ -321,10 +321,10 @@ def structured_words(
     module's docstring, 0 for rows that are not used; floors and largest (n_blocks,) float64: part
     3 of the bound, and the largest |beta|. origin (d,) and scale: the filter's frame.
 
-    70,000 x 784 points and 10,240 hyperplanes take 0.04 x the time of OpenBLAS sgemm in blocks of
-    1,024 rows, same process (AVX-512 processor, OpenBLAS held to its AVX2 kernels), 0.08 x where
-    OpenBLAS uses AVX-512. Of 70 us for 16 points, 46 are transforms (106 G additions a second on
-    one core, 83 % of its peak), 5 load the points, 8 decide 4 doubtful bits.
+    70,000 x 784 points and 10,240 hyperplanes take 0.04 to 0.06 x the time of OpenBLAS sgemm in
+    blocks of 1,024 rows, same process (AVX-512 processor, OpenBLAS held to its AVX2 kernels), 0.08
+    x where OpenBLAS uses AVX-512. Of some 70 us for 16 points, 46 are transforms (106 G additions
+    a second on one core), 5 load the points, and about 8 decide 4 doubtful bits.
     """
     n_points, d = points.shape
     n_blocks, rounds, rows = flips.shape
