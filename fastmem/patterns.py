@@ -42,6 +42,20 @@ def rows_of(tiles: np.ndarray, n_points: int) -> np.ndarray:
     return tiles.transpose(0, 2, 1).reshape(-1, tiles.shape[1])[:n_points]
 
 
+def unpacked(words: np.ndarray, n: int) -> np.ndarray:
+    """The first n bits of each row of words, (m, n_words) uint64, as bool (m, n)."""
+    octets = np.ascontiguousarray(words).astype("<u8").view(np.uint8)
+    return np.unpackbits(octets, axis=1, count=n, bitorder="little").astype(np.bool_)
+
+
+def packed(bits: np.ndarray) -> np.ndarray:
+    """The reverse of ``unpacked``: bool (m, n) to words, (m, ceil(n / 64)) uint64."""
+    octets = np.zeros((len(bits), -(-bits.shape[1] // WORD_BITS) * 8), np.uint8)
+    some = np.packbits(bits, axis=1, bitorder="little")
+    octets[:, : some.shape[1]] = some
+    return octets.view("<u8").astype(np.uint64, copy=False)
+
+
 class Patterns:
     """Sign patterns of a labelled data set, sorted by class; every class starts a new tile.
 
