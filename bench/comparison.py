@@ -147,7 +147,7 @@ def _row(helper: Helper, problem: Problem, name: str) -> Point:
             row["note"] = f"not done in {problem.cap:g} s"
             break
         except RuntimeError as error:
-            row["note"] = " ".join(str(error).split())  # some go over lines, which no table cell can
+            row["note"] = " ".join(str(error).split())  # some have several lines
             break
         if time.perf_counter() - start > SLOW:
             break
