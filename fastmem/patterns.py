@@ -110,6 +110,11 @@ class Patterns:
         """Rows, in the user's data, of the points ``local`` of class ``code``."""
         return self.order[self.starts[code] + local]
 
+    def rows_at(self, positions: np.ndarray) -> np.ndarray:
+        """Rows, in the user's data, of the points at ``positions`` of the tiles."""
+        code = np.searchsorted(self.first_tile, positions // TILE, side="right") - 1
+        return self.order[self.starts[code] + positions - self.first_tile[code] * TILE]
+
     def picked(self, hyperplanes: np.ndarray, n_threads: int) -> Patterns:
         """The bits of some hyperplanes, int64, in memory; all else is shared."""
         fewer = copy.copy(self)
