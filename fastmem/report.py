@@ -57,6 +57,7 @@ class FitReport:
         Repeats the fit, also where none was given.
     n_threads : int
     selection : {"merge", "random"}
+    activation : {"threshold", "relu"}
     projection : {"gaussian", "structured"}
     max_bias : float
         The paper's lambda.
@@ -83,6 +84,7 @@ class FitReport:
     projection: str
     max_bias: float
     margin: float = 0.0
+    activation: str = "threshold"
     growth: list[GrowthStep] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
     file_bytes: int = 0
@@ -94,6 +96,7 @@ class FitReport:
             "n_samples": self.n_samples,
             "n_unseparated": len(self.unseparated),
             "selection": self.selection,
+            "activation": self.activation,
             "projection": self.projection,
             "max_bias": self.max_bias,
             "margin": self.margin,
