@@ -21,7 +21,7 @@ from fastmem.inputs import (
 from fastmem.kernels.cover import margins
 from fastmem.kernels.signs import TILE
 from fastmem.patterns import tiles_of_blocks
-from fastmem.relu import RealSums
+from fastmem.relu import RealMargins
 from fastmem.report import FitReport
 from fastmem.second_layer import CoverLayer
 
@@ -83,7 +83,6 @@ class Network:
         self.report = report
         self.summary = dict(summary or {})
         self.n_features_in_ = first.n_features
-        self._real_sums: dict[bool, RealSums] = {}
 
     def __repr__(self) -> str:
         n, m = self.widths
@@ -227,11 +226,6 @@ class Network:
         blocks[: len(self.second)] = np.searchsorted(self.covered, self.second.owners)
         return masks, padded(self.second.thresholds.astype(np.int64)), blocks
 
-    def _sums(self, is_sparse: bool) -> RealSums:
-        if is_sparse not in self._real_sums:
-            self._real_sums[is_sparse] = RealSums(self.first, is_sparse)
-        return self._real_sums[is_sparse]
-
     def _codes(self, points: Points, n_threads: int) -> np.ndarray:
         codes = np.empty(points.n_samples, np.intp)
         # with one block of two classes, on or off is all that matters
@@ -258,11 +252,13 @@ class Network:
         masks, thresholds, blocks = self._stack
         n_blocks = len(self.covered)
         if self.second.activation == "relu":
-            sums = self._sums(points.is_sparse)
+            real = RealMargins(self.first, masks, thresholds, blocks, points)
 
             def add_up(start: int, stop: int, tiles: np.ndarray) -> None:
-                block = points.block(start, stop)
-                best = sums.margins(block, tiles, masks, thresholds, blocks, n_blocks)
+                best = np.empty((n_blocks, stop - start))
+                real.fill(
+                    lambda i, j: points.block(start + i, start + j), tiles, stop_when_on, best
+                )
                 keep(start, stop, best)
 
             tiles_of_blocks(points, self.first, n_threads, add_up)

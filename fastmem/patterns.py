@@ -110,9 +110,13 @@ class Patterns:
         """Rows, in the user's data, of the points ``local`` of class ``code``."""
         return self.order[self.starts[code] + local]
 
+    def codes_at(self, positions: np.ndarray) -> np.ndarray:
+        """Classes of the points at ``positions`` of the tiles, int64."""
+        return np.searchsorted(self.first_tile, positions // TILE, side="right") - 1
+
     def rows_at(self, positions: np.ndarray) -> np.ndarray:
         """Rows, in the user's data, of the points at ``positions`` of the tiles."""
-        code = np.searchsorted(self.first_tile, positions // TILE, side="right") - 1
+        code = self.codes_at(positions)
         return self.order[self.starts[code] + positions - self.first_tile[code] * TILE]
 
     def picked(self, hyperplanes: np.ndarray, n_threads: int) -> Patterns:

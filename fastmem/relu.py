@@ -55,15 +55,20 @@ each term would have to make its row anew.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
 from fastmem.blocks import Block, least_counts
 from fastmem.hyperplanes import Hyperplanes, frozen
 from fastmem.inputs import InvalidInputError, Points, SparseRows
+from fastmem.kernels.bits import TILE_ROWS
+from fastmem.kernels.cover import GROUP
 from fastmem.kernels.relu import (
+    LANES,
     LEAST_POSITIVE,
     Layer,
+    Masks,
     Rows,
     least_sums,
     sum_margins,
@@ -71,19 +76,20 @@ from fastmem.kernels.relu import (
 )
 from fastmem.kernels.signs import TILE, shifted_biases
 from fastmem.kernels.threads import ranges, run_tasks
-from fastmem.patterns import Patterns, tiles_of_blocks
+from fastmem.patterns import Patterns, tiles_of_blocks, unpacked
 
-_TASK_TERMS = 100_000_000
+_TASK_TERMS = 1 << 30
 """Additions of a task if no sum ended early: some 50 ms, of which it mostly takes a tenth."""
 _TASK_VALUES = 1 << 20
-_BATCH = 256
-"""Candidates counted at once, at most. More than for thresholds, because they share terms."""
+_BATCH = 512
+"""Candidates of all blocks together that are looked at at once: they share activations."""
+_MASK_BITS = 1 << 24
 _UNIT64 = 2.0**-53
 _NO_COLUMNS = frozen(np.empty(0, np.int32))
 
 
 class RealSums:
-    """Sums of the ReLU activations of a first layer, decided exactly.
+    """Sums of the ReLU activations of a first layer: what the kernels need to know of it.
 
     Parameters
     ----------
@@ -95,86 +101,55 @@ class RealSums:
     def __init__(self, hyperplanes: Hyperplanes, is_sparse: bool) -> None:
         weights, biases = hyperplanes.weights, frozen(hyperplanes.biases)
         n, d = weights.shape
-        if is_sparse:
-            # a zero adds nothing where the origin is 0
-            origin = frozen(np.zeros(d))
-            shifted, errors = biases, np.full(n, 1e-290)
-        else:
-            origin = frozen(hyperplanes.origin)
-            shifted, errors = np.empty(n), np.empty(n)
-            shifted_biases(weights, biases, origin, shifted, errors)
-        relative = 1.1 * (d + 4) * _UNIT64
+        scale = hyperplanes.scale
+        # a zero adds nothing where the origin is 0
+        origin = np.zeros(d) if is_sparse else hyperplanes.origin
+        shifted, errors = np.empty(n), np.empty(n)
+        shifted_biases(weights, biases, frozen(origin), shifted, errors)
         norms = np.sqrt(np.einsum("ij,ij->i", weights, weights, dtype=np.float64)) * (1 + 1e-9)
-        self._layer = Layer(
-            weights, biases, origin, frozen(shifted), frozen(relative * norms),
-            frozen(relative * np.abs(shifted) + errors), hyperplanes.scale,
+        n_groups = -(-n // TILE_ROWS)
+        groups = np.zeros((n_groups, d, TILE_ROWS), np.float32)
+        for row in range(TILE_ROWS):
+            groups[: -(-(n - row) // TILE_ROWS), :, row] = weights[row::TILE_ROWS]
+        short = np.zeros(n_groups * TILE_ROWS, np.float32)
+        relative = 1.1 * (d + 4) * _UNIT64
+        with np.errstate(over="ignore", invalid="ignore"):
+            short[:n] = scale * shifted
+            self._levels = np.abs(short[:n]).astype(np.float64)
+            self._floors = scale * errors + 2.0**-148 * (d + 2) * (1 + norms)
+        self._norms = norms
+        self.layer = Layer(
+            weights, biases, frozen(origin), scale, groups, short, shifted, relative * norms,
+            relative * np.abs(shifted) + errors, (float(norms.max()), float(self._levels.max())),
         )  # fmt: skip
 
-    def task_rows(self, n_masks: int, row_values: int) -> int:
-        """Points that a task may take."""
-        n = len(self._layer.biases)
-        rows = min(_TASK_TERMS // (n * (row_values + 2 * n_masks)), _TASK_VALUES // row_values)
-        return max(8, min(rows, 16 * TILE))
+    def masks(self, words: np.ndarray) -> Masks:
+        """Masks, (B, n_words) uint64, as the kernels take them."""
+        n = len(self._norms)
+        columns = np.stack([np.ones(n), self._norms, self._levels, self._floors])
+        sums = np.empty((4, len(words)))
+        with np.errstate(invalid="ignore"):  # an infinite floor
+            for start, stop in ranges(len(words), max(1, _MASK_BITS // n)):
+                bits = unpacked(words[start:stop], n)
+                for column, row in zip(columns, sums, strict=True):
+                    row[start:stop] = np.where(bits, column, 0.0).sum(axis=1)
+        return Masks(np.array(words, np.uint64, order="C"), *sums)
 
-    def lower(
-        self,
-        block: np.ndarray | SparseRows,
-        codes: np.ndarray,
-        tiles: np.ndarray,
-        places: np.ndarray,
-        masks: np.ndarray,
-        owners: np.ndarray,
-        least: np.ndarray,
-    ) -> None:
-        """Lower ``least`` to the least sums over points of other classes; see ``least_sums``."""
-        least_sums(self._layer, _rows(block), codes, tiles, places, masks, owners, least)
-
-    def below(
-        self,
-        block: np.ndarray | SparseRows,
-        tiles: np.ndarray,
-        places: np.ndarray,
-        masks: np.ndarray,
-        limits: np.ndarray,
-    ) -> np.ndarray:
-        """Whether the sum of each mask and point is below the mask's limit: (B, P) bool."""
-        result = np.empty((len(masks), len(places)), np.bool_)
-        sums_below(self._layer, _rows(block), tiles, places, masks, limits, result)
-        return result
-
-    def margins(
-        self,
-        block: np.ndarray | SparseRows,
-        tiles: np.ndarray,
-        masks: np.ndarray,
-        thresholds: np.ndarray,
-        blocks: np.ndarray,
-        n_blocks: int,
-    ) -> np.ndarray:
-        """Margins (n_blocks, P) of the first P points of ``tiles``; see ``sum_margins``."""
-        best = np.full((n_blocks, len(block)), -np.inf)
-        size = self.task_rows(len(masks), 1 + self._layer.weights.shape[1])
-        for start, stop in ranges(len(block), size):
-            some = _rows(block, start, stop)
-            places, here = np.arange(start, stop), best[:, start:stop].copy()
-            sum_margins(self._layer, some, tiles, places, masks, thresholds, blocks, here)
-            best[:, start:stop] = here
-        return best
+    def task_rows(self, points: Points, n_masks: int) -> int:
+        """Points that a task may take, whole groups of LANES."""
+        n, values = len(self._norms), points.row_values
+        rows = min(_TASK_TERMS // (n * (values + n_masks)), _TASK_VALUES // values, 16 * TILE)
+        return max(LANES, min(rows, points.max_block_rows) // LANES * LANES)
 
 
-def _rows(block: np.ndarray | SparseRows, start: int = 0, stop: int | None = None) -> Rows:
-    """Rows start..stop-1 of a block as ``kernels.relu`` takes them."""
+def _rows(block: np.ndarray | SparseRows, tiles: np.ndarray, places: np.ndarray) -> Rows:
+    """A block of points as ``kernels.relu`` takes it."""
     if isinstance(block, SparseRows):
-        starts = block.starts[start : None if stop is None else stop + 1]
-        some = slice(int(starts[0]), int(starts[-1]))
-        values = block.values[some].astype(np.float64)
-        columns = block.columns[some].astype(np.int32)
         # no columns at all would stand for all of them
-        columns = columns if len(columns) else np.zeros(1, np.int32)
-        return Rows(frozen(values), frozen(columns), frozen(starts - starts[0]))
-    values = block[start:stop].astype(np.float64)
-    starts = np.arange(len(values) + 1) * values.shape[1]
-    return Rows(frozen(values.reshape(-1)), _NO_COLUMNS, frozen(starts))
+        columns = block.columns.astype(np.int32) if len(block.columns) else np.zeros(1, np.int32)
+        return Rows(block.values.astype(np.float64), frozen(columns), block.starts, tiles, places)
+    starts = frozen(np.arange(len(block) + 1) * block.shape[1])
+    return Rows(block.astype(np.float64).reshape(-1), _NO_COLUMNS, starts, tiles, places)
 
 
 def _refuse_zeros(thresholds: np.ndarray) -> None:
@@ -198,28 +173,72 @@ def real_thresholds(
     codes (N,) the class of every point, masks (m, n_words) uint64, owners (m,) the class of each
     mask. Patterns and sums are computed in blocks of rows.
     """
-    sums = RealSums(first, points.is_sparse)
-    owners = owners.astype(np.int64)
     least = np.full(len(masks), np.inf)
+    if not len(masks):
+        return least
+    sums = RealSums(first, points.is_sparse)
+    size = sums.task_rows(points, len(masks))
+    stack, owners = sums.masks(masks), owners.astype(np.int64)
     lock = threading.Lock()
-    size = sums.task_rows(len(masks), points.row_values)
 
     def use(start: int, stop: int, tiles: np.ndarray) -> None:
         for first_row, last_row in ranges(stop - start, size):
             with lock:
                 mine = least.copy()
             here = slice(start + first_row, start + last_row)
-            sums.lower(
-                points.block(here.start, here.stop), codes[here].astype(np.int64), tiles,
-                np.arange(first_row, last_row), masks, owners, mine,
-            )  # fmt: skip
+            rows = _rows(points.block(here.start, here.stop), tiles, np.arange(first_row, last_row))
+            least_sums(sums.layer, stack, owners, rows, codes[here].astype(np.int64), mine)
             with lock:
                 np.minimum(least, mine, out=least)
 
-    if len(masks):
-        tiles_of_blocks(points, first, n_threads, use)
+    tiles_of_blocks(points, first, n_threads, use)
     _refuse_zeros(least)
     return least
+
+
+class RealMargins:
+    """Margins of the neurons of a second layer with real thresholds: see ``sum_margins``.
+
+    Parameters
+    ----------
+    first : Hyperplanes
+    masks : ndarray of shape (m, n_words), uint64
+    thresholds : ndarray of shape (m,), float64
+    blocks : ndarray of shape (m,), int64
+        Rows of the result to which neurons belong.
+    points : Points
+        Those that will come: dense or not.
+    """
+
+    def __init__(
+        self,
+        first: Hyperplanes,
+        masks: np.ndarray,
+        thresholds: np.ndarray,
+        blocks: np.ndarray,
+        points: Points,
+    ) -> None:
+        sums = RealSums(first, points.is_sparse)
+        self._layer, self._masks = sums.layer, sums.masks(masks)
+        self._thresholds, self._blocks = thresholds.copy(), blocks
+        self._size = sums.task_rows(points, len(masks))
+
+    def fill(
+        self,
+        block: Callable[[int, int], np.ndarray | SparseRows],
+        tiles: np.ndarray,
+        stop_when_on: bool,
+        best: np.ndarray,
+    ) -> None:
+        """Fill best (n_blocks, P) for the first P points of ``tiles``, which are ``block(0, P)``."""
+        best[:] = -np.inf
+        for start, stop in ranges(best.shape[1], self._size):
+            here = np.full((len(best), stop - start), -np.inf)
+            rows = _rows(block(start, stop), tiles, np.arange(start, stop))
+            sum_margins(
+                self._layer, self._masks, self._thresholds, self._blocks, rows, stop_when_on, here
+            )
+            best[:, start:stop] = here
 
 
 class ReluBlock(Block):
@@ -234,7 +253,6 @@ class ReluBlock(Block):
     def __init__(
         self,
         patterns: Patterns,
-        first: Hyperplanes,
         points: Points,
         sums: RealSums,
         code: int,
@@ -243,87 +261,50 @@ class ReluBlock(Block):
         margin: float,
     ) -> None:
         self.points, self.sums = points, sums
-        super().__init__(patterns, len(first), code, generator, n_threads, margin=margin)
+        n = len(sums.layer.biases)
+        super().__init__(patterns, n, code, generator, n_threads, margin=margin)
 
     def levels(self, thresholds: np.ndarray) -> np.ndarray:
         """Sums below which a neuron covers a point: its threshold less the margin."""
         # a point with sum 0 is covered whatever the margin
         return np.maximum((1.0 - self.margin) * thresholds, LEAST_POSITIVE)
 
-    def step_random(self) -> None:
-        """As that of `Block`, by real sums instead of counts."""
-        candidates = self.next_candidates(self._batch)
-        masks = self.masks_of(candidates)
-        counts, nearest = least_counts([self] * len(candidates), masks)
-        # a sum is 0 where the count is, so the bits say which points cannot be covered
-        can = counts > 0
+    def candidates(self, most: int) -> tuple[np.ndarray, np.ndarray]:
+        """The next candidates, up to ``most``, and their masks."""
+        found = self.next_candidates(min(most, self._batch))
+        return found, self.masks_of(found)
+
+    def settle(
+        self, candidates: np.ndarray, masks: np.ndarray, least: np.ndarray, nearest: np.ndarray
+    ) -> None:
+        """Drop candidates of least sum 0; accept the others in order, unless an earlier covers."""
+        can = least > 0
         self.drop(candidates[~can], nearest[~can])
-        candidates, masks, nearest = candidates[can], masks[can], nearest[can]
-        accepted: list[int] = []
-        if len(candidates):
-            thresholds = self._thresholds(masks, nearest)
-            rows = self.points.take(self.patterns.rows(self.code, self.members[candidates]))
-            places = candidates.astype(np.int64)
-            on = self.sums.below(rows, self.tiles, places, masks, self.levels(thresholds))
-            for i in range(len(candidates)):
+        useful = len(can) - np.count_nonzero(can)
+        if can.any():
+            masks, thresholds = masks[can], least[can]
+            on = self._covers(masks, self.levels(thresholds), candidates[can])
+            accepted: list[int] = []
+            for i in range(len(masks)):
                 if not on[accepted, i].any():
                     accepted.append(i)
             self.accept(masks[accepted], thresholds[accepted])
-        useful = len(accepted) + np.count_nonzero(~can)
+            useful += len(accepted)
         if useful > 3 * len(can) // 4:
             self._batch = min(2 * self._batch, _BATCH)
-
-    def _thresholds(self, masks: np.ndarray, nearest: np.ndarray) -> np.ndarray:
-        """Least sums of masks over all other classes; ``nearest`` are good points to begin with."""
-        patterns, points = self.patterns, self.points
-        least = np.full(len(masks), np.inf)
-        owners = np.full(len(masks), self.code)
-        near = np.unique(nearest)
-        others = np.full(len(near), -1)
-        rows = points.take(patterns.rows_at(near))
-        self.sums.lower(rows, others, patterns.tiles, near, masks, owners, least)
-        size = self.sums.task_rows(len(masks), points.row_values)
-        size = min(size, points.max_block_rows)
-        tasks = [
-            (code, *some)
-            for code in range(patterns.n_classes)
-            for some in ranges(patterns.class_size(code), size)
-            if code != self.code
-        ]
-        lock = threading.Lock()
-
-        def work(task: tuple[int, int, int]) -> None:
-            code, start, stop = task
-            with lock:
-                mine = least.copy()
-            places = int(patterns.first_tile[code]) * TILE + np.arange(start, stop)
-            self.sums.lower(
-                points.take(patterns.rows(code, np.arange(start, stop))),
-                np.full(stop - start, code), patterns.tiles, places, masks, owners, mine,
-            )  # fmt: skip
-            patterns.store.release(patterns.tiles[places[0] // TILE : places[-1] // TILE + 1])
-            with lock:
-                np.minimum(least, mine, out=least)
-
-        run_tasks(work, tasks, self.n_threads)
-        self.evaluations += len(masks) * (len(patterns.order) - patterns.class_size(self.code))
-        _refuse_zeros(least)
-        return least
+        elif useful < len(can) // 2:
+            self._batch = max(self._batch // 2, GROUP)
 
     def accept(self, masks: np.ndarray, thresholds: np.ndarray) -> None:
         """Add neurons, and take the points that they cover from the uncovered ones."""
-        store = self.patterns.store
-        limits = self.levels(thresholds)
         still = np.flatnonzero(self._flat)
-        size = self.sums.task_rows(len(masks), self.points.row_values)
-        tasks = ranges(len(still), min(size, self.points.max_block_rows))
+        tasks = ranges(len(still), self.sums.task_rows(self.points, len(masks)))
         gained = np.zeros((len(tasks), len(masks)), np.int64)
+        limits = self.levels(thresholds)
 
         def work(task: int) -> None:
             places = still[slice(*tasks[task])]
-            rows = self.points.take(self.patterns.rows(self.code, self.members[places]))
-            on = self.sums.below(rows, self.tiles, places, masks, limits)
-            store.release(self.tiles[places[0] // TILE : places[-1] // TILE + 1])
+            on = self._covers(masks, limits, places)
             covered = on.any(axis=0)
             gained[task] = np.bincount(on.argmax(axis=0)[covered], minlength=len(masks))
             self._flat[places[covered]] = False
@@ -336,3 +317,80 @@ class ReluBlock(Block):
         self.gained.extend(int(g) for g in totals)
         self.remaining -= int(totals.sum())
         self._compact()
+
+    def _covers(self, masks: np.ndarray, limits: np.ndarray, places: np.ndarray) -> np.ndarray:
+        """Whether the sum of each mask and point is below the mask's limit, (B, P) bool."""
+        places = places.astype(np.int64)
+        block = self.points.take(self.patterns.rows(self.code, self.members[places]))
+        below = np.empty((len(masks), len(places)), np.bool_)
+        rows = _rows(block, self.tiles, places)
+        sums_below(self.sums.layer, self.sums.masks(masks), limits, rows, below)
+        self.patterns.store.release(self.tiles[places.min() // TILE : places.max() // TILE + 1])
+        return below
+
+
+def step_together(blocks: Sequence[ReluBlock]) -> None:
+    """The paper's selection by real sums for the next few candidates of each block.
+
+    As ``Block.step_random``; the candidates of all blocks share a pass over the points, and with it
+    the activations.
+    """
+    most = max(GROUP, _BATCH // len(blocks))
+    found = [block.candidates(most) for block in blocks]
+    owners = [block for block, (chosen, _) in zip(blocks, found, strict=True) for _ in chosen]
+    masks = np.concatenate([masks for _, masks in found])
+    counts, nearest = least_counts(owners, masks)
+    # a sum is 0 where the count is, so the bits say which points cannot be covered
+    can = counts > 0
+    codes = np.array([block.code for block in owners], np.int64)
+    least = np.zeros(len(masks))
+    if can.any():
+        least[can] = _least_over_others(blocks[0], masks[can], codes[can], nearest[can])
+    start = 0
+    for block, (candidates, masks) in zip(blocks, found, strict=True):
+        here = slice(start, start + len(candidates))
+        block.settle(candidates, masks, least[here], nearest[here])
+        start = here.stop
+
+
+def _least_over_others(
+    one: ReluBlock, masks: np.ndarray, owners: np.ndarray, nearest: np.ndarray
+) -> np.ndarray:
+    """Least sums of masks over all points of classes other than their owners'.
+
+    ``one`` of the blocks knows points and patterns; ``nearest`` are positions of good points to
+    begin with.
+    """
+    patterns, points, sums = one.patterns, one.points, one.sums
+    stack = sums.masks(masks)
+    least = np.full(len(masks), np.inf)
+
+    def lower(codes: np.ndarray, places: np.ndarray, chosen: np.ndarray, mine: np.ndarray) -> None:
+        rows = _rows(points.take(chosen), patterns.tiles, places)
+        least_sums(sums.layer, stack, owners, rows, codes, mine)
+
+    near = np.unique(nearest)[:_BATCH]
+    lower(patterns.codes_at(near), near, patterns.rows_at(near), least)
+    tasks = [
+        (code, *some)
+        for code in range(patterns.n_classes)
+        for some in ranges(patterns.class_size(code), sums.task_rows(points, len(masks)))
+    ]
+    lock = threading.Lock()
+
+    def work(task: tuple[int, int, int]) -> None:
+        code, start, stop = task
+        with lock:
+            mine = least.copy()
+        local = np.arange(start, stop)
+        places = int(patterns.first_tile[code]) * TILE + local
+        lower(np.full(len(local), code), places, patterns.rows(code, local), mine)
+        patterns.store.release(patterns.tiles[places[0] // TILE : places[-1] // TILE + 1])
+        with lock:
+            np.minimum(least, mine, out=least)
+
+    run_tasks(work, tasks, one.n_threads)
+    for code in owners:
+        one.evaluations += len(patterns.order) - patterns.class_size(int(code))
+    _refuse_zeros(least)
+    return least

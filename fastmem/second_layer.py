@@ -17,7 +17,7 @@ from fastmem.kernels.signs import TILE
 from fastmem.kernels.threads import run_tasks
 from fastmem.merge import Merger
 from fastmem.patterns import Patterns
-from fastmem.relu import RealSums, ReluBlock
+from fastmem.relu import RealSums, ReluBlock, step_together
 
 _APART_WORDS = TASK_WORDS // 16
 """Words of patterns up to which blocks advance side by side: a step of one then takes no longer
@@ -125,7 +125,7 @@ class Selector:
             sums = RealSums(first, self.points.is_sparse)
             blocks = [
                 ReluBlock(
-                    patterns, first, self.points, sums, code, generators[code], self.n_threads,
+                    patterns, self.points, sums, code, generators[code], self.n_threads,
                     self.margin,
                 )
                 for code in codes
@@ -178,6 +178,10 @@ def choose_neurons(
 
 
 def _step_random(blocks: Sequence[Block]) -> None:
+    by_sums = [block for block in blocks if isinstance(block, ReluBlock)]
+    if by_sums:
+        step_together(by_sums)
+        return
     for block in blocks:
         block.step_random()
 
