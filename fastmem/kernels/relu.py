@@ -53,6 +53,8 @@ _UNIT64 = 2.0**-53
 _NO_BITS = np.uint64(0)
 _ONE = np.uint64(1)
 _TINY = 2.0**-1074
+_DONE = np.float32(-1.0)
+"""What a lane needs to have reached that is not asked for."""
 
 
 class Layer(NamedTuple):
@@ -274,6 +276,18 @@ def _add_up(layer, rows, words, lanes):
     return True
 
 
+@njit(nogil=True, cache=True)
+def _lowest(lanes, size):
+    """The lane of the least sum among those that have not reached ``needed``, or -1."""
+    at = -1
+    for lane in range(size):
+        # NaN has not reached it either
+        is_open = not lanes.sums[lane] >= lanes.needed[lane]
+        if is_open and (at < 0 or not lanes.sums[lane] >= lanes.sums[at]):
+            at = lane
+    return at
+
+
 # Stages 2 and 3: one point --------------------------------------------------------------------
 
 
@@ -460,22 +474,25 @@ def least_sums(layer, masks, owners, rows, codes, least):
             others = 0
             for lane in range(LANES):
                 is_other = lane < size and codes[min(start + lane, n_points - 1)] != owners[b]
-                lanes.needed[lane] = reaching if is_other else np.float32(-1.0)
+                lanes.needed[lane] = reaching if is_other else _DONE
                 others += is_other
             if others == 0 or not _add_up(layer, rows, masks.words[b], lanes):
                 continue
-            for lane in range(size):
-                # NaN is not below either
-                if lanes.sums[lane] >= lanes.needed[lane]:
-                    continue
+            lane = _lowest(lanes, size)
+            while lane >= 0:
+                lanes.needed[lane] = _DONE
                 i = start + lane
                 low, high = _interval(layer, rows, i, masks.words[b], least[b])
-                if low >= least[b]:
-                    continue
-                found = _down(low)
-                if found != _down(high):
-                    found = _down(_exact_sum(layer, rows, i, masks.words[b]))
-                least[b] = min(least[b], found)
+                if not low >= least[b]:
+                    found = _down(low)
+                    if found != _down(high):
+                        found = _down(_exact_sum(layer, rows, i, masks.words[b]))
+                    least[b] = min(least[b], found)
+                    reaching = _reaching(layer.scale, least[b], relative, absolute)
+                    for k in range(size):
+                        if lanes.needed[k] != _DONE:
+                            lanes.needed[k] = reaching
+                lane = _lowest(lanes, size)
 
 
 @njit(nogil=True, cache=True)
@@ -493,7 +510,7 @@ def sums_below(layer, masks, limits, rows, below):
             relative, absolute = _slack(layer, masks, b, lanes)
             reaching = _reaching(layer.scale, limits[b], relative, absolute)
             for lane in range(LANES):
-                lanes.needed[lane] = reaching if lane < size else np.float32(-1.0)
+                lanes.needed[lane] = reaching if lane < size else _DONE
             below[b, start : start + size] = False
             if not _add_up(layer, rows, masks.words[b], lanes):
                 continue
@@ -530,7 +547,7 @@ def sum_margins(layer, masks, thresholds, blocks, rows, stop_when_on, best):
             threshold = thresholds[b]
             reached = best[blocks[b], start : start + size]
             for lane in range(LANES):
-                lanes.needed[lane] = np.float32(-1.0)
+                lanes.needed[lane] = _DONE
             for lane in range(size):
                 if not (stop_when_on and reached[lane] > 0.0):
                     limit = threshold - reached[lane]
