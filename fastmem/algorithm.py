@@ -17,7 +17,7 @@ from fastmem.inputs import check_interpolate, check_labels, check_memory, check_
 from fastmem.network import Network
 from fastmem.patterns import Patterns
 from fastmem.progress import drawing
-from fastmem.relu import real_thresholds
+from fastmem.relu import not_covered, real_thresholds
 from fastmem.report import Clock, FitReport, UnseparatedWarning, peak_bytes
 from fastmem.second_layer import Selector, cover_layer, failed_rows
 from fastmem.smallest import smallest
@@ -150,9 +150,9 @@ def interpolate(
         classes, codes = check_labels(y, points.n_samples)
         settings = check_interpolate(
             classes, points.n_features, width=width, max_bias=max_bias, selection=selection,
-            activation=activation, projection=projection, covered=covered, center=center, seed=seed, n_threads=n_threads,
-            is_sparse=points.is_sparse, progress=progress, max_width=max_width, margin=margin,
-            compact=compact, memory_limit=memory_limit,
+            activation=activation, projection=projection, covered=covered, center=center,
+            seed=seed, n_threads=n_threads, is_sparse=points.is_sparse, progress=progress,
+            max_width=max_width, margin=margin, compact=compact, memory_limit=memory_limit,
         )  # fmt: skip
         room = check_memory(settings.memory_limit, points.n_samples)
         # radix sort takes 16 bits: 4 ms for a million points where 64 bits take 13
@@ -175,7 +175,7 @@ def interpolate(
     # and whatever has count 0 has sum 0
     is_real = settings.activation == "relu"
     by_sums = is_real and settings.selection == "random"
-    only_inside = is_real or settings.compact and not settings.margin
+    only_inside = is_real or (settings.compact and not settings.margin)
     growth: list[GrowthStep] = []
     trials: list[Trial] = []
     evaluations = 0
@@ -222,6 +222,11 @@ def interpolate(
             with clock.stage("thresholds"):
                 sums = real_thresholds(points, codes, first, second.masks, second.owners, threads)
                 second = replace(second, thresholds=sums)
+        if is_real:
+            unseparated = not_covered(
+                unseparated, points, codes, first, second.masks, second.thresholds, second.owners,
+                threads,
+            )  # fmt: skip
     # Third layer, line 14: the class whose block is on, else the one that was left out
     covered_codes = tuple(block.code for block in blocks)
     report = FitReport(

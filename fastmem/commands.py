@@ -153,6 +153,9 @@ def fit(
     selection: Annotated[
         str, typer.Option(help="Second layer: merge, or random as in the paper.")
     ] = "merge",
+    activation: Annotated[
+        str, typer.Option(help="First layer: threshold, or relu for max(Wx + b, 0).")
+    ] = "threshold",
     margin: Annotated[
         float, typer.Option(help="0 for the narrowest network, to 1 for the best on new points.")
     ] = 0.0,
@@ -201,6 +204,7 @@ def fit(
         y,
         width=first_width,
         selection=selection,
+        activation=activation,
         margin=margin,
         compact=compact,
         projection=projection,
@@ -315,6 +319,7 @@ def _shape_facts(network: Network) -> dict[str, str]:
         "classes": f"{len(classes):,} ({shown})",
         "covered classes": ", ".join(str(classes[code]) for code in network.covered),
         "hyperplanes": f"{network.widths[0]:,}",
+        "activation": network.second.activation,
         "neurons": f"{network.widths[1]:,}",
         "parameters": f"{network.n_parameters:,} ({network.n_nonzero:,} not zero)",
         "model size": _bytes(network.nbytes),

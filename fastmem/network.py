@@ -83,6 +83,7 @@ class Network:
         self.report = report
         self.summary = dict(summary or {})
         self.n_features_in_ = first.n_features
+        self._real: dict[bool, RealMargins] = {}
 
     def __repr__(self) -> str:
         n, m = self.widths
@@ -217,14 +218,20 @@ class Network:
 
     @cached_property
     def _stack(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Masks, thresholds and rows of ``best``, as the kernels of margins take them."""
-        if self.second.activation == "relu":
-            blocks = np.searchsorted(self.covered, self.second.owners)
-            return self.second.masks.copy(), self.second.thresholds.copy(), blocks
+        """Masks, thresholds and rows of ``best``, as ``kernels.cover.margins`` takes them."""
         masks = padded(self.second.masks)
         blocks = np.full(len(masks), -1, np.int64)
         blocks[: len(self.second)] = np.searchsorted(self.covered, self.second.owners)
         return masks, padded(self.second.thresholds.astype(np.int64)), blocks
+
+    def _real_margins(self, is_sparse: bool) -> RealMargins:
+        if is_sparse not in self._real:
+            second = self.second
+            rows = np.searchsorted(self.covered, second.owners)
+            self._real[is_sparse] = RealMargins(
+                self.first, second.masks, second.thresholds, rows, is_sparse
+            )
+        return self._real[is_sparse]
 
     def _codes(self, points: Points, n_threads: int) -> np.ndarray:
         codes = np.empty(points.n_samples, np.intp)
@@ -241,28 +248,25 @@ class Network:
         return codes
 
     def _scores(self, best: np.ndarray) -> np.ndarray:
-        left_out = 0.0 if self.second.activation == "relu" else 0.5
-        scores = np.full((best.shape[1], len(self.classes_)), left_out)
+        is_real = self.second.activation == "relu"
+        scores = np.full((best.shape[1], len(self.classes_)), 0.0 if is_real else 0.5)
         scores[:, self.covered] = best.T
-        scores[scores == _OFF] = -np.inf
+        if not is_real:
+            scores[scores == _OFF] = -np.inf
         return scores
 
     def _run(self, points: Points, n_threads: int, stop_when_on: bool, keep) -> None:
         """Stream blocks of rows through both layers; keep(start, stop, best) takes the margins."""
-        masks, thresholds, blocks = self._stack
         n_blocks = len(self.covered)
         if self.second.activation == "relu":
-            real = RealMargins(self.first, masks, thresholds, blocks, points)
+            real = self._real_margins(points.is_sparse)
 
             def add_up(start: int, stop: int, tiles: np.ndarray) -> None:
-                best = np.empty((n_blocks, stop - start))
-                real.fill(
-                    lambda i, j: points.block(start + i, start + j), tiles, stop_when_on, best
-                )
-                keep(start, stop, best)
+                keep(start, stop, real.of(points, start, stop, tiles, stop_when_on, n_blocks))
 
             tiles_of_blocks(points, self.first, n_threads, add_up)
             return
+        masks, thresholds, blocks = self._stack
 
         def work(start: int, stop: int, tiles: np.ndarray) -> None:
             sizes = np.full(len(tiles), TILE, np.int64)

@@ -20,8 +20,8 @@ it, and x* at 0 is. This is all that differs from the paper's rule for ``selecti
 point of the covered class whose sum is less than m by at most 2^-23 of m is left to a later
 neuron. 24 bits and not 53, so that float64 almost always knows the rounded number; the least of
 rounded sums is the rounded least sum, so the network is the same for any order of evaluation. A
-sum below 2^-1000 rounds to 0. Such points (scaled to 1e-300) are refused, and 300 decimal places
-more cost the user one multiplication.
+sum below 2^-1050 (8e-317) rounds to 0: where a threshold would have to, X is refused, and the user
+multiplies it by a power of two.
 
 What can be merged, thinned and compacted
 -----------------------------------------
@@ -35,6 +35,14 @@ to the least count - 1 has a positive sum, of which the counts do not say whethe
 So a merged neuron counts as covering only the points with count 0, and the share that ``margin``
 keeps while a cell grows is one of the least count; all points that a merged neuron is for lie at
 the full depth of its cell, sum 0.
+
+What cannot be covered
+----------------------
+With thresholds, a point with m = 0 (another class has a point whose pattern lies below its own)
+cannot be covered by any neuron. With real sums it can, by the neuron of another point, if its own
+terms are smaller than those of the other class's point. So at a given width the unseparated points
+are some of those with m = 0, which ones depends on the selection, and they are only known when all
+thresholds are.
 
 What cannot be pruned
 ---------------------
@@ -55,7 +63,7 @@ each term would have to make its row anew.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -76,7 +84,7 @@ from fastmem.kernels.relu import (
 )
 from fastmem.kernels.signs import TILE, shifted_biases
 from fastmem.kernels.threads import ranges, run_tasks
-from fastmem.patterns import Patterns, tiles_of_blocks, unpacked
+from fastmem.patterns import Patterns, new_tiles, tiles_of_blocks, unpacked
 
 _TASK_TERMS = 1 << 30
 """Additions of a task if no sum ended early: some 50 ms, of which it mostly takes a tenth."""
@@ -155,7 +163,7 @@ def _rows(block: np.ndarray | SparseRows, tiles: np.ndarray, places: np.ndarray)
 def _refuse_zeros(thresholds: np.ndarray) -> None:
     if not thresholds.all():
         raise InvalidInputError(
-            "X is scaled so small that activations of a point add up to less than 1e-301, the "
+            "X is scaled so small that activations of a point add up to less than 1e-316, the "
             "least threshold with activation='relu'; multiply X by a power of two"
         )
 
@@ -196,6 +204,42 @@ def real_thresholds(
     return least
 
 
+def not_covered(
+    rows: np.ndarray,
+    points: Points,
+    codes: np.ndarray,
+    first: Hyperplanes,
+    masks: np.ndarray,
+    thresholds: np.ndarray,
+    owners: np.ndarray,
+    n_threads: int,
+) -> np.ndarray:
+    """Those of ``rows``, row numbers of points, for which no neuron of their own class is on.
+
+    A point with m = 0 has no neuron of its own, but a sum may be smaller than that of the point of
+    another class whose pattern lies below: other neurons may cover it.
+    """
+    sums = RealSums(first, points.is_sparse)
+    stack = sums.masks(masks)
+    covered = np.zeros(len(rows), np.bool_)
+
+    def work(task: tuple[int, int]) -> None:
+        chosen = rows[slice(*task)]
+        block = points.take(chosen)
+        tiles = new_tiles(len(chosen), first.n_words)
+        first.fill(block, tiles)
+        below = np.empty((len(masks), len(chosen)), np.bool_)
+        sums_below(
+            sums.layer, stack, thresholds, _rows(block, tiles, np.arange(len(chosen))), below
+        )
+        covered[slice(*task)] = (below & (owners[:, None] == codes[chosen])).any(axis=0)
+
+    if len(rows) and len(masks):
+        first.prepare()
+        run_tasks(work, ranges(len(rows), sums.task_rows(points, len(masks))), n_threads)
+    return rows[~covered]
+
+
 class RealMargins:
     """Margins of the neurons of a second layer with real thresholds: see ``sum_margins``.
 
@@ -206,8 +250,8 @@ class RealMargins:
     thresholds : ndarray of shape (m,), float64
     blocks : ndarray of shape (m,), int64
         Rows of the result to which neurons belong.
-    points : Points
-        Those that will come: dense or not.
+    is_sparse : bool
+        Whether points come as `SparseRows`.
     """
 
     def __init__(
@@ -216,29 +260,31 @@ class RealMargins:
         masks: np.ndarray,
         thresholds: np.ndarray,
         blocks: np.ndarray,
-        points: Points,
+        is_sparse: bool,
     ) -> None:
-        sums = RealSums(first, points.is_sparse)
-        self._layer, self._masks = sums.layer, sums.masks(masks)
-        self._thresholds, self._blocks = thresholds.copy(), blocks
-        self._size = sums.task_rows(points, len(masks))
+        self._sums = RealSums(first, is_sparse)
+        self._masks = self._sums.masks(masks)
+        self._thresholds, self._blocks = thresholds.copy(), blocks.astype(np.int64)
 
-    def fill(
-        self,
-        block: Callable[[int, int], np.ndarray | SparseRows],
-        tiles: np.ndarray,
-        stop_when_on: bool,
-        best: np.ndarray,
-    ) -> None:
-        """Fill best (n_blocks, P) for the first P points of ``tiles``, which are ``block(0, P)``."""
-        best[:] = -np.inf
-        for start, stop in ranges(best.shape[1], self._size):
-            here = np.full((len(best), stop - start), -np.inf)
-            rows = _rows(block(start, stop), tiles, np.arange(start, stop))
+    def of(
+        self, points: Points, start: int, stop: int, tiles: np.ndarray, stop_when_on: bool,
+        n_blocks: int,
+    ) -> np.ndarray:  # fmt: skip
+        """Margins, (n_blocks, stop - start) float64, of the points start..stop-1.
+
+        ``tiles`` are the patterns of these points.
+        """
+        best = np.empty((n_blocks, stop - start))
+        size = self._sums.task_rows(points, len(self._thresholds))
+        for first, last in ranges(stop - start, size):
+            here = np.full((n_blocks, last - first), -np.inf)
+            rows = _rows(points.block(start + first, start + last), tiles, np.arange(first, last))
             sum_margins(
-                self._layer, self._masks, self._thresholds, self._blocks, rows, stop_when_on, here
-            )
-            best[:, start:stop] = here
+                self._sums.layer, self._masks, self._thresholds, self._blocks, rows, stop_when_on,
+                here,
+            )  # fmt: skip
+            best[:, first:last] = here
+        return best
 
 
 class ReluBlock(Block):
@@ -277,22 +323,24 @@ class ReluBlock(Block):
     def settle(
         self, candidates: np.ndarray, masks: np.ndarray, least: np.ndarray, nearest: np.ndarray
     ) -> None:
-        """Drop candidates of least sum 0; accept the others in order, unless an earlier covers."""
-        can = least > 0
-        self.drop(candidates[~can], nearest[~can])
-        useful = len(can) - np.count_nonzero(can)
-        if can.any():
-            masks, thresholds = masks[can], least[can]
-            on = self._covers(masks, self.levels(thresholds), candidates[can])
-            accepted: list[int] = []
-            for i in range(len(masks)):
-                if not on[accepted, i].any():
-                    accepted.append(i)
-            self.accept(masks[accepted], thresholds[accepted])
-            useful += len(accepted)
-        if useful > 3 * len(can) // 4:
+        """Go through candidates in order: those that no earlier one covers fail or are accepted."""
+        can = np.flatnonzero(least > 0)
+        thresholds = least[can]
+        on = np.zeros((len(least), len(candidates)), np.bool_)
+        if len(can):
+            on[can] = self._covers(masks[can], self.levels(thresholds), candidates)
+        accepted: list[int] = []
+        failed: list[int] = []
+        for i in range(len(candidates)):
+            if not on[accepted, i].any():
+                (accepted if least[i] > 0 else failed).append(i)
+        self.drop(candidates[failed], nearest[failed])
+        if accepted:
+            self.accept(masks[accepted], least[accepted])
+        useful = len(accepted) + len(failed)
+        if useful > 3 * len(candidates) // 4:
             self._batch = min(2 * self._batch, _BATCH)
-        elif useful < len(can) // 2:
+        elif useful < len(candidates) // 2:
             self._batch = max(self._batch // 2, GROUP)
 
     def accept(self, masks: np.ndarray, thresholds: np.ndarray) -> None:

@@ -37,7 +37,8 @@ class FitReport:
     covered : tuple of int
         Indices into ``classes`` of the classes that have a block of neurons.
     unseparated : ndarray of int64
-        Training rows that no neuron can cover, ascending: the only ones predicted wrong.
+        Training rows that no neuron can cover (with ReLU activations: that none covers),
+        ascending: the only ones predicted wrong.
     seconds : dict of str to float
         Wall-clock seconds of each stage and in total.
     peak_bytes : int

@@ -61,9 +61,10 @@ class CoverLayer:
                     f"row, threshold and owner for each neuron"
                 )
 
-        if self.activation == "relu" and not (
-            (self.thresholds > 0) & (self.thresholds < np.inf)
-        ).all():
+        if (
+            self.activation == "relu"
+            and not ((self.thresholds > 0) & (self.thresholds < np.inf)).all()
+        ):
             raise InvalidInputError(
                 "thresholds holds a number that is not positive and finite; pass real sums"
             )

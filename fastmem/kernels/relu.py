@@ -24,7 +24,7 @@ coordinates define, as a sign pattern's bit is. Three stages do it, each rigorou
 
 NaN and infinities, which an overflow may leave, fail every comparison and so reach stage 3.
 
-Thresholds are sums rounded down to 24 significant bits (0 below 2^-1000). That is far coarser than
+Thresholds are sums rounded down to 24 significant bits (0 below 2^-1050). That is far coarser than
 the bound of stage 2, so that it decides nearly all of them, too; stage 3 would have to decide
 nearly all roundings to 53 bits. And as rounding down is monotone, the least of the rounded sums is
 the rounded least sum, whatever the order in which points are looked at.
@@ -45,7 +45,7 @@ LANES = 64
 """Points side by side."""
 DEPTH = 64
 """Features summed at once: e is six times smaller than with 512, for 6 % more time."""
-LEAST_POSITIVE = 2.0**-1000
+LEAST_POSITIVE = 2.0**-1050
 """The least threshold."""
 _LARGEST = (2.0**24 - 1.0) * 2.0**1000
 _UNIT32 = 2.0**-24
@@ -236,7 +236,8 @@ def _reaching(scale, limit, relative, absolute):
 
     NaN, which no sum reaches, where there is none.
     """
-    least = (scale * limit + absolute) * (1.0 + 1.02 * relative) * (1.0 + 1e-6)
+    # 2^-148: a small number may be rounded down to the next multiple of 2^-149
+    least = (scale * limit + absolute) * (1.0 + 1.02 * relative) * (1.0 + 1e-6) + 2.0**-148
     return np.float32(least) if least < 3e38 else np.float32(np.nan)
 
 
@@ -566,8 +567,5 @@ def sum_margins(layer, masks, thresholds, blocks, rows, stop_when_on, best):
                 else:
                     is_on = _is_below(layer, rows, start + lane, masks.words[b], threshold)
                 margin = threshold - total / scale
-                if is_on:
-                    margin = max(margin, _TINY)
-                else:
-                    margin = min(margin, -_TINY)
+                margin = max(margin, _TINY) if is_on else min(margin, -_TINY)
                 reached[lane] = max(reached[lane], margin)
