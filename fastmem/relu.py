@@ -89,7 +89,7 @@ from fastmem.patterns import Patterns, new_tiles, tiles_of_blocks, unpacked
 _TASK_TERMS = 1 << 30
 """Additions of a task if no sum ended early: some 50 ms, of which it mostly takes a tenth."""
 _TASK_VALUES = 1 << 20
-_BATCH = 512
+_BATCH = 1024
 """Candidates of all blocks together that are looked at at once: they share activations."""
 _MASK_BITS = 1 << 24
 _UNIT64 = 2.0**-53
