@@ -159,6 +159,22 @@ def test_kernels_are_exact_where_floats_overflow():
         np.testing.assert_array_equal(below[0], [total < Fraction(limit) for total in expected])
 
 
+@pytest.mark.parametrize(
+    ("size", "weight", "bias", "limit", "radius"),
+    [(1e37, 100.0, 1e37, 1e36, 1.0), (1e300, 1e10, 1e305, 1e303, 1e200)],
+)
+def test_products_that_overflow_and_cancel_leave_the_bias(size, weight, bias, limit, radius):
+    """In float32 the first, in float64 the second."""
+    hyperplanes = Hyperplanes(
+        np.array([[weight, -weight]], np.float32), np.array([bias]), np.zeros(2), radius
+    )
+    sums, rows = rows_of(np.array([[size, size]]), hyperplanes)
+    below = np.empty((2, 1), bool)
+    stack = sums.masks(np.ones((2, 1), np.uint64))
+    kernels.sums_below(sums.layer, stack, np.array([limit, 2 * bias]), rows, below)
+    assert below[:, 0].tolist() == [False, True]
+
+
 @settings(max_examples=30, deadline=None)
 @given(
     st.sampled_from(["plain", "grid", "neighbours", "mixed"]),
@@ -263,6 +279,20 @@ def test_every_training_point_is_right(name, selection, projection, tmp_path):
     same_network(network, loaded)
     assert loaded.second.activation == "relu"
     np.testing.assert_array_equal(loaded.decision_function(X), margins)
+
+
+@pytest.mark.parametrize("margin", [0.0, 0.3])
+@pytest.mark.parametrize("selection", ["random", "merge"])
+@pytest.mark.parametrize("name", ["two moons", "digits"])
+def test_wide_layers_are_right_too(name, selection, margin):
+    """Here least counts are large, and say nothing of real sums."""
+    X, y = SETS[name]()
+    network = fastmem.interpolate(
+        X, y, activation="relu", selection=selection, margin=margin, width=2000, seed=1
+    )
+    np.testing.assert_array_equal(network.predict(X), y)
+    counted = fastmem.interpolate(X, y, selection=selection, margin=margin, width=2000, seed=1)
+    assert counted.second.thresholds.max() > 10
 
 
 @settings(max_examples=40, deadline=None)
