@@ -264,7 +264,7 @@ class Network:
             def add_up(start: int, stop: int, tiles: np.ndarray) -> None:
                 keep(start, stop, real.of(points, start, stop, tiles, stop_when_on, n_blocks))
 
-            tiles_of_blocks(points, self.first, n_threads, add_up)
+            tiles_of_blocks(points, self.first, n_threads, add_up, real.task_rows(points))
             return
         masks, thresholds, blocks = self._stack
 

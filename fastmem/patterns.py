@@ -183,9 +183,13 @@ def tiles_of_blocks(
     hyperplanes: Hyperplanes,
     n_threads: int,
     use: Callable[[int, int, np.ndarray], object],
+    most_rows: int = 16 * TILE,
 ) -> None:
-    """Call use(start, stop, tiles), on several threads, with the patterns of all ranges of rows."""
-    size = task_rows(points, len(hyperplanes))
+    """Call use(start, stop, tiles), on several threads, with the patterns of all ranges of rows.
+
+    A range has about ``most_rows`` rows at most, or a tile's.
+    """
+    size = min(task_rows(points, len(hyperplanes)), max(1, most_rows // TILE) * TILE)
     n_words = hyperplanes.n_words
     if hyperplanes.streams(points):
         ((fill, _),) = hyperplanes.passes(points, n_threads)

@@ -199,7 +199,7 @@ def real_thresholds(
             with lock:
                 np.minimum(least, mine, out=least)
 
-    tiles_of_blocks(points, first, n_threads, use)
+    tiles_of_blocks(points, first, n_threads, use, size)
     _refuse_zeros(least)
     return least
 
@@ -266,6 +266,10 @@ class RealMargins:
         self._masks = self._sums.masks(masks)
         self._thresholds, self._blocks = thresholds.copy(), blocks.astype(np.int64)
 
+    def task_rows(self, points: Points) -> int:
+        """Points for which ``of`` should be called at once."""
+        return self._sums.task_rows(points, len(self._thresholds))
+
     def of(
         self, points: Points, start: int, stop: int, tiles: np.ndarray, stop_when_on: bool,
         n_blocks: int,
@@ -275,8 +279,7 @@ class RealMargins:
         ``tiles`` are the patterns of these points.
         """
         best = np.empty((n_blocks, stop - start))
-        size = self._sums.task_rows(points, len(self._thresholds))
-        for first, last in ranges(stop - start, size):
+        for first, last in ranges(stop - start, self.task_rows(points)):
             here = np.full((n_blocks, last - first), -np.inf)
             rows = _rows(points.block(start + first, start + last), tiles, np.arange(first, last))
             sum_margins(

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
+import sys
+import time
 import zipfile
 from fractions import Fraction
 
@@ -11,7 +16,7 @@ import pytest
 import scipy.sparse
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_invariants import SETS, distinct, same_network
+from test_invariants import LONG_FIT, MEMORY, SETS, distinct, same_network
 from test_model_file import forge, npy, refusal
 
 import fastmem
@@ -502,3 +507,36 @@ def test_hyperplanes_that_are_not_stored_cannot_be_saved_with_real_thresholds(tm
     network = fastmem.Network(np.array([0, 1]), first, second, (0,))
     with pytest.raises(fastmem.ModelFileError, match="not stored"):
         network.save(tmp_path / "net.npz")
+
+
+RELU = 'selection=sys.argv[1], activation="relu"'
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux's account")
+@pytest.mark.parametrize("selection", ["random", "merge"])
+def test_memory_is_the_patterns_and_a_bounded_rest(selection):
+    """As ``test_invariant_4``: 300,000 points, 4,096 hyperplanes."""
+    code = MEMORY.replace("selection=sys.argv[1]", RELU)
+    done = subprocess.run(
+        [sys.executable, "-c", code, selection, "0"], capture_output=True, text=True, check=True
+    )
+    assert int(done.stdout) < 256 << 20
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+@pytest.mark.parametrize("selection", ["random", "merge"])
+def test_ctrl_c_ends_a_long_fit(selection, tmp_path):
+    code = LONG_FIT.replace("selection=sys.argv[1]", RELU)
+    child = subprocess.Popen(
+        [sys.executable, "-c", code, selection, "2", str(tmp_path / "net.npz")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout.readline() == "go\n"
+    time.sleep(1.5)
+    sent = time.monotonic()
+    child.send_signal(signal.SIGINT)
+    output, _ = child.communicate(timeout=60)
+    assert child.returncode == 3
+    assert float(output) - sent < 2.0
+    assert not list(tmp_path.iterdir())
