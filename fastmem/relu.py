@@ -204,6 +204,21 @@ def real_thresholds(
     return least
 
 
+def neurons_on(
+    block: np.ndarray | SparseRows,
+    first: Hyperplanes,
+    sums: RealSums,
+    masks: Masks,
+    thresholds: np.ndarray,
+) -> np.ndarray:
+    """Which of the neurons with masks (m, n_words) are on for which points: (m, P) bool."""
+    tiles = new_tiles(len(block), first.n_words)
+    first.fill(block, tiles)
+    below = np.empty((len(thresholds), len(block)), np.bool_)
+    sums_below(sums.layer, masks, thresholds, _rows(block, tiles, np.arange(len(block))), below)
+    return below
+
+
 def not_covered(
     rows: np.ndarray,
     points: Points,
@@ -219,24 +234,19 @@ def not_covered(
     A point with m = 0 has no neuron of its own, but a sum may be smaller than that of the point of
     another class whose pattern lies below: other neurons may cover it.
     """
+    if not len(rows) or not len(masks):
+        return rows
     sums = RealSums(first, points.is_sparse)
     stack = sums.masks(masks)
     covered = np.zeros(len(rows), np.bool_)
 
     def work(task: tuple[int, int]) -> None:
         chosen = rows[slice(*task)]
-        block = points.take(chosen)
-        tiles = new_tiles(len(chosen), first.n_words)
-        first.fill(block, tiles)
-        below = np.empty((len(masks), len(chosen)), np.bool_)
-        sums_below(
-            sums.layer, stack, thresholds, _rows(block, tiles, np.arange(len(chosen))), below
-        )
-        covered[slice(*task)] = (below & (owners[:, None] == codes[chosen])).any(axis=0)
+        on = neurons_on(points.take(chosen), first, sums, stack, thresholds)
+        covered[slice(*task)] = (on & (owners[:, None] == codes[chosen])).any(axis=0)
 
-    if len(rows) and len(masks):
-        first.prepare()
-        run_tasks(work, ranges(len(rows), sums.task_rows(points, len(masks))), n_threads)
+    first.prepare()
+    run_tasks(work, ranges(len(rows), sums.task_rows(points, len(masks))), n_threads)
     return rows[~covered]
 
 

@@ -540,3 +540,29 @@ def test_ctrl_c_ends_a_long_fit(selection, tmp_path):
     assert child.returncode == 3
     assert float(output) - sent < 2.0
     assert not list(tmp_path.iterdir())
+
+
+def test_no_kernel_reads_out_of_bounds(tmp_path):
+    """Fits and predictions of awkward sizes with Numba's bounds checks on."""
+    code = """
+import numpy as np, scipy.sparse, fastmem
+rng = np.random.default_rng(0)
+for n_samples in (2, 6, 63, 64, 65, 193):
+    for d in (1, 65, 140):
+        X = rng.standard_normal((n_samples, d))
+        y = np.arange(n_samples) % min(3, n_samples)
+        if d == 140:
+            X = scipy.sparse.csr_array(np.where(rng.uniform(size=X.shape) < 0.1, X, 0.0))
+            X[[0], [3]] = 0.0
+        for selection in ("random", "merge"):
+            net = fastmem.interpolate(X, y, selection=selection, activation="relu", seed=0)
+            assert net.score(X, y) == 1
+            net.decision_function(X[:1])
+"""
+    environment = os.environ | {
+        "NUMBA_BOUNDSCHECK": "1",
+        # kernels cached without the checks must not be found
+        "NUMBA_CACHE_DIR": str(tmp_path),
+        "PYTHONWARNINGS": "ignore",
+    }
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=300)
