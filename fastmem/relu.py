@@ -7,13 +7,14 @@ m - S(x) > 0. Each neuron's cell {S < m} is convex, since S is.
 Why no rounding can break the guarantee
 ---------------------------------------
 No rounded number decides anything. Which terms of a sum count is said by the exact bits of the
-sign patterns. Hence S(x*) = 0 without a rounding, and m > 0 just where the count
-|u and Phi(x)| is at least 1 for all x of other classes: what can be separated does not depend on
-the activation, and the first layer grows as for thresholds. Every comparison S < m, in selection
-and in prediction, is made for the real number S that the stored weights and coordinates define:
-in float64 with a rigorous bound, and where that leaves a doubt in integer arithmetic
-(``kernels.relu``). So a comparison has one outcome, in any batch, order, thread or machine, and a
-threshold needs no distance from the sums that it parts, however small they are.
+sign patterns. Hence S(x*) = 0 without a rounding, and m > 0 just where the count |u and Phi(x)| is
+at least 1 for all x of other classes: which points can have a neuron does not depend on the
+activation, and the first layer grows as for thresholds. Every comparison S < m, in selection and in
+prediction, is made for the real number S that the stored weights and coordinates define: by floats
+with a rigorous bound, and where that leaves a doubt in integer arithmetic (``kernels.relu``). So a
+comparison has one outcome, in any batch, order, thread or machine, and a threshold needs no
+distance from the sums that it parts, however small they are. (Whoever evaluates a network
+elsewhere, with rounded sums, has no such guarantee where a sum is within the rounding of m.)
 
 A stored threshold is m rounded *down*, to 24 significant bits: no point of another class is below
 it, and x* at 0 is. This is all that differs from the paper's rule for ``selection="random"``: a
@@ -32,9 +33,10 @@ thresholds are computed once, at the end, for all neurons in one pass over the p
 holds for a mask from which hyperplanes are taken away (``compact=True``), as long as the count of
 every point of other classes stays 1 or more. What does not carry over: a point with a count from 1
 to the least count - 1 has a positive sum, of which the counts do not say whether it is below m_S.
-So a merged neuron counts as covering only the points with count 0, and the share that ``margin``
-keeps while a cell grows is one of the least count; all points that a merged neuron is for lie at
-the full depth of its cell, sum 0.
+So while merged cells are chosen, a neuron covers only the points with count 0, and the share that
+``margin`` keeps while a cell grows is one of the least count; all points that a merged neuron is
+for lie at the full depth of its cell, sum 0. (Without a margin nothing is lost: a point whose count
+is below the least count could always join the cell.)
 
 What cannot be covered
 ----------------------
@@ -42,7 +44,9 @@ With thresholds, a point with m = 0 (another class has a point whose pattern lie
 cannot be covered by any neuron. With real sums it can, by the neuron of another point, if its own
 terms are smaller than those of the other class's point. So at a given width the unseparated points
 are some of those with m = 0, which ones depends on the selection, and they are only known when all
-thresholds are.
+thresholds are. Two moons of 1,000 points, lambda = 1, n = 100, 50 seeds, random selection: 92 % of
+the fits are right everywhere, 68 % with thresholds, with 5.3 neurons instead of 8.4; at n = 500 all
+are, with 5.0 and 5.1.
 
 What cannot be pruned
 ---------------------
@@ -51,13 +55,17 @@ What cannot be pruned
 - The asymmetric distance d(a, x) = sum over h with bit 0 at a of max(z_h(x), 0) is no quasi-metric:
   with z(p) = (-1, -1), z(a) = (1, -1), z(x) = (9, -1) it is 9 from p to x, but 1 from p to a and 0
   from a to x. So no pivot bounds it.
-- What does prune, exactly: terms are positive, so the sum of the first few shows that a point is
-  not the nearest, or not covered. One to twenty terms of some hundred do for most points.
+- What does prune, exactly: terms are positive, so the sum of the first few shows that points are
+  not the nearest, or not covered, or that a neuron is not the best.
 
-The real values are computed for one point at a time, only those terms that some mask of a batch
-asks for, from weights that are stored: for Gaussian, structured and completing rows, dense and CSR
-points alike. Layers whose weights are too many to be stored (computed from a key) are refused:
-each term would have to make its row anew.
+An addition a point and hyperplane takes the place of a popcount for 64 of them. digits784-20k at
+n = 1,024, ten classes, 2 cores: merged cells take 2.0 times as long as with thresholds, random
+selection 27 times (4,700 masks over all points), moons-1m at n = 512 2.2 and 4.8 times.
+
+Real values are computed for blocks of 64 points, only for the hyperplanes that some mask asks for,
+from weights that are stored: for Gaussian, structured and completing rows, dense and CSR points
+alike. Layers whose weights are too many to be stored (computed from a key) are refused: they would
+be computed anew for each batch of masks.
 """
 
 from __future__ import annotations
@@ -87,7 +95,7 @@ from fastmem.kernels.threads import ranges, run_tasks
 from fastmem.patterns import Patterns, new_tiles, tiles_of_blocks, unpacked
 
 _TASK_TERMS = 1 << 30
-"""Additions of a task if no sum ended early: some 50 ms, of which it mostly takes a tenth."""
+"""Additions of a task if no sum ends early: some 50 ms."""
 _TASK_VALUES = 1 << 20
 _BATCH = 1024
 """Candidates of all blocks together that are looked at at once: they share activations."""
