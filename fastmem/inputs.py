@@ -28,6 +28,7 @@ __all__ = [
     "check_labels",
     "check_memory",
     "check_points",
+    "check_seed",
     "check_seeded",
     "check_structured",
     "check_threads",
@@ -918,7 +919,7 @@ def check_interpolate(
         projection=str(projection),
         covered=_covered(covered, classes),
         center=bool(center),
-        seed=_seed(seed),
+        seed=check_seed(seed),
         n_threads=check_threads(n_threads),
         max_width=max_width,
         margin=_share(margin, "margin"),
@@ -1050,7 +1051,7 @@ def _covered(value: Any, classes: np.ndarray) -> Literal["auto", "all"] | tuple[
     return tuple(sorted(codes))
 
 
-def _seed(value: Any) -> np.random.SeedSequence:
+def check_seed(value: Any) -> np.random.SeedSequence:
     """Return a new seed sequence of one int; a generator moves on, a sequence stays as it is."""
     sequence = np.random.SeedSequence
     if value is None:
