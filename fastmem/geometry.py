@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -21,13 +22,16 @@ from fastmem.inputs import (
 )
 from fastmem.kernels.distances import (
     TILE,
+    MARKS,
+    collect_open,
     count_balls,
-    count_points,
+    fill_boxes,
     fill_tiles,
-    keep_columns,
     least_counts,
+    least_distance,
+    lower_gaps,
     nearest_balls,
-    nearest_centres,
+    pair_counts,
     widest,
 )
 from fastmem.kernels.threads import ranges, run_tasks
@@ -41,12 +45,17 @@ so a hyperplane can part any two of them, which the theorem needs."""
 FIRST_CONSTANTS = (1.0, 1.0)
 SECOND_CONSTANT = 1.0
 DRAWS = 256
+_ROUNDS = 4
+_CROWDED = 0.9
+"""Where more points than this are centres, nothing is gained by another round."""
 MAX_CENTRES = 10_000
 _TASK_WORK = 1 << 23
 """Differences of coordinates a task: some milliseconds."""
-_CANDIDATE_WORK = 1 << 22
+_CANDIDATE_WORK = 1 << 19
 _MOST_CANDIDATES = 64
 _MOST_WITNESSES = 2048
+_SAMPLE = 512
+_SPREAD = 256
 _ROUND = 2.0**-53
 
 Floats = NDArray[np.float64]
@@ -161,65 +170,207 @@ def _bound(gaps: Any, radius: float, factor: float) -> Any:
     return factor * gaps / np.sqrt(1.0 + np.log(radius / np.minimum(gaps, 2.0 * radius)))
 
 
-class _Class:
-    """The points of one class in tiles, and the balls that cover them so far."""
+class _Set:
+    """Points in the three arrays that ``kernels.distances`` takes; see there."""
 
-    def __init__(self, points: Points, rows: Rows, n_threads: int) -> None:
-        self.points, self.rows, self.n_threads = points, rows, n_threads
-        self.n = len(rows)
-        d = points.n_features
-        self.tiles = np.zeros((-(-self.n // TILE), d, TILE), points.dtype)
+    def __init__(self, n: int, n_features: int, n_marks: int, dtype: Any) -> None:
+        n_tiles = max(1, -(-n // TILE))
+        self.n = n
+        self.tiles = np.zeros((n_tiles, n_features, TILE), dtype)
+        self.marks = np.zeros((n_tiles, n_marks, TILE), np.float32)
+        self.boxes = np.zeros((n_tiles, 2, n_marks), np.float32)
+
+    @property
+    def arrays(self) -> tuple[NDArray[Any], NDArray[np.float32], NDArray[np.float32]]:
+        """What kernels take."""
+        return self.tiles, self.marks, self.boxes
+
+    def append(self, point: Floats, mark: NDArray[np.float32]) -> None:
+        """Add one point; room is doubled where it is full."""
+        if self.n == len(self.tiles) * TILE:
+            for name in ("tiles", "marks", "boxes"):
+                array = getattr(self, name)
+                setattr(self, name, np.concatenate([array, np.zeros_like(array)]))
+        tile, column = divmod(self.n, TILE)
+        self.tiles[tile, :, column] = point
+        self.marks[tile, :, column] = mark
+        low = mark if column == 0 else np.minimum(self.boxes[tile, 0], mark)
+        high = mark if column == 0 else np.maximum(self.boxes[tile, 1], mark)
+        self.boxes[tile, 0], self.boxes[tile, 1] = low, high
+        self.n += 1
+
+
+class _Frame:
+    """The mean, a scale near 1 / R, and the directions of the marks."""
+
+    def __init__(self, points: Points, n_threads: int) -> None:
+        where = extent(points, n_threads)
+        self.mean = where.mean
+        self.scale = 2.0 ** -math.frexp(where.radius)[1]
+        self.radius = where.radius * self.scale
+        # what a computed distance may be off, as a share of it
+        self.slack = (points.n_features + 8) * _ROUND
+        self.directions: Floats | None = None
+        if points.n_features > MARKS:
+            rows = np.linspace(0, points.n_samples - 1, min(_SPREAD, points.n_samples))
+            some = self.moved(points.dense(rows.astype(np.int64)))
+            # of the small matrix: LAPACK takes seconds for the large one where cores are busy
+            squares, vectors = np.linalg.eigh(some @ some.T)
+            kept = squares > 1e-6 * squares[-1]
+            vectors = vectors[:, kept][:, -MARKS:] / np.sqrt(squares[kept][-MARKS:])
+            self.directions = np.zeros((points.n_features, MARKS))
+            # orthonormal but for rounding, so made shorter by more than that
+            self.directions[:, : vectors.shape[1]] = (1 - 1e-6) * (some.T @ vectors)
+
+    def moved(self, some: NDArray[Any]) -> Floats:
+        """Scaled points about the mean, float64."""
+        moved: Floats = (some.astype(np.float64) - self.mean) * self.scale
+        return moved
+
+    def marks(self, some: NDArray[Any]) -> NDArray[np.float32]:
+        """Marks (rows, p) of points."""
+        moved = self.moved(some)
+        if self.directions is not None:
+            moved = moved @ self.directions
+        return moved.astype(np.float32)
+
+
+class _Class(_Set):
+    """The points of one class, near ones in one tile, and the balls that cover them so far.
+
+    ``rows`` are the rows of X; what is decided depends on them and on distances only, never on the
+    order of the points here, which rounding may change.
+    """
+
+    def __init__(self, points: Points, rows: Rows, frame: _Frame, n_threads: int) -> None:
+        n, d = len(rows), points.n_features
+        super().__init__(n, d, min(d, MARKS), points.dtype)
+        self.points, self.frame, self.n_threads = points, frame, n_threads
         self.task = max(1, _TASK_WORK // (TILE * d)) * TILE
-        self.centres = np.empty((0, d))
-        self.places = np.empty(0, np.int64)  # of the centres, among this class's points
-        self.gaps = np.empty(0)  # of the centres, to the other class's
-        self.limits = np.empty(0)
-        self.homes = np.full(self.n, -1, np.int64)
-        self.distances = np.full(self.n, np.inf)
+        size = max(1, min(self.task, points.max_block_rows))
+        marks = np.empty((n, min(d, MARKS)), np.float32)
+
+        def mark(task: tuple[int, int]) -> None:
+            marks[slice(*task)] = frame.marks(points.dense(rows[slice(*task)]))
+
+        run_tasks(mark, ranges(n, size), n_threads)
+        order = _by_place(marks)
+        self.rows = rows[order]
 
         def fill(task: tuple[int, int]) -> None:
-            fill_tiles(points.dense(rows[slice(*task)]), self.tiles, task[0])
+            first, last = task
+            fill_tiles(points.dense(self.rows[first:last]), self.tiles, first)
+            fill_tiles(marks[order[first:last]], self.marks, first)
+            fill_boxes(self.marks, first, last, self.boxes)
 
-        size = max(TILE, min(self.task, points.max_block_rows // TILE * TILE))
-        run_tasks(fill, ranges(self.n, size), n_threads)
+        run_tasks(fill, ranges(n, max(TILE, size // TILE * TILE)), n_threads)
+        self.homes = np.full(n, -1, np.int64)
+        self.distances = np.full(n, np.inf)
+        self.forget()
 
-    def run(self, n: int, n_centres: int, work: Callable[[int, int], object]) -> None:
-        """Call work(first, last) for ranges of ``n`` points that meet ``n_centres`` centres."""
-        size = max(TILE, self.task // max(1, n_centres) // TILE * TILE)
-        run_tasks(lambda task: work(*task), ranges(n, size), self.n_threads)
+    def forget(self) -> None:
+        """Start without centres."""
+        d, n_marks = self.tiles.shape[1], self.marks.shape[1]
+        self.centres = _Set(0, d, n_marks, np.float64)
+        self.places = np.empty(0, np.int64)
+        self.at = np.empty((0, d))
+        self.at_marks = np.empty((0, n_marks), np.float32)
+        self.gaps = np.empty(0)  # to the other class's centres
+        self.limits = np.empty(0)
 
     def coordinates(self, places: Rows) -> Floats:
         """Coordinates of points, (m, d) float64."""
-        return self.points.dense(self.rows[places]).astype(np.float64)
+        tile, column = np.divmod(places, TILE)
+        return self.tiles[tile, :, column].astype(np.float64)
+
+    def marks_of(self, places: Rows) -> NDArray[np.float32]:
+        """Marks of points, (m, p)."""
+        tile, column = np.divmod(places, TILE)
+        return np.ascontiguousarray(self.marks[tile, :, column])
+
+    def append_centre(self, place: int, gap: float, limit: float) -> None:
+        """Make a point a centre."""
+        where = np.array([place])
+        at, mark = self.coordinates(where), self.marks_of(where)
+        self.centres.append(at[0], mark[0])
+        self.places = np.append(self.places, place)
+        self.gaps, self.limits = np.append(self.gaps, gap), np.append(self.limits, limit)
+
+    def keep(self, which: Rows) -> None:
+        """Keep some of the centres; points must be settled anew."""
+        places, gaps, limits = self.places[which], self.gaps[which], self.limits[which]
+        self.forget()
+        for place, gap, limit in zip(places, gaps, limits, strict=True):
+            self.append_centre(int(place), gap, limit)
+
+    def balls(self, which: Rows | None = None) -> tuple[Floats, NDArray[np.float32], Floats]:
+        """Coordinates, marks and limits of the centres."""
+        places = self.places if which is None else self.places[which]
+        limits = self.limits if which is None else self.limits[which]
+        return self.coordinates(places), self.marks_of(places), limits
+
+    def run(self, n_centres: int, work: Callable[[int, int], object]) -> None:
+        """Call work(first, last) for ranges of points that meet ``n_centres`` centres."""
+        size = max(TILE, min(self.task, 8 * self.task // max(1, n_centres)) // TILE * TILE)
+        run_tasks(lambda task: work(*task), ranges(self.n, size), self.n_threads)
+
+
+def _by_place(marks: NDArray[np.float32]) -> Rows:
+    """Order in which each tile's points are near one another: halves along the widest mark."""
+    order = np.arange(len(marks))
+    todo = [(0, len(marks))]
+    while todo:
+        first, last = todo.pop()
+        if last - first <= TILE:
+            continue
+        part = order[first:last]
+        values = marks[part]
+        axis = int(np.argmax(values.max(axis=0) - values.min(axis=0)))
+        # whole tiles on the left
+        half = -(-(last - first) // (2 * TILE)) * TILE
+        order[first:last] = part[np.argpartition(values[:, axis], half - 1)]
+        todo += [(first, first + half), (first + half, last)]
+    return order
 
 
 class _Builder:
+    """Adds and drops centres of both classes."""
+
     def __init__(
-        self, classes: list[_Class], radius: float, scale: float, factor: float,
-        max_centres: int, generator: np.random.Generator,
+        self, classes: list[_Class], frame: _Frame, factor: float, max_centres: int,
+        generator: np.random.Generator,
     ) -> None:  # fmt: skip
-        self.classes, self.scale, self.factor = classes, scale, factor
-        self.radius, self.max_centres, self.generator = radius, max_centres, generator
-        # the computed distance is within this share of the true one
-        d = classes[0].points.n_features
-        self.slack = (d + 8) * _ROUND
+        self.classes, self.frame, self.factor = classes, frame, factor
+        self.scale = frame.scale
+        self.max_centres, self.generator = max_centres, generator
+        most = max(one.n for one in classes)
+        self.room = (np.empty(most, np.int64), np.empty(most))
         self.is_complete = True
 
-    def limits(self, gaps: Floats) -> Floats:
+    def limits(self, gaps: Any) -> Any:
         """Radii that computed distances may have: those of the bound, less what rounding adds."""
-        limits: Floats = _bound(gaps * (1 - self.slack), self.radius, self.factor)
-        return limits * (1 - 4 * self.slack)
+        slack = self.frame.slack
+        return _bound(gaps * (1 - slack), self.frame.radius, self.factor) * (1 - 4 * slack)
+
+    def gap_of(self, side: int, at: Floats, mark: NDArray[np.float32]) -> float:
+        """Distance from a point to the other class's centres."""
+        other = self.classes[1 - side]
+        return least_distance(
+            *other.centres.arrays, other.centres.n, other.homes, False, other.places, at, mark,
+            self.scale, np.inf,
+        )[0]  # fmt: skip
 
     def gaps_of(self, side: int, places: Rows) -> Floats:
         """Distances from points of a class to the other class's centres."""
-        mine, other = self.classes[side], self.classes[1 - side]
-        tiles = np.zeros((-(-len(places) // TILE), *mine.tiles.shape[1:]), mine.tiles.dtype)
-        keep_columns(mine.tiles, places, tiles)
-        gaps = np.full(len(places), np.inf)
-        mine.run(
-            len(places), len(other.centres),
-            lambda a, b: nearest_centres(tiles, a, b, other.centres, self.scale, gaps),
-        )  # fmt: skip
+        mine = self.classes[side]
+        at, marks = mine.coordinates(places), mine.marks_of(places)
+        gaps = np.empty(len(places))
+
+        def work(task: tuple[int, int]) -> None:
+            for i in range(*task):
+                gaps[i] = self.gap_of(side, at[i], marks[i])
+
+        run_tasks(work, ranges(len(places), 256), mine.n_threads)
         return gaps
 
     def refresh(self, side: int) -> None:
@@ -232,83 +383,164 @@ class _Builder:
         """Make a point a centre."""
         mine, other = self.classes[side], self.classes[1 - side]
         where = np.array([place])
-        centre = mine.coordinates(where)
-        mine.centres = np.concatenate([mine.centres, centre])
-        mine.places = np.concatenate([mine.places, where])
-        gap = self.gaps_of(side, where)
-        mine.gaps = np.concatenate([mine.gaps, gap])
-        mine.limits = np.concatenate([mine.limits, self.limits(gap)])
-        if len(other.places):
-            tiles = np.zeros(
-                (-(-len(other.places) // TILE), *other.tiles.shape[1:]), other.tiles.dtype
-            )
-            keep_columns(other.tiles, other.places, tiles)
-            nearest_centres(tiles, 0, len(other.places), centre, self.scale, other.gaps)
+        at, mark = mine.coordinates(where)[0], mine.marks_of(where)[0]
+        gap = self.gap_of(side, at, mark)
+        mine.append_centre(place, gap, self.limits(gap))
+        if lower_gaps(*other.centres.arrays, other.centres.n, at, mark, self.scale, other.gaps):
             other.limits = self.limits(other.gaps)
 
     def n_centres(self) -> int:
         """Centres of both classes."""
         return sum(len(one.places) for one in self.classes)
 
+    def build(self) -> None:
+        """Grow a covering, then cover each class anew and prune while that makes it smaller."""
+        self.start()
+        self.grow()
+        best: list[Rows] = []
+        fewest = self.max_centres + 1
+        for _ in range(_ROUNDS):
+            if not self.is_complete:
+                break
+            self.prune()
+            if self.n_centres() >= fewest:
+                break
+            fewest, best = self.n_centres(), [one.places for one in self.classes]
+            if fewest > _CROWDED * sum(one.n for one in self.classes):
+                break
+            for side in (0, 1):
+                self.rebuild(side)
+            self.grow()
+        if best:
+            self.is_complete = True
+            for one, places in zip(self.classes, best, strict=True):
+                one.forget()
+                for place in places:
+                    one.append_centre(int(place), np.inf, np.inf)
+            for side in (0, 1):
+                self.refresh(side)
+        for side, one in enumerate(self.classes):
+            one.homes[:] = -1
+            self.settle(side)
+
     # Growth -----------------------------------------------------------------------------------
 
     def start(self) -> None:
         """One centre a class: the point of a sample that is farthest from the other's sample."""
-        samples = [
-            np.sort(self.generator.permutation(one.n)[:_MOST_WITNESSES]) for one in self.classes
-        ]
+        samples = []
+        for one in self.classes:
+            in_order = np.argsort(one.rows, kind="stable")
+            samples.append(in_order[self.generator.permutation(one.n)[:_SAMPLE]])
+        deepest = []
         for side, one in enumerate(self.classes):
             other = self.classes[1 - side]
-            budget = max(1, 8 * _CANDIDATE_WORK // (one.points.n_features * len(samples[side])))
-            other.centres = other.coordinates(samples[1 - side][:budget])
-            depth = self.gaps_of(side, samples[side])
-            samples.append(samples[side][[int(np.argmax(depth))]])
-        for side, one in enumerate(self.classes):
-            one.places = samples[2 + side]
-            one.centres = one.coordinates(one.places)
+            other.forget()
+            for place in samples[1 - side]:
+                other.append_centre(int(place), 0.0, 0.0)
+            deepest.append(int(samples[side][np.argmax(self.gaps_of(side, samples[side]))]))
+        for one, place in zip(self.classes, deepest, strict=True):
+            one.forget()
+            one.append_centre(place, np.inf, np.inf)
         for side in (0, 1):
             self.refresh(side)
 
     def grow(self) -> None:
         """Add centres until every point is in a ball, and stays in one."""
-        while True:
-            opened = [self.open_places(side) for side in (0, 1)]
-            if not any(len(one) for one in opened):
+        while self.is_complete:
+            left = [self.open_points(side) for side in (0, 1)]
+            if not any(left):
                 return
-            parts = [_Open(self, side, opened[side]) for side in (0, 1)]
-            while any(part.left for part in parts):
+            while any(left):
                 if self.n_centres() >= self.max_centres:
                     self.is_complete = False
                     return
-                side = int(parts[1].left > parts[0].left)
-                parts[side].add_best()
+                # evenly: how large balls may be is known only where both classes have centres
+                side = int(left[1] * self.classes[0].n > left[0] * self.classes[1].n)
+                left[side] -= self.add_best(side)
 
-    def open_places(self, side: int) -> Rows:
-        """Points that are in no ball, after those are found that another ball has taken."""
+    def rebuild(self, side: int) -> None:
+        """Cover one class anew, now that the other class's centres are known."""
         mine = self.classes[side]
-        lost = (mine.homes < 0) | (mine.distances > mine.limits[mine.homes])
-        places = np.flatnonzero(lost)
-        self.settle(side, places)
-        return places[mine.homes[places] < 0]
+        mine.keep(np.array([np.argmax(mine.limits)]))
+        mine.homes[:] = -1
+        left = self.open_points(side)
+        while left:
+            if self.n_centres() >= self.max_centres:
+                self.is_complete = False
+                return
+            left -= self.add_best(side)
+        self.refresh(1 - side)
 
-    def settle(self, side: int, places: Rows) -> None:
-        """Give points to their nearest centre whose ball holds them, or to none."""
+    def open_points(self, side: int) -> int:
+        """How many points are in no ball, after others have taken what the old ball lost."""
         mine = self.classes[side]
-        everything = len(places) == mine.n
-        if everything:
-            tiles = mine.tiles
-        else:
-            tiles = np.zeros((-(-len(places) // TILE), *mine.tiles.shape[1:]), mine.tiles.dtype)
-            keep_columns(mine.tiles, places, tiles)
-        homes = np.full(len(places), -1, np.int64)
-        gaps = np.full(len(places), np.inf)
+        mine.homes[mine.distances > mine.limits[mine.homes]] = -1
+        self.settle(side)
+        return int(np.count_nonzero(mine.homes < 0))
+
+    def settle(self, side: int) -> None:
+        """Give open points to their nearest centre whose ball holds them, or to none."""
+        mine = self.classes[side]
+        at, marks, limits = mine.balls()
         mine.run(
-            len(places), len(mine.centres),
-            lambda a, b: nearest_balls(
-                tiles, a, b, mine.centres, mine.limits, self.scale, homes, gaps
+            len(at),
+            lambda first, last: nearest_balls(
+                *mine.arrays, first, last, at, marks, limits, self.scale, mine.homes,
+                mine.distances,
             ),
         )  # fmt: skip
-        mine.homes[places], mine.distances[places] = homes, gaps
+
+    def near_open(self, side: int, place: int, reach: float) -> tuple[Rows, Floats]:
+        """Open points within a reach of a point, in the order of their rows, and distances."""
+        mine = self.classes[side]
+        where = np.array([place])
+        n = collect_open(
+            *mine.arrays, mine.n, mine.homes, mine.coordinates(where)[0], mine.marks_of(where)[0],
+            reach, self.scale, self.room[0], self.room[1],
+        )  # fmt: skip
+        order = np.argsort(mine.rows[self.room[0][:n]])
+        return self.room[0][order], self.room[1][order]
+
+    def add_best(self, side: int) -> int:
+        """Add the ball that holds the open point nearest to the last centre, and most others.
+
+        Balls so grow side by side, with few gaps between them. Returns how many points it takes.
+        """
+        mine = self.classes[side]
+        last = mine.places[-1:]
+        _, pivot = least_distance(
+            *mine.arrays, mine.n, mine.homes, True, mine.rows, mine.coordinates(last)[0],
+            mine.marks_of(last)[0], self.scale, np.inf,
+        )  # fmt: skip
+        limit = float(self.limits(self.gaps_of(side, np.array([pivot])))[0])
+        around, gaps = self.near_open(side, pivot, 2.5 * limit)
+        best = pivot
+        if len(around) > 1:
+            best = self.best_of(side, around, gaps, limit)
+        self.add(side, best)
+        new, gaps = self.near_open(side, best, mine.limits[-1])
+        mine.homes[new] = len(mine.places) - 1
+        mine.distances[new] = gaps
+        return len(new)
+
+    def best_of(self, side: int, around: Rows, gaps: Floats, limit: float) -> int:
+        """Of some open points the one whose ball reaches the pivot and holds most of them."""
+        mine = self.classes[side]
+        cells = _CANDIDATE_WORK // mine.points.n_features
+        n_candidates = min(_MOST_CANDIDATES, max(4, math.isqrt(cells // 8)))
+        n_witnesses = min(_MOST_WITNESSES, max(TILE, cells // n_candidates))
+        drawn = self.generator.permutation(len(around))[:n_witnesses]
+        close = drawn[gaps[drawn] <= 1.5 * limit][:n_candidates]
+        close = np.append(close, np.argmin(gaps))
+        limits = self.limits(self.gaps_of(side, around[close]))
+        reaches = gaps[close] <= limits
+        close, limits = close[reaches], limits[reaches]
+        counts = np.zeros(len(close), np.int64)
+        pair_counts(
+            mine.coordinates(around[drawn]), mine.coordinates(around[close]), limits, self.scale,
+            counts,
+        )  # fmt: skip
+        return int(around[close[np.lexsort((limits, counts))[-1]]])
 
     # Pruning ----------------------------------------------------------------------------------
 
@@ -323,99 +555,49 @@ class _Builder:
     def prune_class(self, side: int) -> bool:
         """Drop centres of one class whose points are all in other balls; whether any was."""
         mine = self.classes[side]
-        m = len(mine.places)
         counts = np.zeros(mine.n, np.int32)
 
-        def add(centres: Floats, limits: Floats, step: int) -> None:
+        def add(which: Rows, step: int) -> None:
+            at, marks, limits = mine.balls(which)
             mine.run(
-                mine.n, len(centres),
-                lambda a, b: count_balls(
-                    mine.tiles, a, b, centres, limits, self.scale, np.int32(step), counts
+                len(which),
+                lambda first, last: count_balls(
+                    *mine.arrays, first, last, at, marks, limits, self.scale, np.int32(step),
+                    counts,
                 ),
             )  # fmt: skip
 
         def least(which: Rows) -> NDArray[np.int32]:
-            found: list[tuple[int, NDArray[np.int32]]] = []
+            at, marks, limits = mine.balls(which)
+            found: list[NDArray[np.int32]] = []
 
-            def work(a: int, b: int) -> None:
+            def work(first: int, last: int) -> None:
                 low = np.full(len(which), 2**31 - 1, np.int32)
                 least_counts(
-                    mine.tiles, a, b, mine.centres[which], mine.limits[which], self.scale,
-                    counts, low,
-                )  # fmt: skip
-                found.append((a, low))
+                    *mine.arrays, first, last, at, marks, limits, self.scale, counts, low
+                )
+                found.append(low)
 
-            mine.run(mine.n, len(which), work)
-            return np.min([low for _, low in found], axis=0)
+            mine.run(len(which), work)
+            lowest: NDArray[np.int32] = np.min(found, axis=0)
+            return lowest
 
-        add(mine.centres, mine.limits, 1)
-        idle = np.flatnonzero(least(np.arange(m)) > 1)
-        if not len(idle):
-            return False
-        dropped = np.zeros(m, bool)
-        for c in idle[np.argsort(mine.limits[idle], kind="stable")]:
+        everything = np.arange(len(mine.places))
+        add(everything, 1)
+        idle = np.flatnonzero(least(everything) > 1)
+        kept = np.ones(len(everything), bool)
+        for c in idle[np.lexsort((mine.rows[mine.places[idle]], mine.limits[idle]))]:
             which = np.array([c])
             if least(which)[0] > 1:
-                add(mine.centres[which], mine.limits[which], -1)
-                dropped[c] = True
-        kept = ~dropped
-        mine.centres, mine.places = mine.centres[kept], mine.places[kept]
-        mine.gaps, mine.limits = mine.gaps[kept], mine.limits[kept]
+                add(which, -1)
+                kept[c] = False
+        if kept.all():
+            return False
+        mine.keep(np.flatnonzero(kept))
+        mine.homes[:] = -1
+        self.settle(side)
         self.refresh(1 - side)
         return True
-
-
-class _Open:
-    """The points of a class that are in no ball yet, in tiles of their own."""
-
-    def __init__(self, builder: _Builder, side: int, places: Rows) -> None:
-        self.builder, self.side = builder, side
-        self.mine = builder.classes[side]
-        self.places = places
-        self.left = len(places)
-        self.gather()
-
-    def gather(self) -> None:
-        """Copy the points that are left, so that later passes are shorter."""
-        self.places = self.places[self.mine.homes[self.places] < 0]
-        shape = (-(-len(self.places) // TILE), *self.mine.tiles.shape[1:])
-        self.tiles = np.zeros(shape, self.mine.tiles.dtype)
-        keep_columns(self.mine.tiles, self.places, self.tiles)
-
-    def add_best(self) -> None:
-        """Add the candidate whose ball holds most of a sample of the points that are left."""
-        builder, mine = self.builder, self.mine
-        left = np.flatnonzero(mine.homes[self.places] < 0)
-        cells = max(1, _CANDIDATE_WORK // mine.points.n_features)
-        n_candidates = min(len(left), _MOST_CANDIDATES, max(4, math.isqrt(cells // 32)))
-        n_witnesses = min(len(left), _MOST_WITNESSES, max(TILE, cells // n_candidates))
-        drawn = left[builder.generator.permutation(len(left))[:n_witnesses]]
-        candidates = self.places[drawn[:n_candidates]]
-        limits = builder.limits(builder.gaps_of(self.side, candidates))
-        witnesses = np.zeros((-(-len(drawn) // TILE), *self.tiles.shape[1:]), self.tiles.dtype)
-        keep_columns(self.tiles, drawn, witnesses)
-        counts = np.zeros(len(candidates), np.int64)
-        count_points(
-            witnesses, 0, len(drawn), mine.coordinates(candidates), limits, builder.scale, counts
-        )
-        best = int(np.lexsort((limits, counts))[-1])
-        builder.add(self.side, int(candidates[best]))
-        index = len(mine.places) - 1
-        homes = np.full(len(self.places), -1, np.int64)
-        gaps = np.full(len(self.places), np.inf)
-        mine.run(
-            len(self.places), 1,
-            lambda a, b: nearest_balls(
-                self.tiles, a, b, mine.centres[index:], mine.limits[index:], builder.scale,
-                homes, gaps,
-            ),
-        )  # fmt: skip
-        new = np.flatnonzero((homes == 0) & (mine.homes[self.places] < 0))
-        mine.homes[self.places[new]] = index
-        mine.distances[self.places[new]] = gaps[new]
-        self.left -= len(new)
-        if self.left < len(self.places) // 2:
-            self.gather()
 
 
 def mutual_covering(
@@ -436,20 +618,14 @@ def mutual_covering(
     generator = np.random.default_rng(check_seed(seed))
     code = _covered_code(classes, covered)
     refuse_contradictions(points, (codes == code).astype(np.int64), classes, threads)
-    radius = extent(points, threads).radius
-    scale = 2.0 ** -math.frexp(radius)[1]
+    frame = _Frame(points, threads)
     sides = [
-        _Class(points, np.flatnonzero(codes == code), threads),
-        _Class(points, np.flatnonzero(codes != code), threads),
+        _Class(points, np.flatnonzero(codes == code), frame, threads),
+        _Class(points, np.flatnonzero(codes != code), frame, threads),
     ]
     limit = MAX_CENTRES if max_centres is None else max_centres
-    builder = _Builder(sides, radius * scale, scale, radius_factor, limit, generator)
-    builder.start()
-    builder.grow()
-    if builder.is_complete:
-        builder.prune()
-    for side, one in enumerate(sides):
-        builder.settle(side, np.arange(one.n))
+    builder = _Builder(sides, frame, radius_factor, limit, generator)
+    builder.build()
     if covered is None and len(sides[1].places) < len(sides[0].places):
         sides.reverse()
         code = 1 - code
@@ -482,7 +658,7 @@ def _finish(
         largest = np.zeros(len(one.places))
         inside = one.homes >= 0
         np.maximum.at(largest, one.homes[inside], one.distances[inside])
-        largest *= 1 + 2 * builder.slack
+        largest *= 1 + 2 * builder.frame.slack
         radii.append(largest)
         w, e = _mean_widths(one, largest, scale, vectors)
         widths.append(w)
@@ -494,7 +670,7 @@ def _finish(
     return MutualCovering(
         covered=label,
         delta=float(sides[0].gaps.min()) / scale,
-        radius=builder.radius / scale,
+        radius=builder.frame.radius / scale,
         omega=float(ratios[side][worst]) * scale,
         omega_error=float(2 * (w / gap) * (e / gap) / gap) * scale,
         centres_negative=sides[0].rows[sides[0].places],
@@ -515,23 +691,23 @@ def _mean_widths(
     one: _Class, radii: Floats, scale: float, vectors: Floats
 ) -> tuple[Floats, Floats]:
     """Gaussian mean widths of the balls' points about their centres, and standard errors."""
-    largest = np.zeros((len(one.places), vectors.shape[1]))
-    centre_products = (one.centres * scale) @ vectors
+    at, marks, _ = one.balls()
+    largest = np.zeros((len(at), vectors.shape[1]))
+    centre_products = one.frame.moved(at) @ vectors
     size = max(TILE, (1 << 21) // vectors.shape[1] // TILE * TILE)
-    found: dict[int, Floats] = {}
+    lock = threading.Lock()
 
     def work(task: tuple[int, int]) -> None:
         first, last = task
-        some = one.points.dense(one.rows[first:last]).astype(np.float64) * scale
+        some = one.frame.moved(one.points.dense(one.rows[first:last]))
         widths = np.zeros_like(largest)
         widest(
-            one.tiles, first, last, one.centres, radii, scale, some @ vectors, centre_products,
+            *one.arrays, first, last, at, marks, radii, scale, some @ vectors, centre_products,
             widths,
         )  # fmt: skip
-        found[first] = widths
+        with lock:
+            np.maximum(largest, widths, out=largest)
 
     run_tasks(work, ranges(one.n, size), one.n_threads)
-    for widths in found.values():
-        np.maximum(largest, widths, out=largest)
     mean: Floats = largest.mean(axis=1)
     return mean, largest.std(axis=1, ddof=1) / math.sqrt(vectors.shape[1])
