@@ -15,8 +15,11 @@ from fastmem.frame import extent, refuse_contradictions
 from fastmem.inputs import (
     InvalidInputError,
     Points,
+    check_count,
+    check_label,
     check_labels,
     check_points,
+    check_radius_factor,
     check_seed,
     check_threads,
 )
@@ -45,7 +48,7 @@ so a hyperplane can part any two of them, which the theorem needs."""
 FIRST_CONSTANTS = (1.0, 1.0)
 SECOND_CONSTANT = 1.0
 DRAWS = 256
-_ROUNDS = 4
+_ROUNDS = 3
 _CROWDED = 0.9
 """Where more points than this are centres, nothing is gained by another round."""
 MAX_CENTRES = 10_000
@@ -56,6 +59,7 @@ _MOST_CANDIDATES = 64
 _MOST_WITNESSES = 2048
 _SAMPLE = 512
 _SPREAD = 256
+_MOST_DENSE_BYTES = 1 << 32
 _ROUND = 2.0**-53
 
 Floats = NDArray[np.float64]
@@ -125,6 +129,11 @@ class MutualCovering:
     def n_positive(self) -> int:
         """M^+, the number of balls that cover X^+."""
         return len(self.centres_positive)
+
+    @property
+    def n_uncovered(self) -> int:
+        """Points in no ball: 0 if the covering is complete."""
+        return int(np.count_nonzero(self.members < 0))
 
     @property
     def separation_term(self) -> float:
@@ -206,7 +215,7 @@ class _Frame:
     def __init__(self, points: Points, n_threads: int) -> None:
         where = extent(points, n_threads)
         self.mean = where.mean
-        self.scale = 2.0 ** -math.frexp(where.radius)[1]
+        self.scale = 2.0 ** -max(math.frexp(where.radius)[1], -1000)
         self.radius = where.radius * self.scale
         # what a computed distance may be off, as a share of it
         self.slack = (points.n_features + 8) * _ROUND
@@ -611,11 +620,82 @@ def mutual_covering(
     max_centres: int | None = None,
     draws: int = DRAWS,
 ) -> MutualCovering:
-    """Cover both of two classes by few balls whose radii the distance to the other class bounds."""
+    """Cover each of two classes by few balls whose radii the distance to the other class bounds.
+
+    Parameters
+    ----------
+    X : array-like or CSR matrix of shape (n_samples, n_features)
+        Points, as `fastmem.interpolate` takes them. They are copied once; a sparse matrix becomes
+        dense, where that takes at most 4 GiB.
+    y : array-like of shape (n_samples,)
+        Labels, at least two classes.
+    covered : label, optional
+        The class X^-; the points of all other classes are X^+. By default, for two classes only,
+        the class that needs fewer balls.
+    seed : int, numpy.random.Generator, SeedSequence or None
+        The same data, parameters and seed give the same covering, whatever ``n_threads``.
+    n_threads : int, optional
+        Threads to use; all cores by default.
+    radius_factor : float, default 0.25
+        The constant of the bound on the radii, above 0 and at most 1; the paper does not give it.
+        Up to 0.277 balls of unlike classes never meet.
+    max_centres : int, optional
+        Where the work ends in any case, 10,000 by default. The result then says
+        ``is_complete=False``: some points are in no ball, and all counts are too small.
+    draws : int, default 256
+        Gaussian vectors for the mean widths.
+
+    Returns
+    -------
+    MutualCovering
+
+    Raises
+    ------
+    InvalidInputError
+        For any argument that cannot be used, with the place and the remedy.
+    ContradictionError
+        If a point of X^- equals a point of X^+.
+
+    Notes
+    -----
+    Dirksen, Finke and Genzel (arXiv 2310.00327, JMLR 25(347), 2024), the definition of a mutual
+    covering and the theorem on the network's size: centres C^- in X^- and C^+ in X^+ with
+
+        r_l^- <= kappa d(c_l^-, C^+) / sqrt(log(e R / d(c_l^-, C^+))),
+
+    and the same with the classes exchanged, such that the balls hold all points of their class.
+    The conditions hold for the real numbers: whether a ball holds a point is decided with the
+    error bound of the computed distances on the safe side.
+
+    The distances that bound the radii are those to the other class's *centres*, so both coverings
+    depend on each other. Centres are added where points are in no ball yet, each time the ball that
+    holds the open point nearest to the last centre and most others; a new centre shortens radii of
+    the other class, and the points that its balls lose are open again. In the end each class is
+    covered anew with the other class's centres known, and superfluous balls are dropped, while that
+    gives fewer. All points are used, none is sampled; only the candidates for a centre are. The
+    covering is small, not smallest, which would be NP-hard: on two lines it has one ball more than
+    the fewest.
+
+    Each added ball costs a pass over boxes of 64 neighbouring points, and distances are measured in
+    those few that it may reach.
+
+    Examples
+    --------
+    >>> from fastmem.datasets import parallel_lines
+    >>> from fastmem.geometry import mutual_covering
+    >>> X, y = parallel_lines(2000, gap=0.1)
+    >>> covering = mutual_covering(X, y, seed=0)
+    >>> covering.n_negative, covering.n_positive
+    (78, 78)
+    """
     points = check_points(X)
     classes, codes = check_labels(y, points.n_samples)
     threads = check_threads(n_threads)
     generator = np.random.default_rng(check_seed(seed))
+    factor = check_radius_factor(radius_factor)
+    limit = MAX_CENTRES if max_centres is None else check_count("max_centres", max_centres, 2)
+    n_draws = check_count("draws", draws, 2)
+    _refuse_large(points)
     code = _covered_code(classes, covered)
     refuse_contradictions(points, (codes == code).astype(np.int64), classes, threads)
     frame = _Frame(points, threads)
@@ -623,26 +703,36 @@ def mutual_covering(
         _Class(points, np.flatnonzero(codes == code), frame, threads),
         _Class(points, np.flatnonzero(codes != code), frame, threads),
     ]
-    limit = MAX_CENTRES if max_centres is None else max_centres
-    builder = _Builder(sides, frame, radius_factor, limit, generator)
+    builder = _Builder(sides, frame, factor, limit, generator)
     builder.build()
     if covered is None and len(sides[1].places) < len(sides[0].places):
         sides.reverse()
         code = 1 - code
-    return _finish(sides, builder, classes[code].item(), draws)
+    return _finish(sides, builder, classes[code].item(), n_draws)
 
 
 def _covered_code(classes: NDArray[Any], covered: Any) -> int:
     """Number of the class that is X^-."""
-    labels = classes.tolist()
-    if covered is None and len(labels) == 2:
-        return 0
-    if covered in labels:
-        return labels.index(covered)
-    raise InvalidInputError(
-        f"covered is {covered!r}; with {len(labels)} classes pass one of the labels "
-        f"{', '.join(map(repr, labels[:10]))}"
-    )
+    if covered is None:
+        if len(classes) == 2:
+            return 0
+        labels = ", ".join(repr(label) for label in classes[:10].tolist())
+        more = ", ..." if len(classes) > 10 else ""
+        raise InvalidInputError(
+            f"y holds {len(classes)} classes ({labels}{more}) and a mutual covering is of two; pass "
+            f"one of them as covered=, and all others together are the other class"
+        )
+    return check_label("covered", covered, classes)
+
+
+def _refuse_large(points: Points) -> None:
+    size = points.n_samples * points.n_features * points.dtype.itemsize
+    if points.is_sparse and size > _MOST_DENSE_BYTES:
+        raise InvalidInputError(
+            f"X is a sparse matrix of {points.n_samples:,} rows and {points.n_features:,} columns, "
+            f"which would take {size / 2**30:.1f} GiB as the dense array that coverings need, more "
+            f"than {_MOST_DENSE_BYTES >> 30} GiB; pass fewer rows or columns"
+        )
 
 
 def _finish(
