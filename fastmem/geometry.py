@@ -24,8 +24,8 @@ from fastmem.inputs import (
     check_threads,
 )
 from fastmem.kernels.distances import (
-    TILE,
     MARKS,
+    TILE,
     collect_open,
     count_balls,
     fill_boxes,
@@ -43,8 +43,8 @@ __all__ = ["MutualCovering", "mutual_covering"]
 
 RADIUS_FACTOR = 0.25
 """The constant of the bound on the radii, which the paper does not give. Up to
-sqrt(1 - log 2) / 2 = 0.277 balls of unlike classes never meet, as their centres are at most 2 R apart:
-so a hyperplane can part any two of them, which the theorem needs."""
+sqrt(1 - log 2) / 2 = 0.277 balls of unlike classes never meet, as their centres are at most 2 R
+apart: so a hyperplane can part any two of them, which the theorem needs."""
 FIRST_CONSTANTS = (1.0, 1.0)
 SECOND_CONSTANT = 1.0
 DRAWS = 256
@@ -441,7 +441,7 @@ class _Builder:
             in_order = np.argsort(one.rows, kind="stable")
             samples.append(in_order[self.generator.permutation(one.n)[:_SAMPLE]])
         deepest = []
-        for side, one in enumerate(self.classes):
+        for side in (0, 1):
             other = self.classes[1 - side]
             other.forget()
             for place in samples[1 - side]:
@@ -582,9 +582,7 @@ class _Builder:
 
             def work(first: int, last: int) -> None:
                 low = np.full(len(which), 2**31 - 1, np.int32)
-                least_counts(
-                    *mine.arrays, first, last, at, marks, limits, self.scale, counts, low
-                )
+                least_counts(*mine.arrays, first, last, at, marks, limits, self.scale, counts, low)
                 found.append(low)
 
             mine.run(len(which), work)
@@ -719,8 +717,8 @@ def _covered_code(classes: NDArray[Any], covered: Any) -> int:
         labels = ", ".join(repr(label) for label in classes[:10].tolist())
         more = ", ..." if len(classes) > 10 else ""
         raise InvalidInputError(
-            f"y holds {len(classes)} classes ({labels}{more}) and a mutual covering is of two; pass "
-            f"one of them as covered=, and all others together are the other class"
+            f"y holds {len(classes)} classes ({labels}{more}) and a mutual covering is of two; "
+            f"pass one of them as covered=, and all others together are the other class"
         )
     return check_label("covered", covered, classes)
 

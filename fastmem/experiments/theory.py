@@ -1,4 +1,4 @@
-"""The theorem's quantities against the widths of networks: ``python -m fastmem.experiments.theory``.
+"""The theorem's quantities against measured widths: ``python -m fastmem.experiments.theory``.
 
 For every data set: a mutual covering with its M^-, M^+, delta, R and omega; the least first width
 that interpolates, over independent first layers; and the second widths there. The constants that

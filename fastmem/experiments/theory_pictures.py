@@ -76,4 +76,4 @@ def _panel(
         ax.annotate(name, (x, y), xytext=(5, 3), textcoords="offset points", fontsize=8)
         placed.append((x, y))
     rho = rank_correlation(predicted, measured)
-    ax.set_title(f"{len(names)} data sets, Spearman's ρ = {rho:.2f}")
+    ax.set_title(f"{len(names)} data sets, Spearman's rho {rho:.2f}")
