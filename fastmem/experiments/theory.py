@@ -279,7 +279,8 @@ def fit_constants(rows: Sequence[Row]) -> Constants:
     Parameters
     ----------
     rows : sequence of Row
-        At least two; the first width is the one that interpolates with probability 0.5.
+        At least two, of which both widths are above 0; the first width is the one that
+        interpolates with probability 0.5.
 
     Returns
     -------
@@ -305,10 +306,21 @@ def fit_constants(rows: Sequence[Row]) -> Constants:
     )
 
 
+def _left_out(rows: Sequence[Row], i: int) -> tuple[float, float]:
+    """Logarithms of predicted / measured with constants that other data sets gave."""
+    row = rows[i]
+    constants = fit_constants([*rows[:i], *rows[i + 1 :]])
+    first = constants.first[0] * row.separation + constants.first[1] * row.width
+    second = constants.second * row.n_negative
+    return math.log(first / row.first_half), math.log(second / row.second_random)
+
+
 def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
-    """Spearman's rho of two series of the same length."""
+    """Spearman's rho of two series of the same length; nan where one is constant."""
     from scipy.stats import spearmanr
 
+    if len(set(a)) < 2 or len(set(b)) < 2:
+        return math.nan
     return float(spearmanr(a, b).statistic)
 
 
@@ -360,6 +372,9 @@ def _report(rows: Sequence[Row], constants: Constants) -> Iterator[str]:
         f"constants: first ({a:.3g}, {b:.3g}), within a factor {constants.first_spread:.2f}; "
         f"second {constants.second:.3g}, within a factor {constants.second_spread:.2f}"
     )
+    left_out = np.array([_left_out(rows, i) for i in range(len(rows))])
+    factors = np.exp(np.sqrt(np.mean(left_out**2, axis=0)))
+    yield f"each data set from the others: factors {factors[0]:.2f} and {factors[1]:.2f}"
     measured = [row.first_half for row in rows]
     for name, values in {
         "the first width": [a * row.separation + b * row.width for row in rows],
@@ -395,7 +410,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         write_rows(table, list(rows.values()))
         print(f"{name}: done", file=sys.stderr)
     found = list(rows.values())
-    if len(found) < 2:
+    if len(found) < 3:
         return
     constants = fit_constants(found)
     print("\n".join(_report(found, constants)))
