@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem.frame import extent, refuse_contradictions
+from fastmem.frame import ContradictionError, extent, refuse_contradictions
 from fastmem.inputs import (
     InvalidInputError,
     Points,
@@ -696,7 +696,7 @@ def mutual_covering(
     n_draws = check_count("draws", draws, 2)
     _refuse_large(points)
     code = _covered_code(classes, covered)
-    refuse_contradictions(points, (codes == code).astype(np.int64), classes, threads)
+    _refuse_equal_points(points, codes, code, classes, threads)
     frame = _Frame(points, threads)
     sides = [
         _Class(points, np.flatnonzero(codes == code), frame, threads),
@@ -722,6 +722,28 @@ def _covered_code(classes: NDArray[Any], covered: Any) -> int:
             f"pass one of them as covered=, and all others together are the other class"
         )
     return check_label("covered", covered, classes)
+
+
+def _refuse_equal_points(
+    points: Points, codes: NDArray[np.intp], code: int, classes: NDArray[Any], n_threads: int
+) -> None:
+    """Raise ContradictionError where a point of X^- equals one of X^+."""
+    try:
+        refuse_contradictions(points, (codes == code).astype(np.int64), classes[:2], n_threads)
+    except ContradictionError as found:
+        pairs, count = found.pairs, found.count
+    else:
+        return
+    named = ", ".join(
+        f"rows {i} ({classes[codes[i]]}) and {j} ({classes[codes[j]]})" for i, j in pairs
+    )
+    more = ", ..." if count > 2 * len(pairs) else ""
+    raise ContradictionError(
+        f"X holds {count} points that equal a point of the other class ({named}{more}), so that no "
+        f"balls part them; remove or relabel them",
+        pairs,
+        count,
+    )
 
 
 def _refuse_large(points: Points) -> None:
@@ -782,18 +804,12 @@ def _mean_widths(
     """Gaussian mean widths of the balls' points about their centres, and standard errors."""
     at, marks, _ = one.balls()
     largest = np.zeros((len(at), vectors.shape[1]))
-    centre_products = one.frame.moved(at) @ vectors
-    size = max(TILE, (1 << 21) // vectors.shape[1] // TILE * TILE)
+    size = max(TILE, min(one.task, (1 << 23) // vectors.size * TILE))
     lock = threading.Lock()
 
     def work(task: tuple[int, int]) -> None:
-        first, last = task
-        some = one.frame.moved(one.points.dense(one.rows[first:last]))
         widths = np.zeros_like(largest)
-        widest(
-            *one.arrays, first, last, at, marks, radii, scale, some @ vectors, centre_products,
-            widths,
-        )  # fmt: skip
+        widest(*one.arrays, *task, at, marks, radii, scale, vectors, widths)
         with lock:
             np.maximum(largest, widths, out=largest)
 

@@ -313,17 +313,15 @@ def least_counts(
 
 
 @njit(nogil=True, cache=True)
-def widest(
-    tiles, marks, boxes, first, last, centres, centre_marks, limits, scale, products,
-    centre_products, widths,
-):  # fmt: skip
-    """widths[c, k] = largest |<g_k, x - c>| over the points x first..last-1 in ball c.
+def widest(tiles, marks, boxes, first, last, centres, centre_marks, limits, scale, vectors, widths):
+    """widths[c, k] = scaled largest |<g_k, x - c>| over the points x first..last-1 in ball c.
 
-    products (last - first, K) are <g_k, x>, centre_products (M, K) <g_k, c>, widths (M, K), all
-    float64; widths is raised only.
+    vectors (d, K) hold g_k, widths (M, K), both float64; widths is raised only. Each product is
+    summed over the features in their order, of differences: no digits cancel, however small a ball.
     """
     bounds = np.empty(TILE, np.float32)
     out = np.empty(TILE, np.float64)
+    products = np.empty(vectors.shape[1], np.float64)
     for start in range(first, last, TILE):
         t = start // TILE
         columns = min(TILE, last - start)
@@ -334,7 +332,11 @@ def widest(
             ):  # fmt: skip
                 for i in range(columns):
                     if out[i] <= limits[c]:
-                        row = products[start + i - first]
-                        for k in range(widths.shape[1]):
-                            width = abs(row[k] - centre_products[c, k])
-                            widths[c, k] = max(widths[c, k], width)
+                        products[:] = 0.0
+                        for j in range(tiles.shape[1]):
+                            step = (np.float64(tiles[t, j, i]) - centres[c, j]) * scale
+                            row = vectors[j]
+                            for k in range(row.shape[0]):
+                                products[k] += step * row[k]
+                        for k in range(products.shape[0]):
+                            widths[c, k] = max(widths[c, k], abs(products[k]))
