@@ -556,11 +556,12 @@ class _Builder:
 
     def prune(self) -> None:
         """Drop centres that the others make superfluous, class by class, until none is."""
-        idle = 0
-        side = int(self.classes[1].n < self.classes[0].n)
-        while idle < 2:
-            idle = 0 if self.prune_class(side) else idle + 1
-            side = 1 - side
+        stale = [True, True]  # whether radii have grown since the class was last looked at
+        while any(stale):
+            larger = int(self.classes[1].n > self.classes[0].n)
+            side = 1 - larger if stale[1 - larger] else larger
+            stale[side] = False
+            stale[1 - side] |= self.prune_class(side)
 
     def prune_class(self, side: int) -> bool:
         """Drop centres of one class whose points are all in other balls; whether any was."""
@@ -804,7 +805,7 @@ def _mean_widths(
     """Gaussian mean widths of the balls' points about their centres, and standard errors."""
     at, marks, _ = one.balls()
     largest = np.zeros((len(at), vectors.shape[1]))
-    size = max(TILE, min(one.task, (1 << 23) // vectors.size * TILE))
+    size = max(TILE, min(one.task, (1 << 21) // vectors.size * TILE))
     lock = threading.Lock()
 
     def work(task: tuple[int, int]) -> None:

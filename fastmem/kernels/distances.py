@@ -148,6 +148,15 @@ def _measure_near(tile, marks, box, columns, centre, mark, reach, scale, bounds,
 
 
 @njit(nogil=True, cache=True)
+def _any_open(homes, start, columns):
+    """Whether one of homes[start : start + columns] is negative."""
+    lowest = homes[start]
+    for i in range(1, columns):
+        lowest = min(lowest, homes[start + i])
+    return lowest < 0
+
+
+@njit(nogil=True, cache=True)
 def least_distance(tiles, marks, boxes, last, homes, is_open, ranks, centre, mark, scale, best):
     """The point nearest to ``centre`` among 0..last-1: its distance, if below ``best``, and index.
 
@@ -160,12 +169,8 @@ def least_distance(tiles, marks, boxes, last, homes, is_open, ranks, centre, mar
     for start in range(0, last, TILE):
         t = start // TILE
         columns = min(TILE, last - start)
-        if is_open:
-            some = False
-            for i in range(columns):
-                some |= homes[start + i] < 0
-            if not some:
-                continue
+        if _is_far(boxes[t], mark, best) or (is_open and not _any_open(homes, start, columns)):
+            continue
         if _measure_near(
             tiles[t], marks[t], boxes[t], columns, centre, mark, best, scale, bounds, out
         ):
@@ -212,6 +217,8 @@ def collect_open(tiles, marks, boxes, last, homes, centre, mark, reach, scale, w
     for start in range(0, last, TILE):
         t = start // TILE
         columns = min(TILE, last - start)
+        if _is_far(boxes[t], mark, reach) or not _any_open(homes, start, columns):
+            continue
         if _measure_near(
             tiles[t], marks[t], boxes[t], columns, centre, mark, reach, scale, bounds, out
         ):
