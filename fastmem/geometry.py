@@ -673,8 +673,8 @@ def mutual_covering(
     the other class, and the points that its balls lose are open again. In the end each class is
     covered anew with the other class's centres known, and superfluous balls are dropped, while that
     gives fewer. All points are used, none is sampled; only the candidates for a centre are. The
-    covering is small, not smallest, which would be NP-hard: on two lines it has one ball more than
-    the fewest.
+    covering is small, not smallest, which would be NP-hard: below it has 78 balls a line, where 77
+    are the fewest that stand opposite each other.
 
     Each added ball costs a pass over boxes of 64 neighbouring points, and distances are measured in
     those few that it may reach.
