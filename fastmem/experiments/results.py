@@ -87,7 +87,7 @@ class Table:
         self.results: list[Result] = []
 
     def __enter__(self) -> Table:
-        self._file: BinaryIO = open(self.path, "a+b")  # noqa: SIM115
+        self._file: BinaryIO = open(self.path, "a+b")
         try:
             self._lock()
             self._file.seek(0)

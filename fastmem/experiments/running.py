@@ -127,9 +127,7 @@ def _measured(
             files[name] = [str(Path(directory, f"{i}-{part}.npy")) for part in "Xy"]
             for file, array in zip(files[name], points, strict=True):
                 np.save(file, array, allow_pickle=False)
-        pool = [
-            stack.enter_context(_Worker(shared | {"data": files})) for _ in range(n_workers)
-        ]
+        pool = [stack.enter_context(_Worker(shared | {"data": files})) for _ in range(n_workers)]
         yield from _in_order(cells, pool)
 
 

@@ -201,7 +201,9 @@ def make_study(
         data_sets = {"data": _prepared(*data, covered, seed)}
     size = min(len(X) for X, _, _ in data_sets.values())
     if wanted is not None and wanted > size:
-        raise InvalidInputError(f"N is {wanted:,} but there are {size:,} points: give at most so many")
+        raise InvalidInputError(
+            f"N is {wanted:,} but there are {size:,} points: give at most so many"
+        )
     sizes = [int(n) for n in values.get("N", [size])] or _ratios(size)
     cells = [
         Cell(data_set, n_samples, int(n), float(bias))
