@@ -190,7 +190,7 @@ def _result(row: Mapping[str, str | None]) -> Result:
     for name in COLUMNS[1:]:
         if name in row:
             text = row[name]
-            values[name] = NUMBERS.get(name, float)(text)  # type: ignore[operator, arg-type]
+            values[name] = NUMBERS.get(name, float)(text)  # type: ignore[arg-type]
     return Result(**values)
 
 

@@ -193,5 +193,5 @@ def _fingerprint(X: Any, y: Any) -> str:
     for array in (X, y):
         plain = np.ascontiguousarray(array)
         digest.update(str(plain.dtype).encode())
-        digest.update(plain.reshape(-1).view(np.uint8))
+        digest.update(plain.reshape(-1).view(np.uint8).data)
     return f"{len(X)} x {X.shape[1]}, {digest.hexdigest()[:16]}"

@@ -34,6 +34,7 @@ def main() -> None:
     }
     for line in sys.stdin:
         cell = Cell(**json.loads(line))
+        answer: dict[str, Any]
         try:
             answer = {"result": asdict(measure(cell, data[cell.dataset], **shared))}
         except InvalidInputError as error:
