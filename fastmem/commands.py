@@ -320,7 +320,7 @@ def reproduce(
     if list_studies:
         _print_table("Studies", {key: recipe.summary for key, recipe in STUDIES.items()})
         return
-    if name not in STUDIES:
+    if name is None or name not in STUDIES:
         _refuse(
             f"{'No study was named' if name is None else f'There is no study {name!r}'}: give one "
             f"of {', '.join(STUDIES)}."

@@ -185,8 +185,9 @@ def report(pairs: Sequence[Pair], limit: float = 3.0) -> str:
         f"{len(pairs):,} cells of {pairs[0].ours.trials} trials, ours, and of "
         f"{pairs[0].theirs.trials}, theirs; differences, ours less theirs, in standard errors.",
         "",
-        f"| of the cells, within {limit:g} standard errors | | expected by chance |",
-        "| --- | --- | --- |",
+        f"| | cells within {limit:g} standard errors | expected by chance "
+        "| mean square (1 by chance) |",
+        "| --- " * 4 + "|",
         _row("interpolation probability", probability, limit),
         _row("the same, but where both are 0 or both 1", told, limit),
         _row("mean second width", width, limit),
@@ -219,11 +220,13 @@ def report(pairs: Sequence[Pair], limit: float = 3.0) -> str:
 
 def _row(name: str, values: Sequence[float], limit: float) -> str:
     if not values:
-        return f"| {name} | - | - |"
+        return f"| {name} | - | - | - |"
     within = sum(abs(value) <= limit for value in values)
     expected = math.erf(limit / math.sqrt(2))
+    mean_square = sum(value * value for value in values) / len(values)
     return (
-        f"| {name} | {within / len(values):.2%} ({within:,} of {len(values):,}) | {expected:.2%} |"
+        f"| {name} | {100 * within / len(values):.2f} % ({within:,} of {len(values):,}) "
+        f"| {100 * expected:.2f} % | {mean_square:.2f} |"
     )
 
 

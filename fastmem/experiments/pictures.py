@@ -93,7 +93,10 @@ def grid_picture(results: Sequence[Result], title: str = "") -> Figure:
             ax.set(
                 xlabel="largest bias λ" if along_bias else "first width n", ylabel=name, ylim=top
             )
-            ax.legend(frameon=False, fontsize="small")
+            ax.legend(
+                frameon=False, fontsize="small", ncols=2, loc="lower center",
+                bbox_to_anchor=(0.5, 1.0), borderaxespad=0.2,
+            )  # fmt: skip
             _only_left_and_bottom(ax)
             if len(along) == 1:
                 ax.set_xticks(along)
@@ -199,8 +202,8 @@ def comparison_picture(pairs: Sequence[Pair], title: str = "") -> Figure:
         name = mine[0]
         largest = max(mine[1].max(), other[1].max())
         _heat_map(figure, row[0], ours, mine[1], f"{name}, ours", largest)
-        _heat_map(figure, row[1], ours, other[1], f"{name}, theirs", largest)
-        _heat_map(figure, row[2], ours, z, f"{name}, difference in standard errors", None)
+        _heat_map(figure, row[1], theirs, other[1], f"{name}, theirs", largest)
+        _heat_map(figure, row[2], ours, z, f"{name}, difference / its error", signed=True)
         shown = np.clip(z, -MOST_ERRORS, MOST_ERRORS)
         # Cells where both are certain say nothing, and would be one tall bar.
         told = shown[
@@ -214,7 +217,7 @@ def comparison_picture(pairs: Sequence[Pair], title: str = "") -> Figure:
         row[3].plot(x, np.exp(-(x**2) / 2) / math.sqrt(2 * math.pi), color="#222222", lw=1.2)
         row[3].set(xlabel="difference in standard errors", yticks=[])
         row[3].set_title(
-            f"{len(told):,} cells; {share_within(told.tolist() or [0.0], 3):.1%} within 3",
+            f"{len(told):,} cells; {100 * share_within(told.tolist() or [0.0], 3):.1f} % within 3",
             fontsize="medium",
         )
         _only_left_and_bottom(row[3])
@@ -336,24 +339,35 @@ def _heat_map(
     results: Sequence[Result],
     values: Array,
     name: str,
-    largest: float | None = math.nan,
+    largest: float = math.nan,
+    signed: bool = False,
 ) -> None:
-    """Draw values over (lambda, n); with ``largest`` None, differences about 0."""
+    """Draw values over (lambda, n); of differences, if they are signed."""
+    from matplotlib.colors import LogNorm, Normalize
+
     widths, biases = _axes_of(results)
     grid = np.full((len(widths), len(biases)), np.nan)
     shares = grid.copy()
     for result, value in zip(results, values, strict=True):
         at = widths.index(result.first_width), biases.index(result.max_bias)
         grid[at], shares[at] = value, result.interpolation_probability
-    signed = largest is None
     is_share = name.startswith("interpolation") and not signed
-    top = 1.0 if is_share else None if largest is None or math.isnan(largest) else largest
-    low, high = (-MOST_ERRORS, MOST_ERRORS) if signed else (0.0, top)
+    scale: Any
+    if signed:
+        scale = Normalize(-MOST_ERRORS, MOST_ERRORS)
+    elif is_share:
+        scale = Normalize(0, 1)
+    else:  # most cells are alike, and a few many times wider
+        scale = LogNorm(1, max(2, np.nanmax(grid) if math.isnan(largest) else largest))
     mesh = ax.pcolormesh(
-        _edges(biases), _edges(widths), np.clip(grid, low, high) if signed else grid,
-        cmap="PuOr" if signed else MAP, vmin=low, vmax=high, rasterized=True,
+        _edges(biases), _edges(widths), grid, cmap="PuOr" if signed else MAP, norm=scale,
+        rasterized=True,
     )  # fmt: skip
-    figure.colorbar(mesh, ax=ax, pad=0.02, extend="both" if signed else "neither")
+    bar = figure.colorbar(mesh, ax=ax, pad=0.02, extend="both" if signed else "neither")
+    if isinstance(scale, LogNorm):
+        ticks = [m * 10**e for e in range(6) for m in (1, 2, 5) if m * 10**e <= scale.vmax]
+        bar.set_ticks(ticks[-8:], labels=[f"{tick:,}" for tick in ticks[-8:]])
+        bar.ax.minorticks_off()
     if not signed and min(grid.shape) > 2 and not np.isnan(grid).any():
         _contours(ax, biases, widths, grid, is_share)
         _contours(ax, biases, widths, shares, None)
@@ -365,12 +379,13 @@ def _contours(
     ax: Axes, biases: Sequence[float], widths: Sequence[float], grid: Array, is_share: bool | None
 ) -> None:
     """Draw a smoothed grid's contours; with ``is_share`` None, where trials become sure."""
+    from matplotlib.patheffects import withStroke
     from scipy.ndimage import gaussian_filter
 
     smooth = gaussian_filter(grid, 1.0 if is_share is None else SMOOTHING)
     style: dict[str, Any]
     if is_share is None:
-        levels, style = [SURE], {"colors": "white", "linestyles": "dashed", "linewidths": 1.8}
+        levels, style = [SURE], {"colors": "#000000", "linestyles": "dashed", "linewidths": 1.6}
     else:
         style = {"colors": "#FFFFFF", "linewidths": 0.7, "alpha": 0.85}
         levels = [0.25, 0.5, 0.75, 0.9] if is_share else _round_levels(smooth)
@@ -379,7 +394,11 @@ def _contours(
         return
     drawn = ax.contour(biases, widths, smooth, levels=levels, **style)
     if is_share is not None:
-        ax.clabel(drawn, fontsize=7, fmt="%g")
+        # white with a dark rim is seen on the map's light and dark ends
+        rim = [withStroke(linewidth=1.8, foreground="#333333")]
+        drawn.set(path_effects=rim)
+        for label in ax.clabel(drawn, fontsize=7, fmt="%g"):
+            label.set(path_effects=rim)
 
 
 def _round_levels(values: Array) -> list[float]:

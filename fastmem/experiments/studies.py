@@ -110,10 +110,10 @@ STUDIES: Mapping[str, Recipe] = {
     ),
     "digits-pairs": Recipe(
         "digits at 28 x 28 pixels, 1 against 8 and 1 against 9, over N",
-        10,
+        5,
         {
-            "N": [1_000, 2_000, 5_000, 10_000, 15_000, 20_000],
-            "n": [200, 500, 1_000, 2_000],
+            "N": [500, 1_000, 2_000, 5_000, 10_000, 20_000],
+            "n": [500, 2_000, 5_000],
             "lambda": [0.5],
         },
         _pairs,
