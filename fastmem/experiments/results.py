@@ -117,8 +117,8 @@ class Table:
         line = row.getvalue().encode()
         self._file.write(line if self.results else self._header() + line)
         self._file.flush()
-        os.fsync(self._file.fileno())
         self.results.append(result)
+        os.fsync(self._file.fileno())
 
     def _header(self) -> bytes:
         return f"# {json.dumps(self.settings)}\n{','.join(COLUMNS)}\n".encode()

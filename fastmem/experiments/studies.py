@@ -303,8 +303,12 @@ def _prepared(X: Any, y: Any, covered: Any, seed: int) -> tuple[Any, Any, Any]:
     order = np.random.default_rng(seed).permutation(len(points))
     if covered is None:
         covered = [classes[-1]] if len(classes) == 2 else "all"
-    elif covered != "all" and not isinstance(covered, list):
-        covered = [covered]
+    elif covered != "all":
+        covered = covered if isinstance(covered, list) else [covered]
+        for label in covered:
+            if label not in classes:
+                shown = ", ".join(map(str, classes[:8])) + (", ..." if len(classes) > 8 else "")
+                raise InvalidInputError(f"covered names {label!r}: give labels among {shown}")
     return points[order], labels[order], covered
 
 
