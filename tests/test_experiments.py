@@ -30,6 +30,7 @@ SMALL = {"n": [20, 60], "lambda": [0, 0.5, 1]}
 SMALL_STUDIES = {
     "moons": (SMALL, 6),
     "moons-samples": ({"N": [100, 1000], "n": [50]}, 2),
+    "annuli-samples": ({"N": [100, 1000], "n": [50]}, 2),
     "digits-pairs": ({"N": [50, 100], "n": [20, 100]}, 8),
     "digits-classes": ({"N": [100], "n": [20, 100], "lambda": [0.5, 1]}, 4),
     "grid": (SMALL, 6),
@@ -552,7 +553,7 @@ class TestCommand:
     def test_own_points(self, name, csv_data, tmp_path):
         out = tmp_path / "own.csv"
         result = reproduce(name, csv_data, "--label", "kind", "--covered", "in", "--trials", 2,
-                           "--grid", "n=30", "--workers", 1, "--out", out)  # fmt: skip
+                           "--grid", "n=300", "--workers", 1, "--out", out)  # fmt: skip
         assert result.exit_code == 0, result.stderr
         settings, rows = results.read_results(out)
         assert settings["fit"]["covered"] == ["in"]

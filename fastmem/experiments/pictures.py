@@ -35,6 +35,8 @@ SURE = 0.99
 """Probability from which a study counts as interpolating, as in the paper's figures."""
 CONFIDENCE = 1.96
 """Half the width of error bands, in standard errors: 95 %."""
+SKEWED = 2.5
+"""How many times the median the largest width must be for a logarithmic colour scale."""
 MOST_ERRORS = 4.0
 """End of the colour scale of differences."""
 
@@ -44,7 +46,7 @@ def grid_picture(results: Sequence[Result], title: str = "") -> Figure:
 
     On the left stand heat maps with contours; the dashed line is where 99 % of the trials
     memorise every point. Beside them stand slices along lambda and along n, with bands of 95 %
-    confidence.
+    confidence; where a slice and its neighbours are all at 0, or all at 1, the band is left out.
 
     Parameters
     ----------
@@ -89,7 +91,10 @@ def grid_picture(results: Sequence[Result], title: str = "") -> Figure:
                     if (r.first_width if along_bias else r.max_bias) == value
                 ]
                 x = [results[i].max_bias if along_bias else results[i].first_width for i in here]
-                _line(ax, x, values[here], errors[here], colour, marker, label.format(value))
+                _line(
+                    ax, x, values[here], errors[here], colour, marker, label.format(value),
+                    certain=_certain(name, values[here]),
+                )  # fmt: skip
             ax.set(
                 xlabel="largest bias λ" if along_bias else "first width n", ylabel=name, ylim=top
             )
@@ -142,7 +147,10 @@ def samples_picture(results: Sequence[Result], title: str = "") -> Figure:
                 here.sort(key=lambda i: results[i].n_samples)
                 label = f"n = {width:,}" + (f", λ = {bias:g}" if several else "")
                 x = [results[i].n_samples for i in here]
-                _line(ax, x, values[here], errors[here], colour, marker, label, fill=False)
+                _line(
+                    ax, x, values[here], errors[here], colour, marker, label, fill=False,
+                    certain=_certain(name, values[here]),
+                )  # fmt: skip
                 sure = [i for i in here if results[i].interpolation_probability >= SURE]
                 ax.plot(
                     [results[i].n_samples for i in sure], values[sure],
@@ -151,16 +159,21 @@ def samples_picture(results: Sequence[Result], title: str = "") -> Figure:
             sizes = sorted({result.n_samples for result in results})
             if sizes[-1] >= 20 * sizes[0]:
                 ax.set_xscale("log")
-            else:
-                ax.xaxis.set_major_formatter("{x:,.0f}")
             ax.set(xlabel="samples N", ylabel=name)
             ax.set_title(data_set, fontsize="medium")
-            if name == "second width":
-                ax.set_ylim(bottom=0)
-            else:
+            if name != "second width":
                 ax.set_ylim(-0.03, 1.03)
+            elif values.max() >= SKEWED**2 * values.min():
+                ax.set_yscale("log")
+                ax.yaxis.set_major_formatter("{x:,.0f}")
+            else:
+                ax.set_ylim(bottom=0)
+            ax.xaxis.set_major_formatter("{x:,.0f}")
             _only_left_and_bottom(ax)
-        row[1].legend(frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5))
+        row[1].legend(
+            frameon=False, fontsize="small", loc="center left", bbox_to_anchor=(1.0, 0.5),
+            title="filled: 99 % of trials\nmemorise every point", title_fontsize="small",
+        )  # fmt: skip
     return figure
 
 
@@ -290,6 +303,11 @@ def _quantities(results: Sequence[Result]) -> list[tuple[str, Array, Array]]:
     ]
 
 
+def _certain(name: str, values: Array) -> Array | None:
+    """Say where all trials agree, if the values are shares."""
+    return None if name == "second width" else (values == 0) | (values == 1)
+
+
 def _axes_of(results: Sequence[Result]) -> tuple[list[float], list[float]]:
     return (
         sorted({float(r.first_width) for r in results}),
@@ -323,10 +341,16 @@ def _line(
     marker: str,
     label: str,
     fill: bool = True,
+    certain: Array | None = None,
 ) -> None:
     order = np.argsort(x)
     places = np.asarray(x)[order]
-    ax.fill_between(places, band[order, 0], band[order, 1], color=colour, alpha=0.22, lw=0)
+    band = band[order]
+    if certain is not None:
+        # Bands of many lines at 0 or 1 would lie upon each other, and say the same.
+        apart = np.concatenate([[True], certain[order], [True]])
+        band = np.where((apart[:-2] & apart[1:-1] & apart[2:])[:, None], np.nan, band)
+    ax.fill_between(places, band[:, 0], band[:, 1], color=colour, alpha=0.22, lw=0)
     ax.plot(
         places, values[order], color=colour, lw=1.3, marker=marker, ms=5 if len(x) < 15 else 3,
         mfc=colour if fill else "white", label=label, markevery=max(1, len(x) // 25),
@@ -357,8 +381,10 @@ def _heat_map(
         scale = Normalize(-MOST_ERRORS, MOST_ERRORS)
     elif is_share:
         scale = Normalize(0, 1)
-    else:  # most cells are alike, and a few many times wider
-        scale = LogNorm(1, max(2, np.nanmax(grid) if math.isnan(largest) else largest))
+    else:
+        top = max(2.0, float(np.nanmax(grid)) if math.isnan(largest) else largest)
+        # where most cells are alike and a few many times wider, only logarithms show both
+        scale = LogNorm(1, top) if top > SKEWED * np.nanmedian(grid) else Normalize(0, top)
     mesh = ax.pcolormesh(
         _edges(biases), _edges(widths), grid, cmap="PuOr" if signed else MAP, norm=scale,
         rasterized=True,
@@ -395,10 +421,10 @@ def _contours(
     drawn = ax.contour(biases, widths, smooth, levels=levels, **style)
     if is_share is not None:
         # white with a dark rim is seen on the map's light and dark ends
-        rim = [withStroke(linewidth=1.8, foreground="#333333")]
-        drawn.set(path_effects=rim)
-        for label in ax.clabel(drawn, fontsize=7, fmt="%g"):
-            label.set(path_effects=rim)
+        drawn.set(path_effects=[withStroke(linewidth=1.5, foreground="#333333")])
+        for label in ax.clabel(drawn, fontsize=8, fmt="%g"):
+            rim = withStroke(linewidth=2, foreground="white", alpha=0.8)
+            label.set(color="#111111", path_effects=[rim])
 
 
 def _round_levels(values: Array) -> list[float]:

@@ -66,6 +66,13 @@ def _moons(n_samples: int | None, default: int) -> dict[str, tuple[Any, Any, Any
     return {"moons": (X, y, [1])}
 
 
+def _annuli(n_samples: int | None) -> dict[str, tuple[Any, Any, Any]]:
+    """Two annuli of the unit disc with a gap that no noise closes; the outer one is covered."""
+    from fastmem.datasets import spheres
+
+    return {"annuli": (*spheres(n_samples or 1_000_000, 2, gap=0.2, seed=DATA_SEED), [1])}
+
+
 def _pairs(n_samples: int | None) -> dict[str, tuple[Any, Any, Any]]:
     """Ones against eights and against nines; the ones are covered."""
     from fastmem.datasets import digit_pair
@@ -89,6 +96,8 @@ def _steps(start: float, stop: float, step: float) -> list[float]:
     return [round(start + i * step, 10) for i in range(count)]
 
 
+SIZES = (1_000, 3_000, 10_000, 30_000, 100_000, 200_000, 400_000, 600_000, 800_000, 1_000_000)
+
 STUDIES: Mapping[str, Recipe] = {
     "moons": Recipe(
         "1,000 two-moons points over (n, lambda), as the paper's authors published it",
@@ -99,13 +108,15 @@ STUDIES: Mapping[str, Recipe] = {
     "moons-samples": Recipe(
         "nested samples of up to a million two-moons points, n = 200 to 2,000, over N",
         20,
-        {
-            "N": [1_000, 3_000, 10_000, 30_000, 100_000, 200_000, 400_000, 600_000, 800_000,
-                  1_000_000],
-            "n": [200, 400, 600, 1_000, 2_000],
-            "lambda": [1.0],
-        },
+        {"N": SIZES, "n": [200, 400, 600, 1_000, 2_000], "lambda": [1.0]},
         partial(_moons, default=1_000_000),
+        over_samples=True,
+    ),
+    "annuli-samples": Recipe(
+        "the same of two annuli, whose gap does not shrink as N grows",
+        10,
+        {"N": SIZES, "n": [200, 400, 600, 1_000, 2_000], "lambda": [1.0]},
+        _annuli,
         over_samples=True,
     ),
     "digits-pairs": Recipe(
