@@ -460,6 +460,12 @@ class TestComparison:
         assert "nan" not in text
 
 
+def test_the_published_trials_themselves_are_repeated_to_the_last_digit():
+    from bench import published_seeds
+
+    assert published_seeds.main(["--cells", "2"]) == 0
+
+
 class TestPictures:
     @pytest.fixture(autouse=True)
     def matplotlib(self):

@@ -130,6 +130,8 @@ def samples_picture(results: Sequence[Result], title: str = "") -> Figure:
     ModuleNotFoundError
         If matplotlib is not installed.
     """
+    from matplotlib.ticker import LogLocator, NullFormatter
+
     data_sets = list(dict.fromkeys(result.dataset for result in results))
     several = len({result.max_bias for result in results}) > 1
     figure = _figure(11, 0.9 + 3.6 * len(data_sets), title)
@@ -165,7 +167,9 @@ def samples_picture(results: Sequence[Result], title: str = "") -> Figure:
                 ax.set_ylim(-0.03, 1.03)
             elif values.max() >= SKEWED**2 * values.min():
                 ax.set_yscale("log")
+                ax.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 ax.yaxis.set_major_formatter("{x:,.0f}")
+                ax.yaxis.set_minor_formatter(NullFormatter())
             else:
                 ax.set_ylim(bottom=0)
             ax.xaxis.set_major_formatter("{x:,.0f}")
