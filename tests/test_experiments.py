@@ -226,6 +226,12 @@ class TestTables:
         running.run(small_moons(), tmp_path / "two.csv", workers=2)
         assert (tmp_path / "two.csv").read_bytes() == table.read_bytes()
 
+    def test_rows_keep_their_order_when_later_cells_are_ready_first(self, tmp_path):
+        costly, *cheap = [Cell("moons", 1000, n, 1.0) for n in (20_000, 5, 6, 7, 8, 9)]
+        study = replace(small_moons(), cells=[costly, *cheap])
+        rows = running.run(study, tmp_path / "order.csv", workers=2)
+        assert [row.cell for row in rows] == study.cells
+
     def test_a_table_cut_off_anywhere_is_completed_to_the_same(self, table, tmp_path, monkeypatch):
         """As if the process, or the machine, had died in the middle of any write."""
         known = {result.cell: result for result in results.read_results(table)[1]}
