@@ -147,7 +147,7 @@ def _row(helper: Helper, problem: Problem, name: str) -> Point:
             row["note"] = f"not done in {problem.cap:g} s"
             break
         except RuntimeError as error:
-            row["note"] = " ".join(str(error).split())  # some have several lines
+            row["note"] = str(error)
             break
         if time.perf_counter() - start > SLOW:
             break

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 
 import numpy as np
 
-from fastmem.blocks import TASK_WORDS, Block, gathered, least_counts
+from fastmem.blocks import SERIAL_SECONDS, TASK_WORDS, Block, gathered, least_counts
 from fastmem.kernels.cover import gather, grow_cell
 from fastmem.kernels.signs import TILE
 from fastmem.kernels.threads import run_tasks
@@ -156,6 +157,7 @@ class Merger:
         self.near = {block: _NearPoints(n_words) for block in blocks}
         self._cells: dict[Block, _Cell] = {}
         self._spare: list[tuple[np.ndarray, ...]] = []
+        self._pace = np.inf
 
     def step(self, blocks: Sequence[Block]) -> None:
         """Grow a cell in every block, as far as its near points tell, and settle those that hold.
@@ -175,7 +177,8 @@ class Merger:
             self._cells[block] = _Cell(block, self.pools[block], int(block.next_candidates(1)[0]))
         self._look_around([self._cells[b] for b in new if b.margin or not len(self.near[b].known)])
         cells = [self._cells[block] for block in blocks]
-        run_tasks(self._grow, cells, blocks[0].n_threads)
+        worth_it = self._pace * len(cells) > SERIAL_SECONDS
+        run_tasks(self._grow, cells, blocks[0].n_threads if worth_it else 1)
         for cell in cells:
             if cell.failed:
                 cell.block.drop(np.array([cell.start]), np.array([-1]))
@@ -218,6 +221,7 @@ class Merger:
         patterns.store.release(patterns.tiles)
 
     def _grow(self, cell: _Cell) -> None:
+        start = perf_counter()
         tiles, sizes = self.near[cell.block].used()
         try:
             space = self._spare.pop()
@@ -234,6 +238,8 @@ class Merger:
         ):  # fmt: skip
             pass
         self._spare.append(space)
+        took = perf_counter() - start
+        self._pace = took if np.isinf(self._pace) else 0.9 * self._pace + 0.1 * took
 
 
 def _work_space(n_own: int, n_others: int) -> tuple[np.ndarray, ...]:

@@ -171,8 +171,9 @@ class Network:
             positive means ``classes_[1]``: the difference of the two scores.
 
             With ``activation="relu"`` the score is the maximum of m - <u, max(Wx + b, 0)>, a real
-            number in the units of Wx + b, with the precision of float32. Its sign is exact: positive where a
-            neuron is on, negative where all are off, and a class that was left out scores 0.
+            number in the units of Wx + b, with the precision of float32. Its sign is exact:
+            positive where a neuron is on, negative where all are off, and a class that was left
+            out scores 0.
 
         Raises
         ------

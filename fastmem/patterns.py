@@ -20,6 +20,15 @@ _BLOCK_BYTES = 8 << 20
 _CHUNK_BYTES = 64 << 20
 _TASK_PRODUCTS = 4_000_000_000
 """A task of 4e9 multiply-adds lasts some 50 ms, the longest that Ctrl-C has to wait."""
+_SERIAL_PRODUCTS = 30_000_000
+"""Fewer multiply-adds, some 0.1 ms, are not worth starting threads for."""
+
+
+def pattern_threads(points: Points, n_hyperplanes: int, n_threads: int) -> int:
+    """Threads that are worth starting for the patterns of all points."""
+    # a product's bit costs some 16 multiply-adds more
+    products = points.n_samples * n_hyperplanes * (points.row_values + 16)
+    return n_threads if products > _SERIAL_PRODUCTS else 1
 
 
 def task_rows(points: Points, n_hyperplanes: int) -> int:
@@ -150,7 +159,9 @@ class Patterns:
         if n_words != self.tiles.shape[1]:
             self.store.widen(n_words, first_word)
         tiles = self.tiles
-        size = task_rows(points, WORD_BITS * (n_words - first_word))
+        n_new = WORD_BITS * (n_words - first_word)
+        size = task_rows(points, n_new)
+        n_threads = pattern_threads(points, n_new, n_threads)
         tasks = [
             (code, start, stop)
             for code in range(self.n_classes)
@@ -190,6 +201,7 @@ def tiles_of_blocks(
     A range has about ``most_rows`` rows at most, or a tile's.
     """
     size = min(task_rows(points, len(hyperplanes)), max(1, most_rows // TILE) * TILE)
+    n_threads = pattern_threads(points, len(hyperplanes), n_threads)
     n_words = hyperplanes.n_words
     if hyperplanes.streams(points):
         ((fill, _),) = hyperplanes.passes(points, n_threads)
