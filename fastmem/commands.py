@@ -156,6 +156,9 @@ def fit(
     selection: Annotated[
         str, typer.Option(help="Second layer: merge, or random as in the paper.")
     ] = "merge",
+    activation: Annotated[
+        str, typer.Option(help="First layer: threshold, or relu for max(Wx + b, 0).")
+    ] = "threshold",
     margin: Annotated[
         float, typer.Option(help="0 for the narrowest network, to 1 for the best on new points.")
     ] = 0.0,
@@ -204,6 +207,7 @@ def fit(
         y,
         width=first_width,
         selection=selection,
+        activation=activation,
         margin=margin,
         compact=compact,
         projection=projection,
@@ -442,6 +446,7 @@ def _shape_facts(network: Network) -> dict[str, str]:
         "classes": f"{len(classes):,} ({shown})",
         "covered classes": ", ".join(str(classes[code]) for code in network.covered),
         "hyperplanes": f"{network.widths[0]:,}",
+        "activation": network.second.activation,
         "neurons": f"{network.widths[1]:,}",
         "parameters": f"{network.n_parameters:,} ({network.n_nonzero:,} not zero)",
         "model size": _bytes(network.nbytes),

@@ -36,6 +36,7 @@ PLAIN_TINT = 0.86
 CELL_TINTS = (0.46, 0.78, 0.62, 0.70, 0.54)
 LINE_COLOUR = "#222222"
 GRID_ROWS_PER_BLOCK = 1 << 16
+REAL_ROWS = 1 << 12
 MARGIN = 0.06
 
 
@@ -248,9 +249,35 @@ def _regions(
         row, column = np.divmod(np.arange(start, stop), shape[1])
         grid = np.column_stack([x[column], y[row]])
         codes[start:stop] = np.searchsorted(network.classes_, network.predict(grid))
+        if network.second.activation == "relu":
+            neurons[start:stop] = _first_real_neuron_on(network, grid, codes[start:stop])
+            continue
         patterns = sign_patterns(grid, network.first)
         neurons[start:stop] = _first_neuron_on(network, patterns, codes[start:stop])
     return codes, neurons, shape
+
+
+def _first_real_neuron_on(
+    network: Network, grid: NDArray[np.float64], codes: NDArray[np.intp]
+) -> NDArray[np.int64]:
+    """As `_first_neuron_on`, for points (rows, 2) of a network with ReLU activations."""
+    from fastmem.inputs import check_points
+    from fastmem.relu import RealSums, neurons_on
+
+    points = check_points(grid)
+    second = network.second
+    sums = RealSums(network.first, False)
+    masks = sums.masks(second.masks)
+    first = np.full(len(grid), -1, np.int64)
+    for start in range(0, len(grid), REAL_ROWS):
+        here = slice(start, min(start + REAL_ROWS, len(grid)))
+        on = neurons_on(
+            points.block(here.start, here.stop), network.first, sums, masks, second.thresholds
+        )
+        on &= second.owners[:, None] == codes[here]
+        if len(on):
+            first[here] = np.where(on.any(axis=0), on.argmax(axis=0), -1)
+    return first
 
 
 def _first_neuron_on(
