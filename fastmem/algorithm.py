@@ -101,8 +101,9 @@ def interpolate(
         Spend more time on a network with fewer parameters, right on the same training points: the
         second layer is chosen anew on the hyperplanes that it needs most, and, without a
         ``margin``, every neuron keeps of its mask only what tells its cell from other classes, with
-        threshold 1. All hyperplanes that no neuron uses are dropped. It chooses from ``width``
-        hyperplanes, with "auto" from eight times the least width. Needs ``selection="merge"``.
+        threshold 1 (with ReLU: the least sum). All hyperplanes that no neuron uses are dropped. It
+        chooses from ``width`` hyperplanes, with "auto" from eight times the least width. Needs
+        ``selection="merge"``.
     memory_limit : int or str, optional
         Bytes, or a text like "4 GB" (10^9) or "4 GiB" (2^30), that the fit may hold beside the
         process and its input. Sign patterns that do not fit go to a temporary file in the directory
