@@ -1,0 +1,153 @@
+"""How near the patterns of its own class and of the others are to a point's, and for how long.
+
+delta(a, x) = |Phi(x) and not Phi(a)| is the count of x in the mask of a's own neuron. The least
+over the other classes is that neuron's threshold m(a); here the k least of either side are found
+at once, and the number of hyperplanes from which on m(a) is at least 1.
+
+``refs`` are tiles as in ``kernels.signs``, uint64 (n_tiles, n_words, TILE), of which the tiles
+own[0] to own[1] - 1 hold the class of the queries; ``queries`` (n_words, TILE) is one such tile,
+of which the first ``size`` columns are points.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from fastmem.kernels.bits import WORD_BITS, popcount
+from fastmem.kernels.signs import TILE
+
+FAR = np.int32(2**31 - 1)
+"""Count of a point that is not there: fewer than k points are on a side."""
+
+
+@njit(nogil=True, cache=True)
+def _count(words, mask, counts):
+    """counts[i] = |mask and column i|: words (n_words, TILE), mask (n_words,), counts (TILE,)."""
+    n_words = words.shape[0]
+    for i in range(TILE):
+        counts[i] = np.uint64(0)
+    for word in range(0, n_words - 1, 2):
+        m0, m1 = mask[word], mask[word + 1]
+        even, odd = words[word], words[word + 1]
+        for i in range(TILE):
+            counts[i] += popcount(even[i] & m0) + popcount(odd[i] & m1)
+    if n_words % 2:
+        m0 = mask[n_words - 1]
+        last = words[n_words - 1]
+        for i in range(TILE):
+            counts[i] += popcount(last[i] & m0)
+
+
+@njit(nogil=True, cache=True)
+def _keep_least(counts, size, tile, except_at, least, at):
+    """Insert the counts of one tile, but for the position ``except_at``, into the k least so far.
+
+    counts (TILE,) uint64; least (k,) int32 ascending, at (k,) int64 their positions. Of equal
+    counts the lowest position comes first.
+    """
+    k = least.shape[0]
+    smallest = np.uint64(FAR)
+    for i in range(size):
+        smallest = min(smallest, counts[i])
+    if np.int64(smallest) >= np.int64(least[k - 1]):
+        return
+    for i in range(size):
+        count = np.int32(counts[i])
+        position = np.int64(tile) * TILE + i
+        if count >= least[k - 1] or position == except_at:
+            continue
+        place = k - 1
+        while place > 0 and least[place - 1] > count:
+            least[place] = least[place - 1]
+            at[place] = at[place - 1]
+            place -= 1
+        least[place] = count
+        at[place] = position
+
+
+@njit(nogil=True, cache=True)
+def nearest_counts(
+    queries, size, refs, sizes, own, selves, valid, own_least, own_at, other_least, other_at,
+    company,
+):  # fmt: skip
+    """The k least counts of either side for each query, and where; how many are in its cell.
+
+    sizes (n_tiles,) int64; selves (TILE,) int64, the position of each query among ``refs``, which
+    does not count, or -1; valid (n_words,) uint64, the ones of a full mask. Fills own_least and
+    other_least (TILE, k) int32, ascending, own_at and other_at (TILE, k) int64 with positions (-1
+    where there are fewer than k points), and company (TILE,) int32: points of the own class that
+    the query's own neuron covers beside it, those with a count below other_least[:, 0].
+    """
+    n_words = refs.shape[1]
+    counts = np.empty(TILE, np.uint64)
+    masks = np.empty((size, n_words), np.uint64)
+    for q in range(size):
+        for word in range(n_words):
+            masks[q, word] = valid[word] & ~queries[word, q]
+    own_least[:] = FAR
+    other_least[:] = FAR
+    own_at[:] = -1
+    other_at[:] = -1
+    company[:] = 0
+    for tile in range(refs.shape[0]):
+        if own[0] <= tile < own[1]:
+            continue
+        for q in range(size):
+            _count(refs[tile], masks[q], counts)
+            _keep_least(counts, sizes[tile], tile, np.int64(-1), other_least[q], other_at[q])
+    for tile in range(own[0], own[1]):
+        for q in range(size):
+            _count(refs[tile], masks[q], counts)
+            _keep_least(counts, sizes[tile], tile, selves[q], own_least[q], own_at[q])
+            level = np.uint64(other_least[q, 0])
+            inside = 0
+            for i in range(sizes[tile]):
+                inside += np.int32(counts[i] < level)
+            # its own count is 0
+            itself = level > np.uint64(0) and selves[q] // TILE == tile and selves[q] >= 0
+            company[q] += inside - np.int32(itself)
+
+
+@njit(nogil=True, cache=True)
+def separation_widths(queries, size, refs, sizes, own, valid, widths):
+    """widths[q] = least n such that the first n hyperplanes part query q from all other classes.
+
+    That is, every point of another class has one of its first n bits set where the query's is not:
+    m of the query is at least 1. 64 n_words + 1 where all hyperplanes are too few. widths (TILE,)
+    int64. Pairs are parted early as a rule, so nearly all of the work is on the first words.
+    """
+    n_words = refs.shape[1]
+    mask = np.empty(n_words, np.uint64)
+    one = np.uint64(1)
+    for q in range(size):
+        for word in range(n_words):
+            mask[word] = valid[word] & ~queries[word, q]
+        reached = np.int64(0)
+        for tile in range(refs.shape[0]):
+            if own[0] <= tile < own[1]:
+                continue
+            words = refs[tile]
+            # pairs parted by the first 64 * known hyperplanes cannot raise what is reached
+            known = min(reached // WORD_BITS, n_words - 1)
+            for i in range(sizes[tile]):
+                parted = np.uint64(0)
+                for word in range(known):
+                    parted |= words[word, i] & mask[word]
+                    if parted:
+                        break
+                if parted:
+                    continue
+                word = known
+                bits = words[word, i] & mask[word]
+                while not bits and word < n_words - 1:
+                    word += 1
+                    bits = words[word, i] & mask[word]
+                if not bits:
+                    reached = np.int64(n_words * WORD_BITS + 1)
+                    break
+                lowest = np.int64(popcount((bits & (~bits + one)) - one))
+                reached = max(reached, word * WORD_BITS + lowest + 1)
+            if reached > n_words * WORD_BITS:
+                break
+        widths[q] = reached
