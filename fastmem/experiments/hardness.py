@@ -22,7 +22,6 @@ from fastmem.blocks import valid_bits
 from fastmem.frame import extent
 from fastmem.inputs import (
     InvalidInputError,
-    Points,
     check_interpolate,
     check_labels,
     check_points,
@@ -48,7 +47,7 @@ LAYERS = 4
 """First layers. Average precision as above, all in all 1,024; 2,048; 4,096; 8,192 hyperplanes:
 0.957, 0.970, 0.976, 0.980 and 0.985, 0.990, 0.993, 0.993."""
 PAIRS = 5_000_000_000
-"""Pairs of points compared for each first layer: 10 s on two cores at WIDTH."""
+"""Pairs of points compared for each first layer at most: some 20 s on two cores at WIDTH."""
 _LEAST_REFERENCES = 2_000
 _EACH_CLASS = 2 * NEIGHBOURS
 

@@ -111,7 +111,7 @@ def nearest_counts(
                 _keep_least(counts, sizes[tile], tile, itself, least[q], at[q])
                 if last:
                     level = np.uint64(threshold[q])
-                    inside = 0
+                    inside = np.int32(0)
                     for i in range(sizes[tile]):
                         inside += np.int32(counts[i] < level)
                     # its own count is 0
