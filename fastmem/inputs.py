@@ -22,12 +22,16 @@ __all__ = [
     "Points",
     "Settings",
     "SparseRows",
+    "check_count",
     "check_hyperplanes",
     "check_interpolate",
     "check_known_labels",
+    "check_label",
     "check_labels",
     "check_memory",
     "check_points",
+    "check_radius_factor",
+    "check_seed",
     "check_seeded",
     "check_structured",
     "check_threads",
@@ -918,7 +922,7 @@ def check_interpolate(
         projection=str(projection),
         covered=_covered(covered, classes),
         center=bool(center),
-        seed=_seed(seed),
+        seed=check_seed(seed),
         n_threads=check_threads(n_threads),
         max_width=max_width,
         margin=_share(margin, "margin"),
@@ -935,6 +939,29 @@ def check_threads(n_threads: Any) -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
+
+
+def check_count(name: str, value: Any, low: int) -> int:
+    """Return an int of at least ``low``."""
+    return _whole(value, name, "a number", low=low)
+
+
+def check_label(name: str, value: Any, classes: np.ndarray) -> int:
+    """Return the code of a label, which must be among the classes."""
+    label = value.item() if isinstance(value, np.generic) else value
+    known = {known_label: code for code, known_label in enumerate(classes.tolist())}
+    same_kind = isinstance(label, bool) == (classes.dtype.kind == "b")  # 1 == True in Python
+    if same_kind and isinstance(label, str | int | float) and label in known:
+        return known[label]
+    _refuse(f"{name} is {_typed(label)}, which is not a class of y; pass one of {_listed(classes)}")
+
+
+def check_radius_factor(value: Any) -> float:
+    """Return the constant of the bound on a covering's radii, above 0 and at most 1."""
+    factor = _share(value, "radius_factor")
+    if factor == 0.0:
+        _refuse("radius_factor is 0, so that no ball holds more than its centre; pass 0.25")
+    return factor
 
 
 def _share(value: Any, name: str) -> float:
@@ -1050,7 +1077,7 @@ def _covered(value: Any, classes: np.ndarray) -> Literal["auto", "all"] | tuple[
     return tuple(sorted(codes))
 
 
-def _seed(value: Any) -> np.random.SeedSequence:
+def check_seed(value: Any) -> np.random.SeedSequence:
     """Return a new seed sequence of one int; a generator moves on, a sequence stays as it is."""
     sequence = np.random.SeedSequence
     if value is None:

@@ -1,0 +1,426 @@
+"""The theorem's quantities against measured widths: ``python -m fastmem.experiments.theory``.
+
+For every data set: a mutual covering with its M^-, M^+, delta, R and omega; the least first width
+that interpolates, over independent first layers; and the second widths there. The constants that
+the paper leaves open are fitted to all data sets together.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import math
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmem import Hyperplanes, UnseparatedWarning, datasets, interpolate, sign_patterns
+from fastmem.geometry import mutual_covering
+from fastmem.inputs import InvalidInputError
+from fastmem.kernels.separation import rows_needed
+from fastmem.tables import moved_when_complete
+
+__all__ = [
+    "DATA_SETS",
+    "Constants",
+    "Row",
+    "fit_constants",
+    "least_widths",
+    "main",
+    "measure",
+    "rank_correlation",
+    "read_rows",
+    "write_rows",
+]
+
+Floats = NDArray[np.float64]
+Sample = tuple[NDArray[Any], NDArray[Any]]
+
+TRIALS = 40
+"""First layers a data set: the 95 % quantile is then the second largest but one."""
+NETWORKS = 5
+MOST_ROWS = 1 << 17
+_FIRST_ROWS = 1 << 10
+
+
+@dataclass(frozen=True)
+class Row:
+    """What was predicted from one data set's geometry, and what was measured.
+
+    Attributes
+    ----------
+    name : str
+        The data set.
+    n_samples, n_features : int
+    n_negative, n_positive, delta, radius, omega, omega_error
+        As of `fastmem.geometry.MutualCovering`.
+    first_half, first_most : float
+        The least first widths that interpolate with probability 0.5 and 0.95.
+    second_random, second_merge : float
+        Mean second widths there, at the larger of them.
+    """
+
+    name: str
+    n_samples: int
+    n_features: int
+    n_negative: int
+    n_positive: int
+    delta: float
+    radius: float
+    omega: float
+    omega_error: float
+    first_half: float
+    first_most: float
+    second_random: float
+    second_merge: float
+
+    @property
+    def separation(self) -> float:
+        """R / delta log(2 M^- M^+)."""
+        return self.radius / self.delta * math.log(2.0 * self.n_negative * self.n_positive)
+
+    @property
+    def width(self) -> float:
+        """R omega."""
+        return self.radius * self.omega
+
+
+@dataclass(frozen=True)
+class Constants:
+    """The constants that the paper leaves open, and how well the predictions then do.
+
+    Attributes
+    ----------
+    first : (float, float)
+        Factors of R / delta log(2 M^- M^+) and of R omega in the first width.
+    second : float
+        Factor of M^- in the second width, ``selection="random"``.
+    first_spread, second_spread : float
+        Root mean squares of log(predicted / measured), as factors.
+    """
+
+    first: tuple[float, float]
+    second: float
+    first_spread: float
+    second_spread: float
+
+
+# Data sets ----------------------------------------------------------------------------------------
+
+
+def _shells(n_samples: int, d: int, gap: float) -> Sample:
+    """Two spheres about one centre, of radii 1 - gap and 1."""
+    generator = np.random.default_rng(0)
+    X = generator.standard_normal((n_samples, d))
+    y = np.arange(n_samples) % 2
+    X *= ((1 - gap * (y == 0)) / np.linalg.norm(X, axis=1))[:, None]
+    return X, y
+
+
+def _digit_pair(negative: int, positive: int) -> Sample:
+    X, y = datasets.digits784(10_000)
+    rows = (y == negative) | (y == positive)
+    return X[rows], y[rows] == positive
+
+
+def _bundled(name: str, label: int) -> Sample:
+    """One class against the rest of a data set of scikit-learn; but for pixels, standardised."""
+    from sklearn import datasets as bundled
+
+    loaded = getattr(bundled, f"load_{name}")()
+    X, y = loaded.data, loaded.target != label
+    if name != "digits":
+        X = (X - X.mean(axis=0)) / X.std(axis=0)
+    return X, y
+
+
+DATA_SETS: dict[str, Callable[[], Sample]] = {
+    "moons 0.02": lambda: datasets.two_moons(2_000, 0.02),
+    "moons 0.05": lambda: datasets.two_moons(2_000, 0.05),
+    "moons 0.1": lambda: datasets.two_moons(2_000, 0.1),
+    "lines 0.3": lambda: datasets.parallel_lines(2_000, 0.3),
+    "lines 0.1": lambda: datasets.parallel_lines(2_000, 0.1),
+    "lines 0.03": lambda: datasets.parallel_lines(2_000, 0.03),
+    "clusters 2, d 2": lambda: datasets.clusters(2_000, 2, 2),
+    "clusters 8, d 2": lambda: datasets.clusters(2_000, 8, 2),
+    "clusters 8, d 10": lambda: datasets.clusters(2_000, 8, 10),
+    "clusters 64, d 50": lambda: datasets.clusters(2_000, 64, 50),
+    "annuli 0.3": lambda: _shells(2_000, 2, 0.3),
+    "annuli 0.05": lambda: _shells(2_000, 2, 0.05),
+    "spheres d 10": lambda: _shells(2_000, 10, 0.3),
+    "digits784 1, 8": lambda: _digit_pair(1, 8),
+    "digits784 1, 9": lambda: _digit_pair(1, 9),
+    "digits 1": lambda: _bundled("digits", 1),
+    "digits 8": lambda: _bundled("digits", 8),
+    "iris 1": lambda: _bundled("iris", 1),
+    "wine 1": lambda: _bundled("wine", 1),
+    "cancer": lambda: _bundled("breast_cancer", 0),
+    "coin flips d 2": lambda: datasets.random_labels(500, 2),
+    "coin flips d 10": lambda: datasets.random_labels(500, 10),
+    "coin flips d 100": lambda: datasets.random_labels(500, 100),
+}
+"""In each the label False or 0 is X^-."""
+
+
+# Measurements -------------------------------------------------------------------------------------
+
+
+def least_widths(X: Any, y: Any, *, trials: int = TRIALS, seed: int = 0) -> NDArray[np.int64]:
+    """Least first widths that interpolate, one for each of several independent first layers.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, d)
+    y : ndarray of shape (n_samples,), bool
+        False for X^-.
+    trials : int
+    seed : int
+
+    Returns
+    -------
+    ndarray of shape (trials,), int64
+        Ascending. Adding hyperplanes never undoes a separation, so a first layer of n of its rows
+        interpolates iff n is at least this number: quantiles over the trials are the widths that
+        interpolate with that probability.
+
+    Raises
+    ------
+    InvalidInputError
+        If 131,072 hyperplanes do not separate all pairs.
+
+    Notes
+    -----
+    Gaussian rows and biases uniform on [-R, R] about the mean, as ``interpolate`` draws them.
+    """
+    mean = X.mean(axis=0, dtype=np.float64)
+    radius = float(np.sqrt(((X - mean) ** 2).sum(axis=1).max()))
+    widths = []
+    for generator in np.random.default_rng(seed).spawn(trials):
+        n, least = _FIRST_ROWS, 0
+        weights = np.empty((0, X.shape[1]), np.float32)
+        offsets = np.empty(0)
+        while not least:
+            if n > MOST_ROWS:
+                raise InvalidInputError(
+                    f"{MOST_ROWS:,} hyperplanes do not separate all points; take data with a wider "
+                    f"gap between the classes"
+                )
+            more = n - len(offsets)
+            weights = np.concatenate(
+                [weights, generator.standard_normal((more, X.shape[1]), dtype=np.float32)]
+            )
+            offsets = np.concatenate([offsets, generator.uniform(-radius, radius, more)])
+            hyperplanes = Hyperplanes(weights, offsets - weights.astype(np.float64) @ mean)
+            patterns = sign_patterns(X, hyperplanes)
+            rows, _, _ = rows_needed(patterns[~y], patterns[y], 0, int(np.count_nonzero(~y)))
+            least = int(rows) if rows <= n else 0
+            n *= 2
+        widths.append(least)
+    return np.sort(np.array(widths))
+
+
+def measure(
+    name: str, X: Any, y: Any, *, trials: int = TRIALS, networks: int = NETWORKS, seed: int = 0
+) -> Row:
+    """Predict and measure one data set.
+
+    Parameters
+    ----------
+    name : str
+    X : ndarray of shape (n_samples, d)
+    y : ndarray of shape (n_samples,)
+        Two labels; X^- has the lower.
+    trials : int
+        First layers whose least widths are measured.
+    networks : int
+        Networks of each selection.
+    seed : int
+
+    Returns
+    -------
+    Row
+    """
+    y = np.asarray(y) == np.max(y)
+    covering = mutual_covering(X, y, covered=False, seed=seed, max_centres=len(y))
+    widths = least_widths(X, y, trials=trials, seed=seed)
+    half, most = np.quantile(widths, [0.5, 0.95], method="inverted_cdf")
+    second = {}
+    for selection in ("random", "merge"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UnseparatedWarning)
+            second[selection] = np.mean(
+                [
+                    interpolate(
+                        X, y, width=int(most), selection=selection, projection="gaussian",
+                        covered=[False], seed=seed + i,
+                    ).widths[1]
+                    for i in range(networks)
+                ]
+            )  # fmt: skip
+    return Row(
+        name, len(y), X.shape[1], covering.n_negative, covering.n_positive, covering.delta,
+        covering.radius, covering.omega, covering.omega_error, float(half), float(most),
+        float(second["random"]), float(second["merge"]),
+    )  # fmt: skip
+
+
+# Fit ----------------------------------------------------------------------------------------------
+
+
+def fit_constants(rows: Sequence[Row]) -> Constants:
+    """Fit the constants, none negative, by least squares of log(predicted / measured).
+
+    Parameters
+    ----------
+    rows : sequence of Row
+        At least two, of which both widths are above 0; the first width is the one that
+        interpolates with probability 0.5.
+
+    Returns
+    -------
+    Constants
+    """
+    from scipy.optimize import least_squares
+
+    terms = np.array([[row.separation, row.width] for row in rows])
+    measured = np.array([row.first_half for row in rows])
+
+    def errors(constants: Floats) -> Floats:
+        logarithms: Floats = np.log(np.maximum(terms @ constants, 1e-300) / measured)
+        return logarithms
+
+    start = np.array([np.exp(np.mean(np.log(measured / terms[:, 0]))), 0.1])
+    first = least_squares(errors, start, bounds=(0.0, np.inf)).x
+    ratios = np.log([row.second_random / row.n_negative for row in rows])
+    return Constants(
+        (float(first[0]), float(first[1])),
+        float(np.exp(ratios.mean())),
+        float(np.exp(np.sqrt(np.mean(errors(first) ** 2)))),
+        float(np.exp(ratios.std())),
+    )
+
+
+def _left_out(rows: Sequence[Row], i: int) -> tuple[float, float]:
+    """Logarithms of predicted / measured with constants that other data sets gave."""
+    row = rows[i]
+    constants = fit_constants([*rows[:i], *rows[i + 1 :]])
+    first = constants.first[0] * row.separation + constants.first[1] * row.width
+    second = constants.second * row.n_negative
+    return math.log(first / row.first_half), math.log(second / row.second_random)
+
+
+def rank_correlation(a: Sequence[float], b: Sequence[float]) -> float:
+    """Spearman's rho of two series of the same length; nan where one is constant."""
+    from scipy.stats import spearmanr
+
+    if len(set(a)) < 2 or len(set(b)) < 2:
+        return math.nan
+    return float(spearmanr(a, b).statistic)
+
+
+# Tables -------------------------------------------------------------------------------------------
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Write a csv file, whole or not at all."""
+    with (
+        moved_when_complete(path) as temporary,
+        open(temporary, "x", newline="", encoding="utf-8") as file,
+    ):
+        writer = csv.DictWriter(file, [f.name for f in fields(Row)], lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(asdict(row) for row in rows)
+
+
+def read_rows(path: Path) -> list[Row]:
+    """Read what `write_rows` wrote; a file of another kind is refused in one sentence."""
+    kinds: dict[str, Callable[[str], Any]] = {"str": str, "int": int, "float": float}
+    try:
+        with open(path, newline="", encoding="utf-8") as file:
+            return [
+                Row(**{f.name: kinds[str(f.type)](line[f.name]) for f in fields(Row)})
+                for line in csv.DictReader(file)
+            ]
+    except (KeyError, ValueError, TypeError, OSError) as error:
+        raise InvalidInputError(
+            f"{path} is not a table of this study ({type(error).__name__}: {error}); move it away "
+            "or name another directory"
+        ) from error
+
+
+def _report(rows: Sequence[Row], constants: Constants) -> Iterator[str]:
+    yield (
+        f"{'data set':<18}{'M-':>6}{'M+':>6}{'delta':>9}{'R':>8}{'R omega':>9}"
+        f"{'n (0.5)':>9}{'pred.':>9}{'random':>8}{'merge':>7}{'pred.':>8}"
+    )
+    a, b = constants.first
+    for row in rows:
+        first = a * row.separation + b * row.width
+        yield (
+            f"{row.name:<18}{row.n_negative:>6}{row.n_positive:>6}{row.delta:>9.4f}"
+            f"{row.radius:>8.2f}{row.width:>9.2f}{row.first_half:>9.0f}{first:>9.0f}"
+            f"{row.second_random:>8.1f}{row.second_merge:>7.1f}"
+            f"{constants.second * row.n_negative:>8.1f}"
+        )
+    yield (
+        f"constants: first ({a:.3g}, {b:.3g}), within a factor {constants.first_spread:.2f}; "
+        f"second {constants.second:.3g}, within a factor {constants.second_spread:.2f}"
+    )
+    left_out = np.array([_left_out(rows, i) for i in range(len(rows))])
+    factors = np.exp(np.sqrt(np.mean(left_out**2, axis=0)))
+    yield f"each data set from the others: factors {factors[0]:.2f} and {factors[1]:.2f}"
+    measured = [row.first_half for row in rows]
+    for name, values in {
+        "the first width": [a * row.separation + b * row.width for row in rows],
+        "R / delta log(2 M- M+)": [row.separation for row in rows],
+        "R / delta": [row.radius / row.delta for row in rows],
+        "R omega": [row.width for row in rows],
+    }.items():
+        yield f"Spearman, {name} against n: {rank_correlation(values, measured):.2f}"
+    counts = [row.n_negative for row in rows]
+    for selection in ("random", "merge"):
+        widths = [getattr(row, f"second_{selection}") for row in rows]
+        yield f"Spearman, M- against the second width, {selection}: " + (
+            f"{rank_correlation(counts, widths):.2f}"
+        )
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the study, or go on with it, and draw its picture."""
+    parser = argparse.ArgumentParser(
+        prog="python -m fastmem.experiments.theory", description=__doc__
+    )
+    parser.add_argument("--out", type=Path, required=True, help="directory, made if missing")
+    parser.add_argument("--trials", type=int, default=TRIALS, help="first layers a data set")
+    parser.add_argument("--only", nargs="+", choices=list(DATA_SETS), help="data sets")
+    options = parser.parse_args(arguments)
+    options.out.mkdir(parents=True, exist_ok=True)
+    table = options.out / "theory.csv"
+    rows = {row.name: row for row in read_rows(table)} if table.exists() else {}
+    for name in options.only or DATA_SETS:
+        if name in rows:
+            continue
+        rows[name] = measure(name, *DATA_SETS[name](), trials=options.trials)
+        write_rows(table, list(rows.values()))
+        print(f"{name}: done", file=sys.stderr)
+    found = list(rows.values())
+    if len(found) < 3:
+        return
+    constants = fit_constants(found)
+    print("\n".join(_report(found, constants)))
+    from fastmem.experiments.theory_pictures import predicted_and_measured
+
+    path = options.out / "theory.png"
+    figure = predicted_and_measured(found, constants)
+    with moved_when_complete(path) as temporary, open(temporary, "xb") as file:
+        figure.savefig(file, format="png")
+
+
+if __name__ == "__main__":
+    main()
