@@ -324,7 +324,7 @@ def threads(settings: Settings) -> list[Row]:
         ("structured sign patterns", lambda n: fastmem.sign_patterns(X, planes, n_threads=n))
     )
     problems = {
-        n: Counts(sizes.count_rows // 8, sizes.count_words, sizes.count_masks, n) for n in (1, 2)
+        n: Counts(sizes.count_rows, sizes.count_words, sizes.count_masks, n) for n in (1, 2)
     }
     calls.append(("counts, 160 words", lambda n: problems[n].minima()))
     for what, call in calls:

@@ -162,10 +162,7 @@ def samples(scale: Scale) -> list[Point]:
     peers = DensePeers(scale)
     for n_samples in scale.samples:
         X, y = unit_moons(n_samples)
-        at = partial(_fit, scale, "moons", n_samples, X, y, width=scale.samples_width)
-        points += at("merge", selection="merge") + at("random", selection="random")
-        points += peers.fit("moons", n_samples, X, y, scale.samples_width)
-        points += _limits(scale, "moons", n_samples, X, scale.samples_width)
+        points += _all_series(peers, "moons", n_samples, X, y, scale.samples_width)
     return points
 
 
@@ -214,10 +211,7 @@ def dimension(scale: Scale) -> list[Point]:
     peers = DensePeers(scale)
     for d in scale.dimensions:
         X, y = clusters(scale.dimension_samples, CLUSTERS, d)
-        at = partial(_fit, scale, "clusters", d, X, y, width=scale.dimension_width)
-        points += at("merge", selection="merge") + at("random", selection="random")
-        points += peers.fit("clusters", d, X, y, scale.dimension_width)
-        points += _limits(scale, "clusters", d, X, scale.dimension_width)
+        points += _all_series(peers, "clusters", d, X, y, scale.dimension_width)
     return points
 
 
@@ -227,10 +221,7 @@ def width(scale: Scale) -> list[Point]:
     points: list[Point] = []
     peers = DensePeers(scale)
     for n in scale.widths:
-        at = partial(_fit, scale, "digits784", n, X, y, width=n)
-        points += at("merge", selection="merge") + at("random", selection="random")
-        points += peers.fit("digits784", n, X, y, n)
-        points += _limits(scale, "digits784", n, X, n)
+        points += _all_series(peers, "digits784", n, X, y, n)
     return points
 
 
@@ -298,10 +289,7 @@ def coin_flips(scale: Scale) -> list[Point]:
     peers = DensePeers(scale)
     for n_samples in scale.random_samples:
         X, y = random_labels(n_samples, scale.random_dimension)
-        at = partial(_fit, scale, "random labels", n_samples, X, y, width=scale.random_width)
-        points += at("merge", selection="merge") + at("random", selection="random")
-        points += peers.fit("random labels", n_samples, X, y, scale.random_width)
-        points += _limits(scale, "random labels", n_samples, X, scale.random_width)
+        points += _all_series(peers, "random labels", n_samples, X, y, scale.random_width)
     return points
 
 
@@ -360,6 +348,7 @@ class DensePeers:
     """The dense peers along one study: each line ends where it gets slow or too large."""
 
     def __init__(self, scale: Scale) -> None:
+        self.fits = scale
         few = min(scale.runs, FEWEST_RUNS)
         self.scale = replace(scale, runs=few, budget=min(scale.budget, PEER_SECONDS))
         self.open = {
@@ -387,6 +376,17 @@ class DensePeers:
             if timing.median > PEER_SECONDS:
                 del self.open[series]
         return points
+
+
+def _all_series(
+    peers: DensePeers, panel: str, x: float, X: Points, y: Labels, width: int
+) -> list[Point]:
+    """Measure both selections, the peers that still run, and the limits."""
+    points: list[Point] = []
+    for selection in ("merge", "random"):
+        points += _fit(peers.fits, panel, x, X, y, selection, selection=selection, width=width)
+    points += peers.fit(panel, x, X, y, width)
+    return points + _limits(peers.fits, panel, x, X, width)
 
 
 def _limits(scale: Scale, panel: str, x: float, X: Points, width: int) -> list[Point]:

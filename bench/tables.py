@@ -24,7 +24,7 @@ MARKED = re.compile(r"<!-- report:([\w-]+) -->\n.*?<!-- /report:\1 -->", re.DOTA
 def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """Write a Markdown table; its first column is aligned left, the others right."""
     lines = [" | ".join(head), " | ".join(["---", *["--:"] * (len(head) - 1)])]
-    lines += [" | ".join(row) for row in rows]
+    lines += [" | ".join(" ".join(cell.split()) for cell in row) for row in rows]  # one line each
     return "\n".join(f"| {one} |" for one in lines)
 
 

@@ -15,6 +15,9 @@ from fastmem.scratch import TileStore, aligned_zeros
 
 TASK_WORDS = 400_000_000
 """A task of 4e8 popcounts lasts some 30 ms, the longest that Ctrl-C has to wait."""
+SERIAL_SECONDS = 2e-4
+"""Less work is not worth starting threads for: the start of one takes 50 us and more."""
+_SERIAL_WORDS = 4_000_000
 _BATCH = 64
 _NEVER = np.int64(2**62)
 _RANGES = 1024
@@ -259,6 +262,8 @@ def least_counts(
     # padding skips every tile
     skip = np.tile(np.array([0, len(sizes)], np.int64), (len(stack), 1))
     skip[: len(masks)] = [block.skip for block in owners]
+    if len(stack) * len(sizes) * TILE * tiles.shape[1] < _SERIAL_WORDS:
+        n_threads = 1
     most = patterns.store.tiles_at_once
     size = max(1, min(TASK_WORDS // (len(stack) * TILE * tiles.shape[1]), most))
     size = min(size, -(-len(sizes) // (2 * n_threads)))

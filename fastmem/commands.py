@@ -1,4 +1,4 @@
-"""The commands behind `fastmem.cli`: demo, fit, predict, info.
+"""The commands behind `fastmem.cli`: demo, fit, predict, info, reproduce.
 
 Bad input ends with one sentence on standard error and exit code 2, Ctrl-C with one line and 130.
 What is slow to import, fastmem itself included, is imported inside the commands.
@@ -29,11 +29,14 @@ UsageError = cast(type[Exception], typer.BadParameter.__base__)
 class OneSentenceGroup(TyperGroup):
     """Commands whose every refusal is one sentence on standard error."""
 
+    interrupted = "Interrupted: no file was written."
+
     def invoke(self, ctx: Any) -> Any:
         """Run a command, and turn what it refuses into a sentence and an exit code."""
         try:
             return super().invoke(ctx)
         except KeyboardInterrupt as interrupt:
+            self.interrupted = str(interrupt) or self.interrupted
             raise typer.Exit(INTERRUPTED) from interrupt
         except BrokenPipeError:
             raise
@@ -56,7 +59,7 @@ class OneSentenceGroup(TyperGroup):
         except typer.Abort:  # what older versions of typer make of Ctrl-C
             code = INTERRUPTED
         if code == INTERRUPTED:
-            _complain("Interrupted: no file was written.")
+            _complain(self.interrupted)
         if standalone_mode:
             sys.exit(code)
         return code
@@ -255,6 +258,130 @@ def info(net: ModelFile) -> None:
     for name, value in (network.summary or {}).items():
         facts.setdefault(name.replace("_", " "), "none" if value is None else str(value))
     _print_table(str(net), facts)
+
+
+@app.command()
+def reproduce(
+    name: Annotated[
+        str | None, typer.Argument(help="Study: see --list.", show_default=False)
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Your own points, for the studies grid and samples: csv, npy, npz or parquet.",
+            show_default=False,
+        ),
+    ] = None,
+    list_studies: Annotated[bool, typer.Option("--list", help="List the studies and end.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of results, csv; the picture beside it ends in png.",
+            show_default="NAME.csv",
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Trials of each cell.", show_default="the study's")
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Values of N, n or lambda: n=20:500:20, lambda=0.5,1,2; repeat for several.",
+            show_default="the study's",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the trials.")] = 0,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes, one core each.", show_default="every core it may use"),
+    ] = None,
+    redraw: Annotated[
+        bool, typer.Option("--redraw", help="Draw the picture anew, without any trial.")
+    ] = False,
+    compare: Annotated[
+        Path | None,
+        typer.Option(help="Another table of the same cells: print and draw the differences."),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(help="Label column of DATA.", show_default="the array y of an npz file"),
+    ] = None,
+    covered: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Class of DATA that gets neurons, or all; repeat for several labels.",
+            show_default="the last of two, all of more",
+        ),
+    ] = None,
+) -> None:
+    """Run a study of the paper, or the same on your own data; an interrupted one goes on."""
+    from fastmem.experiments.studies import STUDIES, read_axes
+
+    if list_studies:
+        _print_table("Studies", {key: recipe.summary for key, recipe in STUDIES.items()})
+        return
+    if name is None or name not in STUDIES:
+        _refuse(
+            f"{'No study was named' if name is None else f'There is no study {name!r}'}: give one "
+            f"of {', '.join(STUDIES)}."
+        )
+    if not redraw and (data is None) == (STUDIES[name].points is None):
+        _refuse(
+            f"{name} {'needs a data file: name it after the study' if data is None else ''}"
+            f"{'' if data is None else 'brings its own points: take grid or samples for yours'}."
+        )
+    table = Path(f"{name}.csv") if out is None else out
+    axes = read_axes(grid or [])
+    from fastmem.tables import check_output, read_table
+
+    check_output(table, (".csv",))
+    from fastmem.experiments.results import read_results
+
+    theirs = read_results(compare)[1] if compare is not None else []
+    if redraw:
+        results = read_results(table)[1]
+    else:
+        from fastmem.experiments.running import run
+        from fastmem.experiments.studies import make_study
+        from fastmem.progress import terminal_progress
+
+        points: Any = None
+        covers: Any = None
+        if data is not None:
+            points = read_table(data, label, labels_required=True)
+            covers = None if not covered else _covered(covered, points[1])
+        study = make_study(name, axes=axes, trials=trials, seed=seed, data=points, covered=covers)
+        with terminal_progress() as show:
+            results = run(study, table, workers=workers, progress=show)
+    typer.echo(f"Table: {table} ({len(results):,} cells)")
+    _draw_study(name, results, theirs, table)
+
+
+def _draw_study(name: str, results: Any, theirs: Any, table: Path) -> None:
+    """Draw a table, and set it against another one."""
+    from fastmem.experiments import comparison, pictures
+    from fastmem.experiments.studies import STUDIES
+
+    recipe = STUDIES[name]
+    pairs = comparison.matched(results, theirs) if theirs else []
+    if pairs:
+        typer.echo("\n" + comparison.report(pairs) + "\n")
+    try:
+        draw = pictures.samples_picture if recipe.over_samples else pictures.grid_picture
+        drawn = {table.with_suffix(".png"): draw(results, pictures.title_of(name, results))}
+        if pairs:
+            title = f"{name}: ours against theirs, {len(pairs):,} cells"
+            compared = table.with_name(f"{table.stem}-comparison.png")
+            drawn[compared] = pictures.comparison_picture(pairs, title)
+        for path, figure in drawn.items():
+            pictures.save_picture(figure, path)
+            typer.echo(f"Picture: {path}")
+    except ModuleNotFoundError as missing:
+        typer.echo(
+            f"No picture was drawn, because {missing.name} is not installed: "
+            'pip install "fastmem[plot]".',
+            err=True,
+        )
 
 
 def _memorise(X: Any, y: Any, **settings: Any) -> Network:

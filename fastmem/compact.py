@@ -31,7 +31,7 @@ from fastmem.kernels.bits import WORD_BITS
 from fastmem.kernels.columns import TILE_WORDS, gains, inside, strike, thin, turn
 from fastmem.kernels.signs import TILE
 from fastmem.kernels.threads import ranges, run_tasks
-from fastmem.patterns import Patterns
+from fastmem.patterns import Patterns, packed, unpacked
 from fastmem.second_layer import CoverLayer, Selector, cover_layer, failed_rows
 
 _SAMPLE_TILES = 96
@@ -176,7 +176,7 @@ def _separating(
 def _bits_at(patterns: Patterns, positions: np.ndarray, n: int) -> np.ndarray:
     """Bits of the patterns at ``positions``, bool (len(positions), n)."""
     words = patterns.tiles[positions // TILE, :, positions % TILE]
-    return _ones(words, n)
+    return unpacked(words, n)
 
 
 def hyperplane_order(patterns: Patterns, blocks: Sequence[Block], n_threads: int) -> np.ndarray:
@@ -192,7 +192,7 @@ def hyperplane_order(patterns: Patterns, blocks: Sequence[Block], n_threads: int
     owners = [block.code for block in blocks for _ in block.masks]
     must_hit = _others(patterns, which, np.array(owners))
     n = len(columns)
-    usable = np.ascontiguousarray(_ones(masks, n).T)
+    usable = np.ascontiguousarray(unpacked(masks, n).T)
     order: list[int] = []
     for _ in range(_COVERS):
         missed = must_hit.copy()
@@ -241,8 +241,7 @@ def _columns(patterns: Patterns, which: np.ndarray, n_threads: int) -> np.ndarra
 
 def _points_of(patterns: Patterns, which: np.ndarray) -> np.ndarray:
     """All points of the tiles ``which``, (3 len(which),) words."""
-    is_point = np.arange(TILE) < patterns.sizes[which, None]
-    return np.packbits(is_point, axis=1, bitorder="little").view("<u8").astype(np.uint64).ravel()
+    return packed(np.arange(TILE) < patterns.sizes[which, None]).ravel()
 
 
 def _others(patterns: Patterns, which: np.ndarray, owners: np.ndarray) -> np.ndarray:
@@ -251,20 +250,6 @@ def _others(patterns: Patterns, which: np.ndarray, owners: np.ndarray) -> np.nda
     code = np.searchsorted(patterns.first_tile, which, side="right") - 1
     points[owners[:, None] == np.repeat(code, TILE_WORDS)] = 0
     return points
-
-
-def _ones(masks: np.ndarray, n: int) -> np.ndarray:
-    """Masks as bool, (len(masks), n)."""
-    octets = np.ascontiguousarray(masks).astype("<u8").view(np.uint8)
-    return np.unpackbits(octets, axis=1, count=n, bitorder="little").astype(np.bool_)
-
-
-def _words(ones: np.ndarray) -> np.ndarray:
-    """The reverse of ``_ones``."""
-    words = np.zeros((len(ones), -(-ones.shape[1] // WORD_BITS)), np.uint64)
-    octets = np.packbits(ones, axis=1, bitorder="little")
-    words.astype("<u8", copy=False).view(np.uint8)[:, : octets.shape[1]] = octets
-    return words
 
 
 def _thinned(layer: CoverLayer, patterns: Patterns, n: int, n_threads: int) -> CoverLayer:
@@ -296,11 +281,11 @@ def _needed(
         inside(columns, first, last, mask, points)
     times = np.zeros(len(own) * WORD_BITS, np.int32)
     for points in on:
-        times += _ones(points[None], len(times))[0]
+        times += unpacked(points[None], len(times))[0]
     sizes = np.bitwise_count(on).sum(axis=1)
     kept = []
     for j in np.argsort(sizes, kind="stable"):
-        covers = _ones(on[j : j + 1], len(times))[0]
+        covers = unpacked(on[j : j + 1], len(times))[0]
         if (times[covers] > 1).all():
             times[covers] -= 1
         else:
@@ -310,6 +295,6 @@ def _needed(
 
 def _without_unused(layer: CoverLayer, n: int) -> tuple[CoverLayer, np.ndarray]:
     """The layer on the hyperplanes that some mask uses, and which these are."""
-    ones = _ones(layer.masks, n)
+    ones = unpacked(layer.masks, n)
     still = np.flatnonzero(ones.any(axis=0))
-    return CoverLayer(_words(ones[:, still]), layer.thresholds, layer.owners), still
+    return CoverLayer(packed(ones[:, still]), layer.thresholds, layer.owners), still

@@ -1,4 +1,4 @@
-"""The data sets of the measurements: moons, digits at 28 x 28 pixels, lines, clusters, coin flips.
+"""The data sets of the measurements: moons, digits, lines, clusters, spheres, coin flips.
 
 Each function gives points X, shape (n_samples, d), and integer labels y, shape (n_samples,), that
 depend on its arguments and the seed only.
@@ -17,9 +17,11 @@ from fastmem.inputs import InvalidInputError
 
 __all__ = [
     "clusters",
+    "digit_pair",
     "digits784",
     "parallel_lines",
     "random_labels",
+    "spheres",
     "two_moons",
     "unit_moons",
 ]
@@ -146,23 +148,52 @@ def digits784(n_samples: int = 20_000, seed: int = 0) -> tuple[NDArray[np.float3
     n_samples = _count("n_samples", n_samples, least=1)
     seed = _count("seed", seed, least=0)
     small, digits = _bundled_digits()
-    # A separate stream for the distortions, drawn row by row, keeps the pictures of a smaller
-    # draw at the head of a larger one.
-    order_stream, distortion_stream = np.random.default_rng(seed).spawn(2)
-    source = order_stream.permutation(len(small))[np.arange(n_samples) % len(small)]
-    distortions = distortion_stream.uniform(
-        low=[-math.radians(15), 0.85, -3.0, -3.0],
-        high=[math.radians(15), 1.15, 3.0, 3.0],
-        size=(n_samples, 4),
-    )
-    enlarged = _enlarge(small)
-    X = np.empty((n_samples, CANVAS * CANVAS), np.float32)
-    for start in range(0, n_samples, PICTURES_PER_BLOCK):
-        block = slice(start, start + PICTURES_PER_BLOCK)
-        _distort(enlarged, source[block], distortions[block], out=X[block])
-    largest = math.sqrt(float(np.einsum("ij,ij->i", X, X, dtype=np.float64).max()))
-    X /= np.float32(largest)
-    return X, digits[source]
+    source, distortions = _draw_pictures(n_samples, len(small), seed)
+    return _pictures(small, source, distortions), digits[source]
+
+
+def digit_pair(
+    n_samples: int = 20_000, first: int = 1, second: int = 8, seed: int = 0
+) -> tuple[NDArray[np.float32], Labels]:
+    """Draw the pictures of `digits784` that show one of two digits.
+
+    Parameters
+    ----------
+    n_samples : int, default 20,000
+        Number of pictures, at least 1: those of the two digits in a draw that is large enough (a
+        fifth of all show one of two). The first pictures of a larger draw are those of a smaller
+        one but for the common divisor.
+    first, second : int, default 1 and 8
+        Two different digits, 0 to 9.
+    seed : int, default 0
+        Seed of `digits784`.
+
+    Returns
+    -------
+    X : ndarray of float32, shape (n_samples, 784)
+        The pictures, row by row; the largest norm is 1.
+    y : ndarray of intp, shape (n_samples,)
+        The digits, each `first` or `second`.
+
+    Raises
+    ------
+    InvalidInputError
+        If an argument is out of range.
+    ModuleNotFoundError
+        If scikit-learn, which carries the digits, is not installed.
+    """
+    n_samples = _count("n_samples", n_samples, least=1)
+    seed = _count("seed", seed, least=0)
+    pair = _count("first", first, least=0, most=9), _count("second", second, least=0, most=9)
+    if pair[0] == pair[1]:
+        raise InvalidInputError(f"first and second are both {first}: give two different digits")
+    small, digits = _bundled_digits()
+    # Each permutation of the bundled digits holds equally many of the pair.
+    rounds = -(-n_samples // int(np.isin(digits, pair).sum()))
+    source, distortions = _draw_pictures(rounds * len(small), len(small), seed)
+    chosen = np.flatnonzero(np.isin(digits[source], pair))[:n_samples]
+    source = source[chosen]
+    return _pictures(small, source, distortions[chosen]), digits[source]
 
 
 def parallel_lines(n_samples: int, gap: float) -> tuple[NDArray[np.float64], Labels]:
@@ -245,6 +276,66 @@ def clusters(
     return X, cluster % 2
 
 
+def spheres(
+    n_samples: int,
+    d: int = 2,
+    *,
+    n_shells: int = 2,
+    gap: float = 0.2,
+    thickness: float = 0.1,
+    seed: int = 0,
+) -> tuple[NDArray[np.float32], Labels]:
+    """Draw concentric shells whose labels alternate; in the plane, annuli.
+
+    The outermost shell reaches norm 1. Directions are uniform on the sphere, norms uniform across
+    the shell.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number of points, at least 1; point i belongs to shell ``i % n_shells`` from within.
+    d : int, default 2
+        Dimension, at least 1.
+    n_shells : int, default 2
+        Number of shells, at least 1.
+    gap : float, default 0.2
+        Distance between a shell and the next.
+    thickness : float, default 0.1
+        Difference of the largest and the smallest norm in a shell; 0 gives spheres.
+    seed : int, default 0
+        Seed of ``numpy.random.default_rng``.
+
+    Returns
+    -------
+    X : ndarray of float32, shape (n_samples, d)
+        The points.
+    y : ndarray of intp, shape (n_samples,)
+        The shell modulo 2.
+
+    Raises
+    ------
+    InvalidInputError
+        If an argument is out of range, or the shells do not fit into the unit ball.
+    """
+    n_samples = _count("n_samples", n_samples, least=1)
+    d = _count("d", d, least=1)
+    n_shells = _count("n_shells", n_shells, least=1)
+    gap = _finite("gap", gap, least=0.0)
+    thickness = _finite("thickness", thickness, least=0.0)
+    innermost = 1.0 - n_shells * thickness - (n_shells - 1) * gap
+    if not innermost >= 0:
+        raise InvalidInputError(
+            f"{n_shells} shells of thickness {thickness:g} and gaps of {gap:g} need a radius of "
+            f"{1 - innermost:g}: give smaller ones, which fit into the unit ball"
+        )
+    generator = np.random.default_rng(_count("seed", seed, least=0))
+    shell = np.arange(n_samples) % n_shells
+    X = generator.standard_normal((n_samples, d))
+    X /= np.linalg.norm(X, axis=1, keepdims=True)
+    norms = innermost + shell * (thickness + gap) + thickness * generator.random(n_samples)
+    return (norms[:, None] * X).astype(np.float32), shell % 2
+
+
 def random_labels(n_samples: int, d: int, seed: int = 0) -> tuple[NDArray[np.float32], Labels]:
     """Draw standard Gaussian points with coin-flip labels: the worst case for memorising.
 
@@ -274,6 +365,35 @@ def random_labels(n_samples: int, d: int, seed: int = 0) -> tuple[NDArray[np.flo
     generator = np.random.default_rng(_count("seed", seed, least=0))
     X = generator.standard_normal((n_samples, d), dtype=np.float32)
     return X, generator.integers(0, 2, n_samples, dtype=np.intp)
+
+
+def _draw_pictures(
+    n_samples: int, n_digits: int, seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.float64]]:
+    """Draw which bundled digit each picture shows, and its angle, scale and two shifts."""
+    # A separate stream for the distortions, drawn row by row, keeps the pictures of a smaller
+    # draw at the head of a larger one.
+    order_stream, distortion_stream = np.random.default_rng(seed).spawn(2)
+    source = order_stream.permutation(n_digits)[np.arange(n_samples) % n_digits]
+    distortions = distortion_stream.uniform(
+        low=[-math.radians(15), 0.85, -3.0, -3.0],
+        high=[math.radians(15), 1.15, 3.0, 3.0],
+        size=(n_samples, 4),
+    )
+    return source, distortions
+
+
+def _pictures(
+    small: NDArray[np.float32], source: NDArray[np.intp], distortions: NDArray[np.float64]
+) -> NDArray[np.float32]:
+    """Make the pictures, (n_samples, 784), divided by the largest norm."""
+    enlarged = _enlarge(small)
+    X = np.empty((len(source), CANVAS * CANVAS), np.float32)
+    for start in range(0, len(source), PICTURES_PER_BLOCK):
+        block = slice(start, start + PICTURES_PER_BLOCK)
+        _distort(enlarged, source[block], distortions[block], out=X[block])
+    X /= np.float32(math.sqrt(float(np.einsum("ij,ij->i", X, X, dtype=np.float64).max())))
+    return X
 
 
 def _bundled_digits() -> tuple[NDArray[np.float32], Labels]:

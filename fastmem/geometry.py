@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem.frame import extent, refuse_contradictions
+from fastmem.frame import ContradictionError, extent, refuse_contradictions
 from fastmem.inputs import (
     InvalidInputError,
     Points,
@@ -45,8 +45,8 @@ RADIUS_FACTOR = 0.25
 """The constant of the bound on the radii, which the paper does not give. Up to
 sqrt(1 - log 2) / 2 = 0.277 balls of unlike classes never meet, as their centres are at most 2 R
 apart: so a hyperplane can part any two of them, which the theorem needs."""
-FIRST_CONSTANTS = (1.97, 306.0)
-SECOND_CONSTANT = 0.411
+FIRST_CONSTANTS = (1.97, 305.0)
+SECOND_CONSTANT = 0.409
 """Both fitted to 23 data sets by ``python -m fastmem.experiments.theory --out DIR``."""
 DRAWS = 256
 _ROUNDS = 3
@@ -556,11 +556,12 @@ class _Builder:
 
     def prune(self) -> None:
         """Drop centres that the others make superfluous, class by class, until none is."""
-        idle = 0
-        side = int(self.classes[1].n < self.classes[0].n)
-        while idle < 2:
-            idle = 0 if self.prune_class(side) else idle + 1
-            side = 1 - side
+        stale = [True, True]  # whether radii have grown since the class was last looked at
+        while any(stale):
+            larger = int(self.classes[1].n > self.classes[0].n)
+            side = 1 - larger if stale[1 - larger] else larger
+            stale[side] = False
+            stale[1 - side] |= self.prune_class(side)
 
     def prune_class(self, side: int) -> bool:
         """Drop centres of one class whose points are all in other balls; whether any was."""
@@ -672,8 +673,8 @@ def mutual_covering(
     the other class, and the points that its balls lose are open again. In the end each class is
     covered anew with the other class's centres known, and superfluous balls are dropped, while that
     gives fewer. All points are used, none is sampled; only the candidates for a centre are. The
-    covering is small, not smallest, which would be NP-hard: on two lines it has one ball more than
-    the fewest.
+    covering is small, not smallest, which would be NP-hard: below it has 78 balls a line, where 77
+    are the fewest that stand opposite each other.
 
     Each added ball costs a pass over boxes of 64 neighbouring points, and distances are measured in
     those few that it may reach.
@@ -696,7 +697,7 @@ def mutual_covering(
     n_draws = check_count("draws", draws, 2)
     _refuse_large(points)
     code = _covered_code(classes, covered)
-    refuse_contradictions(points, (codes == code).astype(np.int64), classes, threads)
+    _refuse_equal_points(points, codes, code, classes, threads)
     frame = _Frame(points, threads)
     sides = [
         _Class(points, np.flatnonzero(codes == code), frame, threads),
@@ -722,6 +723,28 @@ def _covered_code(classes: NDArray[Any], covered: Any) -> int:
             f"pass one of them as covered=, and all others together are the other class"
         )
     return check_label("covered", covered, classes)
+
+
+def _refuse_equal_points(
+    points: Points, codes: NDArray[np.intp], code: int, classes: NDArray[Any], n_threads: int
+) -> None:
+    """Raise ContradictionError where a point of X^- equals one of X^+."""
+    try:
+        refuse_contradictions(points, (codes == code).astype(np.int64), classes[:2], n_threads)
+    except ContradictionError as found:
+        pairs, count = found.pairs, found.count
+    else:
+        return
+    named = ", ".join(
+        f"rows {i} ({classes[codes[i]]}) and {j} ({classes[codes[j]]})" for i, j in pairs
+    )
+    more = ", ..." if count > 2 * len(pairs) else ""
+    raise ContradictionError(
+        f"X holds {count} points that equal a point of the other class ({named}{more}), so that no "
+        f"balls part them; remove or relabel them",
+        pairs,
+        count,
+    )
 
 
 def _refuse_large(points: Points) -> None:
@@ -782,18 +805,12 @@ def _mean_widths(
     """Gaussian mean widths of the balls' points about their centres, and standard errors."""
     at, marks, _ = one.balls()
     largest = np.zeros((len(at), vectors.shape[1]))
-    centre_products = one.frame.moved(at) @ vectors
-    size = max(TILE, (1 << 21) // vectors.shape[1] // TILE * TILE)
+    size = max(TILE, min(one.task, (1 << 21) // vectors.size * TILE))
     lock = threading.Lock()
 
     def work(task: tuple[int, int]) -> None:
-        first, last = task
-        some = one.frame.moved(one.points.dense(one.rows[first:last]))
         widths = np.zeros_like(largest)
-        widest(
-            *one.arrays, first, last, at, marks, radii, scale, some @ vectors, centre_products,
-            widths,
-        )  # fmt: skip
+        widest(*one.arrays, *task, at, marks, radii, scale, vectors, widths)
         with lock:
             np.maximum(largest, widths, out=largest)
 

@@ -19,7 +19,7 @@ from fastmem.hyperplanes import Hyperplanes, RowSource
 from fastmem.inputs import Points
 from fastmem.kernels.bits import WORD_BITS
 from fastmem.kernels.signs import TILE
-from fastmem.patterns import Patterns, new_tiles, rows_of
+from fastmem.patterns import Patterns, new_tiles, rows_of, unpacked
 
 _PROBE = 256
 """Open points of a class looked at before a whole run over it: while most of them fail, the run
@@ -190,6 +190,4 @@ def _rows_at(patterns: Patterns, positions: np.ndarray) -> np.ndarray:
 def _bits(block: np.ndarray, hyperplanes: Hyperplanes) -> np.ndarray:
     tiles = new_tiles(len(block), hyperplanes.n_words)
     hyperplanes.fill(block, tiles)
-    words = np.ascontiguousarray(rows_of(tiles, len(block)))
-    bits = np.unpackbits(words.view(np.uint8), axis=1, bitorder="little")
-    return bits[:, : len(hyperplanes)].astype(np.bool_)
+    return unpacked(rows_of(tiles, len(block)), len(hyperplanes))

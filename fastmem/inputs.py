@@ -11,7 +11,7 @@ import math
 import os
 import re
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NoReturn
 
@@ -1142,6 +1142,37 @@ def check_hyperplanes(weights: Any, biases: Any) -> tuple[np.ndarray, np.ndarray
     return _frozen(narrow), _frozen(np.require(levels, np.float64, ["C", "A"]).view())
 
 
+def _arrays(**wanted: tuple[Any, int, type[np.generic]]) -> Iterator[np.ndarray]:
+    """The arrays, C-contiguous, if they have these dimensions and dtypes."""
+    for name, (array, n_dimensions, dtype) in wanted.items():
+        if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != n_dimensions:
+            what = f"of shape {np.shape(array)} and dtype {getattr(array, 'dtype', 'none')}"
+            _refuse(
+                f"{name} is a {type(array).__name__} {what}; "
+                f"pass a {n_dimensions}-dimensional array of {np.dtype(dtype)}"
+            )
+    return (np.ascontiguousarray(array) for array, _, _ in wanted.values())
+
+
+def _check_lengths(rows: np.ndarray, biases: np.ndarray) -> None:
+    if len(rows) < 1 or len(biases) != len(rows):
+        _refuse(
+            f"rows and biases have lengths {len(rows)} and {len(biases)}; "
+            f"pass one bias for each row, and at least one row"
+        )
+
+
+def _check_stored(rows: np.ndarray, extra: np.ndarray, biases: np.ndarray) -> None:
+    if not np.array_equal(rows[rows < 0], -1 - np.arange(len(extra))):
+        _refuse(
+            f"the negative numbers of rows are not -1 to -{len(extra)} in this order; "
+            f"name each row of extra once, in order"
+        )
+    for name, array in (("extra", extra), ("biases", biases)):
+        if array.size:
+            _check_values(array, name)
+
+
 def check_seeded(
     key: Any, rows: Any, extra: Any, biases: Any
 ) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
@@ -1167,31 +1198,13 @@ def check_seeded(
         Wrong types, shapes or values, or no hyperplane.
     """
     key = _whole(key, "key", "the key of a layer", low=0, high=2**64 - 1)
-    kinds = {"rows": (1, np.int32), "extra": (2, np.float32), "biases": (1, np.float64)}
-    found = (rows, extra, biases)
-    for (name, (n_dimensions, dtype)), array in zip(kinds.items(), found, strict=True):
-        if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != n_dimensions:
-            what = f"of shape {np.shape(array)} and dtype {getattr(array, 'dtype', 'none')}"
-            _refuse(
-                f"{name} is a {type(array).__name__} {what}; "
-                f"pass a {n_dimensions}-dimensional array of {np.dtype(dtype)}"
-            )
-    rows, extra, biases = map(np.ascontiguousarray, found)
+    rows, extra, biases = _arrays(
+        rows=(rows, 1, np.int32), extra=(extra, 2, np.float32), biases=(biases, 1, np.float64)
+    )
     if extra.shape[1] < 1:
         _refuse("extra has no columns; pass one for each feature")
-    if len(rows) < 1 or len(biases) != len(rows):
-        _refuse(
-            f"rows and biases have lengths {len(rows)} and {len(biases)}; "
-            f"pass one bias for each row, and at least one row"
-        )
-    if not np.array_equal(rows[rows < 0], -1 - np.arange(len(extra))):
-        _refuse(
-            f"the negative numbers of rows are not -1 to -{len(extra)} in this order; "
-            f"name each row of extra once, in order"
-        )
-    for name, array in (("extra", extra), ("biases", biases)):
-        if array.size:
-            _check_values(array, name)
+    _check_lengths(rows, biases)
+    _check_stored(rows, extra, biases)
     return key, rows, extra, biases
 
 
@@ -1219,24 +1232,17 @@ def check_structured(
     InvalidInputError
         Wrong types, shapes or values, or no hyperplane.
     """
-    kinds = {"signs": (3, np.uint64), "rows": (1, np.int32), "extra": (2, np.float32)}
-    kinds["biases"] = (1, np.float64)
-    found = (signs, rows, extra, biases)
-    for (name, (n_dimensions, dtype)), array in zip(kinds.items(), found, strict=True):
-        if not isinstance(array, np.ndarray) or array.dtype != dtype or array.ndim != n_dimensions:
-            what = f"of shape {np.shape(array)} and dtype {getattr(array, 'dtype', 'none')}"
-            _refuse(
-                f"{name} is a {type(array).__name__} {what}; "
-                f"pass a {n_dimensions}-dimensional array of {np.dtype(dtype)}"
-            )
-    signs, rows, extra, biases = map(np.ascontiguousarray, found)
+    signs, rows, extra, biases = _arrays(
+        signs=(signs, 3, np.uint64), rows=(rows, 1, np.int32), extra=(extra, 2, np.float32),
+        biases=(biases, 1, np.float64),
+    )  # fmt: skip
     n_blocks, rounds, words = signs.shape
     if n_blocks * 64 * words > _MAX_GENERATED:
         _refuse(
             f"signs has {n_blocks} blocks of {64 * words} rows; pass at most "
             f"{_MAX_GENERATED:,} rows in all"
         )
-    n_extra, d = extra.shape
+    d = extra.shape[1]
     if not 1 <= d <= MAX_BLOCK:
         _refuse(f"extra has {d} columns; pass 1 to {MAX_BLOCK:,} features")
     size = block_rows(d)
@@ -1249,11 +1255,7 @@ def check_structured(
     if beyond.any():
         block = int(np.argmax(beyond))
         _refuse(f"signs[{block}, 0] has bits beyond the {d} features; clear them")
-    if len(rows) < 1 or len(biases) != len(rows):
-        _refuse(
-            f"rows and biases have lengths {len(rows)} and {len(biases)}; "
-            f"pass one bias for each row, and at least one row"
-        )
+    _check_lengths(rows, biases)
     wrong = rows >= n_blocks * size
     if wrong.any():
         i = int(np.argmax(wrong))
@@ -1265,14 +1267,7 @@ def check_structured(
     twice = generated[1:] == generated[:-1]
     if twice.any():
         _refuse(f"rows holds {generated[int(np.argmax(twice))]} twice; name each row once")
-    if not np.array_equal(rows[rows < 0], -1 - np.arange(n_extra)):
-        _refuse(
-            f"the negative numbers of rows are not -1 to -{n_extra} in this order; "
-            f"name each row of extra once, in order"
-        )
-    for name, array in (("extra", extra), ("biases", biases)):
-        if array.size:
-            _check_values(array, name)
+    _check_stored(rows, extra, biases)
     return signs, rows, extra, biases
 
 

@@ -10,10 +10,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 
 import numpy as np
 
-from fastmem.blocks import TASK_WORDS, Block, gathered, least_counts
+from fastmem.blocks import SERIAL_SECONDS, TASK_WORDS, Block, gathered, least_counts
 from fastmem.kernels.cover import gather, grow_cell
 from fastmem.kernels.signs import TILE
 from fastmem.kernels.threads import run_tasks
@@ -148,15 +149,15 @@ class Merger:
     whole class. All pools together take at most 128 MB.
     """
 
-    def __init__(self, blocks: Sequence[Block], n_threads: int) -> None:
+    def __init__(self, blocks: Sequence[Block]) -> None:
         n_words = len(blocks[0].valid)
-        self.n_threads = n_threads
         words = min(_POOL_WORDS, _POOLS_WORDS // len(blocks))
         pool_size = max(TILE, min(_POOL, words // n_words))
         self.pools = {block: _Pool(block, pool_size) for block in blocks}
         self.near = {block: _NearPoints(n_words) for block in blocks}
         self._cells: dict[Block, _Cell] = {}
         self._spare: list[tuple[np.ndarray, ...]] = []
+        self._pace = np.inf
 
     def step(self, blocks: Sequence[Block]) -> None:
         """Grow a cell in every block, as far as its near points tell, and settle those that hold.
@@ -167,6 +168,7 @@ class Merger:
         allowed to: the cell is what growing it against all points would give. Otherwise the points
         that refute it join the near ones, and in the next step it goes back to where they would
         have mattered. Blocks do not wait for each other, so that full groups of masks are counted.
+        Calls with other blocks may run at the same time on other threads.
         """
         new = [block for block in blocks if block not in self._cells]
         for block in new:
@@ -175,7 +177,8 @@ class Merger:
             self._cells[block] = _Cell(block, self.pools[block], int(block.next_candidates(1)[0]))
         self._look_around([self._cells[b] for b in new if b.margin or not len(self.near[b].known)])
         cells = [self._cells[block] for block in blocks]
-        run_tasks(self._grow, cells, self.n_threads)
+        worth_it = self._pace * len(cells) > SERIAL_SECONDS
+        run_tasks(self._grow, cells, blocks[0].n_threads if worth_it else 1)
         for cell in cells:
             if cell.failed:
                 cell.block.drop(np.array([cell.start]), np.array([-1]))
@@ -218,8 +221,12 @@ class Merger:
         patterns.store.release(patterns.tiles)
 
     def _grow(self, cell: _Cell) -> None:
+        start = perf_counter()
         tiles, sizes = self.near[cell.block].used()
-        space = self._spare.pop() if self._spare else _work_space(0, 0)
+        try:
+            space = self._spare.pop()
+        except IndexError:
+            space = _work_space(0, 0)
         pool = cell.pool
         if len(space[0]) < len(pool.tiles) or len(space[1]) < len(tiles):
             space = _work_space(len(pool.tiles), len(tiles))
@@ -231,6 +238,8 @@ class Merger:
         ):  # fmt: skip
             pass
         self._spare.append(space)
+        took = perf_counter() - start
+        self._pace = took if np.isinf(self._pace) else 0.9 * self._pace + 0.1 * took
 
 
 def _work_space(n_own: int, n_others: int) -> tuple[np.ndarray, ...]:

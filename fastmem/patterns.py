@@ -20,6 +20,15 @@ _BLOCK_BYTES = 8 << 20
 _CHUNK_BYTES = 64 << 20
 _TASK_PRODUCTS = 4_000_000_000
 """A task of 4e9 multiply-adds lasts some 50 ms, the longest that Ctrl-C has to wait."""
+_SERIAL_PRODUCTS = 30_000_000
+"""Fewer multiply-adds, some 0.1 ms, are not worth starting threads for."""
+
+
+def pattern_threads(points: Points, n_hyperplanes: int, n_threads: int) -> int:
+    """Threads that are worth starting for the patterns of all points."""
+    # a product's bit costs some 16 multiply-adds more
+    products = points.n_samples * n_hyperplanes * (points.row_values + 16)
+    return n_threads if products > _SERIAL_PRODUCTS else 1
 
 
 def task_rows(points: Points, n_hyperplanes: int) -> int:
@@ -40,6 +49,20 @@ def new_tiles(n_points: int, n_words: int) -> np.ndarray:
 def rows_of(tiles: np.ndarray, n_points: int) -> np.ndarray:
     """Tiles as one row of words a point, (n_points, n_words) uint64."""
     return tiles.transpose(0, 2, 1).reshape(-1, tiles.shape[1])[:n_points]
+
+
+def unpacked(words: np.ndarray, n: int) -> np.ndarray:
+    """The first n bits of each row of words, (m, n_words) uint64, as bool (m, n)."""
+    octets = np.ascontiguousarray(words).astype("<u8").view(np.uint8)
+    return np.unpackbits(octets, axis=1, count=n, bitorder="little").astype(np.bool_)
+
+
+def packed(bits: np.ndarray) -> np.ndarray:
+    """The reverse of ``unpacked``: bool (m, n) to words, (m, ceil(n / 64)) uint64."""
+    octets = np.zeros((len(bits), -(-bits.shape[1] // WORD_BITS) * 8), np.uint8)
+    some = np.packbits(bits, axis=1, bitorder="little")
+    octets[:, : some.shape[1]] = some
+    return octets.view("<u8").astype(np.uint64, copy=False)
 
 
 class Patterns:
@@ -127,7 +150,9 @@ class Patterns:
         if n_words != self.tiles.shape[1]:
             self.store.widen(n_words, first_word)
         tiles = self.tiles
-        size = task_rows(points, WORD_BITS * (n_words - first_word))
+        n_new = WORD_BITS * (n_words - first_word)
+        size = task_rows(points, n_new)
+        n_threads = pattern_threads(points, n_new, n_threads)
         tasks = [
             (code, start, stop)
             for code in range(self.n_classes)
@@ -163,6 +188,7 @@ def tiles_of_blocks(
 ) -> None:
     """Call use(start, stop, tiles), on several threads, with the patterns of all ranges of rows."""
     size = task_rows(points, len(hyperplanes))
+    n_threads = pattern_threads(points, len(hyperplanes), n_threads)
     n_words = hyperplanes.n_words
     if hyperplanes.streams(points):
         ((fill, _),) = hyperplanes.passes(points, n_threads)

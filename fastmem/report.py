@@ -44,7 +44,8 @@ class FitReport:
         Largest resident memory of the process so far, by the operating system's account; 0 where
         it gives none.
     evaluations : int
-        (mask, point) pairs counted: what the second layer cost.
+        (mask, point) pairs counted: what the second layer cost. Where a class is left out, its
+        share, up to where its block was given up, depends on the threads a little.
     evaluations_per_candidate : float
         Those of the second layer, for each point from which a neuron was tried: about n_samples by
         random selection, some times as many where cells are merged.

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+import threading
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from fastmem.blocks import Block
+from fastmem.blocks import TASK_WORDS, Block
 from fastmem.inputs import InvalidInputError
+from fastmem.kernels.cover import GROUP
+from fastmem.kernels.signs import TILE
+from fastmem.kernels.threads import run_tasks
 from fastmem.merge import Merger
 from fastmem.patterns import Patterns
+
+_APART_WORDS = {"merge": 3 << 20, "random": TASK_WORDS // 16}
+"""Words of patterns up to which blocks advance side by side. A step of one then takes no longer
+than Ctrl-C may wait. Beyond the third-level cache merged cells are better counted all together:
+digits784-70k takes 0.91 s side by side and 0.96 s together at n = 2,048, 1.91 s and 1.72 s at
+n = 10,240; random selection 0.56 s and 0.66 s, 2.12 s and 2.42 s."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,22 +121,80 @@ def choose_neurons(
     others are done and none of their points failed: the widest block is never finished.
     """
     total = sum(block.remaining for block in blocks)
-    merger = Merger(blocks, n_threads) if selection == "merge" else None
+    step = Merger(blocks).step if selection == "merge" else _step_random
+    most = GROUP if selection == "merge" else 1
+    patterns = blocks[0].patterns
+    small = len(patterns.sizes) * TILE * patterns.tiles.shape[1] <= _APART_WORDS[selection]
+
+    def tell() -> None:
+        progress(total - sum(b.remaining for b in blocks), total, sum(b.width for b in blocks))
+
     while True:
         active = [block for block in blocks if not block.done]
         if not active or (leave_one_out and _is_widest(active, blocks)):
             break
-        if merger:
-            merger.step(active)
+        if small and n_threads > 1 and len(active) >= 2 * n_threads:
+            _side_by_side(step, active, most, n_threads, tell)
         else:
-            for block in active:
-                block.step_random()
-        progress(total - sum(b.remaining for b in blocks), total, sum(b.width for b in blocks))
+            step(active)
+            tell()
     evaluations = sum(block.evaluations for block in blocks)
     if leave_one_out:
         left = max(blocks, key=lambda b: (len(b.failed), b.remaining > 0, b.width, b.code))
         blocks = [block for block in blocks if block is not left]
     return blocks, evaluations
+
+
+def _step_random(blocks: Sequence[Block]) -> None:
+    for block in blocks:
+        block.step_random()
+
+
+def _side_by_side(
+    step: Callable[[Sequence[Block]], object],
+    blocks: list[Block],
+    most: int,
+    n_threads: int,
+    tell: Callable[[], object],
+) -> None:
+    """Advance groups of up to ``most`` blocks, each on one thread, while all threads have enough.
+
+    Blocks do not depend on each other. That no thread waits for another until few blocks are left
+    takes random selection for digits784-20k at n = 2,048 from 0.100 s to 0.081 s, merged cells from
+    0.136 s to 0.121 s (one thread: 0.137 s, 0.173 s; 0.192 s in two processes at once, so that 1.8
+    times is the most that two cores give merged cells).
+    """
+    ready = deque(blocks)
+    n_active = len(blocks)
+    caller = threading.get_ident()
+    lock = threading.Lock()
+    ended = False
+    for block in blocks:
+        block.n_threads = 1
+
+    def work(_: int) -> None:
+        nonlocal n_active, ended
+        group: list[Block] = []
+        try:
+            while True:
+                with lock:
+                    ready.extend(block for block in group if not block.done)
+                    n_active -= sum(block.done for block in group)
+                    ended = ended or not ready or n_active < 2 * n_threads
+                    if ended:
+                        return
+                    size = min(most, n_active // n_threads, len(ready))
+                    group = [ready.popleft() for _ in range(size)]
+                step(group)
+                if threading.get_ident() == caller:
+                    tell()
+        except BaseException:
+            ended = True
+            raise
+
+    run_tasks(work, range(n_threads), n_threads)
+    for block in blocks:
+        block.n_threads = n_threads
 
 
 def _is_widest(active: list[Block], blocks: list[Block]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from functools import partial
 
 import numpy as np
@@ -124,16 +125,23 @@ def orders_of(patterns, seed):
     }
 
 
-def select(bits, codes, selection, seed, n_threads=1, leave_one_out=False, margin=0.0):
-    patterns = patterns_of(bits, codes)
-    n = bits.shape[1]
-    chosen = [
+def ignore(done, total, neurons):
+    pass
+
+
+def blocks_of(patterns, n, seed, n_threads=1, margin=0.0):
+    return [
         Block(patterns, n, code, np.random.default_rng(seed + code), n_threads, margin=margin)
         for code in range(patterns.n_classes)
     ]
-    kept, _ = choose_neurons(
-        chosen, selection, n_threads, leave_one_out, lambda done, total, neurons: None
-    )
+
+
+def select(
+    bits, codes, selection, seed, n_threads=1, leave_one_out=False, margin=0.0, progress=ignore
+):
+    patterns = patterns_of(bits, codes)
+    chosen = blocks_of(patterns, bits.shape[1], seed, n_threads, margin)
+    kept, _ = choose_neurons(chosen, selection, n_threads, leave_one_out, progress)
     return patterns, kept
 
 
@@ -253,6 +261,48 @@ def test_interruptions_change_no_selection(selection, monkeypatch):
         layers.append(cover_layer(select(bits, codes, selection, 1, n_threads=2)[1]))
     assert len(layers[0]) > 10
     np.testing.assert_array_equal(layers[0].masks, layers[1].masks)
+
+
+def many_classes(seed):
+    rng = np.random.default_rng(seed)
+    codes = rng.permutation(np.arange(900) % 9)
+    centres = random_bits(rng, 9, 100, 0.5)
+    return centres[codes] ^ random_bits(rng, 900, 100, 0.25), codes
+
+
+@pytest.mark.parametrize("selection", ["random", "merge"])
+@pytest.mark.parametrize("leave_one_out", [False, True])
+@pytest.mark.parametrize("seed", range(4))
+def test_classes_side_by_side_give_what_they_give_in_turns(selection, leave_one_out, seed):
+    bits, codes = many_classes(seed)
+    layers, failed = [], []
+    for n_threads in (1, 2, 3, 4, 5):
+        kept = select(bits, codes, selection, seed, n_threads, leave_one_out, margin=0.1 * seed)[1]
+        layers.append(cover_layer(kept))
+        failed.append(failed_rows(kept))
+        assert all(block.n_threads == n_threads for block in kept)
+    for layer, rows in zip(layers[1:], failed[1:], strict=True):
+        np.testing.assert_array_equal(layer.masks, layers[0].masks)
+        np.testing.assert_array_equal(layer.thresholds, layers[0].thresholds)
+        np.testing.assert_array_equal(layer.owners, layers[0].owners)
+        np.testing.assert_array_equal(rows, failed[0])
+
+
+@pytest.mark.parametrize("selection", ["random", "merge"])
+def test_an_exception_ends_classes_side_by_side(selection):
+    bits, codes = many_classes(0)
+    chosen = blocks_of(patterns_of(bits, codes), bits.shape[1], 0, n_threads=2)
+    calls = []
+
+    def stop(done, total, neurons):
+        calls.append(done)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        choose_neurons(chosen, selection, 2, False, stop)
+    assert len(calls) == 1
+    assert sum(block.done for block in chosen) < 5
+    assert threading.active_count() == 1
 
 
 @pytest.mark.parametrize("selection", ["random", "merge"])

@@ -61,6 +61,16 @@ class TestDigits784:
         np.testing.assert_allclose(few, many[:100] / scale, atol=1e-6)
         np.testing.assert_array_equal(few_labels, many_labels[:100])
 
+    @pytest.mark.parametrize("pair", [(1, 8), (9, 1)])
+    def test_a_pair_is_what_digits784_shows_of_two_digits(self, pair):
+        X, y = datasets.digit_pair(400, *pair, seed=2)
+        all_pictures, all_digits = datasets.digits784(3000, seed=2)
+        chosen = np.flatnonzero(np.isin(all_digits, pair))[:400]
+        assert (X.shape, X.dtype) == ((400, 784), np.float32)
+        np.testing.assert_array_equal(y, all_digits[chosen])
+        scale = np.linalg.norm(all_pictures[chosen], axis=1).max()
+        np.testing.assert_allclose(X, all_pictures[chosen] / scale, atol=1e-6)
+
     def test_seeds_differ_and_repeat(self):
         first, again, other = (datasets.digits784(20, seed=s)[0] for s in (0, 0, 1))
         np.testing.assert_array_equal(first, again)
@@ -117,6 +127,21 @@ def test_clusters_lie_around_centres_that_do_not_depend_on_their_number(k, d):
     assert np.abs(moved).max() < 0.02
 
 
+@pytest.mark.parametrize(("d", "n_shells", "thickness"), [(2, 2, 0.1), (3, 3, 0.0), (40, 2, 0.3)])
+def test_spheres_are_shells_a_gap_apart_with_alternating_labels(d, n_shells, thickness):
+    X, y = datasets.spheres(3000, d, n_shells=n_shells, gap=0.2, thickness=thickness, seed=1)
+    assert (X.shape, X.dtype) == ((3000, d), np.float32)
+    norms = np.linalg.norm(X.astype(float), axis=1)
+    shell = np.arange(3000) % n_shells
+    np.testing.assert_array_equal(y, shell % 2)
+    least = np.array([norms[shell == s].min() for s in range(n_shells)])
+    most = np.array([norms[shell == s].max() for s in range(n_shells)])
+    np.testing.assert_allclose(most - least, thickness, atol=0.01 * thickness + 1e-6)
+    np.testing.assert_allclose(least[1:] - most[:-1], 0.2, atol=0.02 * thickness + 1e-6)
+    assert most[-1] == pytest.approx(1, abs=0.01 * thickness + 1e-6)
+    assert np.abs(X.mean(axis=0)).max() < 0.06  # every direction alike
+
+
 def test_random_labels_are_gaussian_points_and_fair_coins():
     X, y = datasets.random_labels(20_000, 3, seed=1)
     assert (X.shape, X.dtype) == ((20_000, 3), np.float32)
@@ -137,6 +162,11 @@ def test_random_labels_are_gaussian_points_and_fair_coins():
         (lambda: datasets.two_moons(10, seed=-1), "seed is -1"),
         (lambda: datasets.two_moons(10, seed=2**32), "seed is 4294967296"),
         (lambda: datasets.digits784(0), "n_samples is 0"),
+        (lambda: datasets.digit_pair(10, 3, 3), "both 3"),
+        (lambda: datasets.digit_pair(10, 3, 10), "second is 10"),
+        (lambda: datasets.spheres(10, 0), "d is 0"),
+        (lambda: datasets.spheres(10, gap=-0.1), "gap is -0.1"),
+        (lambda: datasets.spheres(10, n_shells=3, gap=0.5), "radius of 1.3"),
         (lambda: datasets.parallel_lines(10, 0), "gap is 0"),
         (lambda: datasets.parallel_lines(10, float("inf")), "gap is inf"),
         (lambda: datasets.clusters(10, 0, 2), "k is 0"),

@@ -114,21 +114,6 @@ class Constants:
 # Data sets ----------------------------------------------------------------------------------------
 
 
-def _shells(n_samples: int, d: int, gap: float) -> Sample:
-    """Two spheres about one centre, of radii 1 - gap and 1."""
-    generator = np.random.default_rng(0)
-    X = generator.standard_normal((n_samples, d))
-    y = np.arange(n_samples) % 2
-    X *= ((1 - gap * (y == 0)) / np.linalg.norm(X, axis=1))[:, None]
-    return X, y
-
-
-def _digit_pair(negative: int, positive: int) -> Sample:
-    X, y = datasets.digits784(10_000)
-    rows = (y == negative) | (y == positive)
-    return X[rows], y[rows] == positive
-
-
 def _bundled(name: str, label: int) -> Sample:
     """One class against the rest of a data set of scikit-learn; but for pixels, standardised."""
     from sklearn import datasets as bundled
@@ -151,11 +136,11 @@ DATA_SETS: dict[str, Callable[[], Sample]] = {
     "clusters 8, d 2": lambda: datasets.clusters(2_000, 8, 2),
     "clusters 8, d 10": lambda: datasets.clusters(2_000, 8, 10),
     "clusters 64, d 50": lambda: datasets.clusters(2_000, 64, 50),
-    "annuli 0.3": lambda: _shells(2_000, 2, 0.3),
-    "annuli 0.05": lambda: _shells(2_000, 2, 0.05),
-    "spheres d 10": lambda: _shells(2_000, 10, 0.3),
-    "digits784 1, 8": lambda: _digit_pair(1, 8),
-    "digits784 1, 9": lambda: _digit_pair(1, 9),
+    "annuli 0.3": lambda: datasets.spheres(2_000, 2, gap=0.3, thickness=0),
+    "annuli 0.05": lambda: datasets.spheres(2_000, 2, gap=0.05, thickness=0),
+    "spheres d 10": lambda: datasets.spheres(2_000, 10, gap=0.3, thickness=0),
+    "digits784 1, 8": lambda: datasets.digit_pair(2_000, 1, 8),
+    "digits784 1, 9": lambda: datasets.digit_pair(2_000, 1, 9),
     "digits 1": lambda: _bundled("digits", 1),
     "digits 8": lambda: _bundled("digits", 8),
     "iris 1": lambda: _bundled("iris", 1),
