@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 import warnings
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from fastmem.experiments.coverage import coverage
 from fastmem.experiments.gap import DIMENSION_POINTS, class_gap, intrinsic_dimension
 from fastmem.experiments.hardness import LAYERS, WIDTH, Hardness, hardness
 from fastmem.frame import contradictions, extent
+from fastmem.geometry import mutual_covering
 from fastmem.inputs import (
     InvalidInputError,
     check_interpolate,
@@ -39,7 +41,9 @@ SMALLEST_SAMPLE = 250
 MOST_SAMPLES = 7
 MOST_CLASSES = 20
 """Classes up to which each is memorised and covered against all others."""
-COVERING_POINTS = 10_000
+COVERING_WORK = 10_000_000_000
+"""Points squared times features, for the points that are covered by balls: some seconds."""
+LEAST_COVERED = 2_000
 SHARES = (0.5, 0.9, 0.99, 1.0)
 HARD_POINTS = 100
 BINS = 50
@@ -630,17 +634,14 @@ def _covering(
     study: _Study, label: Any, seed: np.random.SeedSequence, n_threads: int, watch: _Watch
 ) -> Covering | None:
     """Mutual covering of one class and all others, by some of the points if they are many."""
-    try:
-        from fastmem.geometry import mutual_covering
-    except ModuleNotFoundError:
-        watch.skipped["covering"] = "fastmem.geometry is not there"
-        return None
-    X, y = study.sample(COVERING_POINTS)
+    n_features = check_points(study.sample(1)[0]).n_features
+    most = max(LEAST_COVERED, math.isqrt(COVERING_WORK // n_features))
+    X, y = study.sample(most)
     if check_points(X).is_sparse:
         watch.skipped["covering"] = "points are sparse"
         return None
-    if len(study.rows) > COVERING_POINTS:
-        watch.skipped["covering of all points"] = f"made for {COVERING_POINTS:,} of them"
+    if len(study.rows) > most:
+        watch.skipped["covering of all points"] = f"a sample of {most:,} was covered"
     found = mutual_covering(
         X, y == label, covered=True, seed=np.random.SeedSequence(seed.entropy), n_threads=n_threads
     )
