@@ -47,6 +47,7 @@ GRID_ROWS_PER_BLOCK = 1 << 16
 MARGIN = 0.06
 MARKERS = "os^Dv*PX"
 SHADOW = "#BBBBBB"
+MIXED = (0.85, 0.85, 0.85)
 
 
 def decision_regions(
@@ -243,7 +244,7 @@ def tessellation(
     low, high = _view(points)
     colours = _class_colours(network)
     content, cells, shape, n_mixed = _cells(network, points, labels, low, high, resolution)
-    tints = np.concatenate([_mixed_with_white(colours, 0.6), [[0.55] * 3, [1.0] * 3]])
+    tints = np.concatenate([_mixed_with_white(colours, 0.6), [MIXED, (1.0, 1.0, 1.0)]])
     picture = tints[content].reshape(*shape, 3)
     picture[_borders(cells.reshape(shape))] = 0.35
     ax.imshow(
@@ -351,14 +352,15 @@ def neuron_supports(
     own = sign_patterns(sample, network.first)
     columns = min(3, len(chosen))
     rows = -(-len(chosen) // columns)
-    width, height = 4.2, 4.2 * float((high - low)[1] / (high - low)[0]) + 0.5
-    figure = _new_figure((columns * width, rows * min(2 * width, height) + 0.3))
+    # an inch of each panel's width is for numbers along the axis
+    height = 3.2 * float((high - low)[1] / (high - low)[0]) + 0.8
+    figure = _new_figure((columns * 4.2, rows * min(8.0, height)))
     for number, (ax, j) in enumerate(
         zip(figure.subplots(rows, columns, squeeze=False).flat, chosen, strict=False)
     ):
         colour = colours[second.owners[j]]
         is_on = _is_on(network, patterns, j).reshape(shape)
-        tints = np.array([[1.0] * 3, _mixed_with_white(colour, 0.35)])
+        tints = np.array([[1.0] * 3, _mixed_with_white(colour, 0.55)])
         ax.imshow(
             tints[is_on.astype(int)], extent=(low[0], high[0], low[1], high[1]), origin="lower",
             interpolation="antialiased", zorder=0,
@@ -385,8 +387,8 @@ def neuron_supports(
             ax.set_xlabel("")
         n_inside = int(inside.sum())
         ax.set_title(
-            f"neuron {j}, class {network.classes_[second.owners[j]]}: fewer than "
-            f"m = {second.thresholds[j]:,} of {n_inside:,}",
+            f"neuron {j}, class {network.classes_[second.owners[j]]}: on where fewer than "
+            f"{second.thresholds[j]:,} of {n_inside:,}",
             fontsize="small",
         )
     for ax in list(figure.axes)[len(chosen) :]:
