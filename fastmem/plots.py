@@ -46,6 +46,7 @@ LINE_COLOUR = "#222222"
 GRID_ROWS_PER_BLOCK = 1 << 16
 MARGIN = 0.06
 MARKERS = "os^Dv*PX"
+MOST_TICKS = 8
 SHADOW = "#BBBBBB"
 MIXED = (0.85, 0.85, 0.85)
 
@@ -496,6 +497,9 @@ def widths_over_samples(
     ax.set(xlabel="points N", ylabel=name)
     _plain_numbers(ax)
     _count_axis(ax, log=False)
+    shown = sorted(set(sizes))[:: -(-len(set(sizes)) // MOST_TICKS)]
+    ax.set_xticks(shown, labels=[f"{size:,}" for size in shown], minor=False)
+    ax.xaxis.minorticks_off()
     ax.legend(frameon=False, fontsize="small")
     return ax
 

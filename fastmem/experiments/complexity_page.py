@@ -53,7 +53,8 @@ $pictures
 </div>
 <h2>Widths over N</h2>
 <p class="note">Nested samples, each twice the one before. Medians of $n_seeds networks, their range
-in brackets. The least first width is that of <code>width="auto"</code>; all classes are covered.</p>
+in brackets. The least first width is that of <code>width="auto"</code>; all classes are
+covered.</p>
 $widths
 <h2>Classes</h2>
 <p class="note">Random hyperplanes needed until that share of the class can be told from all other
@@ -117,7 +118,7 @@ def spread(values: Sequence[float], limit: int | None = None) -> str:
     if min(values) == max(values):
         return shown
     beyond = limit is not None and max(values) > limit
-    return f"{shown} [{min(values):,}–{f'> {limit:,}' if beyond else f'{max(values):,}'}]"
+    return f"{shown} [{min(values):,} to {f'> {limit:,}' if beyond else f'{max(values):,}'}]"
 
 
 def width_rows(report: ComplexityReport) -> tuple[list[str], list[list[str]]]:
@@ -150,12 +151,12 @@ def class_rows(report: ComplexityReport) -> tuple[list[str], list[list[str]]]:
         row = [str(entry.label), f"{entry.n_samples:,}"]
         row += [spread(values, report.width) for values in entry.separated_at.values()]
         if alone:
-            row.append("–" if entry.least_width is None else spread(entry.least_width))
+            row.append("-" if entry.least_width is None else spread(entry.least_width))
         if covered:
             balls = entry.covering
             more = "" if balls is None or balls.is_complete else "≥ "
             row += (
-                ["–"] * 3
+                ["-"] * 3
                 if balls is None
                 else [
                     f"{more}{balls.n_negative:,}", f"{more}{balls.n_positive:,}",

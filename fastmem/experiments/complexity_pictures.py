@@ -18,6 +18,8 @@ __all__ = ["complexity_picture", "pictures"]
 
 NAMED_CLASSES = len(MARKERS)
 LINE_STYLES = ("-", "--")
+LINE_COLOURS = (*CLASS_COLOURS[:-1], "#000000")
+"""Black instead of yellow, which hardly shows as a thin line on white."""
 
 
 def pictures(report: ComplexityReport) -> dict[str, Figure]:
@@ -143,8 +145,8 @@ def _separation(report: ComplexityReport, ax: Axes) -> None:
             np.concatenate([[1], hyperplanes[inside], [report.width]]),
             np.concatenate([[0], shares[inside], shares[inside][-1:] if inside.any() else [0]]),
             where="post", lw=1.5 if place >= 0 else 0.7,
-            color=CLASS_COLOURS[place % len(CLASS_COLOURS)] if place >= 0 else "#BBBBBB",
-            ls=LINE_STYLES[place // len(CLASS_COLOURS) % 2] if place >= 0 else "-",
+            color=LINE_COLOURS[place % len(LINE_COLOURS)] if place >= 0 else "#BBBBBB",
+            ls=LINE_STYLES[place // len(LINE_COLOURS) % 2] if place >= 0 else "-",
             label=f"{facts[c].label}" if place >= 0 else None,
         )  # fmt: skip
     ax.set_xscale("log")
@@ -177,7 +179,7 @@ def _hardness(report: ComplexityReport, ax: Axes) -> None:
     ax.set_yscale("log")
     used = np.flatnonzero(counts)
     ax.set(
-        xlabel="hardness", ylabel="points", ylim=(0.7, 3 * counts.max()),
+        xlabel="hardness", ylabel="points", ylim=(0.7, 30 * counts.max()),
         xlim=(max(0, edges[used[0]] - 0.05), min(1, max(0.6, edges[used[-1] + 1] + 0.05))),
     )  # fmt: skip
     _tidy(ax, both=True)
