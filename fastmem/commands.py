@@ -311,7 +311,7 @@ def complexity(
 
     with terminal_progress() as show:
         report = study.complexity(
-            X, y, name=data.name, width=width, n_seeds=trials, hard_points=hardest, seed=seed,
+            X, y, name=data.name, width=width, trials=trials, hard_points=hardest, seed=seed,
             max_bias=largest_bias, projection=projection, n_threads=threads, progress=show,
         )  # fmt: skip
     _print_table(data.name, page.facts(report) | {"seed": report.seed})

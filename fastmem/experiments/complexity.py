@@ -246,7 +246,7 @@ class ComplexityReport:
         Time of each part.
     seed : str
         Repeats the study.
-    n_seeds : int
+    trials : int
     points : Hardness or None
         The values of all points; not part of the JSON.
     """
@@ -267,7 +267,7 @@ class ComplexityReport:
     skipped: dict[str, str]
     seconds: dict[str, float]
     seed: str
-    n_seeds: int
+    trials: int
     points: Hardness | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> str:
@@ -328,7 +328,7 @@ def complexity(
     *,
     name: str = "data",
     width: int = WIDTH,
-    n_seeds: int = 3,
+    trials: int = 3,
     n_layers: int = LAYERS,
     hard_points: int = HARD_POINTS,
     max_bias: float | str = "auto",
@@ -350,7 +350,7 @@ def complexity(
         Stands above the report.
     width : int, default 2,048
         Hyperplanes at which second widths are compared over N, and of the hardness.
-    n_seeds : int, default 3
+    trials : int, default 3
         Networks for each sample and class, for the spread of widths.
     n_layers : int, default 4
         First layers from which the hardness is averaged.
@@ -379,7 +379,11 @@ def complexity(
     but the hardness. Memory is that of a fit, and four bytes more a value from thirteen features on
     where the gap is measured.
     """
-    for argument, value in (("n_seeds", n_seeds), ("hard_points", hard_points)):
+    for argument, value in (
+        ("width", width),
+        ("trials", trials),
+        ("hard_points", hard_points),
+    ):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise InvalidInputError(f"{argument} is {value!r}: pass an int of at least 1")
     points = check_points(X)
@@ -417,10 +421,10 @@ def complexity(
         with watch.part("dimension"):
             dimension = _dimension(study, watch)
         with watch.part("widths"):
-            widths, covered = _widths(study, width, n_seeds, widths_seed, fit, tell)
+            widths, covered = _widths(study, width, trials, widths_seed, fit, tell)
         with watch.part("classes"):
             facts = _class_facts(
-                study, classes, found, n_seeds, classes_seed, cover_seed, fit, watch, tell
+                study, classes, found, trials, classes_seed, cover_seed, fit, watch, tell
             )
     return ComplexityReport(
         name=name, n_samples=points.n_samples, n_features=points.n_features,
@@ -434,7 +438,7 @@ def complexity(
             np.histogram(found.score, BINS, (0.0, 1.0))[0].tolist(),
         ),
         skipped=watch.skipped, seconds=watch.seconds, seed=str(settings.seed.entropy),
-        n_seeds=n_seeds, points=found,
+        trials=trials, points=found,
     )  # fmt: skip
 
 
@@ -538,14 +542,14 @@ def _memorised(X: Any, y: Any, **settings: Any) -> fastmem.Network:
 def _widths(
     study: _Study,
     width: int,
-    n_seeds: int,
+    trials: int,
     seed: np.random.SeedSequence,
     fit: dict[str, Any],
     tell: ProgressCallback,
 ) -> tuple[list[Widths], dict[str, list[list[int]]]]:
     """Widths over nested samples; and the coverage curves of the largest one, for one seed."""
     sizes = study.sizes()
-    seeds = [int(child.generate_state(1, np.uint64)[0]) for child in seed.spawn(n_seeds)]
+    seeds = [int(child.generate_state(1, np.uint64)[0]) for child in seed.spawn(trials)]
     total, done = sum(sizes), 0
     found, curves = [], {}
     for size in sizes:
@@ -586,14 +590,14 @@ def _class_facts(
     study: _Study,
     classes: Array,
     found: Hardness,
-    n_seeds: int,
+    trials: int,
     seed: np.random.SeedSequence,
     cover_seed: np.random.SeedSequence,
     fit: dict[str, Any],
     watch: _Watch,
     tell: ProgressCallback,
 ) -> list[ClassFacts]:
-    seeds = [int(child.generate_state(1, np.uint64)[0]) for child in seed.spawn(n_seeds)]
+    seeds = [int(child.generate_state(1, np.uint64)[0]) for child in seed.spawn(trials)]
     X, y = study.sample(len(study.rows))
     few = len(classes) <= MOST_CLASSES
     if not few:

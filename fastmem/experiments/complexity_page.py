@@ -52,7 +52,7 @@ $facts
 $pictures
 </div>
 <h2>Widths over N</h2>
-<p class="note">Nested samples, each twice the one before. Medians of $n_seeds networks, their range
+<p class="note">Nested samples, each twice the one before. Medians of $trials networks, their range
 in brackets. The least first width is that of <code>width="auto"</code>; all classes are
 covered.</p>
 $widths
@@ -221,7 +221,7 @@ def page(report: ComplexityReport) -> str:
         name=html.escape(report.name),
         facts=_table([], facts(report).items()),
         pictures="\n".join(images),
-        n_seeds=report.n_seeds,
+        trials=report.trials,
         widths=_table(*width_rows(report)),
         classes=_table(*class_rows(report)),
         covering_note="Least width is that of width=&quot;auto&quot; for the class against all "
