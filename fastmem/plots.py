@@ -273,7 +273,8 @@ def tessellation(
     if n_mixed:
         handles.append(
             Patch(
-                facecolor=(0.55, 0.55, 0.55),
+                facecolor=MIXED,
+                ec="#777777",
                 hatch="////",
                 label=f"cells of several classes: {n_mixed}",
             )
@@ -354,7 +355,7 @@ def neuron_supports(
     columns = min(3, len(chosen))
     rows = -(-len(chosen) // columns)
     # an inch of each panel's width is for numbers along the axis
-    height = 3.2 * float((high - low)[1] / (high - low)[0]) + 0.8
+    height = 3.2 * float((high - low)[1] / (high - low)[0]) + 0.9
     figure = _new_figure((columns * 4.2, rows * min(8.0, height)))
     for number, (ax, j) in enumerate(
         zip(figure.subplots(rows, columns, squeeze=False).flat, chosen, strict=False)
@@ -388,8 +389,8 @@ def neuron_supports(
             ax.set_xlabel("")
         n_inside = int(inside.sum())
         ax.set_title(
-            f"neuron {j}, class {network.classes_[second.owners[j]]}: on where fewer than "
-            f"{second.thresholds[j]:,} of {n_inside:,}",
+            f"neuron {j} of class {network.classes_[second.owners[j]]}: "
+            f"fewer than {second.thresholds[j]:,} of {n_inside:,} bits",
             fontsize="small",
         )
     for ax in list(figure.axes)[len(chosen) :]:
