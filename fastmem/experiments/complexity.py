@@ -389,10 +389,9 @@ def complexity(
     points = check_points(X)
     classes, codes = check_labels(y, points.n_samples)
     settings = check_interpolate(
-        classes, points.n_features, width=width, max_bias=max_bias, selection="merge",
-        projection=projection, covered="auto", center=center, seed=seed, n_threads=n_threads,
-        is_sparse=points.is_sparse, progress=progress, max_width=None, margin=0.0, compact=False,
-        memory_limit=None,
+        classes, points.n_features, width=width, max_bias=max_bias, projection=projection,
+        center=center, seed=seed, n_threads=n_threads, is_sparse=points.is_sparse,
+        progress=progress,
     )  # fmt: skip
     threads = settings.n_threads
     hardness_seed, order_seed, widths_seed, classes_seed, cover_seed = settings.seed.spawn(5)
@@ -406,7 +405,7 @@ def complexity(
                 X, y, n_hyperplanes=width, n_layers=n_layers, seed=hardness_seed,
                 progress=tell, **fit,
             )  # fmt: skip
-        groups = contradictions(points, codes, threads)
+        groups = sorted(contradictions(points, codes, threads), key=lambda group: int(group[0]))
         usable = np.ones(points.n_samples, np.bool_)
         if groups:
             usable[np.concatenate(groups)] = False

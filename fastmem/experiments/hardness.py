@@ -187,14 +187,13 @@ def hardness(
     """
     points = check_points(X)
     classes, codes = check_labels(y, points.n_samples)
+    _check_count("n_hyperplanes", n_hyperplanes)
     _check_count("n_layers", n_layers)
     if references is not None:
         _check_count("references", references)
     settings = check_interpolate(
-        classes, points.n_features, width=n_hyperplanes, max_bias=max_bias, selection="random",
-        projection=projection, covered="all", center=center, seed=seed, n_threads=n_threads,
-        is_sparse=points.is_sparse, progress=False, max_width=None, margin=0.0, compact=False,
-        memory_limit=None,
+        classes, points.n_features, width=n_hyperplanes, max_bias=max_bias, projection=projection,
+        center=center, seed=seed, n_threads=n_threads, is_sparse=points.is_sparse,
     )  # fmt: skip
     threads = settings.n_threads
     where = extent(points, threads)
