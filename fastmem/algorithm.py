@@ -17,7 +17,7 @@ from fastmem.inputs import check_interpolate, check_labels, check_memory, check_
 from fastmem.network import Network
 from fastmem.patterns import Patterns
 from fastmem.progress import drawing
-from fastmem.relu import not_covered, real_thresholds
+from fastmem.relu import first_neuron_on, real_thresholds
 from fastmem.report import Clock, FitReport, UnseparatedWarning, peak_bytes
 from fastmem.second_layer import Selector, cover_layer, failed_rows
 from fastmem.smallest import smallest
@@ -224,10 +224,12 @@ def interpolate(
                 sums = real_thresholds(points, codes, first, second.masks, second.owners, threads)
                 second = replace(second, thresholds=sums)
         if is_real:
-            unseparated = not_covered(
+            # sums do not rank as counts do: another point's neuron may cover a point with m = 0
+            on = first_neuron_on(
                 unseparated, points, codes, first, second.masks, second.thresholds, second.owners,
                 threads,
             )  # fmt: skip
+            unseparated = unseparated[on < 0]
     # Third layer, line 14: the class whose block is on, else the one that was left out
     covered_codes = tuple(block.code for block in blocks)
     report = FitReport(

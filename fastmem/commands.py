@@ -1,4 +1,4 @@
-"""The commands behind `fastmem.cli`: demo, fit, predict, info, reproduce.
+"""The commands behind `fastmem.cli`: demo, fit, predict, info, complexity, reproduce.
 
 Bad input ends with one sentence on standard error and exit code 2, Ctrl-C with one line and 130.
 What is slow to import, fastmem itself included, is imported inside the commands.
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 BAD_INPUT = 2
+HARDEST_SHOWN = 20
 INTERRUPTED = 130
 # Click's UsageError, wherever this version of typer keeps its click.
 UsageError = cast(type[Exception], typer.BadParameter.__base__)
@@ -265,6 +266,88 @@ def info(net: ModelFile) -> None:
 
 
 @app.command()
+def complexity(
+    data: DataFile,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            help="Label column: its name or 0-based index, -1 for the last.",
+            show_default="the array y of an npz file",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Page to write: html.", show_default="none")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Report to write: json.", show_default="none")
+    ] = None,
+    points: Annotated[
+        Path | None,
+        typer.Option(help="Table of every point's hardness: csv.", show_default="none"),
+    ] = None,
+    width: Annotated[int, typer.Option(help="Hyperplanes at which neurons are compared.")] = 2048,
+    trials: Annotated[int, typer.Option(help="Networks for each sample and class.")] = 3,
+    hardest: Annotated[int, typer.Option(help="How many of the hardest points to list.")] = 100,
+    projection: Annotated[
+        str, typer.Option(help="First layer: gaussian, structured or auto, as for fit.")
+    ] = "auto",
+    max_bias: Annotated[
+        str, typer.Option(help="Largest bias: a number, or auto for the largest norm.")
+    ] = "auto",
+    seed: Annotated[
+        int | None, typer.Option(help="Seed.", show_default="a new one, reported")
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Measure what memorising a data set takes, and find its hard and mislabelled points."""
+    from fastmem.tables import check_output, read_table
+
+    largest_bias = _max_bias(max_bias)
+    for path, suffix in ((out, ".html"), (json, ".json"), (points, ".csv")):
+        if path is not None:
+            check_output(path, (suffix,))
+    if out is not None:
+        _require_matplotlib(out)
+    X, y = read_table(data, label, labels_required=True)
+    from fastmem.experiments import complexity as study
+    from fastmem.experiments import complexity_page as page
+    from fastmem.progress import terminal_progress
+
+    with terminal_progress() as show:
+        report = study.complexity(
+            X, y, name=data.name, width=width, trials=trials, hard_points=hardest, seed=seed,
+            max_bias=largest_bias, projection=projection, n_threads=threads, progress=show,
+        )  # fmt: skip
+    _print_table(data.name, page.facts(report) | {"seed": report.seed})
+    _print_rows("Widths over N", *page.width_rows(report))
+    _print_rows("Classes", *page.class_rows(report))
+    _print_rows("Hardest points", *page.hard_rows(report, HARDEST_SHOWN))
+    for what, why in report.skipped.items():
+        typer.echo(f"Not measured: {what}, because {why}.")
+    if json is not None:
+        report.save_json(json)
+        typer.echo(f"Report: {json}")
+    if points is not None:
+        assert report.points is not None, "a report that was just made has all points"
+        report.points.save(points, y, [entry.label for entry in report.classes])
+        typer.echo(f"Hardness of every point: {points}")
+    if out is not None:
+        page.save_page(report, out)
+        typer.echo(f"Page: {out}")
+
+
+def _require_matplotlib(out: Path) -> None:
+    """Refuse a page before the work, rather than after it."""
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError:
+        _refuse(
+            f"{out} needs matplotlib, which is not installed: "
+            'pip install "fastmem[plot]", or leave out --out.'
+        )
+
+
+@app.command()
 def reproduce(
     name: Annotated[
         str | None, typer.Argument(help="Study: see --list.", show_default=False)
@@ -466,6 +549,23 @@ def _print_table(title: str, facts: dict[str, str]) -> None:
     for name, value in facts.items():
         table.add_row(Text(name), Text(value))
     Console().print(table)
+
+
+def _print_rows(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table with a header."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title=Text(title), box=box.SIMPLE, title_justify="left")
+    for i, name in enumerate(header):
+        table.add_column(Text(name), justify="right" if i else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = Console()
+    # piped output is not folded to a width that nobody asked for
+    Console(width=None if console.is_terminal else 160).print(table)
 
 
 def _n_right(network: Network, labels: Any, y: Any) -> int:

@@ -112,10 +112,8 @@ def _hashes(points: Points, n_threads: int) -> np.ndarray:
     return hashes
 
 
-def refuse_contradictions(
-    points: Points, codes: np.ndarray, classes: np.ndarray, n_threads: int
-) -> None:
-    """Raise ContradictionError where equal points have different labels.
+def contradictions(points: Points, codes: np.ndarray, n_threads: int) -> list[np.ndarray]:
+    """Groups of rows, ascending, that are equal but have more than one label.
 
     Only rows whose 64-bit hashes occur more than once are compared: 8 bytes a point, whatever the
     number of features, and 8 more where there are such rows.
@@ -124,24 +122,30 @@ def refuse_contradictions(
     hashes.sort()
     repeated = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
     if not len(repeated):
-        return
+        return []
     hashes = _hashes(points, n_threads)
     rows = np.flatnonzero(np.isin(hashes, repeated))
     rows = rows[np.argsort(hashes[rows], kind="stable")]
     starts = np.searchsorted(hashes[rows], repeated)
-    pairs: list[tuple[int, int]] = []
-    count = 0
+    groups: list[np.ndarray] = []
     for members in np.split(rows, starts[1:]):
-        if (codes[members] == codes[members[0]]).all():
-            continue
-        found = _contradictions(points, codes, members)
-        count += sum(len(group) for group in found)
-        if len(pairs) < 3:
-            for group in found:
-                other = group[np.flatnonzero(codes[group] != codes[group[0]])[0]]
-                pairs.append((int(group[0]), int(other)))
-    if not pairs:
+        if (codes[members] != codes[members[0]]).any():
+            groups += _contradictions(points, codes, members)
+    return groups
+
+
+def refuse_contradictions(
+    points: Points, codes: np.ndarray, classes: np.ndarray, n_threads: int
+) -> None:
+    """Raise ContradictionError where equal points have different labels."""
+    groups = contradictions(points, codes, n_threads)
+    if not groups:
         return
+    count = sum(len(group) for group in groups)
+    pairs: list[tuple[int, int]] = []
+    for group in groups:
+        other = group[np.flatnonzero(codes[group] != codes[group[0]])[0]]
+        pairs.append((int(group[0]), int(other)))
     pairs = sorted(pairs)[:3]
     named = ", ".join(
         f"rows {i} ({classes[codes[i]]}) and {j} ({classes[codes[j]]})" for i, j in pairs

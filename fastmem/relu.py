@@ -227,7 +227,7 @@ def neurons_on(
     return below
 
 
-def not_covered(
+def first_neuron_on(
     rows: np.ndarray,
     points: Points,
     codes: np.ndarray,
@@ -237,25 +237,25 @@ def not_covered(
     owners: np.ndarray,
     n_threads: int,
 ) -> np.ndarray:
-    """Those of ``rows``, row numbers of points, for which no neuron of their own class is on.
+    """For each of ``rows`` of points the first neuron of its class, codes[row], that is on, or -1.
 
-    A point with m = 0 has no neuron of its own, but a sum may be smaller than that of the point of
-    another class whose pattern lies below: other neurons may cover it.
+    Returns int64 of shape (len(rows),).
     """
+    found = np.full(len(rows), -1, np.int64)
     if not len(rows) or not len(masks):
-        return rows
+        return found
     sums = RealSums(first, points.is_sparse)
     stack = sums.masks(masks)
-    covered = np.zeros(len(rows), np.bool_)
 
     def work(task: tuple[int, int]) -> None:
         chosen = rows[slice(*task)]
         on = neurons_on(points.take(chosen), first, sums, stack, thresholds)
-        covered[slice(*task)] = (on & (owners[:, None] == codes[chosen])).any(axis=0)
+        on &= owners[:, None] == codes[chosen]
+        found[slice(*task)] = np.where(on.any(axis=0), on.argmax(axis=0), -1)
 
     first.prepare()
     run_tasks(work, ranges(len(rows), sums.task_rows(points, len(masks))), n_threads)
-    return rows[~covered]
+    return found
 
 
 class RealMargins:
