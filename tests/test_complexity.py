@@ -96,7 +96,7 @@ class TestKernels:
                 assert means[0, q] == np.sort(counts[i, siblings])[:k].mean()
                 assert (means[1, q], which[0, q]) == (others[nearest], nearest)
                 assert least[0, q] == m
-                assert counts[i, np.flatnonzero(at == which[1, q])[0]] == m
+                assert which[1, q] == at[(codes != own) & (counts[i] == m)].min()
                 assert least[1, q] == (counts[i, siblings] < m).sum()
                 parting = ~bits[i] & bits[codes != own]
                 if parting.any(axis=1).all():
@@ -230,7 +230,7 @@ class TestReport:
         assert gap.delta == pytest.approx(distances.min()) and gap.is_exact
         for kind in ("merge", "random"):
             curve = np.array(report.curves.covered[kind])
-            assert curve[0].tolist() == [0, 0] and (np.diff(curve, axis=0) > 0).all()
+            assert curve[0].tolist() == [0, 0] and (np.diff(curve, axis=0) >= 0).all()
             assert curve[-1, 1] >= 600 - max(last.unseparated)
         covering = report.classes[0].covering
         assert covering is not None and covering.is_complete and covering.n_negative > 0

@@ -93,6 +93,69 @@ def test_the_axes_are_the_callers_or_new_ones_that_pyplot_does_not_keep(moons):
     assert plots.decision_regions(network, X, y, resolution=50).figure.axes
 
 
+def test_cells_are_patterns_and_hold_the_points_they_are_coloured_for():
+    X, y = two_moons(300, 0.1, seed=1)
+    with pytest.warns(fastmem.UnseparatedWarning):
+        network = fastmem.interpolate(X, y, width=12, covered=1, seed=3)
+    low, high = X.min(axis=0) - 0.1, X.max(axis=0) + 0.1
+    points = plots.check_points(X)
+    content, cells, shape, n_mixed = plots._cells(network, points, y, low, high, 60)
+    grid = np.concatenate(plots._grid(low, high, 60)[0])
+    assert len(grid) == shape[0] * shape[1] == len(cells)
+    patterns = fastmem.sign_patterns(grid, network.first)[:, 0]
+    own = fastmem.sign_patterns(X, network.first)[:, 0]
+    pairs = {(int(c), int(p)) for c, p in zip(cells, patterns, strict=True)}
+    assert len(pairs) == len(set(cells.tolist())) == len(set(patterns.tolist()))
+    for pattern in set(patterns.tolist()):
+        held = set(y[own == pattern].tolist())
+        expected = {0: 3, 1: min(held, default=0), 2: 2}[len(held)]
+        assert (content[patterns == pattern] == expected).all()
+    assert n_mixed == sum(len(set(y[own == p].tolist())) == 2 for p in set(own.tolist())) > 0
+    title = plots.tessellation(network, X, y, resolution=60).get_title()
+    assert title.startswith("12 hyperplanes")
+
+
+def test_supports_are_where_the_neurons_are_on(moons):
+    network, X, y = moons
+    chosen = [len(network.second) - 1, 0]
+    figure = plots.neuron_supports(network, X, y, neurons=chosen, resolution=50)
+    assert len(figure.axes) == 2
+    low, high = plots._view(plots.check_points(X))
+    grid = np.concatenate(plots._grid(low, high, 50)[0])
+    patterns = fastmem.sign_patterns(grid, network.first)
+    for ax, j in zip(figure.axes, chosen, strict=True):
+        counts = np.bitwise_count(patterns & network.second.masks[j]).sum(axis=1, dtype=int)
+        is_white = (ax.images[0].get_array() == 1).all(axis=2).ravel()
+        np.testing.assert_array_equal(is_white, counts >= network.second.thresholds[j])
+        assert f"neuron {j} " in ax.get_title()
+        filled = sum(
+            len(part.get_offsets()) for part in ax.collections[2:] if len(part.get_facecolors())
+        )
+        own = fastmem.sign_patterns(X, network.first)
+        on = np.bitwise_count(own & network.second.masks[j]).sum(axis=1, dtype=int)
+        assert filled == (on < network.second.thresholds[j]).sum()
+
+
+def test_the_coverage_curve_ends_with_all_points(moons):
+    _, X, y = moons
+    network = fastmem.interpolate(X, y, selection="random", covered="all", seed=0)
+    ax = plots.coverage_curve({"random": network, "again": network}, X, y)
+    for line in ax.lines:
+        covered = line.get_ydata()
+        assert covered[-1] == len(X) and (np.diff(covered, 2) <= 0).all()
+    assert len(plots.coverage_curve(network, X, y, ax=ax).lines) == 3
+
+
+def test_widths_are_drawn_as_medians_and_ranges():
+    ax = plots.widths_over_samples([10, 20], {"a": [[1, 2, 9], [3, 3, 3]], "b": [[5], [6]]})
+    np.testing.assert_array_equal(ax.lines[0].get_ydata(), [2, 3])
+    band = ax.collections[0].get_paths()[0].vertices
+    assert band[:, 1].max() == 9 and band[:, 1].min() == 1
+    assert [label.get_text() for label in ax.get_xticklabels()] == ["10", "20"]
+    with pytest.raises(fastmem.InvalidInputError, match="b has widths for 1 sizes"):
+        plots.widths_over_samples([10, 20], {"b": [[5]]})
+
+
 @pytest.mark.parametrize("points", [1, 2])
 def test_few_points_far_away_and_on_a_line_can_be_drawn(points):
     X = np.array([[1e8, 5.0], [1e8 + 1, 5.0]])
@@ -108,6 +171,11 @@ def test_what_cannot_be_drawn_is_refused(moons):
         plots.decision_regions(solid, np.eye(3), [0, 1, 0])
     with pytest.raises(fastmem.InvalidInputError, match="500 points and y has 499"):
         plots.decision_regions(network, X, y[1:])
+    with pytest.raises(fastmem.InvalidInputError, match="3 features"):
+        plots.tessellation(solid, np.eye(3), [0, 1, 0])
+    for neurons, word in (([10**6], "1000000"), ([], "empty")):
+        with pytest.raises(fastmem.InvalidInputError, match=word):
+            plots.neuron_supports(network, X, y, neurons=neurons)
 
 
 def test_half_a_picture_is_never_left(moons, tmp_path, monkeypatch):
