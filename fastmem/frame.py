@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -112,10 +113,10 @@ def _hashes(points: Points, n_threads: int) -> np.ndarray:
     return hashes
 
 
-def refuse_contradictions(
-    points: Points, codes: np.ndarray, classes: np.ndarray, n_threads: int
-) -> None:
-    """Raise ContradictionError where equal points have different labels.
+def contradictions(
+    points: Points, codes: np.ndarray, n_threads: int
+) -> Iterator[list[np.ndarray]]:
+    """Yield lists of groups of rows, ascending, of equal points with more than one label.
 
     Only rows whose 64-bit hashes occur more than once are compared: 8 bytes a point, whatever the
     number of features, and 8 more where there are such rows.
@@ -129,12 +130,32 @@ def refuse_contradictions(
     rows = np.flatnonzero(np.isin(hashes, repeated))
     rows = rows[np.argsort(hashes[rows], kind="stable")]
     starts = np.searchsorted(hashes[rows], repeated)
+    for members in np.split(rows, starts[1:]):
+        if not (codes[members] == codes[members[0]]).all():
+            yield _contradictions(points, codes, members)
+
+
+def settle_contradictions(points: Points, codes: np.ndarray, n_threads: int) -> np.ndarray:
+    """Give equal points their most frequent label, of equally frequent ones the first.
+
+    Returns codes; the same array where no points contradict each other.
+    """
+    settled = codes
+    for found in contradictions(points, codes, n_threads):
+        if settled is codes:
+            settled = codes.copy()
+        for group in found:
+            settled[group] = np.bincount(codes[group]).argmax()
+    return settled
+
+
+def refuse_contradictions(
+    points: Points, codes: np.ndarray, classes: np.ndarray, n_threads: int
+) -> None:
+    """Raise ContradictionError where equal points have different labels."""
     pairs: list[tuple[int, int]] = []
     count = 0
-    for members in np.split(rows, starts[1:]):
-        if (codes[members] == codes[members[0]]).all():
-            continue
-        found = _contradictions(points, codes, members)
+    for found in contradictions(points, codes, n_threads):
         count += sum(len(group) for group in found)
         if len(pairs) < 3:
             for group in found:
