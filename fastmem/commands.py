@@ -1,4 +1,4 @@
-"""The commands behind `fastmem.cli`: demo, fit, predict, info.
+"""The commands behind `fastmem.cli`: demo, fit, predict, info, warmup.
 
 Bad input ends with one sentence on standard error and exit code 2, Ctrl-C with one line and 130.
 What is slow to import, fastmem itself included, is imported inside the commands.
@@ -255,6 +255,27 @@ def info(net: ModelFile) -> None:
     for name, value in (network.summary or {}).items():
         facts.setdefault(name.replace("_", " "), "none" if value is None else str(value))
     _print_table(str(net), facts)
+
+
+@app.command()
+def warmup() -> None:
+    """Compile all kernels now, so that no later process has to."""
+    import time
+
+    import fastmem
+    from fastmem.progress import terminal_progress
+    from fastmem.warming import cache_directory
+
+    start = time.perf_counter()
+    with terminal_progress() as show:
+        n_compiled = fastmem.warmup(progress=show)
+    directory = cache_directory()
+    kept = f"kept in {directory}" if directory else "not kept, for want of a writable directory"
+    if n_compiled:
+        seconds = time.perf_counter() - start
+        typer.echo(f"Compiled {n_compiled} kernels in {seconds:.1f} s, {kept}.")
+    else:
+        typer.echo("All kernels were compiled already.")
 
 
 def _memorise(X: Any, y: Any, **settings: Any) -> Network:

@@ -131,6 +131,8 @@ def _detail(stage: str, done: int, total: int, neurons: int) -> str:
     """Say beside the bar how much is left: points to cover where neurons are being selected."""
     if stage == "neurons":
         return f"{total - done:,} points uncovered, {neurons:,} neurons"
+    if stage == "kernels":
+        return f"{done} of {total} small fits"
     if stage == "hyperplanes":
         return f"{total - done:,} points not separated"
     return f"{done:,} of {total:,} points"
