@@ -113,9 +113,7 @@ def _hashes(points: Points, n_threads: int) -> np.ndarray:
     return hashes
 
 
-def contradictions(
-    points: Points, codes: np.ndarray, n_threads: int
-) -> Iterator[list[np.ndarray]]:
+def contradictions(points: Points, codes: np.ndarray, n_threads: int) -> Iterator[list[np.ndarray]]:
     """Yield lists of groups of rows, ascending, of equal points with more than one label.
 
     Only rows whose 64-bit hashes occur more than once are compared: 8 bytes a point, whatever the

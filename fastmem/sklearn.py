@@ -409,9 +409,7 @@ class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
                 f"n_hyperplanes is {self.n_hyperplanes!r}; pass an int of at least 1"
             )
         if self.output not in _OUTPUTS:
-            raise InvalidInputError(
-                f"output is {self.output!r}; pass 'uint8', 'bool' or 'packed'"
-            )
+            raise InvalidInputError(f"output is {self.output!r}; pass 'uint8', 'bool' or 'packed'")
         settings = check_interpolate(
             np.arange(2), points.n_features, width=self.n_hyperplanes, max_bias=self.max_bias,
             projection=self.projection, center=self.center, seed=_seed(self.random_state),

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from fastmem.algorithm import interpolate
-from fastmem.hyperplanes import Hyperplanes
 from fastmem.patterns import sign_patterns
 from fastmem.progress import ProgressCallback, drawing
 from fastmem.seeded import SeededRows
+from fastmem.structured import StructuredRows
 
 _N_SAMPLES = 120
 
@@ -80,9 +80,7 @@ def _cases() -> Iterator[Callable[[], object]]:
     generator = np.random.default_rng(0)
     y = np.arange(_N_SAMPLES) % 3
     for dtype in (np.float32, np.float64):
-        narrow, wide = (
-            generator.standard_normal((_N_SAMPLES, d)).astype(dtype) for d in (2, 140)
-        )
+        narrow, wide = (generator.standard_normal((_N_SAMPLES, d)).astype(dtype) for d in (2, 140))
         narrow[3] = narrow[0]
         rare = np.where(generator.random((_N_SAMPLES, 200)) < 0.05, 1, 0).astype(dtype)
         rare[:, 0] = narrow[:, 1]
@@ -94,8 +92,9 @@ def _cases() -> Iterator[Callable[[], object]]:
         yield partial(_use, wide, y, projection="structured", compact=True)
         yield partial(_use, rows, y)
         yield partial(_use, rows, y, projection="structured", compact=True)
-        for X, d in ((narrow, 2), (rows, 200)):
-            yield partial(_use_seeded, X, d)
+        yield partial(_use_seeded, narrow, 2)
+        yield partial(_use_seeded, rows, 200)
+    yield _use_scattered
 
 
 def _use(X: Any, y: np.ndarray, **settings: Any) -> None:
@@ -109,7 +108,12 @@ def _use_seeded(X: Any, d: int) -> None:
     """Weights that are computed again and again, which only large fits have."""
     rows = SeededRows(np.random.default_rng(0), np.zeros(d), 1.0, 1)
     hyperplanes = rows.start(64, np.zeros(d), 1.0)
-    mixed = hyperplanes.extended(np.ones((1, d), np.float32), np.zeros(1))
-    for some in (hyperplanes, mixed):
-        assert isinstance(some, Hyperplanes)
-        sign_patterns(X, some, n_threads=1)
+    sign_patterns(X, hyperplanes, n_threads=1)
+
+
+def _use_scattered() -> None:
+    """Rows of a transform that are not in order: their bits are brought to their places."""
+    d = 512
+    rows = StructuredRows(np.random.default_rng(0), np.zeros(d), 1.0)
+    some = rows.start(d, np.zeros(d), 1.0).subset(np.arange(1, d))
+    sign_patterns(np.ones((_N_SAMPLES, d), np.float32), some, n_threads=1)
