@@ -29,6 +29,7 @@ except ImportError as missing:
 
 from fastmem.algorithm import interpolate
 from fastmem.frame import extent, settle_contradictions
+from fastmem.hyperplanes import Hyperplanes
 from fastmem.inputs import InvalidInputError, check_interpolate, check_points
 from fastmem.network import Network
 from fastmem.patterns import sign_patterns
@@ -46,9 +47,8 @@ class ContradictionWarning(UserWarning):
 
 def _threads(n_jobs: Any) -> int:
     """Threads for ``n_jobs``, by joblib's rules: None is 1 unless a joblib context says more."""
-    if n_jobs is not None and (
-        not isinstance(n_jobs, numbers.Integral) or isinstance(n_jobs, bool) or n_jobs == 0
-    ):
+    is_number = isinstance(n_jobs, numbers.Integral) and not isinstance(n_jobs, bool)
+    if n_jobs is not None and (not is_number or n_jobs == 0):
         raise InvalidInputError(
             f"n_jobs is {n_jobs!r}; pass None, a number of threads, or -1 for all cores"
         )
@@ -113,11 +113,14 @@ memory_limit
     Neither sample weights nor class weights are taken: a network that is right on every training
     point is so under all weights. ``score`` takes sample weights.
 
-    There is no ``predict_proba``. Margins count hyperplanes, and on every training point the right
-    class wins, so that no probability can be calibrated on the training set; a softmax of margins
-    of held-out digits is either far too sure or close to uniform, depending on the widths. Put the
-    classifier into :class:`sklearn.calibration.CalibratedClassifierCV`, which calibrates
-    ``decision_function`` on held-out folds.
+    There is no ``predict_proba``: margins count hyperplanes, and what a count is worth depends on
+    the network. On held-out scikit-learn digits the temperature of the best softmax of margins goes
+    from 0.6 to 23 between ``width=512, margin=0`` and ``width=4096, margin=1``, and the training
+    set cannot tell it, because the right class wins on every point of it: fitted there, the softmax
+    has a log-loss of 0.46 to 1.5. Calibrated on held-out folds, by
+    ``CalibratedClassifierCV(classifier, method="temperature", ensemble=False)``, which takes
+    ``decision_function``, it has 0.06 to 0.31, close to the best temperature in hindsight
+    (0.05 to 0.29).
 
     Dirksen, Finke and Genzel, "Memorization With Neural Nets: Going Beyond the Worst Case",
     JMLR 25(347), 2024 (arXiv 2310.00327).
@@ -354,6 +357,8 @@ class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     (3, 5)
     """
 
+    hyperplanes_: Hyperplanes
+
     def __init__(
         self,
         n_hyperplanes: int = 256,
@@ -441,5 +446,6 @@ class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         if self.output == "packed":
             return words
         octets = words.astype("<u8", copy=False).view(np.uint8)
-        bits = np.unpackbits(octets, axis=1, count=len(self.hyperplanes_), bitorder="little")
+        n = len(self.hyperplanes_)
+        bits: np.ndarray = np.unpackbits(octets, axis=1, count=n, bitorder="little")
         return bits.view(np.bool_) if self.output == "bool" else bits

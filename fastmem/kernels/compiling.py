@@ -9,6 +9,7 @@ from functools import cache
 from typing import Any
 
 import numba
+from numba import config
 
 
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -25,7 +26,7 @@ def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
             if "cannot cache" not in str(error):
                 raise
         else:
-            path = None if numba.config.DISABLE_JIT else kernel.stats.cache_path
+            path = None if config.DISABLE_JIT else kernel.stats.cache_path
             if path is None or _is_writable(path):
                 return kernel
         return numba.njit(**options | {"cache": False})(function)
