@@ -9,7 +9,6 @@ from functools import cache
 from typing import Any
 
 import numba
-from numba import config
 
 
 def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
@@ -26,8 +25,8 @@ def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
             if "cannot cache" not in str(error):
                 raise
         else:
-            path = None if config.DISABLE_JIT else kernel.stats.cache_path
-            if path is None or _is_writable(path):
+            stats = getattr(kernel, "stats", None)  # with the JIT off it is the function itself
+            if stats is None or stats.cache_path is None or _is_writable(stats.cache_path):
                 return kernel
         return numba.njit(**options | {"cache": False})(function)
 
