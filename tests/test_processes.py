@@ -252,6 +252,10 @@ def test_after_warmup_nothing_compiles(cache):
                     net.predict(rows)
                     net.decision_function(points)
         assert "SeededHyperplanes" in repr(net.first)
+        net = fastmem.interpolate(
+            generator.standard_normal((200, 512)), labels, width=1024, projection="structured"
+        )
+        fastmem.sign_patterns(np.ones((200, 512)), net.first.subset(np.arange(1, 1024)))
         missed = [
             (kernel.__name__, *kernel.stats.cache_misses)
             for kernel in kernels() if kernel.stats.cache_misses

@@ -190,7 +190,8 @@ def test_copies_pickles_and_files_predict_the_same(iris, settings, tmp_path):
     ):
         assert (other.predict(X) == y).all()
         assert (other.decision_function(X) == scores).all()
-    assert len(pickle.dumps(model)) < 1.5 * len(pickle.dumps(clone(model).fit(X, y)))
+    # nor is what a prediction computes once in it
+    assert len(vars(pickle.loads(pickle.dumps(model)).network_)) < len(vars(model.network_))
     weights = pickle.loads(pickle.dumps(model)).network_.first.biases
     assert not weights.flags.writeable
 
