@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import doctest
 import pickle
 import subprocess
 import sys
@@ -27,6 +28,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastmem
+import fastmem.sklearn
 from fastmem.patterns import packed
 from fastmem.sklearn import ContradictionWarning, HyperplanePatterns, InterpolatingClassifier
 
@@ -321,3 +323,8 @@ def test_wrong_parameters_of_patterns(settings):
     (name,) = settings
     with pytest.raises(fastmem.InvalidInputError, match=f"^{name} is"):
         HyperplanePatterns(**settings).fit([[0.0], [1.0]])
+
+
+def test_examples_of_docstrings():
+    tried = doctest.testmod(fastmem.sklearn)
+    assert tried.attempted > 5 and tried.failed == 0
