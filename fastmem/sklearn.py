@@ -212,7 +212,8 @@ memory_limit
         classes, codes = np.unique(y, return_inverse=True)
         if len(classes) == 1:
             raise InvalidInputError(
-                f"y holds one class only, {classes.tolist()[0]!r}; pass labels of at least two classes"
+                f"y holds one class only, {classes.tolist()[0]!r}; "
+                f"pass labels of at least two classes"
             )
         self.classes_ = classes
         labels = y
