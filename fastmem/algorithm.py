@@ -21,7 +21,7 @@ from fastmem.relu import first_neuron_on, real_thresholds
 from fastmem.report import Clock, FitReport, UnseparatedWarning, peak_bytes
 from fastmem.second_layer import Selector, cover_layer, failed_rows
 from fastmem.smallest import smallest
-from fastmem.sources import row_source
+from fastmem.sources import largest_bias, row_source
 
 
 def interpolate(
@@ -165,12 +165,7 @@ def interpolate(
     leave_one_out = settings.covered == "auto" and settings.margin == 0
     to_cover = list(range(len(classes))) if isinstance(settings.covered, str) else settings.covered
     rows_seed, growth_seed, selection_seed = settings.seed.spawn(3)
-    if settings.max_bias is None:
-        lam = where.radius if settings.center else where.norm
-    else:
-        lam = settings.max_bias
-    shift = where.mean if settings.center else np.zeros_like(where.mean)
-    rows = row_source(settings, np.random.default_rng(rows_seed), shift, lam)
+    rows = row_source(settings, np.random.default_rng(rows_seed), where)
     patterns = Patterns(codes, len(classes), room=room)
     # real sums decide what a neuron covers where it is the paper's; merged cells grow by counts,
     # and whatever has count 0 has sum 0
@@ -238,8 +233,9 @@ def interpolate(
         peak_bytes=peak_bytes(), evaluations=evaluations + selector.evaluations,
         evaluations_per_candidate=selector.evaluations / max(1, selector.candidates),
         doubtful_bits=patterns.doubtful, seed=settings.seed.entropy, n_threads=threads,
-        selection=settings.selection, projection=settings.projection, max_bias=lam,
-        margin=settings.margin, activation=settings.activation, growth=growth, trials=trials,
+        selection=settings.selection, projection=settings.projection,
+        max_bias=largest_bias(settings, where), margin=settings.margin,
+        activation=settings.activation, growth=growth, trials=trials,
         file_bytes=patterns.store.file_bytes,
     )  # fmt: skip
     if sentence := report.warning(len(first)):

@@ -1,4 +1,4 @@
-"""The commands behind `fastmem.cli`: demo, fit, predict, info, complexity, reproduce.
+"""The commands behind `fastmem.cli`: demo, fit, predict, info, complexity, reproduce, warmup.
 
 Bad input ends with one sentence on standard error and exit code 2, Ctrl-C with one line and 130.
 What is slow to import, fastmem itself included, is imported inside the commands.
@@ -469,6 +469,27 @@ def _draw_study(name: str, results: Any, theirs: Any, table: Path) -> None:
             'pip install "fastmem[plot]".',
             err=True,
         )
+
+
+@app.command()
+def warmup() -> None:
+    """Compile all kernels now, so that no later process has to."""
+    import time
+
+    import fastmem
+    from fastmem.progress import terminal_progress
+    from fastmem.warming import cache_directory
+
+    start = time.perf_counter()
+    with terminal_progress() as show:
+        n_compiled = fastmem.warmup(progress=show)
+    directory = cache_directory()
+    kept = f"kept in {directory}" if directory else "not kept, for want of a writable directory"
+    if n_compiled:
+        seconds = time.perf_counter() - start
+        typer.echo(f"Compiled {n_compiled} kernels in {seconds:.1f} s, {kept}.")
+    else:
+        typer.echo("All kernels were compiled already.")
 
 
 def _memorise(X: Any, y: Any, **settings: Any) -> Network:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -84,6 +85,10 @@ class Network:
         self.summary = dict(summary or {})
         self.n_features_in_ = first.n_features
         self._real: dict[bool, RealMargins] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and copy take: not what is computed from the layers on demand."""
+        return {k: v for k, v in vars(self).items() if k not in ("_stack", "nbytes")}
 
     def __repr__(self) -> str:
         n, m = self.widths

@@ -619,3 +619,10 @@ class TestDrawing:
         with drawing(progress) as tell:
             tell("neurons", 1, 2, 3)
         assert capfd.readouterr() == ("", "")
+
+
+def test_warmup_tells_what_it_did():
+    assert run("warmup").exit_code == 0
+    again = run("warmup")
+    assert again.exit_code == 0
+    assert again.stdout == "All kernels were compiled already.\n"

@@ -37,9 +37,9 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import njit
 
 from fastmem.kernels.bits import TILE_ROWS, WORD_BITS, add_products, trailing_zeros
+from fastmem.kernels.compiling import njit
 from fastmem.kernels.signs import _LIMB_MASK, _LIMBS, _LOWEST_EXPONENT, TILE, _add_shifted
 
 LANES = 64
