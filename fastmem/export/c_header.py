@@ -20,6 +20,7 @@ import subprocess
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,6 @@ from fastmem.export.layers import (
     unpacked_masks,
 )
 from fastmem.inputs import InvalidInputError
-from fastmem.structured import StructuredHyperplanes
 
 if TYPE_CHECKING:
     from fastmem.network import Network
@@ -43,14 +43,15 @@ if TYPE_CHECKING:
 _COMPILERS = ("cc", "gcc", "clang")
 _LONG_GAP = 255
 _LANES = 8
+_NUMBERS = count()
 _FAR = 64.0
 """Where the points are so many radii away from 0, floats leave most bits open."""
 _LONG = 1 << 20
 """Coordinates beyond which the bound of a float sum tells too little."""
-_KEYWORDS = frozenset(
-    "auto break case char const continue default do double else enum extern float for goto if "
-    "inline int long register restrict return short signed sizeof static struct switch typedef "
-    "union unsigned void volatile while class template new delete this namespace".split()
+_KEYWORDS = re.compile(
+    "auto|break|case|char|const|continue|default|do|double|else|enum|extern|float|for|goto|if|"
+    "inline|int|long|register|restrict|return|short|signed|sizeof|static|struct|switch|typedef|"
+    "union|unsigned|void|volatile|while|class|template|new|delete|this|namespace"
 )
 
 
@@ -161,11 +162,12 @@ def to_c(
 def _prefix(name: str | None, path: Path) -> str:
     if name is None:
         name = re.sub(r"\W", "_", path.stem, flags=re.ASCII) or "network"
-        name = f"net_{name}" if name[0].isdigit() or name[0] == "_" or name in _KEYWORDS else name
+        if not re.match("[A-Za-z]", name) or _KEYWORDS.fullmatch(name):
+            name = f"net_{name}"
     if (
         not isinstance(name, str)
         or not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,60}", name)
-        or name in _KEYWORDS
+        or _KEYWORDS.fullmatch(name)
     ):
         refuse(f"name is {name!r}; pass a C identifier: letters, digits and _, a letter first")
     return name
@@ -219,7 +221,8 @@ def compiled(
         f"\n}}\n",
         encoding="ascii",
     )
-    library = folder / "net.so"
+    # a name of its own: the loader takes an equal one for the library that it has already
+    library = folder / f"net{next(_NUMBERS)}.so"
     command = [compiler, "-std=c99", *options, "-fPIC", "-shared", "-o", str(library), str(source)]
     try:
         done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
@@ -454,7 +457,8 @@ class _Source:
             values = {
                 "@norm": _number(norm, suffix), "@bias": _number(1.02 * bias_error, suffix),
                 "@tiny": _number(add, suffix), "@limit": _number(limit, suffix),
-                "@D": str(size), "@rounds": str(rounds), "@n_transforms": str(len(self.planes.signs)),
+                "@D": str(size), "@rounds": str(rounds),
+                "@n_transforms": str(len(self.planes.signs)),
                 "@decide": _DECIDE_ROW if self.exact else _DECIDE_FLOAT,
             }  # fmt: skip
             piece = _TRANSFORMED

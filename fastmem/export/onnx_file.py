@@ -259,7 +259,6 @@ class _Graph:
 
     def scores(self, bits: str, layer: SecondLayer, masks: str) -> str:
         """Maxima, over the neurons of each class, of m - <u, bits>; whole numbers below 2^24."""
-        m, n = layer.masks.shape
         if masks == "int8":
             ones = self.cast(bits, np.uint8, "bit_bytes")
             weights = self.constant("masks", layer.masks.T)
