@@ -420,3 +420,31 @@ def test_importing_exports_imports_no_runtime():
         "import sys, fastmem.export; assert not {'onnx', 'onnxruntime', 'torch'} & set(sys.modules)"
     )
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def far_apart(covered, owner):
+    """Masks with hundreds of zeros between ones, where the gaps of lists are longest."""
+    rng = np.random.default_rng(3)
+    n = 1500
+    planes = Hyperplanes(rng.standard_normal((n, 2)).astype(np.float32), np.zeros(n))
+    bits = np.zeros((3, 64 * planes.n_words), bool)
+    bits[0, [0, 254, 510, 1020, 1499]] = True
+    bits[1, [255, 256, 1023]] = True
+    bits[2, [1499]] = True
+    masks = np.packbits(bits, axis=1, bitorder="little").view(np.uint64)
+    layer = CoverLayer(masks, np.array([3, 2, 1], np.int32), np.full(3, owner, np.int32))
+    return Network(np.arange(3), planes, layer, covered), rng.standard_normal((500, 2))
+
+
+@pytest.mark.parametrize("covered", [(0, 1, 2), (0, 1), (1,)])
+def test_long_gaps_and_blocks_without_neurons(tmp_path, covered):
+    net, X = far_apart(covered, 1)
+    expected = net.predict(X)
+    # a block without neurons never wins; a class that was left out wins where none is on
+    assert set(expected) == ({1} if len(covered) == 3 else {1, 2 if 0 in covered else 0})
+    for masks in ("lists", "bits"):
+        assert to_c(net, tmp_path / "a.h", X, masks=masks).exact or COMPILER is None
+    if find_spec("onnxruntime") is not None:
+        assert to_onnx(net, tmp_path / "a.onnx", X).exact
+    if find_spec("torch") is not None:
+        assert to_torch(net, X).report.exact
