@@ -1,4 +1,4 @@
-"""The commands behind `fastmem.cli`: demo, fit, predict, info, complexity, reproduce, warmup.
+"""The commands behind `fastmem.cli`: demo, fit, predict, export, info, and the studies'.
 
 Bad input ends with one sentence on standard error and exit code 2, Ctrl-C with one line and 130.
 What is slow to import, fastmem itself included, is imported inside the commands.
@@ -253,6 +253,64 @@ def predict(
     if label is not None and y is not None:
         right = _n_right(network, labels, y)
         typer.echo(f"Accuracy: {_share(right, len(labels))}", err=True)
+
+
+@app.command()
+def export(
+    net: ModelFile,
+    out: Annotated[Path, typer.Option(help="File to write: .onnx, or .h for C.")],
+    format: Annotated[
+        str,
+        typer.Option("--format", help="onnx, or c for one C99 header.", show_default="by --out"),
+    ] = "",
+    data: Annotated[
+        Path | None,
+        typer.Option(
+            help="Points to check the exported network on: csv, npy, npz or parquet.",
+            show_default="none: nothing is checked",
+        ),
+    ] = None,
+    label: Annotated[
+        str | None, typer.Option(help="Label column of the points: checked against, no feature.")
+    ] = None,
+    dtype: Annotated[
+        str, typer.Option(help="Arithmetic of the first layer: auto, float32 or float64.")
+    ] = "auto",
+    threads: Threads = None,
+) -> None:
+    """Write a network for other programs, and check that it gives the same labels there."""
+    from fastmem.export import ExportWarning, to_c, to_onnx
+    from fastmem.tables import read_table
+
+    kind = format or {".onnx": "onnx", ".h": "c"}.get(out.suffix.lower(), "")
+    if kind not in ("onnx", "c"):
+        _refuse(f"--format is {kind!r}: give onnx or c, or an --out that ends in .onnx or .h")
+    network = _load(net)
+    X = y = None
+    if data is not None:
+        X, y = read_table(data, label, labels_required=label is not None)
+    elif label is not None:
+        _refuse("--label is given without --data: give the points of these labels too")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ExportWarning)
+        if kind == "onnx":
+            report = to_onnx(network, out, X, y, dtype=dtype, n_threads=threads)
+        else:
+            report = to_c(network, out, X, y, arithmetic=dtype, n_threads=threads)
+    facts = {"file": str(out), "size": _bytes(out.stat().st_size)} | report.settings
+    if report.n_checked:
+        same = report.n_checked - len(report.rows)
+        facts["same label as the network"] = _share(same, report.n_checked)
+        facts["smallest distance"] = f"{report.smallest_distance:.3g}"
+        if report.wrong is not None:
+            facts["right"] = _share(report.n_checked - len(report.wrong), report.n_checked)
+    else:
+        facts["checked"] = f"no: {report.unchecked}"
+    _print_table("fastmem", facts)
+    if len(report.rows):
+        shown = ", ".join(map(str, report.rows[:10])) + (", ..." if len(report.rows) > 10 else "")
+        _complain(f"Rows {shown} get another label than from the network: {report.remedy}")
+        raise typer.Exit(1)
 
 
 @app.command()

@@ -1,0 +1,158 @@
+"""The two layers of a network as plain dense arrays, as other programs take them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NoReturn
+
+import numpy as np
+
+from fastmem.hyperplanes import Hyperplanes, frozen
+from fastmem.inputs import InvalidInputError
+from fastmem.kernels.signs import shifted_biases
+from fastmem.structured import StructuredHyperplanes
+
+if TYPE_CHECKING:
+    from fastmem.network import Network
+
+MAX_WEIGHT_BYTES = 1 << 30
+"""Beyond it, an ONNX file would pass the 2 GB that its format allows, in float64."""
+
+
+def refuse(sentence: str) -> NoReturn:
+    """Raise InvalidInputError."""
+    raise InvalidInputError(sentence)
+
+
+def check_network(network: Network) -> None:
+    """Refuse what is no network, or one whose neurons are not thresholds."""
+    from fastmem.network import Network
+
+    if not isinstance(network, Network):
+        refuse(f"network is a {type(network).__name__}; pass what fastmem.interpolate returns")
+    for owner in (network, network.first, network.second):
+        activation = getattr(owner, "activation", "threshold")
+        if activation != "threshold":
+            refuse(
+                f"the network has the activation {activation!r}, and only networks of thresholds "
+                f"can be exported; fit it with activation='threshold'"
+            )
+
+
+def check_size(network: Network) -> None:
+    """Refuse explicit weights that no file of them should hold."""
+    n, d = len(network.first), network.n_features_in_
+    if 4 * n * d > MAX_WEIGHT_BYTES:
+        refuse(
+            f"{n:,} hyperplanes in {d:,} dimensions have {4 * n * d / 1e9:.1f} GB of weights, and "
+            f"an export holds {MAX_WEIGHT_BYTES / 1e9:.1f} GB; fit with compact=True or a smaller "
+            f"width"
+        )
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...]) -> None:
+    """Refuse a value that is none of some texts."""
+    if not isinstance(value, str) or value not in choices:
+        refuse(f"{name} is {value!r}; pass one of {', '.join(map(repr, choices))}")
+
+
+@dataclass(frozen=True)
+class SecondLayer:
+    """The second layer of an argmax over all classes.
+
+    A class without a block has one neuron of an empty mask: its level is 0.5 for a class that was
+    left out, and -inf for a block without neurons, as ``Network.decision_function`` scores them.
+
+    Attributes
+    ----------
+    masks : ndarray of shape (m, n), uint8
+        0 or 1, for the hyperplanes in the order that was asked for.
+    levels : ndarray of shape (m,), float32
+        Thresholds.
+    widths : list of int
+        Neurons of each class.
+    """
+
+    masks: np.ndarray
+    levels: np.ndarray
+    widths: list[int]
+
+
+def unpacked_masks(network: Network, order: np.ndarray) -> np.ndarray:
+    """The masks as (m, n) uint8, 0 or 1, for the hyperplanes ``order``."""
+    octets = network.second.masks.astype("<u8", copy=False).view(np.uint8)
+    return np.ascontiguousarray(np.unpackbits(octets, axis=1, bitorder="little")[:, order])
+
+
+def second_layer(network: Network, order: np.ndarray) -> SecondLayer:
+    """The second layer for hyperplanes in another order."""
+    masks = unpacked_masks(network, order)
+    rows: list[np.ndarray] = []
+    levels: list[float] = []
+    widths = []
+    for code in range(len(network.classes_)):
+        own = np.flatnonzero(network.second.owners == code)
+        if len(own):
+            rows.append(masks[own])
+            levels.extend(network.second.thresholds[own])
+        else:
+            rows.append(np.zeros((1, masks.shape[1]), np.uint8))
+            levels.append(-np.inf if code in network.covered else 0.5)
+        widths.append(max(1, len(own)))
+    return SecondLayer(np.concatenate(rows), np.array(levels, np.float32), widths)
+
+
+@dataclass(frozen=True)
+class Arithmetic:
+    """How another program computes the first layer: bit h is <w_h, x - shift> > levels[h].
+
+    Attributes
+    ----------
+    dtype : numpy.dtype
+        float32 or float64, of the product.
+    wide : numpy.dtype
+        Of the difference: the wider of ``dtype`` and that of the points.
+    shift : ndarray of shape (d,), float64, or None
+        Float32 numbers; taken from the points, it spares a float the rounding of far-away data.
+    levels : ndarray of shape (n,), dtype
+    adjusted : int
+        Levels that were moved.
+    """
+
+    dtype: np.dtype
+    wide: np.dtype
+    shift: np.ndarray | None
+    levels: np.ndarray
+    adjusted: int = 0
+
+    def __str__(self) -> str:
+        moved = f", {self.adjusted} biases moved" if self.adjusted else ""
+        return f"{self.dtype}{', centred' if self.shift is not None else ''}{moved}"
+
+
+def arithmetic(
+    first: Hyperplanes, points_dtype: np.dtype, dtype: np.dtype, centred: bool
+) -> Arithmetic | None:
+    """A way to compute the first layer, or None where ``centred`` changes nothing."""
+    shift = None
+    biases = first.biases
+    if centred:
+        with np.errstate(over="ignore"):
+            shift = first.origin.astype(np.float32).astype(np.float64)
+        if not shift.any() or not np.isfinite(shift).all():
+            return None
+        moved, errors = np.empty(len(first)), np.empty(len(first))
+        shifted_biases(frozen(first.weights), frozen(biases), frozen(shift), moved, errors)
+        biases = moved
+    with np.errstate(over="ignore"):
+        levels = (-biases).astype(dtype)
+    if not np.isfinite(levels).all():
+        return None
+    return Arithmetic(dtype, np.promote_types(dtype, points_dtype), shift, levels)
+
+
+def transforms_of(first: Hyperplanes) -> StructuredHyperplanes | None:
+    """The hyperplanes, where some of them are rows of transforms."""
+    if isinstance(first, StructuredHyperplanes) and (first.rows >= 0).any():
+        return first
+    return None

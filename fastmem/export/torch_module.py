@@ -1,0 +1,145 @@
+"""Networks as PyTorch modules with the same weights."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastmem.export.checking import best_arithmetic, reference
+from fastmem.export.layers import (
+    Arithmetic,
+    SecondLayer,
+    check_choice,
+    check_network,
+    check_size,
+    second_layer,
+)
+from fastmem.inputs import InvalidInputError
+
+if TYPE_CHECKING:
+    from fastmem.network import Network
+
+
+def to_torch(
+    network: Network, X: Any = None, y: Any = None, *, dtype: str = "auto", adjust: bool = True
+) -> Any:
+    """Make a ``torch.nn.Module`` with the network's weights, and check it on points.
+
+    ``module(x)``, x of shape (N, d), gives the scores of ``decision_function``, (N, K) float32;
+    ``module.codes(x)`` the numbers of the classes, (N,) int64, and ``module.predict(x)`` their
+    labels, an ndarray. All is held in buffers; a threshold has no gradient.
+
+    Parameters
+    ----------
+    network : Network
+    X : array-like or CSR matrix of shape (n_samples, n_features_in_), optional
+        Points on which the module must agree with the network.
+    y : array-like of shape (n_samples,), optional
+        Their labels, to be told which rows are wrong.
+    dtype : {"auto", "float32", "float64"}
+        Of the first layer's products. "auto" is float32 where that labels every point right, else
+        float64; float64 without X.
+    adjust : bool
+        Whether biases may be moved, inside the gap between the points, where floats round a bit.
+
+    Returns
+    -------
+    torch.nn.Module
+        Its ``report`` is an ExportReport; rows with another label give an ExportWarning too.
+
+    Raises
+    ------
+    InvalidInputError
+        If an argument is no such thing, or PyTorch is not installed.
+    """
+    check_network(network)
+    check_choice("dtype", dtype, ("auto", "float32", "float64"))
+    check_size(network)
+    try:
+        import torch  # noqa: F401
+    except ModuleNotFoundError as missing:
+        raise InvalidInputError(
+            f"the PyTorch export needs {missing.name}, which is not installed: pip install torch"
+        ) from missing
+    ref = reference(network, X, y, None)
+    order = np.arange(len(network.first))
+    layer = second_layer(network, order)
+
+    def build(way: Arithmetic) -> _Engine:
+        return _Engine(_module(network, way, layer))
+
+    engine, way, report = best_arithmetic(network, order, build, ref, dtype, adjust)
+    assert isinstance(engine, _Engine)
+    module = engine.module
+    n_bytes = sum(buffer.numel() * buffer.element_size() for buffer in module.buffers())
+    settings = {"first layer": "explicit", "arithmetic": str(way), "masks": "float32"}
+    module.report = replace(report, format="torch", settings=settings, n_bytes=n_bytes)
+    module.report.warn()
+    return module
+
+
+def _module(network: Network, way: Arithmetic, layer: SecondLayer) -> Any:
+    import torch
+
+    def tensor(values: np.ndarray) -> Any:
+        return torch.from_numpy(np.array(values))
+
+    class ThresholdNetwork(torch.nn.Module):
+        """Three layers of thresholds; see ``fastmem.export.to_torch``."""
+
+        def __init__(self) -> None:
+            super().__init__()
+            # only views of numbers are kept beside the buffers, so that a module can be moved
+            self.labels = network.classes_
+            self.widths = layer.widths
+            self.wide = tensor(np.zeros(0, way.wide)).dtype
+            self.register_buffer("weights", tensor(network.first.weights.T.astype(way.dtype)))
+            self.register_buffer("levels", tensor(way.levels))
+            shift = np.zeros(network.n_features_in_) if way.shift is None else way.shift
+            self.register_buffer("shift", tensor(shift.astype(way.wide)))
+            self.register_buffer("masks", tensor(layer.masks.T.astype(np.float32)))
+            self.register_buffer("thresholds", tensor(layer.levels))
+
+        def products(self, x: Any) -> Any:
+            """What the first layer compares with its levels, (N, n)."""
+            # a difference with zeros rounds nothing
+            return (x.to(self.wide) - self.shift).to(self.weights.dtype) @ self.weights
+
+        def forward(self, x: Any) -> Any:
+            """Scores of all classes, (N, K)."""
+            bits = (self.products(x) > self.levels).to(self.masks.dtype)
+            blocks = (self.thresholds - bits @ self.masks).split(self.widths, dim=1)
+            return torch.cat([block.amax(dim=1, keepdim=True) for block in blocks], dim=1)
+
+        def codes(self, x: Any) -> Any:
+            """Numbers of the classes, (N,) int64; of equal scores the first."""
+            return torch.from_numpy(self.forward(x).detach().cpu().numpy().argmax(axis=1))
+
+        def predict(self, x: Any) -> np.ndarray:
+            """Labels, (N,)."""
+            return self.labels[self.codes(x).numpy()]
+
+    return ThresholdNetwork()
+
+
+class _Engine:
+    """A module in PyTorch."""
+
+    def __init__(self, module: Any) -> None:
+        self.module = module
+
+    def labels(self, block: np.ndarray) -> np.ndarray:
+        """Labels of points."""
+        import torch
+
+        found: np.ndarray = self.module.predict(torch.from_numpy(block))
+        return found
+
+    def products(self, block: np.ndarray) -> np.ndarray:
+        """What the first layer compares."""
+        import torch
+
+        products: np.ndarray = self.module.products(torch.from_numpy(block)).numpy()
+        return products
