@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 _COMPILERS = ("cc", "gcc", "clang")
 _LONG_GAP = 255
 _LANES = 8
+"""Sums side by side in a dot product, 1,024 rows of 784, gcc 12: 8 take 65 us with -O2 and 62 to 88
+with -O3, 16 take 156 and 70. With -O3 -march=native it is the other way round: 164 and 42."""
 _NUMBERS = count()
 _FAR = 64.0
 """Where the points are so many radii away from 0, floats leave most bits open."""
