@@ -12,6 +12,7 @@ from fastmem.report import FitReport, UnseparatedWarning, __version__
 from fastmem.second_layer import CoverLayer
 from fastmem.seeded import SeededHyperplanes
 from fastmem.structured import StructuredHyperplanes
+from fastmem.warming import warmup
 
 __all__ = [
     "ContradictionError",
@@ -29,4 +30,5 @@ __all__ = [
     "interpolate",
     "load",
     "sign_patterns",
+    "warmup",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -16,10 +17,11 @@ from fastmem.inputs import check_interpolate, check_labels, check_memory, check_
 from fastmem.network import Network
 from fastmem.patterns import Patterns
 from fastmem.progress import drawing
+from fastmem.relu import first_neuron_on, real_thresholds
 from fastmem.report import Clock, FitReport, UnseparatedWarning, peak_bytes
 from fastmem.second_layer import Selector, cover_layer, failed_rows
 from fastmem.smallest import smallest
-from fastmem.sources import row_source
+from fastmem.sources import largest_bias, row_source
 
 
 def interpolate(
@@ -29,6 +31,7 @@ def interpolate(
     width: int | str = "auto",
     max_bias: float | str = "auto",
     selection: str = "merge",
+    activation: str = "threshold",
     projection: str = "auto",
     covered="auto",
     center: bool = True,
@@ -61,6 +64,11 @@ def interpolate(
     selection : {"merge", "random"}, default "merge"
         "random" is the paper's: each neuron belongs to one random uncovered point. "merge" grows
         each neuron greedily over several points, for networks many times narrower.
+    activation : {"threshold", "relu"}, default "threshold"
+        What the first layer hands on: the sign pattern 1[Wx + b > 0], or max(Wx + b, 0). With
+        "relu" thresholds are real numbers, the least real sums over the other classes, and all
+        comparisons are decided exactly, so the guarantee is the same. Needs weights that are
+        stored (at most 256 MiB of them, or a quarter of ``memory_limit``).
     projection : {"auto", "gaussian", "structured"}, default "auto"
         Where the hyperplanes' directions come from. "auto" is "structured" for dense points of at
         least 128 features, else "gaussian", which is the paper's. "structured" makes
@@ -93,8 +101,9 @@ def interpolate(
         Spend more time on a network with fewer parameters, right on the same training points: the
         second layer is chosen anew on the hyperplanes that it needs most, and, without a
         ``margin``, every neuron keeps of its mask only what tells its cell from other classes, with
-        threshold 1. All hyperplanes that no neuron uses are dropped. It chooses from ``width``
-        hyperplanes, with "auto" from eight times the least width. Needs ``selection="merge"``.
+        threshold 1 (with ReLU: the least sum). All hyperplanes that no neuron uses are dropped. It
+        chooses from ``width`` hyperplanes, with "auto" from eight times the least width. Needs
+        ``selection="merge"``.
     memory_limit : int or str, optional
         Bytes, or a text like "4 GB" (10^9) or "4 GiB" (2^30), that the fit may hold beside the
         process and its input. Sign patterns that do not fit go to a temporary file in the directory
@@ -142,9 +151,9 @@ def interpolate(
         classes, codes = check_labels(y, points.n_samples)
         settings = check_interpolate(
             classes, points.n_features, width=width, max_bias=max_bias, selection=selection,
-            projection=projection, covered=covered, center=center, seed=seed, n_threads=n_threads,
-            is_sparse=points.is_sparse, progress=progress, max_width=max_width, margin=margin,
-            compact=compact, memory_limit=memory_limit,
+            activation=activation, projection=projection, covered=covered, center=center,
+            seed=seed, n_threads=n_threads, is_sparse=points.is_sparse, progress=progress,
+            max_width=max_width, margin=margin, compact=compact, memory_limit=memory_limit,
         )  # fmt: skip
         room = check_memory(settings.memory_limit, points.n_samples)
         # radix sort takes 16 bits: 4 ms for a million points where 64 bits take 13
@@ -156,13 +165,13 @@ def interpolate(
     leave_one_out = settings.covered == "auto" and settings.margin == 0
     to_cover = list(range(len(classes))) if isinstance(settings.covered, str) else settings.covered
     rows_seed, growth_seed, selection_seed = settings.seed.spawn(3)
-    if settings.max_bias is None:
-        lam = where.radius if settings.center else where.norm
-    else:
-        lam = settings.max_bias
-    shift = where.mean if settings.center else np.zeros_like(where.mean)
-    rows = row_source(settings, np.random.default_rng(rows_seed), shift, lam)
+    rows = row_source(settings, np.random.default_rng(rows_seed), where)
     patterns = Patterns(codes, len(classes), room=room)
+    # real sums decide what a neuron covers where it is the paper's; merged cells grow by counts,
+    # and whatever has count 0 has sum 0
+    is_real = settings.activation == "relu"
+    by_sums = is_real and settings.selection == "random"
+    only_inside = is_real or (settings.compact and not settings.margin)
     growth: list[GrowthStep] = []
     trials: list[Trial] = []
     evaluations = 0
@@ -183,8 +192,9 @@ def interpolate(
         # Second layer, lines 6-13: neurons until every point of the covered classes is on
         with clock.stage("selection"):
             selector = Selector(
-                settings.selection, settings.margin, settings.compact and not settings.margin,
+                settings.selection, settings.margin, only_inside,
                 selection_seed.spawn(len(classes)), threads, partial(tell, "neurons"),
+                points if by_sums else None,
             )  # fmt: skip
             if settings.smallest:
                 first, patterns, blocks, trials = smallest(
@@ -196,7 +206,7 @@ def interpolate(
                     first = more_to_choose_from(
                         points, first, patterns, rows, settings.max_width, threads
                     )
-                blocks = selector.blocks(patterns, len(first), to_cover, leave_one_out)
+                blocks = selector.blocks(patterns, first, to_cover, leave_one_out)
             second, unseparated = cover_layer(blocks), failed_rows(blocks)
         if settings.compact:
             with clock.stage("compaction"):
@@ -204,6 +214,17 @@ def interpolate(
                     first, patterns, blocks, selector, threads
                 )
                 trials += more
+        if is_real and not by_sums:
+            with clock.stage("thresholds"):
+                sums = real_thresholds(points, codes, first, second.masks, second.owners, threads)
+                second = replace(second, thresholds=sums)
+        if is_real:
+            # sums do not rank as counts do: another point's neuron may cover a point with m = 0
+            on = first_neuron_on(
+                unseparated, points, codes, first, second.masks, second.thresholds, second.owners,
+                threads,
+            )  # fmt: skip
+            unseparated = unseparated[on < 0]
     # Third layer, line 14: the class whose block is on, else the one that was left out
     covered_codes = tuple(block.code for block in blocks)
     report = FitReport(
@@ -212,8 +233,9 @@ def interpolate(
         peak_bytes=peak_bytes(), evaluations=evaluations + selector.evaluations,
         evaluations_per_candidate=selector.evaluations / max(1, selector.candidates),
         doubtful_bits=patterns.doubtful, seed=settings.seed.entropy, n_threads=threads,
-        selection=settings.selection, projection=settings.projection, max_bias=lam,
-        margin=settings.margin, growth=growth, trials=trials,
+        selection=settings.selection, projection=settings.projection,
+        max_bias=largest_bias(settings, where), margin=settings.margin,
+        activation=settings.activation, growth=growth, trials=trials,
         file_bytes=patterns.store.file_bytes,
     )  # fmt: skip
     if sentence := report.warning(len(first)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 import numpy as np
 
@@ -72,6 +73,10 @@ class Block:
     ----------
     code : int
         The class.
+    threshold_dtype : type
+        Of its neurons' thresholds: counts here, sums where a subclass says so.
+    steps_are_short : bool
+        Whether Ctrl-C can wait for a step on one thread, where there are not many points.
     tiles, sizes : ndarrays
         Patterns of the class, as in ``kernels.signs``.
     members : ndarray of int32
@@ -88,6 +93,9 @@ class Block:
         for each the position, in all patterns, of a point of another class whose pattern lies
         below its own.
     """
+
+    threshold_dtype: ClassVar[type] = np.int32
+    steps_are_short: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -114,7 +122,7 @@ class Block:
         self._flat[slice(len(self.members)) if members is None else members] = True
         self.remaining = len(self.members) if members is None else len(members)
         self.masks: list[np.ndarray] = []
-        self.thresholds: list[int] = []
+        self.thresholds: list[float] = []
         self.gained: list[int] = []
         self.failed: list[int] = []
         self.witnesses: list[int] = []

@@ -1,4 +1,4 @@
-"""The commands behind `fastmem.cli`: demo, fit, predict, info, complexity, reproduce.
+"""The commands behind `fastmem.cli`: demo, fit, predict, info, complexity, reproduce, warmup.
 
 Bad input ends with one sentence on standard error and exit code 2, Ctrl-C with one line and 130.
 What is slow to import, fastmem itself included, is imported inside the commands.
@@ -157,6 +157,9 @@ def fit(
     selection: Annotated[
         str, typer.Option(help="Second layer: merge, or random as in the paper.")
     ] = "merge",
+    activation: Annotated[
+        str, typer.Option(help="First layer: threshold, or relu for max(Wx + b, 0).")
+    ] = "threshold",
     margin: Annotated[
         float, typer.Option(help="0 for the narrowest network, to 1 for the best on new points.")
     ] = 0.0,
@@ -205,6 +208,7 @@ def fit(
         y,
         width=first_width,
         selection=selection,
+        activation=activation,
         margin=margin,
         compact=compact,
         projection=projection,
@@ -467,6 +471,27 @@ def _draw_study(name: str, results: Any, theirs: Any, table: Path) -> None:
         )
 
 
+@app.command()
+def warmup() -> None:
+    """Compile all kernels now, so that no later process has to."""
+    import time
+
+    import fastmem
+    from fastmem.progress import terminal_progress
+    from fastmem.warming import cache_directory
+
+    start = time.perf_counter()
+    with terminal_progress() as show:
+        n_compiled = fastmem.warmup(progress=show)
+    directory = cache_directory()
+    kept = f"kept in {directory}" if directory else "not kept, for want of a writable directory"
+    if n_compiled:
+        seconds = time.perf_counter() - start
+        typer.echo(f"Compiled {n_compiled} kernels in {seconds:.1f} s, {kept}.")
+    else:
+        typer.echo("All kernels were compiled already.")
+
+
 def _memorise(X: Any, y: Any, **settings: Any) -> Network:
     """Fit with progress bars; points that were not separated are reported by the caller."""
     import fastmem
@@ -525,6 +550,7 @@ def _shape_facts(network: Network) -> dict[str, str]:
         "classes": f"{len(classes):,} ({shown})",
         "covered classes": ", ".join(str(classes[code]) for code in network.covered),
         "hyperplanes": f"{network.widths[0]:,}",
+        "activation": network.second.activation,
         "neurons": f"{network.widths[1]:,}",
         "parameters": f"{network.n_parameters:,} ({network.n_nonzero:,} not zero)",
         "model size": _bytes(network.nbytes),

@@ -91,7 +91,7 @@ def compact(
     def improves(width: int) -> bool:
         nonlocal best, least
         kept, fewer = _separating(order[:width], len(first), patterns, blocks, selector)
-        chosen = selector.blocks(fewer, len(kept), codes)
+        chosen = selector.blocks(fewer, first.subset(kept), codes)
         neurons = sum(block.width for block in chosen)
         size = n_parameters(len(kept), neurons, first.n_features)
         trials.append(Trial(len(kept), neurons, size))

@@ -134,6 +134,20 @@ def contradictions(points: Points, codes: np.ndarray, n_threads: int) -> list[np
     return groups
 
 
+def settle_contradictions(points: Points, codes: np.ndarray, n_threads: int) -> np.ndarray:
+    """Give equal points their most frequent label, of equally frequent ones the first.
+
+    Returns codes; the same array where no points contradict each other.
+    """
+    groups = contradictions(points, codes, n_threads)
+    if not groups:
+        return codes
+    settled = codes.copy()
+    for group in groups:
+        settled[group] = np.bincount(codes[group]).argmax()
+    return settled
+
+
 def refuse_contradictions(
     points: Points, codes: np.ndarray, classes: np.ndarray, n_threads: int
 ) -> None:

@@ -18,7 +18,6 @@ from fastmem.frame import Extent
 from fastmem.hyperplanes import Hyperplanes, RowSource
 from fastmem.inputs import Points
 from fastmem.kernels.bits import WORD_BITS
-from fastmem.kernels.signs import TILE
 from fastmem.patterns import Patterns, new_tiles, rows_of, unpacked
 
 _PROBE = 256
@@ -168,7 +167,7 @@ def _targeted_rows(
     pairs = pairs[: max(1, 2**21 // points.row_values)]
     n_targets = min(most, len(pairs), rows.max_targets)
     low_rows = np.array([patterns.rows(code, np.array(low)) for code, low, _ in pairs])
-    high_rows = _rows_at(patterns, np.array([high for _, _, high in pairs]))
+    high_rows = patterns.rows_at(np.array([high for _, _, high in pairs]))
     targets = list(zip(low_rows[:n_targets], high_rows[:n_targets], strict=True))
     trial = rows.between(points, targets, generator, _CANDIDATES, where.mean, where.radius)
     parted = ~_bits(points.take(low_rows), trial) & _bits(points.take(high_rows), trial)
@@ -179,12 +178,6 @@ def _targeted_rows(
         chosen_rows.append(best)
         left &= ~parted[:, best]
     return trial.subset(np.sort(np.array(chosen_rows)))
-
-
-def _rows_at(patterns: Patterns, positions: np.ndarray) -> np.ndarray:
-    tile = positions // TILE
-    code = np.searchsorted(patterns.first_tile, tile, side="right") - 1
-    return patterns.order[patterns.starts[code] + positions - patterns.first_tile[code] * TILE]
 
 
 def _bits(block: np.ndarray, hyperplanes: Hyperplanes) -> np.ndarray:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import ClassVar, NamedTuple, Protocol
+from typing import Any, ClassVar, NamedTuple, Protocol
 
 import numpy as np
 
@@ -54,6 +54,9 @@ class Hyperplanes:
     origin: np.ndarray = None  # type: ignore[assignment]
     radius: float = 1.0
 
+    _defining: ClassVar[tuple[str, ...]] = ("weights", "biases", "origin", "radius")
+    """Arguments of the constructor, in order."""
+
     def __post_init__(self) -> None:
         weights, biases = check_hyperplanes(self.weights, self.biases)
         self._set(
@@ -67,6 +70,13 @@ class Hyperplanes:
             if isinstance(value, np.ndarray):
                 value = frozen(value.copy())
             object.__setattr__(self, name, value)
+
+    def __reduce__(self) -> tuple[type, tuple[Any, ...]]:
+        """Pickle and copy what defines the layer, through the constructor.
+
+        It makes the arrays read-only again: kernels would be compiled once more for writable ones.
+        """
+        return type(self), tuple(getattr(self, name) for name in self._defining)
 
     def __len__(self) -> int:
         return len(self.biases)

@@ -842,6 +842,7 @@ class Settings:
     smallest: bool  # width="smallest"
     max_bias: float | None
     selection: str
+    activation: str
     projection: str
     covered: Literal["auto", "all"] | tuple[int, ...]  # class codes, ascending
     center: bool
@@ -861,6 +862,7 @@ def check_interpolate(
     width: Any = "auto",
     max_bias: Any = "auto",
     selection: Any = "merge",
+    activation: Any = "threshold",
     projection: Any = "auto",
     is_sparse: bool = False,
     covered: Any = "auto",
@@ -889,6 +891,9 @@ def check_interpolate(
     if not _is_text(selection, "merge", "random"):
         hint = _hint(selection, ["merge", "random"])
         _refuse(f"selection is {_typed(selection)}; pass 'merge' or 'random'{hint}")
+    if not _is_text(activation, "threshold", "relu"):
+        hint = _hint(activation, ["threshold", "relu"])
+        _refuse(f"activation is {_typed(activation)}; pass 'threshold' or 'relu'{hint}")
     if not _is_text(projection, "auto", "gaussian", "structured"):
         hint = _hint(projection, ["auto", "gaussian", "structured"])
         _refuse(
@@ -914,11 +919,12 @@ def check_interpolate(
     if not callable(progress) and not isinstance(progress, bool | np.bool_):
         function = "a function of (stage, done, total, neurons)"
         _refuse(f"progress is {_typed(progress)}; pass True, False or {function}")
-    return Settings(
+    settings = Settings(
         width=width,
         smallest=smallest,
         max_bias=_max_bias(max_bias),
         selection=str(selection),
+        activation=str(activation),
         projection=str(projection),
         covered=_covered(covered, classes),
         center=bool(center),
@@ -930,6 +936,13 @@ def check_interpolate(
         memory_limit=_memory_limit(memory_limit),
         progress=progress if callable(progress) else bool(progress),
     )
+    if settings.activation == "relu" and not stores_weights(settings, n_features):
+        _refuse(
+            f"activation is 'relu' but weights of {n_features:,} features are too many to be "
+            f"stored, which real activations need; pass 'threshold', a smaller width"
+            f"{'' if memory_limit is None else ', a larger memory_limit'} or fewer features"
+        )
+    return settings
 
 
 def check_threads(n_threads: Any) -> int:

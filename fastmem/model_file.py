@@ -38,6 +38,14 @@ Hyperplanes that are computed from a key make a file of version 3: as version 2,
 
     key             ()                uint64, see ``fastmem.SeededHyperplanes``
 
+Networks with ReLU activations make files of version 4, as version 1 but for::
+
+    thresholds      (m,)              float64
+
+and, of structured hyperplanes, of version 5, as version 2 but for::
+
+    thresholds      (m,)              float32 if they all are such numbers, else float64
+
 All numbers are little-endian. The archive's comment, which is the end of the file, holds the
 SHA-256 of every byte before the digest, so that no damage goes unseen, not even in the fields of
 the container that readers ignore. The digest proves nothing against a file forged on purpose:
@@ -71,7 +79,10 @@ from fastmem.structured import StructuredHyperplanes
 if TYPE_CHECKING:
     from fastmem.network import Network
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 5
+
+_RELU_VERSIONS = {1: 4, 2: 5}
+"""Version of a file with ReLU activations, by that of its first layer."""
 
 _SEAL = b"fastmem model, sha256 of all before: "
 _DIGEST_LENGTH = 64
@@ -131,6 +142,8 @@ _MEMBERS[3] = {
     {"signs": "key"}.get(name, name): (("<u8",), 0) if name == "signs" else kind
     for name, kind in _MEMBERS[2].items()
 }
+_MEMBERS[4] = _MEMBERS[1] | {"thresholds": (("<f8",), 1)}
+_MEMBERS[5] = _MEMBERS[2] | {"thresholds": (_FLOATS, 1)}
 _LABEL_DTYPES = tuple(np.dtype(c).newbyteorder("<") for c in "?bhilqBHILQefd")
 
 _RETRIEVE = "copy it again from where it came from, or save the network again"
@@ -334,6 +347,10 @@ def _contents(network: Network) -> dict[str, np.ndarray]:
     first, second = network.first, network.second
     kinds = {StructuredHyperplanes: 2, SeededHyperplanes: 3}
     version = next((number for kind, number in kinds.items() if isinstance(first, kind)), 1)
+    if second.activation == "relu":
+        if version not in _RELU_VERSIONS:
+            raise _Fault("its ReLU activations come from hyperplanes that are not stored")
+        version = _RELU_VERSIONS[version]
     values: dict[str, np.ndarray] = {
         "format_version": np.array(version, np.int64),
         "classes": _storable_labels(network.classes_),
@@ -355,7 +372,7 @@ def _contents(network: Network) -> dict[str, np.ndarray]:
         "covered": np.array(network.covered, np.int64),
         "summary": _storable_summary(network.summary),
     }
-    if version > 1:
+    if "rows" in values:
         values = {name: np.asarray(value) for name, value in values.items()}
         _check_plain(values)
         values = _packed(values)
@@ -373,7 +390,9 @@ def _contents(network: Network) -> dict[str, np.ndarray]:
 
 def _check_plain(arrays: dict[str, np.ndarray]) -> None:
     """Refuse what `_packed` cannot take."""
-    for name, dtype in {"thresholds": "i4", "owners": "i4", "masks": "u8", "biases": "f8"}.items():
+    thresholds = "f8" if arrays["thresholds"].dtype.kind == "f" else "i4"
+    kinds = {"thresholds": thresholds, "owners": "i4", "masks": "u8", "biases": "f8"}
+    for name, dtype in kinds.items():
         if arrays[name].dtype != np.dtype(dtype):
             raise _Fault(f"{name} has dtype {arrays[name].dtype} instead of {np.dtype(dtype)}")
     _check_neurons(arrays)
@@ -389,7 +408,8 @@ def _packed(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "summary": np.frombuffer(arrays["summary"].item().encode(), np.uint8),
     }
     for name in ("thresholds", "owners", "covered"):
-        packed[name] = _smallest(arrays[name], _COUNTS)
+        is_real = arrays[name].dtype.kind == "f"
+        packed[name] = _shortest(arrays[name]) if is_real else _smallest(arrays[name], _COUNTS)
     masks = arrays["masks"]
     lists = {"mask_sizes": np.empty(0, np.uint8), "mask_gaps": np.empty(0, np.uint8)}
     # 64 MiB: a reader makes a matrix of the lists, and believes no larger one
@@ -421,7 +441,7 @@ def _unpacked(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         "biases": arrays["biases"].astype(np.float64),
         "origin": arrays["origin"].astype(np.float64),
         "masks": arrays["masks"] if len(arrays["masks"]) else _masks_of_lists(arrays),
-        "thresholds": _as_int32("thresholds", arrays["thresholds"]),
+        "thresholds": _plain_thresholds(arrays["thresholds"]),
         "owners": _as_int32("owners", arrays["owners"]),
         "covered": arrays["covered"].astype(np.int64),
         "summary": np.array(summary),
@@ -442,6 +462,12 @@ def _shortest(numbers: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         short = numbers.astype(np.float32)
     return short if short.astype(np.float64).tobytes() == numbers.tobytes() else numbers
+
+
+def _plain_thresholds(thresholds: np.ndarray) -> np.ndarray:
+    if thresholds.dtype.kind == "f":
+        return thresholds.astype(np.float64)
+    return _as_int32("thresholds", thresholds)
 
 
 def _as_int32(name: str, numbers: np.ndarray) -> np.ndarray:
@@ -661,10 +687,13 @@ def _check_covered(covered: np.ndarray, n_classes: int) -> None:
 def _check_neurons(arrays: dict[str, np.ndarray]) -> None:
     thresholds, owners, masks = arrays["thresholds"], arrays["owners"], arrays["masks"]
     n = len(arrays["biases"])
-    wrong = (thresholds < 1) | (thresholds > n)
-    if wrong.any():
-        i = int(np.argmax(wrong))
-        raise _Fault(f"thresholds[{i}] is {thresholds[i]}, where 1 to {n} hyperplanes can count")
+    is_real = thresholds.dtype.kind == "f"
+    most = np.finfo(np.float64).max if is_real else n
+    right = (thresholds > 0) & (thresholds <= most)
+    if not right.all():
+        i = int(np.argmin(right))
+        possible = "they are positive" if is_real else f"1 to {n} hyperplanes can count"
+        raise _Fault(f"thresholds[{i}] is {thresholds[i]}, where {possible}")
     wrong = ~np.isin(owners, arrays["covered"])
     if wrong.any():
         i = int(np.argmax(wrong))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from fastmem.inputs import (
 from fastmem.kernels.cover import margins
 from fastmem.kernels.signs import TILE
 from fastmem.patterns import tiles_of_blocks
+from fastmem.relu import RealMargins
 from fastmem.report import FitReport
 from fastmem.second_layer import CoverLayer
 
@@ -44,7 +46,8 @@ class Network:
     first : Hyperplanes
         First layer: weights (n, d) float32, biases (n,) float64.
     second : CoverLayer
-        Second layer: masks (m, ceil(n / 64)) uint64, thresholds and owners (m,) int32.
+        Second layer: masks (m, ceil(n / 64)) uint64, thresholds (m,) int32 or, for ReLU
+        activations, float64, owners (m,) int32.
     covered : tuple of int
         Indices into ``classes_`` of the classes with a block of neurons, ascending.
     report : FitReport or None
@@ -81,12 +84,18 @@ class Network:
         self.report = report
         self.summary = dict(summary or {})
         self.n_features_in_ = first.n_features
+        self._real: dict[bool, RealMargins] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and copy take: not what is computed from the layers on demand."""
+        return {k: v for k, v in vars(self).items() if k not in ("_stack", "nbytes")}
 
     def __repr__(self) -> str:
         n, m = self.widths
+        relu = " with ReLU" if self.second.activation == "relu" else ""
         return (
-            f"<fastmem.Network: {self.n_features_in_} features, {n} hyperplanes, {m} neurons, "
-            f"{len(self.classes_)} classes>"
+            f"<fastmem.Network: {self.n_features_in_} features, {n} hyperplanes{relu}, "
+            f"{m} neurons, {len(self.classes_)} classes>"
         )
 
     @property
@@ -166,6 +175,11 @@ class Network:
             without neurons. A class that was left out scores 0.5. For two classes, what is
             positive means ``classes_[1]``: the difference of the two scores.
 
+            With ``activation="relu"`` the score is the maximum of m - <u, max(Wx + b, 0)>, a real
+            number in the units of Wx + b, with the precision of float32. Its sign is exact:
+            positive where a neuron is on, negative where all are off, and a class that was left
+            out scores 0.
+
         Raises
         ------
         InvalidInputError
@@ -216,6 +230,15 @@ class Network:
         blocks[: len(self.second)] = np.searchsorted(self.covered, self.second.owners)
         return masks, padded(self.second.thresholds.astype(np.int64)), blocks
 
+    def _real_margins(self, is_sparse: bool) -> RealMargins:
+        if is_sparse not in self._real:
+            second = self.second
+            rows = np.searchsorted(self.covered, second.owners)
+            self._real[is_sparse] = RealMargins(
+                self.first, second.masks, second.thresholds, rows, is_sparse
+            )
+        return self._real[is_sparse]
+
     def _codes(self, points: Points, n_threads: int) -> np.ndarray:
         codes = np.empty(points.n_samples, np.intp)
         # with one block of two classes, on or off is all that matters
@@ -231,19 +254,30 @@ class Network:
         return codes
 
     def _scores(self, best: np.ndarray) -> np.ndarray:
-        scores = np.full((best.shape[1], len(self.classes_)), 0.5)
+        is_real = self.second.activation == "relu"
+        scores = np.full((best.shape[1], len(self.classes_)), 0.0 if is_real else 0.5)
         scores[:, self.covered] = best.T
-        scores[scores == _OFF] = -np.inf
+        if not is_real:
+            scores[scores == _OFF] = -np.inf
         return scores
 
     def _run(self, points: Points, n_threads: int, stop_when_on: bool, keep) -> None:
         """Stream blocks of rows through both layers; keep(start, stop, best) takes the margins."""
+        n_blocks = len(self.covered)
+        if self.second.activation == "relu":
+            real = self._real_margins(points.is_sparse)
+
+            def add_up(start: int, stop: int, tiles: np.ndarray) -> None:
+                keep(start, stop, real.of(points, start, stop, tiles, stop_when_on, n_blocks))
+
+            tiles_of_blocks(points, self.first, n_threads, add_up, real.task_rows(points))
+            return
         masks, thresholds, blocks = self._stack
 
         def work(start: int, stop: int, tiles: np.ndarray) -> None:
             sizes = np.full(len(tiles), TILE, np.int64)
             sizes[-1] = stop - start - (len(tiles) - 1) * TILE
-            best = np.full((len(self.covered), len(tiles) * TILE), _OFF)
+            best = np.full((n_blocks, len(tiles) * TILE), _OFF)
             margins(tiles, sizes, masks, thresholds, blocks, stop_when_on, best)
             keep(start, stop, best[:, : stop - start])
 

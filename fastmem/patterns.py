@@ -119,6 +119,15 @@ class Patterns:
         """Rows, in the user's data, of the points ``local`` of class ``code``."""
         return self.order[self.starts[code] + local]
 
+    def codes_at(self, positions: np.ndarray) -> np.ndarray:
+        """Classes of the points at ``positions`` of the tiles, int64."""
+        return np.searchsorted(self.first_tile, positions // TILE, side="right") - 1
+
+    def rows_at(self, positions: np.ndarray) -> np.ndarray:
+        """Rows, in the user's data, of the points at ``positions`` of the tiles."""
+        code = self.codes_at(positions)
+        return self.order[self.starts[code] + positions - self.first_tile[code] * TILE]
+
     def picked(self, hyperplanes: np.ndarray, n_threads: int) -> Patterns:
         """The bits of some hyperplanes, int64, in memory; all else is shared."""
         fewer = copy.copy(self)
@@ -185,9 +194,13 @@ def tiles_of_blocks(
     hyperplanes: Hyperplanes,
     n_threads: int,
     use: Callable[[int, int, np.ndarray], object],
+    most_rows: int = 16 * TILE,
 ) -> None:
-    """Call use(start, stop, tiles), on several threads, with the patterns of all ranges of rows."""
-    size = task_rows(points, len(hyperplanes))
+    """Call use(start, stop, tiles), on several threads, with the patterns of all ranges of rows.
+
+    A range has about ``most_rows`` rows at most, or a tile's.
+    """
+    size = min(task_rows(points, len(hyperplanes)), max(1, most_rows // TILE) * TILE)
     n_threads = pattern_threads(points, len(hyperplanes), n_threads)
     n_words = hyperplanes.n_words
     if hyperplanes.streams(points):

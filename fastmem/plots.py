@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem.inputs import InvalidInputError, check_points
+from fastmem.inputs import InvalidInputError, check_points, check_threads
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -342,16 +342,14 @@ def neuron_supports(
             )
     if not chosen:
         raise InvalidInputError("neurons is empty: name at least one neuron to draw")
-    from fastmem import sign_patterns
-
     random = np.random.default_rng(seed)
     low, high = _view(points)
     colours = _class_colours(network)
     grid, shape = _grid(low, high, resolution)
-    patterns = np.concatenate([sign_patterns(block, network.first) for block in grid])
+    where_on = np.concatenate([_are_on(network, block, chosen) for block in grid], axis=1)
     some = random.permutation(points.n_samples)[:max_points]
     sample, sample_labels = points.take(some), labels[some]
-    own = sign_patterns(sample, network.first)
+    covers = _are_on(network, sample, chosen)
     columns = min(3, len(chosen))
     rows = -(-len(chosen) // columns)
     # an inch of each panel's width is for numbers along the axis
@@ -361,7 +359,7 @@ def neuron_supports(
         zip(figure.subplots(rows, columns, squeeze=False).flat, chosen, strict=False)
     ):
         colour = colours[second.owners[j]]
-        is_on = _is_on(network, patterns, j).reshape(shape)
+        is_on = where_on[number].reshape(shape)
         tints = np.array([[1.0] * 3, _mixed_with_white(colour, 0.55)])
         ax.imshow(
             tints[is_on.astype(int)], extent=(low[0], high[0], low[1], high[1]), origin="lower",
@@ -372,7 +370,7 @@ def neuron_supports(
         for which, style in ((~inside, (SHADOW, 0.3)), (inside, (LINE_COLOUR, 0.8))):
             lines = _hyperplanes_in_view(network, low, high, n_hyperplanes, random, which)
             _add_lines(ax, lines, *style)
-        covered = _is_on(network, own, j)
+        covered = covers[number]
         for i, label in enumerate(network.classes_.tolist()):
             is_class = sample_labels == label
             dot = _mixed_with_black(colours[i])
@@ -390,7 +388,11 @@ def neuron_supports(
         n_inside = int(inside.sum())
         ax.set_title(
             f"neuron {j} of class {network.classes_[second.owners[j]]}: "
-            f"fewer than {second.thresholds[j]:,} of {n_inside:,} bits",
+            + (
+                f"the sum of {n_inside:,} activations is below {second.thresholds[j]:.3g}"
+                if second.activation == "relu"
+                else f"fewer than {second.thresholds[j]:,} of {n_inside:,} bits"
+            ),
             fontsize="small",
         )
     for ax in list(figure.axes)[len(chosen) :]:
@@ -631,7 +633,11 @@ def _regions(
     for block in grid:
         here = slice(start, start + len(block))
         codes[here] = np.searchsorted(network.classes_, network.predict(block))
-        neurons[here] = _first_neuron_on(network, sign_patterns(block, network.first), codes[here])
+        if network.second.activation == "relu":
+            neurons[here] = _first_real_neuron_on(network, block, codes[here])
+        else:
+            patterns = sign_patterns(block, network.first)
+            neurons[here] = _first_neuron_on(network, patterns, codes[here])
         start = here.stop
     return codes, neurons, shape
 
@@ -695,6 +701,25 @@ def _borders(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
     return between
 
 
+def _are_on(network: Network, points: NDArray[Any], neurons: Sequence[int]) -> NDArray[np.bool_]:
+    """Say where neurons are on: (len(neurons), len(points))."""
+    from fastmem import sign_patterns
+
+    if network.second.activation == "relu":
+        owners = network.second.owners
+        return np.array(
+            [
+                _first_real_neuron_on(
+                    network, points, np.full(len(points), owners[j]), slice(j, j + 1)
+                )
+                >= 0
+                for j in neurons
+            ]
+        )
+    patterns = sign_patterns(points, network.first)
+    return np.array([_is_on(network, patterns, j) for j in neurons])
+
+
 def _is_on(network: Network, patterns: NDArray[np.uint64], neuron: int) -> NDArray[np.bool_]:
     """Say for which patterns a neuron is on."""
     outside = np.bitwise_count(patterns & network.second.masks[neuron])
@@ -702,6 +727,22 @@ def _is_on(network: Network, patterns: NDArray[np.uint64], neuron: int) -> NDArr
         outside.sum(axis=1, dtype=np.int64) < network.second.thresholds[neuron]
     )
     return result
+
+
+def _first_real_neuron_on(
+    network: Network,
+    grid: NDArray[Any],
+    codes: NDArray[np.intp],
+    neurons: slice = slice(None),
+) -> NDArray[np.int64]:
+    """As `_first_neuron_on`, for points (rows, 2) of a network with ReLU activations."""
+    from fastmem.relu import first_neuron_on
+
+    second = network.second
+    return first_neuron_on(
+        np.arange(len(grid)), check_points(grid), codes, network.first, second.masks[neurons],
+        second.thresholds[neurons], second.owners[neurons], check_threads(None),
+    )  # fmt: skip
 
 
 def _first_neuron_on(

@@ -133,6 +133,8 @@ def _detail(stage: str, done: int, total: int, neurons: int) -> str:
         return f"{total - done:,} points uncovered, {neurons:,} neurons"
     if stage == "trials":
         return f"{done:,} of {total:,} trials"
+    if stage == "kernels":
+        return f"{done} of {total} small fits"
     if stage == "hyperplanes":
         return f"{total - done:,} points not separated"
     return f"{done:,} of {total:,} points"

@@ -37,7 +37,8 @@ class FitReport:
     covered : tuple of int
         Indices into ``classes`` of the classes that have a block of neurons.
     unseparated : ndarray of int64
-        Training rows that no neuron can cover, ascending: the only ones predicted wrong.
+        Training rows that no neuron can cover (with ReLU activations: that none covers),
+        ascending: the only ones predicted wrong.
     seconds : dict of str to float
         Wall-clock seconds of each stage and in total.
     peak_bytes : int
@@ -57,6 +58,7 @@ class FitReport:
         Repeats the fit, also where none was given.
     n_threads : int
     selection : {"merge", "random"}
+    activation : {"threshold", "relu"}
     projection : {"gaussian", "structured"}
     max_bias : float
         The paper's lambda.
@@ -83,6 +85,7 @@ class FitReport:
     projection: str
     max_bias: float
     margin: float = 0.0
+    activation: str = "threshold"
     growth: list[GrowthStep] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
     file_bytes: int = 0
@@ -94,6 +97,7 @@ class FitReport:
             "n_samples": self.n_samples,
             "n_unseparated": len(self.unseparated),
             "selection": self.selection,
+            "activation": self.activation,
             "projection": self.projection,
             "max_bias": self.max_bias,
             "margin": self.margin,

@@ -10,12 +10,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastmem.blocks import TASK_WORDS, Block
-from fastmem.inputs import InvalidInputError
+from fastmem.hyperplanes import Hyperplanes
+from fastmem.inputs import InvalidInputError, Points
 from fastmem.kernels.cover import GROUP
 from fastmem.kernels.signs import TILE
 from fastmem.kernels.threads import run_tasks
 from fastmem.merge import Merger
 from fastmem.patterns import Patterns
+from fastmem.relu import RealSums, ReluBlock, step_together
 
 _APART_WORDS = {"merge": 3 << 20, "random": TASK_WORDS // 16}
 """Words of patterns up to which blocks advance side by side. A step of one then takes no longer
@@ -26,14 +28,17 @@ n = 10,240; random selection 0.56 s and 0.66 s, 2.12 s and 2.42 s."""
 
 @dataclass(frozen=True, eq=False)
 class CoverLayer:
-    """The second layer: neuron j is on for x iff ``thresholds[j] > |masks[j] and Phi(x)|``.
+    """The second layer: neuron j is on for x iff ``thresholds[j] > <masks[j], a(x)>``.
+
+    The activations a(x) of the first layer are its sign pattern Phi(x), so that the product counts
+    ones, or max(W x + b, 0).
 
     Attributes
     ----------
     masks : ndarray of shape (m, ceil(n / 64)), uint64
         Bit k of word i is the (negative) weight of hyperplane 64 i + k.
-    thresholds : ndarray of shape (m,), int32
-        At least 1.
+    thresholds : ndarray of shape (m,), int32 or float64
+        Counts of at least 1, or positive real numbers, to which real activations belong.
     owners : ndarray of shape (m,), int32
         Index into ``classes_`` of the class that the neuron covers; ascending. In a block, the
         neurons that covered most training points come first.
@@ -44,26 +49,41 @@ class CoverLayer:
     owners: np.ndarray
 
     def __post_init__(self) -> None:
-        for name, dtype, n_dimensions in (
-            ("masks", np.uint64, 2),
-            ("thresholds", np.int32, 1),
-            ("owners", np.int32, 1),
+        for name, dtypes, n_dimensions in (
+            ("masks", ["uint64"], 2),
+            ("thresholds", ["int32", "float64"], 1),
+            ("owners", ["int32"], 1),
         ):
             array = getattr(self, name)
-            if not isinstance(array, np.ndarray) or array.dtype != dtype:
-                raise InvalidInputError(f"{name} is no {np.dtype(dtype)} array; convert it")
+            if not isinstance(array, np.ndarray) or array.dtype not in dtypes:
+                raise InvalidInputError(f"{name} is no {' or '.join(dtypes)} array; convert it")
             if array.ndim != n_dimensions or len(array) != len(self.masks):
                 raise InvalidInputError(
                     f"{name} has shape {array.shape} where masks has {self.masks.shape}; pass one "
                     f"row, threshold and owner for each neuron"
                 )
 
+        if (
+            self.activation == "relu"
+            and not ((self.thresholds > 0) & (self.thresholds < np.inf)).all()
+        ):
+            raise InvalidInputError(
+                "thresholds holds a number that is not positive and finite; pass real sums"
+            )
+
     def __len__(self) -> int:
         return len(self.thresholds)
+
+    @property
+    def activation(self) -> str:
+        """What the neurons take from the first layer: "threshold" or "relu"."""
+        return "relu" if self.thresholds.dtype == np.float64 else "threshold"
 
 
 class Selector:
     """Chooses second layers for one fit: the same settings, seeds and account for all.
+
+    Given ``points``, neurons cover them by real sums, else by counts.
 
     Attributes
     ----------
@@ -79,26 +99,40 @@ class Selector:
         seeds: Sequence[np.random.SeedSequence],
         n_threads: int,
         progress: Callable[[int, int, int], object],
+        points: Points | None = None,
     ) -> None:
         self.selection, self.margin, self.only_inside = selection, margin, only_inside
         self.seeds, self.n_threads, self.progress = seeds, n_threads, progress
+        self.points = points
         self.evaluations = self.candidates = 0
 
     def blocks(
         self,
         patterns: Patterns,
-        width: int,
+        first: Hyperplanes,
         codes: Sequence[int],
         leave_one_out: bool = False,
     ) -> list[Block]:
-        """Cover the classes ``codes`` by the first ``width`` hyperplanes of ``patterns``."""
-        blocks = [
-            Block(
-                patterns, width, code, np.random.default_rng(self.seeds[code]), self.n_threads,
-                margin=self.margin, only_inside=self.only_inside,
-            )
-            for code in codes
-        ]  # fmt: skip
+        """Cover the classes ``codes`` by the hyperplanes ``first``, which ``patterns`` are of."""
+        generators = {code: np.random.default_rng(self.seeds[code]) for code in codes}
+        blocks: list[Block]
+        if self.points is None:
+            blocks = [
+                Block(
+                    patterns, len(first), code, generators[code], self.n_threads,
+                    margin=self.margin, only_inside=self.only_inside,
+                )
+                for code in codes
+            ]  # fmt: skip
+        else:
+            sums = RealSums(first, self.points.is_sparse)
+            blocks = [
+                ReluBlock(
+                    patterns, self.points, sums, code, generators[code], self.n_threads,
+                    self.margin,
+                )
+                for code in codes
+            ]  # fmt: skip
         kept, spent = choose_neurons(
             blocks, self.selection, self.n_threads, leave_one_out, self.progress
         )
@@ -125,6 +159,7 @@ def choose_neurons(
     most = GROUP if selection == "merge" else 1
     patterns = blocks[0].patterns
     small = len(patterns.sizes) * TILE * patterns.tiles.shape[1] <= _APART_WORDS[selection]
+    small = small and blocks[0].steps_are_short
 
     def tell() -> None:
         progress(total - sum(b.remaining for b in blocks), total, sum(b.width for b in blocks))
@@ -146,6 +181,10 @@ def choose_neurons(
 
 
 def _step_random(blocks: Sequence[Block]) -> None:
+    by_sums = [block for block in blocks if isinstance(block, ReluBlock)]
+    if by_sums:
+        step_together(by_sums)
+        return
     for block in blocks:
         block.step_random()
 
@@ -217,7 +256,7 @@ def cover_layer(blocks: Sequence[Block]) -> CoverLayer:
     n_words = len(blocks[0].valid)
     return CoverLayer(
         np.array(masks, np.uint64).reshape(len(masks), n_words),
-        np.array(thresholds, np.int32),
+        np.array(thresholds, blocks[0].threshold_dtype),
         np.array(owners, np.int32),
     )
 

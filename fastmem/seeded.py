@@ -60,6 +60,8 @@ class SeededHyperplanes(NumberedHyperplanes):
 
     key: int
 
+    _defining = ("key", "rows", "extra", "biases", "origin", "radius")
+
     def __init__(
         self,
         key: int,

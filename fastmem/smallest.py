@@ -45,7 +45,7 @@ def smallest(
     worse = 0
     while True:
         width = len(first)
-        blocks = selector.blocks(patterns, width, codes, leave_one_out)
+        blocks = selector.blocks(patterns, first, codes, leave_one_out)
         neurons = sum(block.width for block in blocks)
         size = n_parameters(width, neurons, d)
         trials.append(Trial(width, neurons, size))

@@ -75,6 +75,8 @@ class StructuredHyperplanes(NumberedHyperplanes):
 
     signs: np.ndarray
 
+    _defining = ("signs", "rows", "extra", "biases", "origin", "radius")
+
     def __init__(
         self,
         signs: np.ndarray,

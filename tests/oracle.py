@@ -259,6 +259,75 @@ def _stack(neurons: list[tuple[Bits, int]], n: int) -> Block:
     return masks, np.array([threshold for _, threshold in neurons], np.int64)
 
 
+# --- ReLU activations ------------------------------------------------------------------------
+
+
+def relu_values(X: Floats, weights: Floats, biases: Floats) -> NDArray[np.object_]:
+    """Take max(<w, x> + b, 0) for each point and hyperplane as fractions: shape (N, n)."""
+    values = np.empty((len(X), len(weights)), object)
+    for i in range(len(X)):
+        for k in range(len(weights)):
+            total = Fraction(float(biases[k]))
+            for x_j, w_j in zip(X[i], weights[k], strict=True):
+                total += Fraction(float(w_j)) * Fraction(float(x_j))
+            values[i, k] = max(total, Fraction(0))
+    return values
+
+
+def relu_sums(masks: Bits, values: NDArray[np.object_]) -> NDArray[np.object_]:
+    """Add up <u, max(Wx + b, 0)> for each of (B, n) masks and (N, n) values: shape (B, N)."""
+    sums = np.empty((len(masks), len(values)), object)
+    for b in range(len(masks)):
+        for i in range(len(values)):
+            sums[b, i] = sum(values[i][masks[b]], Fraction(0))
+    return sums
+
+
+def round_down(total: Fraction) -> float:
+    """Round a fraction down to 24 significant bits, and what is below 2^-1050 to 0."""
+    if total < Fraction(2) ** -1050:
+        return 0.0
+    exponent = 0
+    while total >= Fraction(2) ** (exponent + 24):
+        exponent += 1
+    while total < Fraction(2) ** (exponent + 23):
+        exponent -= 1
+    return float(int(total / Fraction(2) ** exponent) * Fraction(2) ** exponent)
+
+
+def cover_random_relu(
+    covered: NDArray[np.object_],
+    others: NDArray[np.object_],
+    order: Sequence[int],
+    margin: float = 0.0,
+) -> tuple[Bits, NDArray[np.float64], Integers]:
+    """Select neurons as `cover_random` does, by the values (C, n) and (P, n) of `relu_values`.
+
+    A neuron's threshold is the least sum over the others, rounded down; it covers the points with
+    a sum below its share 1 - `margin`, and those with sum 0.
+    """
+    is_open = np.ones(len(covered), bool)
+    neurons: list[tuple[Bits, float]] = []
+    failed: list[int] = []
+    for candidate in order:
+        if not is_open[candidate]:
+            continue
+        mask = np.array([value == 0 for value in covered[candidate]])
+        least = min(relu_sums(mask[None], others)[0])
+        if least == 0:
+            is_open[candidate] = False
+            failed.append(int(candidate))
+            continue
+        threshold = round_down(least)
+        limit = Fraction((1.0 - margin) * threshold)
+        sums = relu_sums(mask[None], covered)[0]
+        neurons.append((mask, threshold))
+        is_open &= np.array([not (total < limit or total == 0) for total in sums])
+    n = covered.shape[1]
+    masks = np.array([mask for mask, _ in neurons], bool).reshape(len(neurons), n)
+    return masks, np.array([t for _, t in neurons]), np.array(sorted(failed), np.int64)
+
+
 # --- the network -----------------------------------------------------------------------------
 
 

@@ -89,6 +89,17 @@ class TestFit:
         network = fastmem.load(out)
         np.testing.assert_array_equal(network.predict(X), y)
 
+    def test_relu_is_fitted_and_shown(self, tmp_path, csv_file, flowers):
+        out = tmp_path / "net.npz"
+        result = run("fit", csv_file, "--label", "species", "--activation", "relu", "--out", out)
+        assert result.exit_code == 0
+        assert "100 % (120 of 120)" in result.stdout
+        assert re.search(r"activation +relu", result.stdout)
+        assert re.search(r"activation +relu", run("info", out).stdout)
+        np.testing.assert_array_equal(fastmem.load(out).predict(flowers[0]), flowers[1])
+        refused = run("fit", csv_file, "--label", "species", "--activation", "sign", "--out", out)
+        assert_refused(refused, "activation is 'sign'", "pass 'threshold' or 'relu'")
+
     def test_csv_without_header_label_first(self, tmp_path, flowers):
         X, y = flowers
         path = tmp_path / "plain.csv"
@@ -608,3 +619,10 @@ class TestDrawing:
         with drawing(progress) as tell:
             tell("neurons", 1, 2, 3)
         assert capfd.readouterr() == ("", "")
+
+
+def test_warmup_tells_what_it_did():
+    assert run("warmup").exit_code == 0
+    again = run("warmup")
+    assert again.exit_code == 0
+    assert again.stdout == "All kernels were compiled already.\n"

@@ -23,7 +23,9 @@ from fastmem.experiments import comparison, results, running, studies
 from fastmem.experiments.study import Cell, Result, measure
 
 PACKAGE_PARENT = str(Path(fastmem.__file__).parents[1])
-SCRIPTS = sorted(Path(fastmem.__file__).parent.glob("experiments/figures/*.py"))
+FIGURES = Path(fastmem.__file__).parent / "experiments" / "figures"
+OTHER_SCRIPTS = {"algorithm": 4, "complexity": 1}  # pictures that those make that are no studies
+SCRIPTS = [path for path in sorted(FIGURES.glob("*.py")) if path.stem not in OTHER_SCRIPTS]
 PUBLISHED = Path(PACKAGE_PARENT, "bench", "published_moons.csv")
 SMALL = {"n": [20, 60], "lambda": [0, 0.5, 1]}
 # for each study: axes that make it small, and how many cells they give
@@ -644,7 +646,22 @@ def test_the_script_of_each_figure_runs(script, tmp_path, monkeypatch):
     tables = sorted(tmp_path.glob("*-*.csv")) or [tmp_path / "moons.csv"]
     for path in tables:
         assert path.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
-    assert "pyplot" not in "".join(m for m in sys.modules if m == "matplotlib.pyplot")
+    pyplot = sys.modules.get("matplotlib.pyplot")  # which scikit-dimension imports
+    assert pyplot is None or not pyplot.get_fignums()
+
+
+@pytest.mark.filterwarnings("ignore::fastmem.UnseparatedWarning")
+@pytest.mark.parametrize("name", OTHER_SCRIPTS)
+def test_the_other_scripts_run(name, tmp_path, monkeypatch):
+    for package in ("matplotlib", "sklearn.datasets", "skdim"):
+        pytest.importorskip(package)
+    text = (FIGURES / f"{name}.py").read_text()
+    assert text.count("20_000") == 1
+    copy = tmp_path / f"{name}.py"
+    copy.write_text(text.replace("20_000", "400"))
+    monkeypatch.chdir(tmp_path)
+    runpy.run_path(str(copy))
+    assert len(list(tmp_path.glob("*.png"))) == OTHER_SCRIPTS[name]
 
 
 def _first_cells():

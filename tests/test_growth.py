@@ -62,7 +62,7 @@ def test_targeted_rows_part_every_pair_they_have_room_for(most):
     )
     assert 1 <= len(more) <= most
     low = X[patterns.rows(0, np.array([p for p, _ in open_points.pairs]))]
-    high = X[growth._rows_at(patterns, np.array([q for _, q in open_points.pairs]))]
+    high = X[patterns.rows_at(np.array([q for _, q in open_points.pairs]))]
     before = oracle.separated(*(oracle.exact_bits_filtered(x, first.weights, first.biases)
                                 for x in (low, high)))  # fmt: skip
     assert not before.diagonal().any()

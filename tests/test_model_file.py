@@ -501,7 +501,7 @@ SIXTY_FOUR = "{'descr': '<i4', 'fortran_order': False, 'shape': (%s,), }"
 
 # The network: n = 70 hyperplanes, d = 3, m = 5 neurons, classes -1 and 1, class 0 covered
 HOSTILE = {
-    "newer version": (versioned(4), "format version 4 and this fastmem reads up to 3; upgrade"),
+    "newer version": (versioned(6), "format version 6 and this fastmem reads up to 5; upgrade"),
     "newer, other members": (versioned(9, signs=b"new"), "format version 9"),
     "version 0": (versioned(0), "format version 0, which never was"),
     "version is float": (with_array("format_version", np.array(1.0)), "has dtype float64"),

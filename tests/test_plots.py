@@ -38,6 +38,26 @@ def test_regions_are_predictions_and_cells_are_neurons_that_are_on(moons):
     np.testing.assert_array_equal(neurons, expected)
 
 
+def test_cells_of_real_activations_are_neurons_that_are_on():
+    X, y = two_moons(300, 0.1, seed=1)
+    network = fastmem.interpolate(X, y, activation="relu", seed=2, covered="all")
+    low, high = np.array([-1.5, -1.0]), np.array([2.5, 1.5])
+    codes, neurons, (rows, columns) = plots._regions(network, low, high, 150)
+    x = low[0] + (np.arange(columns) + 0.5) * (high[0] - low[0]) / columns
+    y = low[1] + (np.arange(rows) + 0.5) * (high[1] - low[1]) / rows
+    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    np.testing.assert_array_equal(network.classes_[codes], network.predict(grid))
+    first, second = network.first, network.second
+    values = np.maximum(grid @ first.weights.T.astype(float) + first.biases, 0)
+    masks = np.unpackbits(second.masks.view(np.uint8), axis=1, bitorder="little")
+    margins = second.thresholds - values @ masks[:, : len(first)].T
+    is_on = (margins > 0) & (second.owners == codes[:, None])
+    expected = np.where(is_on.any(axis=1), is_on.argmax(axis=1), -1)
+    clear = (np.abs(margins) > 1e-9).all(axis=1)
+    assert clear.mean() > 0.99 and (expected[clear] >= 0).any()
+    np.testing.assert_array_equal(neurons[clear], expected[clear])
+
+
 def test_hyperplanes_in_view_are_on_the_hyperplanes_and_cross_the_view(moons):
     network, X, _ = moons
     low, high = np.array([-0.5, -0.25]), np.array([0.75, 0.5])

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import textwrap
+import zipfile
+from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 
+import fastmem
 from fastmem.kernels.threads import ranges, run_tasks
+
+PACKAGE = Path(fastmem.__file__).parent
 
 SETUP = """
 import multiprocessing, os, threading
@@ -47,8 +54,131 @@ def test_fits_from_many_threads_at_once_agree():
         for thread in threads: thread.start()
         for thread in threads: thread.join()
         assert found == expected, (found, expected)
+
+        # one network that many threads use at once, fresh from a pickle: nothing is computed yet
+        import pickle
+        wide = np.random.default_rng(0).standard_normal((3000, 130))
+        for points, projection in ((X, "gaussian"), (wide, "structured")):
+            net = fastmem.interpolate(points, y, width=300, projection=projection, seed=0)
+            right = net.predict(points)
+            for _ in range(5):
+                shared, found = pickle.loads(pickle.dumps(net)), [None] * 8
+                def work(i):
+                    found[i] = shared.predict(points, n_threads=2)
+                threads = [threading.Thread(target=work, args=(i,)) for i in range(8)]
+                for thread in threads: thread.start()
+                for thread in threads: thread.join()
+                assert all((labels == right).all() for labels in found)
         """
     )
+
+
+def test_joblib_and_multiprocessing_give_the_same_network():
+    """Under threads, loky, fork, spawn and forkserver, after this process has run kernels."""
+    pytest.importorskip("sklearn")
+    run(
+        """
+        if __name__ == "__main__":
+            import functools, warnings
+            import joblib
+            from fastmem.sklearn import InterpolatingClassifier
+            warnings.simplefilter("ignore", DeprecationWarning)  # fork beside threads
+            def same(net):
+                return all(
+                    (getattr(net.second, name) == getattr(expected.second, name)).all()
+                    for name in ("masks", "thresholds", "owners")
+                ) and (net.first.weights == expected.first.weights).all()
+            expected = fastmem.interpolate(X, y, seed=0)
+            parts, labels = np.array_split(X, 4), expected.predict(X)
+            def predictions_are_right(found):
+                return (np.concatenate(found) == labels).all()
+            for backend in ("threading", "loky"):
+                with joblib.parallel_config(backend, n_jobs=2):
+                    run = joblib.Parallel()
+                    models = run(
+                        joblib.delayed(InterpolatingClassifier(random_state=0, n_jobs=n).fit)(X, y)
+                        for n in (1, 2, -1, None)
+                    )
+                    assert all(same(model.network_) for model in models), backend
+                    assert predictions_are_right(
+                        run(joblib.delayed(models[0].predict)(part) for part in parts)
+                    ), backend
+            fit = functools.partial(fastmem.interpolate, X, y, seed=0)
+            for method in ("fork", "spawn", "forkserver"):
+                if method not in multiprocessing.get_all_start_methods():
+                    continue
+                with multiprocessing.get_context(method).Pool(2) as pool:
+                    fits = [pool.apply_async(fit, kwds={"n_threads": n}) for n in (1, 2)]
+                    assert all(same(found.get(60)) for found in fits), method
+                    assert predictions_are_right(pool.map(expected.predict, parts)), method
+        """
+    )
+
+
+def test_environment_variables_change_no_network():
+    code = """
+    import hashlib
+    names = np.array(["sun", "moon", "star"])[np.arange(len(y)) % 3]
+    net = fastmem.interpolate(X, names, covered={"sun", "moon", "star"}, seed=4)
+    print(hashlib.sha256(net.second.masks).hexdigest(), net.covered, net.predict(X[:9]))
+    """
+    names = (
+        "OMP_NUM_THREADS", "NUMBA_NUM_THREADS", "OPENBLAS_NUM_THREADS", "PYTHONHASHSEED",
+    )  # fmt: skip
+    few = run(code, **dict.fromkeys(names, "1"))
+    assert run(code, **dict.fromkeys(names, "3"), NUMBA_THREADING_LAYER="omp") == few
+
+
+SIGNS = """
+import numpy as np, fastmem
+from fastmem.kernels import signs
+X = np.array([[1.0, 2.0], [-1.0, 0.5]])
+words = fastmem.sign_patterns(X, fastmem.Hyperplanes(np.eye(2, dtype=np.float32), np.zeros(2)))
+print(fastmem.__file__, words.ravel(), signs.pattern_words.stats.cache_path is None)
+"""
+
+
+def run_elsewhere(code, path, home):
+    """Run code with the package at ``path`` and with no other place for caches than ``home``."""
+    environment = {
+        name: value for name, value in os.environ.items() if not name.startswith("NUMBA_")
+    }
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=environment
+        | dict.fromkeys(("HOME", "XDG_CACHE_HOME", "LOCALAPPDATA"), str(home))
+        | {"PYTHONPATH": str(path)},
+        cwd=path if path.is_dir() else path.parent,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing to keep without the JIT")
+def test_no_directory_for_the_cache(tmp_path):
+    """A read-only installation without a home: kernels are compiled, but not kept."""
+    shutil.copytree(PACKAGE, tmp_path / "fastmem", ignore=shutil.ignore_patterns("__pycache__"))
+    (tmp_path / "fastmem" / "kernels" / "__pycache__").write_text("a file, so no directory")
+    nowhere = tmp_path / "fastmem" / "kernels" / "__pycache__" / "home"
+    found = run_elsewhere(SIGNS, tmp_path, nowhere)
+    assert found.split() == [str(tmp_path / "fastmem" / "__init__.py"), "[3", "2]", "True"]
+
+
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing to keep without the JIT")
+def test_zip_archive(tmp_path):
+    """From a zip archive kernels are kept in the user's cache, if there can be one."""
+    archive = tmp_path / "site.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        for source in PACKAGE.rglob("*.py"):
+            file.write(source, source.relative_to(PACKAGE.parent))
+    found = run_elsewhere(SIGNS, archive, tmp_path / "home")
+    assert found.split() == [str(archive / "fastmem" / "__init__.py"), "[3", "2]", "False"]
+    assert list((tmp_path / "home").rglob("*.nbc"))
+    found = run_elsewhere(SIGNS, archive, archive / "home")
+    assert found.split() == [str(archive / "fastmem" / "__init__.py"), "[3", "2]", "True"]
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
@@ -68,14 +198,20 @@ def test_a_fork_of_a_process_that_has_run_kernels_can_run_them():
     )
 
 
-def test_eight_processes_fill_an_empty_cache_at_once(tmp_path):
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """A directory for kernels, empty at first, that two tests fill: compiling takes long."""
+    return tmp_path_factory.mktemp("cache")
+
+
+def test_eight_processes_fill_an_empty_cache_at_once(cache):
     """And again read it: no crash, no damaged cache, the same network in all."""
     code = SETUP + "print(fit())"
     for _ in range(2):
         children = [
             subprocess.Popen(
                 [sys.executable, "-c", code],
-                env=os.environ | {"NUMBA_CACHE_DIR": str(tmp_path)},
+                env=os.environ | {"NUMBA_CACHE_DIR": str(cache)},
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
             )
@@ -84,7 +220,50 @@ def test_eight_processes_fill_an_empty_cache_at_once(tmp_path):
         outputs = [child.communicate(timeout=300) for child in children]
         assert [child.returncode for child in children] == [0] * 8, outputs
         assert len({out for out, _ in outputs}) == 1
-    assert list(tmp_path.rglob("*.nbc"))
+    assert list(cache.rglob("*.nbc"))
+
+
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing to compile without the JIT")
+def test_after_warmup_nothing_compiles(cache):
+    code = "import fastmem; print(fastmem.warmup())"
+    environment = {"NUMBA_CACHE_DIR": str(cache)}
+    assert int(run(code, **environment)) > 0
+    run(
+        """
+        assert fastmem.warmup() == 0
+        from scipy import sparse
+        from fastmem.warming import kernels
+        generator = np.random.default_rng(1)
+        labels = np.arange(200) % 3
+        fits = (
+            {}, {"compact": True}, {"margin": 0.5}, {"selection": "random"},
+            {"width": "smallest"}, {"projection": "structured"},
+            {"projection": "structured", "compact": True}, {"covered": "all", "center": False},
+        )
+        few = {"projection": "gaussian", "memory_limit": "270 MB"}
+        for dtype in (np.float32, np.float64):
+            for d, zeros in ((3, 0), (64, 0), (300, 0), (300, 0.97), (20_000, 0), (20_000, 0.99)):
+                points = generator.standard_normal((200, d)).astype(dtype)
+                points[generator.random(points.shape) < zeros] = 0
+                points[:, 0] = generator.standard_normal(200)
+                rows = sparse.csr_matrix(points) if zeros else points
+                for settings in fits if d < 1000 else (few,):
+                    net = fastmem.interpolate(rows, labels, seed=0, **settings)
+                    net.predict(rows)
+                    net.decision_function(points)
+        assert "SeededHyperplanes" in repr(net.first)
+        net = fastmem.interpolate(
+            generator.standard_normal((200, 512)), labels, width=1024, projection="structured"
+        )
+        fastmem.sign_patterns(np.ones((200, 512)), net.first.subset(np.arange(1, 1024)))
+        missed = [
+            (kernel.__name__, *kernel.stats.cache_misses)
+            for kernel in kernels() if kernel.stats.cache_misses
+        ]
+        assert not missed, missed
+        """,
+        **environment,
+    )
 
 
 def test_processors_without_wide_vectors_give_the_same_network(tmp_path):
@@ -109,12 +288,12 @@ def test_import_compiles_nothing_and_is_light():
     run(
         """
         import sys
-        for name in ("scipy.sparse", "pandas", "matplotlib", "rich", "typer", "sklearn", "pyarrow"):
+        for name in ("scipy.sparse", "pandas", "matplotlib", "rich", "typer", "sklearn", "pyarrow",
+                     "polars", "joblib", "fastmem.sklearn", "fastmem.commands"):
             assert name not in sys.modules, name
-        from fastmem.kernels import cover, signs, rows
-        for module in (cover, signs, rows):
-            for name, kernel in vars(module).items():
-                assert not getattr(kernel, "signatures", []), name
+        from fastmem.warming import kernels
+        for kernel in kernels():
+            assert not kernel.signatures, kernel
         """
     )
 

@@ -34,7 +34,7 @@ h2 { margin-top: 2.2rem; border-bottom: 1px solid #ccc; padding-bottom: .2rem; }
 .wide { overflow-x: auto; }
 table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .8rem .25rem 0; text-align: right; border-bottom: 1px solid #e4e4e4;
- max-width: 24rem; overflow-wrap: anywhere; }
+ max-width: 24rem; overflow-wrap: break-word; }
 th { vertical-align: bottom; font-weight: 600; }
 th:first-child, td:first-child { text-align: left; }
 .pictures { display: flex; flex-wrap: wrap; gap: 1.5rem; }

@@ -13,6 +13,7 @@ from fastmem.kernels.cover import cover
 from fastmem.kernels.threads import ranges, run_tasks
 from fastmem.network import Network
 from fastmem.patterns import Patterns
+from fastmem.relu import first_neuron_on
 
 __all__ = ["coverage"]
 
@@ -50,6 +51,12 @@ def coverage(
     codes = check_known_labels(y, points.n_samples, network.classes_)
     threads = check_threads(n_threads)
     second = network.second
+    if second.activation == "relu":
+        first = first_neuron_on(
+            np.arange(len(codes)), points, codes, network.first, second.masks, second.thresholds,
+            second.owners, threads,
+        )  # fmt: skip
+        return np.bincount(first[first >= 0], minlength=len(second))
     gained = np.zeros(len(second), np.int64)
     # a class may have no points here, but patterns have a tile for each
     kept = np.unique(codes)

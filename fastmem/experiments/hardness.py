@@ -197,11 +197,6 @@ def hardness(
     )  # fmt: skip
     threads = settings.n_threads
     where = extent(points, threads)
-    if settings.max_bias is not None:
-        lam = settings.max_bias
-    else:
-        lam = where.radius if settings.center else where.norm
-    shift = where.mean if settings.center else np.zeros_like(where.mean)
     reference_seed, *layer_seeds = settings.seed.spawn(1 + n_layers)
     most = references or max(_LEAST_REFERENCES, PAIRS // points.n_samples)
     kept = _references(codes, len(classes), most, np.random.default_rng(reference_seed))
@@ -209,7 +204,7 @@ def hardness(
     patterns = Patterns(codes, len(classes), -(-n_hyperplanes // WORD_BITS))
     compare = _Comparison(patterns, kept, n_hyperplanes, threads)
     for layer, layer_seed in enumerate(layer_seeds):
-        rows = row_source(settings, np.random.default_rng(layer_seed), shift, lam)
+        rows = row_source(settings, np.random.default_rng(layer_seed), where)
         patterns.fill(points, rows.start(n_hyperplanes, where.mean, where.radius), threads)
         compare.run(found, layer)
         if progress is not None:

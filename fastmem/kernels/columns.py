@@ -8,9 +8,9 @@ that what a hyperplane adds to a set is counted 64 points at a time.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from fastmem.kernels.bits import WORD_BITS, popcount, trailing_zeros
+from fastmem.kernels.compiling import njit
 from fastmem.kernels.signs import TILE
 
 TILE_WORDS = TILE // WORD_BITS

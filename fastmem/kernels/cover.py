@@ -12,9 +12,9 @@ in the same process; one mask at a time makes 26 to 28.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from fastmem.kernels.bits import popcount
+from fastmem.kernels.compiling import njit
 from fastmem.kernels.signs import TILE
 
 GROUP = 4

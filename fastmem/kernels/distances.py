@@ -20,7 +20,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
+
+from fastmem.kernels.compiling import njit
 
 TILE = 64
 """Points a tile: their sums are 512 bytes, and stay in the first-level cache."""

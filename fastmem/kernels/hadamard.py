@@ -38,7 +38,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from fastmem.kernels.bits import WORD_BITS, trailing_zeros
 from fastmem.kernels.butterflies import (
@@ -49,6 +48,7 @@ from fastmem.kernels.butterflies import (
     double_butterflies,
     transpose,
 )
+from fastmem.kernels.compiling import njit
 from fastmem.kernels.signs import TILE, _exact_sign
 
 _HALF = 1 << STAGES

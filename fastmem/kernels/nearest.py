@@ -12,9 +12,9 @@ one such tile, of which the first ``size`` columns are points, all of one class.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from fastmem.kernels.bits import WORD_BITS, popcount
+from fastmem.kernels.compiling import njit
 from fastmem.kernels.signs import TILE
 
 FAR = np.int32(2**31 - 1)

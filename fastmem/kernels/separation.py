@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 from fastmem.kernels.bits import WORD_BITS, trailing_zeros
+from fastmem.kernels.compiling import njit
 
 _NO_BITS = np.uint64(0)
 

@@ -29,7 +29,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from fastmem.kernels.bits import (
     TILE_ROWS,
@@ -38,6 +37,7 @@ from fastmem.kernels.bits import (
     sign_words,
     trailing_zeros,
 )
+from fastmem.kernels.compiling import njit
 
 TILE = 192
 """Points a tile: a multiple of TILE_ROWS and of 8 (words in a vector register)."""

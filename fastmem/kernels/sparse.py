@@ -18,7 +18,6 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import njit
 
 from fastmem.kernels.bits import (
     WORD_BITS,
@@ -27,6 +26,7 @@ from fastmem.kernels.bits import (
     compare,
     trailing_zeros,
 )
+from fastmem.kernels.compiling import njit
 from fastmem.kernels.signs import DEPTH, TILE, _exact_sign
 
 _UNIT32 = 2.0**-24

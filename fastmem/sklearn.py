@@ -1,0 +1,452 @@
+"""scikit-learn estimators: a classifier that memorises, and sign patterns as features."""
+
+from __future__ import annotations
+
+import numbers
+import time
+import warnings
+from typing import Any
+
+import numpy as np
+
+try:
+    from joblib import effective_n_jobs
+    from sklearn.base import (
+        BaseEstimator,
+        ClassifierMixin,
+        ClassNamePrefixFeaturesOutMixin,
+        TransformerMixin,
+    )
+    from sklearn.utils import check_random_state, column_or_1d
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted, validate_data
+except ImportError as missing:
+    raise ModuleNotFoundError(
+        f"fastmem.sklearn needs scikit-learn 1.6 or newer ({missing}): "
+        'pip install "fastmem[sklearn]"',
+        name="sklearn",
+    ) from missing
+
+from fastmem.algorithm import interpolate
+from fastmem.frame import extent, settle_contradictions
+from fastmem.hyperplanes import Hyperplanes
+from fastmem.inputs import InvalidInputError, check_interpolate, check_points
+from fastmem.network import Network
+from fastmem.patterns import sign_patterns
+from fastmem.second_layer import CoverLayer
+from fastmem.sources import row_source
+
+__all__ = ["ContradictionWarning", "HyperplanePatterns", "InterpolatingClassifier"]
+
+_OUTPUTS = ("uint8", "bool", "packed")
+
+
+class ContradictionWarning(UserWarning):
+    """Equal points have different labels, and some were taken for their most frequent label."""
+
+
+def _threads(n_jobs: Any) -> int:
+    """Threads for ``n_jobs``, by joblib's rules: None is 1 unless a joblib context says more."""
+    is_number = isinstance(n_jobs, numbers.Integral) and not isinstance(n_jobs, bool)
+    if n_jobs is not None and (not is_number or n_jobs == 0):
+        raise InvalidInputError(
+            f"n_jobs is {n_jobs!r}; pass None, a number of threads, or -1 for all cores"
+        )
+    return max(1, int(effective_n_jobs(n_jobs)))
+
+
+def _seed(random_state: Any) -> Any:
+    """What fastmem takes as seed: an int as it is, else drawn from the generator."""
+    if isinstance(random_state, numbers.Integral | np.random.Generator):
+        return random_state
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def _checked(estimator: Any, X: Any, **extra: Any) -> Any:
+    """X, and y if it is given, by scikit-learn's rules and messages; values are not rounded."""
+    return validate_data(estimator, X, accept_sparse="csr", dtype="numeric", **extra)
+
+
+class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
+    """Classifier that memorises its training set exactly, without training.
+
+    A three-layer threshold network by :func:`fastmem.interpolate`: right on every training point,
+    except where equal points have different labels.
+
+    Parameters
+    ----------
+    width, max_bias, selection, projection, covered, center, max_width, margin, compact, \
+memory_limit
+        As of :func:`fastmem.interpolate`. For the best predictions of unseen points set ``margin``
+        to 0.5 or 1.
+    contradictions : {"majority", "raise"}, default "majority"
+        What to do with equal points of different labels, on all of which no classifier can be
+        right. "majority" takes their most frequent label (of equals the first) and warns, as
+        scikit-learn's trees would silently do; "raise" refuses them.
+    random_state : int, RandomState, Generator or None, default None
+        An int is the ``seed`` of :func:`fastmem.interpolate`. None draws from NumPy's global state.
+    n_jobs : int or None, default None
+        Threads of fits and predictions: None is 1 unless in a ``joblib.parallel_config`` context,
+        -1 all cores. No result depends on it.
+    verbose : int, default 0
+        1 prints a line about every fit, 2 also draws progress bars on a terminal (needs the extra
+        ``cli``).
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+        The labels, sorted.
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only after a fit to a data frame whose column names are all strings.
+    network_ : fastmem.Network
+        With ``widths``, ``report``, ``save`` and all else.
+    relabelled_ : ndarray of int64
+        Training rows whose label was overruled by that of equal points, ascending.
+
+    See Also
+    --------
+    fastmem.interpolate : The same without scikit-learn.
+
+    Notes
+    -----
+    Neither sample weights nor class weights are taken: a network that is right on every training
+    point is so under all weights. ``score`` takes sample weights.
+
+    There is no ``predict_proba``: margins count hyperplanes, and what a count is worth depends on
+    the network. On held-out scikit-learn digits the temperature of the best softmax of margins goes
+    from 0.6 to 23 between ``width=512, margin=0`` and ``width=4096, margin=1``, and the training
+    set cannot tell it, because the right class wins on every point of it: fitted there, the softmax
+    has a log-loss of 0.46 to 1.5. Calibrated on held-out folds, by
+    ``CalibratedClassifierCV(classifier, method="temperature", ensemble=False)`` (scikit-learn 1.8),
+    which takes ``decision_function``, it has 0.06 to 0.31, close to the best temperature in
+    hindsight (0.05 to 0.29; all with ``covered="all"``).
+
+    Dirksen, Finke and Genzel, "Memorization With Neural Nets: Going Beyond the Worst Case",
+    JMLR 25(347), 2024 (arXiv 2310.00327).
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from fastmem.sklearn import InterpolatingClassifier
+    >>> X, y = load_iris(return_X_y=True)
+    >>> InterpolatingClassifier(random_state=0).fit(X, y).score(X, y)
+    1.0
+    """
+
+    classes_: np.ndarray
+    network_: Network
+
+    def __init__(
+        self,
+        *,
+        width: int | str = "auto",
+        max_bias: float | str = "auto",
+        selection: str = "merge",
+        projection: str = "auto",
+        covered: Any = "auto",
+        center: bool = True,
+        max_width: int | None = None,
+        margin: float = 0.0,
+        compact: bool = False,
+        memory_limit: int | str | None = None,
+        contradictions: str = "majority",
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        verbose: int = 0,
+    ) -> None:
+        self.width = width
+        self.max_bias = max_bias
+        self.selection = selection
+        self.projection = projection
+        self.covered = covered
+        self.center = center
+        self.max_width = max_width
+        self.margin = margin
+        self.compact = compact
+        self.memory_limit = memory_limit
+        self.contradictions = contradictions
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.verbose = verbose
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def fit(self, X: Any, y: Any) -> InterpolatingClassifier:
+        """Memorise a training set.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : array-like of shape (n_samples,)
+            At least two classes.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For input or parameters that cannot be used, with the place and the remedy.
+
+        Warns
+        -----
+        ContradictionWarning
+            If equal points have different labels.
+        UnseparatedWarning
+            If a given ``width`` leaves points that cannot be covered.
+        """
+        start = time.perf_counter()
+        if self.contradictions not in ("majority", "raise"):
+            raise InvalidInputError(
+                f"contradictions is {self.contradictions!r}; pass 'majority' or 'raise'"
+            )
+        threads = _threads(self.n_jobs)
+        X, y = _checked(self, X, y=y, multi_output=True)  # y is looked at in the next line
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        classes, codes = np.unique(y, return_inverse=True)
+        if len(classes) == 1:
+            raise InvalidInputError(
+                f"y holds one class only, {classes.tolist()[0]!r}; "
+                f"pass labels of at least two classes"
+            )
+        self.classes_ = classes
+        labels = y
+        self.relabelled_ = np.empty(0, np.int64)
+        if self.contradictions == "majority":
+            settled = settle_contradictions(check_points(X), codes, threads)
+            self.relabelled_ = np.flatnonzero(settled != codes).astype(np.int64)
+            if len(self.relabelled_):
+                labels = self._relabelled(classes, settled)
+        network = interpolate(
+            X, labels, width=self.width, max_bias=self.max_bias, selection=self.selection,
+            projection=self.projection, covered=self._covered(classes, labels), center=self.center,
+            seed=_seed(self.random_state), n_threads=threads, progress=self.verbose > 1,
+            max_width=self.max_width, margin=self.margin, compact=self.compact,
+            memory_limit=self.memory_limit,
+        )  # fmt: skip
+        self.network_ = _with_classes(network, classes)
+        if self.verbose > 0:
+            n, m = self.network_.widths
+            print(
+                f"[InterpolatingClassifier] {len(y):,} points of {len(classes)} classes: "
+                f"{n:,} hyperplanes, {m:,} neurons, {time.perf_counter() - start:.2f} s"
+            )
+        return self
+
+    def _relabelled(self, classes: np.ndarray, settled: np.ndarray) -> np.ndarray:
+        """The labels after contradictory points got their majority's, with a warning."""
+        rows = self.relabelled_
+        if len(np.unique(settled)) == 1:
+            raise InvalidInputError(
+                "all points have one class once equal points have their most frequent label; "
+                "pass features that tell the classes apart"
+            )
+        warnings.warn(
+            f"{len(rows)} of {len(settled)} training points (rows "
+            f"{', '.join(str(row) for row in rows[:3])}{', ...' if len(rows) > 3 else ''}; all in "
+            f"relabelled_) equal points of another label that is as frequent or more, which they "
+            f"are predicted as; remove or relabel them, or pass contradictions='raise'",
+            ContradictionWarning,
+            stacklevel=3,
+        )
+        return classes[settled]
+
+    def _covered(self, classes: np.ndarray, labels: np.ndarray) -> Any:
+        """``covered`` without classes that have lost all their points."""
+        if labels.size and isinstance(self.covered, str | numbers.Number):
+            return self.covered
+        gone = set(classes.tolist()) - set(np.unique(labels).tolist())
+        return [label for label in np.asarray(self.covered).tolist() if label not in gone]
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Label every point.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), dtype of ``classes_``
+            The class with the largest score (see :meth:`decision_function`).
+        """
+        check_is_fitted(self)
+        X = _checked(self, X, reset=False)
+        labels = self.network_.predict(X, n_threads=_threads(self.n_jobs))
+        return labels.astype(self.classes_.dtype, copy=False)
+
+    def decision_function(self, X: Any) -> np.ndarray:
+        """Margins: how far each point is inside, or outside, the cells of each class.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray of float64, shape (n_samples, n_classes), or (n_samples,) for two classes
+            As of :meth:`fastmem.Network.decision_function`; for two classes, what is positive means
+            ``classes_[1]``.
+        """
+        check_is_fitted(self)
+        X = _checked(self, X, reset=False)
+        return self.network_.decision_function(X, n_threads=_threads(self.n_jobs))
+
+
+def _with_classes(network: Network, classes: np.ndarray) -> Network:
+    """The network with all classes: those it never saw get a block without neurons."""
+    if len(network.classes_) == len(classes):
+        return network
+    labels = network.classes_.astype(classes.dtype)
+    places = np.searchsorted(classes, labels)
+    unseen = np.setdiff1d(np.arange(len(classes)), places)
+    second = network.second
+    owners = places[second.owners].astype(np.int32)
+    covered = (*places[list(network.covered)].tolist(), *unseen.tolist())
+    known = np.array(classes.tolist()) if classes.dtype.kind == "O" else classes
+    return Network(
+        known, network.first, CoverLayer(second.masks, second.thresholds, owners), covered,
+        network.report, network.summary,
+    )  # fmt: skip
+
+
+class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
+    """Sides of random hyperplanes as binary features: the first layer of the networks.
+
+    Feature i of x is 1 iff <w_i, x> + b_i > 0, decided exactly. The hyperplanes are those of
+    :func:`fastmem.interpolate` with the same width, parameters and seed. The share of features in
+    which two points differ grows with their distance, and a linear model of the features is not a
+    linear one of the points.
+
+    Parameters
+    ----------
+    n_hyperplanes : int, default 256
+    max_bias, projection, center
+        As of :func:`fastmem.interpolate`. ``max_bias=0`` makes the hyperplanes pass through the
+        mean, so that features tell angles only.
+    output : {"uint8", "bool", "packed"}, default "uint8"
+        "uint8" and "bool" give a column a hyperplane, "packed" 64 hyperplanes in each uint64: bit k
+        of word j is hyperplane 64 j + k.
+    random_state : int, RandomState, Generator or None, default None
+        As of :class:`InterpolatingClassifier`.
+    n_jobs : int or None, default None
+        Threads, by joblib's rules. No result depends on it.
+
+    Attributes
+    ----------
+    hyperplanes_ : fastmem.Hyperplanes
+    n_features_in_ : int
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Only after a fit to a data frame whose column names are all strings.
+
+    Notes
+    -----
+    Phi of Dirksen, Finke and Genzel (arXiv 2310.00327), section 1.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from fastmem.sklearn import HyperplanePatterns
+    >>> X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
+    >>> HyperplanePatterns(5, random_state=0).fit_transform(X).shape
+    (3, 5)
+    """
+
+    hyperplanes_: Hyperplanes
+
+    def __init__(
+        self,
+        n_hyperplanes: int = 256,
+        *,
+        max_bias: float | str = "auto",
+        projection: str = "auto",
+        center: bool = True,
+        output: str = "uint8",
+        random_state: Any = None,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.n_hyperplanes = n_hyperplanes
+        self.max_bias = max_bias
+        self.projection = projection
+        self.center = center
+        self.output = output
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = []
+        return tags
+
+    @property
+    def _n_features_out(self) -> int:
+        packs = self.output == "packed"
+        return self.hyperplanes_.n_words if packs else len(self.hyperplanes_)
+
+    def fit(self, X: Any, y: Any = None) -> HyperplanePatterns:
+        """Draw the hyperplanes, about the mean of the points and as far out as they reach.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For input or parameters that cannot be used, with the place and the remedy.
+        """
+        threads = _threads(self.n_jobs)
+        points = check_points(_checked(self, X))
+        if not isinstance(self.n_hyperplanes, numbers.Integral) or self.n_hyperplanes < 1:
+            raise InvalidInputError(
+                f"n_hyperplanes is {self.n_hyperplanes!r}; pass an int of at least 1"
+            )
+        if self.output not in _OUTPUTS:
+            raise InvalidInputError(f"output is {self.output!r}; pass 'uint8', 'bool' or 'packed'")
+        settings = check_interpolate(
+            np.arange(2), points.n_features, width=self.n_hyperplanes, max_bias=self.max_bias,
+            projection=self.projection, center=self.center, seed=_seed(self.random_state),
+            n_threads=threads, is_sparse=points.is_sparse,
+        )  # fmt: skip
+        where = extent(points, threads)
+        # the first of the seeds that interpolate() spawns, so that both draw the same rows
+        generator = np.random.default_rng(settings.seed.spawn(3)[0])
+        rows = row_source(settings, generator, where)
+        self.hyperplanes_ = rows.start(int(self.n_hyperplanes), where.mean, where.radius)
+        return self
+
+    def transform(self, X: Any) -> np.ndarray:
+        """Sides of all hyperplanes for every point.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray
+            (n_samples, n_hyperplanes) of uint8 or bool, or (n_samples, ceil(n_hyperplanes / 64)) of
+            uint64, as ``output`` says.
+        """
+        check_is_fitted(self)
+        X = _checked(self, X, reset=False)
+        words = sign_patterns(X, self.hyperplanes_, n_threads=_threads(self.n_jobs))
+        if self.output == "packed":
+            return words
+        octets = words.astype("<u8", copy=False).view(np.uint8)
+        n = len(self.hyperplanes_)
+        bits: np.ndarray = np.unpackbits(octets, axis=1, count=n, bitorder="little")
+        return bits.view(np.bool_) if self.output == "bool" else bits

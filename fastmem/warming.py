@@ -1,0 +1,119 @@
+"""Compiles, once for an installation, every kernel that fits and predictions use."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Iterator
+from functools import partial
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+
+from fastmem.algorithm import interpolate
+from fastmem.patterns import sign_patterns
+from fastmem.progress import ProgressCallback, drawing
+from fastmem.seeded import SeededRows
+from fastmem.structured import StructuredRows
+
+_N_SAMPLES = 120
+
+
+def warmup(*, progress: bool | ProgressCallback = False) -> int:
+    """Compile all kernels of fits and predictions, and keep them for later processes.
+
+    Otherwise each is compiled where it is first used: some seconds in the first fit of a new
+    installation. Where Numba finds no directory to keep them in, this process alone has them; the
+    environment variable NUMBA_CACHE_DIR names one.
+
+    Parameters
+    ----------
+    progress : bool or callable, default False
+        As of :func:`fastmem.interpolate`.
+
+    Returns
+    -------
+    int
+        Kernels compiled; 0 where all were there.
+    """
+    before = _n_compiled()
+    with drawing(progress) as tell:
+        cases = list(_cases())
+        for i, case in enumerate(cases):
+            tell("kernels", i, len(cases), 0)
+            case()
+        tell("kernels", len(cases), len(cases), 0)
+    return _n_compiled() - before
+
+
+def kernels() -> Iterator[Any]:
+    """All compiled functions of ``fastmem.kernels``; none with the JIT switched off."""
+    package = import_module("fastmem.kernels")
+    for found in pkgutil.iter_modules(package.__path__):
+        module = import_module(f"{package.__name__}.{found.name}")
+        for kernel in vars(module).values():
+            if hasattr(kernel, "py_func") and kernel.__module__ == module.__name__:
+                yield kernel
+
+
+def cache_directory() -> str | None:
+    """Where kernels are kept, or None."""
+    paths = (kernel.stats.cache_path for kernel in kernels())
+    return next((str(path) for path in paths if path is not None), None)
+
+
+def _n_compiled() -> int:
+    """Kernels, by signature, that this process has compiled and not read."""
+    return sum(
+        len(kernel.signatures) - sum(kernel.stats.cache_hits.values()) for kernel in kernels()
+    )
+
+
+def _cases() -> Iterator[Callable[[], object]]:
+    """Small pieces of work that together use every kernel with every dtype.
+
+    Points have so many features that each kind of hyperplane is evaluated in its own way, and two
+    of them are equal.
+    """
+    from scipy import sparse
+
+    generator = np.random.default_rng(0)
+    y = np.arange(_N_SAMPLES) % 3
+    for dtype in (np.float32, np.float64):
+        narrow, wide = (generator.standard_normal((_N_SAMPLES, d)).astype(dtype) for d in (2, 140))
+        narrow[3] = narrow[0]
+        rare = np.where(generator.random((_N_SAMPLES, 200)) < 0.05, 1, 0).astype(dtype)
+        rare[:, 0] = narrow[:, 1]
+        rows = sparse.csr_matrix(rare)
+        yield partial(_use, narrow, y)
+        yield partial(_use, narrow, y, compact=True)
+        yield partial(_use, narrow, y, projection="structured")
+        yield partial(_use, wide, y, width=256)
+        yield partial(_use, wide, y, projection="structured", compact=True)
+        yield partial(_use, rows, y)
+        yield partial(_use, rows, y, projection="structured", compact=True)
+        yield partial(_use_seeded, narrow, 2)
+        yield partial(_use_seeded, rows, 200)
+    yield _use_scattered
+
+
+def _use(X: Any, y: np.ndarray, **settings: Any) -> None:
+    network = interpolate(X, y, seed=0, n_threads=1, **settings)
+    network.decision_function(X, n_threads=1)
+    if not isinstance(X, np.ndarray):
+        network.predict(X.toarray(), n_threads=1)
+
+
+def _use_seeded(X: Any, d: int) -> None:
+    """Weights that are computed again and again, which only large fits have."""
+    rows = SeededRows(np.random.default_rng(0), np.zeros(d), 1.0, 1)
+    hyperplanes = rows.start(64, np.zeros(d), 1.0)
+    sign_patterns(X, hyperplanes, n_threads=1)
+
+
+def _use_scattered() -> None:
+    """Rows of a transform that are not in order: their bits are brought to their places."""
+    d = 512
+    rows = StructuredRows(np.random.default_rng(0), np.zeros(d), 1.0)
+    some = rows.start(d, np.zeros(d), 1.0).subset(np.arange(1, d))
+    sign_patterns(np.ones((_N_SAMPLES, d), np.float32), some, n_threads=1)
