@@ -179,6 +179,8 @@ METHODS: dict[str, Method] = {
     "cleanlab, SVM": partial(by_cleanlab, model="svm"),
     "cleanlab, forest": partial(by_cleanlab, model="forest"),
 }
+"""Each ranks points: called with the data, the labels and a seed, it gives a score, high for those
+that look mislabelled."""
 
 
 def flipped(y: Array, share: float, seed: int) -> tuple[Array, NDArray[np.bool_]]:
