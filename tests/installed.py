@@ -34,16 +34,25 @@ def main() -> None:
         network.save(path)
         assert (fastmem.load(path).predict(X) == y).all()
 
-    for wanted, program in {
-        "typer": "from fastmem.cli import main; main()",
-        "matplotlib": "from fastmem.plots import save_decision_regions as s; "
-        "import fastmem; X = [[0.0, 0.0], [1.0, 1.0]]; "
-        "s('no.png', fastmem.interpolate(X, [0, 1]), X, [0, 1])",
-        "sklearn": "import fastmem.sklearn",
-    }.items():
-        if find_spec(wanted) is None:
-            done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
-            assert done.returncode and wanted in done.stderr, (wanted, done)
+    picture = (
+        "from fastmem.plots import save_decision_regions as draw; draw('no.png', net, X, [0, 1])"
+    )
+    for extra, module, program in (
+        ("cli", "typer", "from fastmem.cli import main; main()"),
+        ("plot", "matplotlib", picture),
+        ("sklearn", "sklearn", "import fastmem.sklearn"),
+        ("sklearn", "sklearn", "from fastmem import datasets; datasets.digits784(10)"),
+        ("onnx", "onnx", "from fastmem.export import to_onnx; to_onnx(net, 'no.onnx')"),
+        ("torch", "torch", "from fastmem.export import to_torch; to_torch(net)"),
+    ):
+        if find_spec(module) is None:
+            net = (
+                "import fastmem; X = [[0.0, 0.0], [1.0, 1.0]]; net = fastmem.interpolate(X, [0, 1])"
+            )
+            done = subprocess.run(
+                [sys.executable, "-c", setup + program], capture_output=True, text=True
+            )
+            assert done.returncode and f'"fastmem[{extra}]"' in done.stderr, (extra, done.stderr)
     print(f"fastmem {fastmem.__version__} on Python {sys.version.split()[0]}: installed and right")
 
 
