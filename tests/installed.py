@@ -34,9 +34,8 @@ def main() -> None:
         network.save(path)
         assert (fastmem.load(path).predict(X) == y).all()
 
-    picture = (
-        "from fastmem.plots import save_decision_regions as draw; draw('no.png', net, X, [0, 1])"
-    )
+    setup = "import fastmem; X = [[0.0, 0.0], [1.0, 1.0]]; net = fastmem.interpolate(X, [0, 1])\n"
+    picture = "from fastmem import plots; plots.save_decision_regions('no.png', net, X, [0, 1])"
     for extra, module, program in (
         ("cli", "typer", "from fastmem.cli import main; main()"),
         ("plot", "matplotlib", picture),
@@ -46,9 +45,6 @@ def main() -> None:
         ("torch", "torch", "from fastmem.export import to_torch; to_torch(net)"),
     ):
         if find_spec(module) is None:
-            net = (
-                "import fastmem; X = [[0.0, 0.0], [1.0, 1.0]]; net = fastmem.interpolate(X, [0, 1])"
-            )
             done = subprocess.run(
                 [sys.executable, "-c", setup + program], capture_output=True, text=True
             )
