@@ -41,7 +41,7 @@ class OneSentenceGroup(TyperGroup):
             raise typer.Exit(INTERRUPTED) from interrupt
         except BrokenPipeError:
             raise
-        except (ValueError, OSError, MemoryError) as error:
+        except (ValueError, OSError, MemoryError, ModuleNotFoundError) as error:
             sentence = _sentence(error)
             if sentence is None:
                 raise
@@ -721,6 +721,8 @@ def _sentence(error: BaseException) -> str | None:
 
     if isinstance(error, InvalidInputError | ModelFileError):
         return str(error)
+    if isinstance(error, ModuleNotFoundError):
+        return str(error) if "pip install" in str(error) else None
     if isinstance(error, MemoryError):
         return f"There is not enough memory ({error}): take fewer points or a smaller width."
     if isinstance(error, OSError):

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmem.extras import needs
 from fastmem.inputs import InvalidInputError
 
 __all__ = [
@@ -398,14 +399,8 @@ def _pictures(
 
 def _bundled_digits() -> tuple[NDArray[np.float32], Labels]:
     """Scikit-learn's 1,797 digits: pictures (1797, 8, 8) with values 0 to 1, and labels."""
-    try:
+    with needs("sklearn"):
         from sklearn.datasets import load_digits
-    except ModuleNotFoundError as missing:
-        raise ModuleNotFoundError(
-            "digits784 takes its digits from scikit-learn, which is not installed: "
-            'pip install "fastmem[sklearn]".',
-            name=missing.name,
-        ) from missing
     bundled: Any = load_digits()
     return (bundled.images / 16).astype(np.float32), bundled.target.astype(np.intp)
 

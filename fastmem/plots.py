@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmem.extras import needs
 from fastmem.inputs import InvalidInputError, check_points, check_threads
 
 if TYPE_CHECKING:
@@ -51,6 +52,7 @@ SHADOW = "#BBBBBB"
 MIXED = (0.85, 0.85, 0.85)
 
 
+@needs("plot")
 def decision_regions(
     network: Network,
     X: Any,
@@ -163,6 +165,7 @@ def decision_regions(
     return ax
 
 
+@needs("plot")
 def save_decision_regions(path: Path, network: Network, X: Any, y: Any, **options: Any) -> None:
     """Draw `decision_regions` on a figure of its own and save it, whole or not at all.
 
@@ -194,6 +197,7 @@ def save_decision_regions(path: Path, network: Network, X: Any, y: Any, **option
         figure.savefig(file, format=path.suffix.lstrip(".").lower())
 
 
+@needs("plot")
 def tessellation(
     network: Network,
     X: Any,
@@ -283,6 +287,7 @@ def tessellation(
     return ax
 
 
+@needs("plot")
 def neuron_supports(
     network: Network,
     X: Any,
@@ -400,6 +405,7 @@ def neuron_supports(
     return figure
 
 
+@needs("plot")
 def coverage_curve(
     networks: Network | Mapping[str, Network], X: Any, y: Any, *, ax: Axes | None = None
 ) -> Axes:
@@ -444,6 +450,7 @@ def coverage_curve(
     return ax
 
 
+@needs("plot")
 def widths_over_samples(
     sizes: Sequence[int],
     widths: Mapping[str, Sequence[Sequence[float]]],

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import signal
 import warnings
 from pathlib import Path
 
@@ -11,6 +12,9 @@ import fastmem
 
 KERNELS = Path(fastmem.__file__).parent / "kernels"
 
+# A shell's background job ignores Ctrl-C, and so would the processes that tests interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # a loaded machine draws slowly; a failing example prints how to repeat it
 hypothesis.settings.register_profile(

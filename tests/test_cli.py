@@ -214,7 +214,7 @@ class TestFit:
         result = run(*settings, "--memory-limit", "1 MB")
         assert result.exit_code == 2
         assert "memory_limit is 1,000,000 bytes, but" in " ".join(result.stderr.split())
-        monkeypatch.setattr(fastmem.inputs, "MEMORY_BESIDE", 0)
+        monkeypatch.setattr(fastmem.inputs.settings, "MEMORY_BESIDE", 0)
         for limit in ("32000", "32 kB"):
             result = run(*settings, "--memory-limit", limit, "--width", 1000)
             assert result.exit_code == 0

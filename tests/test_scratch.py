@@ -21,7 +21,7 @@ from fastmem.scratch import TileStore
 @pytest.fixture
 def tight(monkeypatch):
     """Let a limit of 32 bytes a point leave no room for patterns."""
-    monkeypatch.setattr(inputs, "MEMORY_BESIDE", 0)
+    monkeypatch.setattr(inputs.settings, "MEMORY_BESIDE", 0)
 
 
 @pytest.mark.parametrize("room", [None, 0, 5 * 3 * TILE * 8])
@@ -110,7 +110,7 @@ def test_a_full_disk_is_one_sentence_before_the_work(tight, monkeypatch):
         fastmem.interpolate(X, y, **settings)
     assert re.fullmatch(SENTENCE, str(caught.value))
     monkeypatch.undo()
-    monkeypatch.setattr(inputs, "MEMORY_BESIDE", 0)
+    monkeypatch.setattr(inputs.settings, "MEMORY_BESIDE", 0)
 
     def full(*arguments):
         raise OSError(errno.ENOSPC, "No space left on device")

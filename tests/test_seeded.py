@@ -173,7 +173,7 @@ def test_the_mean_is_folded_into_the_biases():
 @pytest.mark.parametrize("width", [200, "auto"])
 @pytest.mark.parametrize("is_sparse", [False, True])
 def test_networks_with_seeded_hyperplanes(width, is_sparse, monkeypatch, tmp_path):
-    monkeypatch.setattr(inputs, "WEIGHT_BYTES", 0)
+    monkeypatch.setattr(inputs.settings, "WEIGHT_BYTES", 0)
     rng = np.random.default_rng(0)
     X = rng.standard_normal((500, 300))
     X[rng.uniform(size=X.shape) < 0.97] = 0
@@ -248,7 +248,7 @@ def test_what_cannot_be_seeded_hyperplanes_is_refused(change, sentence):
 
 @pytest.mark.parametrize("compact", [False, True])
 def test_compact_networks_keep_the_key(compact, monkeypatch, tmp_path):
-    monkeypatch.setattr(inputs, "WEIGHT_BYTES", 0)
+    monkeypatch.setattr(inputs.settings, "WEIGHT_BYTES", 0)
     X, y = datasets.random_labels(400, 6)
     network = fastmem.interpolate(X, y, width=500, seed=0, compact=compact)
     assert isinstance(network.first, SeededHyperplanes)

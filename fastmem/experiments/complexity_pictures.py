@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from fastmem.experiments.complexity import BINS, NEARER_TO_ANOTHER, ComplexityReport
+from fastmem.extras import needs
 from fastmem.plots import CLASS_COLOURS, MARKERS, widths_over_samples
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ LINE_COLOURS = (*CLASS_COLOURS[:-1], "#000000")
 """Black instead of yellow, which hardly shows as a thin line on white."""
 
 
+@needs("plot")
 def pictures(report: ComplexityReport) -> dict[str, Figure]:
     """Draw all pictures of a report, each on a figure of its own, by their titles.
 
@@ -49,6 +51,7 @@ def pictures(report: ComplexityReport) -> dict[str, Figure]:
     return drawn
 
 
+@needs("plot")
 def complexity_picture(report: ComplexityReport) -> Figure:
     """Draw all of a report's pictures on one figure.
 

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
+from fastmem.extras import needs
 from fastmem.inputs import Points
 
 __all__ = ["class_gap", "intrinsic_dimension"]
@@ -129,6 +130,7 @@ def _by_products(points: Points, codes: Array, best: float, n_threads: int) -> A
                     )
 
 
+@needs("study")
 def intrinsic_dimension(X: Array) -> dict[str, float]:
     """Estimate the dimension of the surface that points lie near.
 

@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmem.experiments.hardness import NEIGHBOURS, hardness
+from fastmem.extras import needs
 from fastmem.inputs import InvalidInputError
 from fastmem.tables import moved_when_complete
 
@@ -341,6 +342,7 @@ def load(path: Path) -> list[Outcome]:
         ]  # fmt: skip
 
 
+@needs("plot")
 def outcome_picture(outcomes: Sequence[Outcome]) -> Figure:
     """Draw the average precision of every method, a panel for each data set and share.
 

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from fastmem.experiments.comparison import Pair, share_within
 from fastmem.experiments.study import Result
+from fastmem.extras import needs
 from fastmem.inputs import InvalidInputError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ MOST_ERRORS = 4.0
 """End of the colour scale of differences."""
 
 
+@needs("plot")
 def grid_picture(results: Sequence[Result], title: str = "") -> Figure:
     """Draw a grid over (n, lambda): interpolation probability above, second width below.
 
@@ -108,6 +110,7 @@ def grid_picture(results: Sequence[Result], title: str = "") -> Figure:
     return figure
 
 
+@needs("plot")
 def samples_picture(results: Sequence[Result], title: str = "") -> Figure:
     """Draw interpolation probability and second width against N, a row a data set.
 
@@ -181,6 +184,7 @@ def samples_picture(results: Sequence[Result], title: str = "") -> Figure:
     return figure
 
 
+@needs("plot")
 def comparison_picture(pairs: Sequence[Pair], title: str = "") -> Figure:
     """Draw two tables of one grid side by side, and how many standard errors they differ.
 

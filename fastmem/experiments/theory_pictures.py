@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmem.experiments.theory import Constants, Row, rank_correlation
+from fastmem.extras import needs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,6 +32,7 @@ OTHERS = ("#E69F00", "P")
 FONT_SIZE = 8
 
 
+@needs("plot")
 def predicted_and_measured(rows: Sequence[Row], constants: Constants) -> Figure:
     """Draw predicted against measured first and second widths.
 

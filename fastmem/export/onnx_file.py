@@ -20,6 +20,7 @@ from fastmem.export.layers import (
     second_layer,
     transforms_of,
 )
+from fastmem.extras import needs
 from fastmem.inputs import InvalidInputError, check_threads
 from fastmem.structured import StructuredHyperplanes, flips_of
 
@@ -96,9 +97,11 @@ def to_onnx(
     from fastmem.tables import check_output, moved_when_complete
 
     check_output(path, (".onnx",))
-    _need("onnx")
-    if X is not None:
-        _need("onnxruntime")
+    with needs("onnx"):
+        import onnx  # noqa: F401
+
+        if X is not None:
+            import onnxruntime  # noqa: F401
     transforms = _transforms(network, first)
     if transforms is None:
         check_size(network)
@@ -131,16 +134,6 @@ def to_onnx(
     report = replace(report, format="onnx", settings=settings, n_bytes=len(session.model))
     report.warn()
     return report
-
-
-def _need(module: str) -> None:
-    try:
-        __import__(module)
-    except ModuleNotFoundError as missing:
-        raise InvalidInputError(
-            f"the ONNX export needs {missing.name}, which is not installed: pip install "
-            f'"fastmem[onnx]"'
-        ) from missing
 
 
 def _transforms(network: Network, first: str) -> StructuredHyperplanes | None:

@@ -16,7 +16,7 @@ from fastmem.export.layers import (
     check_size,
     second_layer,
 )
-from fastmem.inputs import InvalidInputError
+from fastmem.extras import needs
 
 if TYPE_CHECKING:
     from fastmem.network import Network
@@ -52,17 +52,15 @@ def to_torch(
     Raises
     ------
     InvalidInputError
-        If an argument is no such thing, or PyTorch is not installed.
+        If an argument is no such thing.
+    ModuleNotFoundError
+        If PyTorch is not installed.
     """
     check_network(network)
     check_choice("dtype", dtype, ("auto", "float32", "float64"))
     check_size(network)
-    try:
+    with needs("torch"):
         import torch  # noqa: F401
-    except ModuleNotFoundError as missing:
-        raise InvalidInputError(
-            f"the PyTorch export needs {missing.name}, which is not installed: pip install torch"
-        ) from missing
     ref = reference(network, X, y, None)
     order = np.arange(len(network.first))
     layer = second_layer(network, order)

@@ -1,0 +1,43 @@
+"""The only place that looks at what users pass.
+
+Every refusal is an `InvalidInputError` whose one sentence names the value, where it is and the
+remedy. What passes is handed on as plain arrays that kernels may trust.
+"""
+
+from fastmem.inputs.labels import check_known_labels, check_label, check_labels
+from fastmem.inputs.layers import block_rows, check_hyperplanes, check_seeded, check_structured
+from fastmem.inputs.points import Points, SparseRows
+from fastmem.inputs.refusals import InvalidInputError
+from fastmem.inputs.settings import (
+    Settings,
+    check_count,
+    check_interpolate,
+    check_memory,
+    check_radius_factor,
+    check_seed,
+    check_threads,
+    stores_weights,
+)
+from fastmem.inputs.tables import check_points
+
+__all__ = [
+    "InvalidInputError",
+    "Points",
+    "Settings",
+    "SparseRows",
+    "block_rows",
+    "check_count",
+    "check_hyperplanes",
+    "check_interpolate",
+    "check_known_labels",
+    "check_label",
+    "check_labels",
+    "check_memory",
+    "check_points",
+    "check_radius_factor",
+    "check_seed",
+    "check_seeded",
+    "check_structured",
+    "check_threads",
+    "stores_weights",
+]

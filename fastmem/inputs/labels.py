@@ -1,0 +1,212 @@
+"""Labels, and their numbers as classes."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NoReturn
+
+import numpy as np
+
+from fastmem.inputs.refusals import (
+    UNREADABLE,
+    InvalidInputError,
+    at,
+    listed,
+    refuse,
+    show,
+    typed,
+)
+from fastmem.inputs.values import SCAN, is_scipy_sparse
+
+_LABEL_KINDS: dict[str, tuple[type, ...]] = {  # a bool is an int in Python: bool comes first
+    "bool": (bool, np.bool_),
+    "int": (int, np.integer),
+    "float": (float, np.floating),
+    "str": (str,),
+}
+
+
+def check_labels(y: Any, n_samples: int, *, name: str = "y") -> tuple[np.ndarray, np.ndarray]:
+    """Check labels and number them: ``classes[codes]`` equals y.
+
+    Parameters
+    ----------
+    y : array-like of shape (n_samples,)
+        Integers, strings, bools, or floats that are whole numbers; also a pandas Series or
+        Categorical, and lists or object arrays of labels of one kind.
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+        The labels that occur, at least two, ascending; bool, integer, float or str dtype.
+    codes : ndarray of shape (n_samples,), intp
+
+    Raises
+    ------
+    InvalidInputError
+        y is not such a sequence, has another length, a missing label, or one class only.
+    """
+    classes, codes = _encode(_label_array(y, n_samples, name))
+    if len(classes) == 1:
+        refuse(
+            f"{name} holds one class only, {show(classes[0])}, {n_samples} times; "
+            f"pass labels of at least two classes"
+        )
+    return classes, codes
+
+
+def check_known_labels(
+    y: Any, n_samples: int, classes: np.ndarray, *, name: str = "y"
+) -> np.ndarray:
+    """Check labels against the classes of a network: ``classes[codes]`` equals y.
+
+    Labels are as in `check_labels`, but not every class need occur; returns the codes, shape
+    (n_samples,), intp. Raises InvalidInputError also for a label that is not among the classes.
+    """
+    found, codes = _encode(_label_array(y, n_samples, name))
+    known = {label: code for code, label in enumerate(classes.tolist())}
+    table = np.array([known.get(label, -1) for label in found.tolist()], dtype=np.intp)
+    if (table < 0).any():
+        first = int(np.argmax(table[codes] < 0))
+        refuse(
+            f"{name}[{first}] is {show(found[codes[first]])}, which is not a class of the "
+            f"network; its classes are {listed(classes)}"
+        )
+    known_codes: np.ndarray = table[codes]
+    return known_codes
+
+
+def check_label(name: str, value: Any, classes: np.ndarray) -> int:
+    """Return the code of a label, which must be among the classes."""
+    label = value.item() if isinstance(value, np.generic) else value
+    known = {known_label: code for code, known_label in enumerate(classes.tolist())}
+    same_kind = isinstance(label, bool) == (classes.dtype.kind == "b")  # 1 == True in Python
+    if same_kind and isinstance(label, str | int | float) and label in known:
+        return known[label]
+    refuse(f"{name} is {typed(label)}, which is not a class of y; pass one of {listed(classes)}")
+
+
+def _label_array(y: Any, n_samples: int, name: str) -> np.ndarray:
+    """Return labels as a 1-D array: bool, integer, whole float, str, or objects all str."""
+    if is_scipy_sparse(y):
+        refuse(f"{name} is a sparse matrix; pass a plain array of {n_samples} labels")
+    if isinstance(y, np.ma.MaskedArray) and np.ma.is_masked(y):
+        masked = np.argwhere(np.ma.getmaskarray(y))[0]
+        refuse(f"{at(name, masked)} is masked; remove the points that have no label")
+    # A list is read as objects: NumPy would turn a number beside a string into a string.
+    dtype = object if isinstance(y, list | tuple) else None
+    try:
+        labels = y.to_numpy() if hasattr(y, "to_numpy") else np.asarray(y, dtype=dtype)
+    except UNREADABLE as error:
+        sentence = f"{name} is a {type(y).__name__} that NumPy cannot read ({error})"
+        raise InvalidInputError(f"{sentence}; pass an array of labels") from error
+    if labels.ndim == 0:
+        refuse(f"{name} is {typed(y)}, not a sequence; pass an array of {n_samples} labels")
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        refuse(f"{name} has shape {labels.shape}, a column; pass np.ravel({name})")
+    if labels.ndim > 1:
+        refuse(
+            f"{name} has shape {labels.shape}; pass one label for each point, "
+            f"for one-hot rows np.argmax({name}, axis=1)"
+        )
+    if len(labels) != n_samples:
+        refuse(
+            f"{name} has {len(labels)} labels but there are {n_samples} points; "
+            f"pass one label for each point"
+        )
+    if n_samples == 0:
+        refuse(f"{name} is empty; pass at least one labelled point")
+    if labels.dtype.kind in "OT":
+        labels = _object_labels(labels.tolist(), name)
+    kind = labels.dtype.kind
+    if kind not in "biufUO" or (kind == "f" and labels.dtype.itemsize > 8):
+        refuse(
+            f"{name} has dtype {labels.dtype} and {name}[0] is {show(labels[0])}; "
+            f"labels are integers, strings or bools, so convert it to one of these"
+        )
+    if kind == "f":
+        whole = np.isfinite(labels) & (np.trunc(labels) == labels)
+        if not whole.all():
+            first = int(np.argmin(whole))
+            _refuse_fraction(at(name, [first]), labels[first])
+    return labels.astype(labels.dtype.newbyteorder("="), copy=False)
+
+
+def _object_labels(values: list[Any], name: str) -> np.ndarray:
+    """Return Python objects, all one kind of label, as an array; strings stay objects."""
+    types = list(map(type, values))
+    kind_of = {
+        found: next((kind for kind, of in _LABEL_KINDS.items() if issubclass(found, of)), "other")
+        for found in set(types)
+    }
+    kinds = set(kind_of.values())
+    if "other" in kinds:
+        i = min(types.index(found) for found, kind in kind_of.items() if kind == "other")
+        remedy = "labels are integers, strings or bools, so convert it to one of these"
+        if types[i].__name__ in ("NoneType", "NAType", "NaTType"):
+            remedy = "remove the points that have no label"
+        refuse(f"{name}[{i}] is {typed(values[i])}; {remedy}")
+    for i, value in enumerate(values if "float" in kinds else ()):
+        if kind_of[types[i]] == "float" and not float(value).is_integer():
+            _refuse_fraction(at(name, [i]), value)
+    if len(kinds) > 1 and kinds != {"int", "float"}:
+        i = next(i for i, found in enumerate(types) if kind_of[found] != kind_of[types[0]])
+        refuse(
+            f"{name} mixes kinds of label, {name}[0] is {typed(values[0])} but {name}[{i}] is "
+            f"{typed(values[i])}; make all of them strings or all integers"
+        )
+    if "str" in kinds:
+        labels = np.empty(len(values), dtype=object)
+        labels[:] = values
+        return labels
+    if "int" not in kinds:
+        return np.array(values, dtype=bool if "bool" in kinds else np.float64)
+    whole = [int(value) for value in values]
+    for dtype in (np.int64, np.uint64):
+        try:
+            return np.array(whole, dtype=dtype)
+        except OverflowError:
+            continue
+    refuse(f"{name} reaches {show(max(whole, key=abs))}, beyond 64 bits; number the classes")
+
+
+def _refuse_fraction(where: str, value: Any) -> NoReturn:
+    problem = "not a whole number" if math.isfinite(value) else "not a label"
+    refuse(
+        f"{where} is {show(value)}, {problem}; labels are integers, strings or bools, "
+        f"so give such points a class or remove them"
+    )
+
+
+def _encode(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the classes, ascending, and each label's place among them (intp)."""
+    if labels.dtype.kind in "OU":  # sorting a million strings takes several times as long
+        known: dict[str, int] = {}
+        numbers = (known.setdefault(label, len(known)) for label in labels.tolist())
+        codes = np.fromiter(numbers, dtype=np.intp, count=len(labels))
+        names = sorted(known)
+        rank = np.empty(len(names), dtype=np.intp)
+        rank[[known[label] for label in names]] = np.arange(len(names))
+        classes = np.array(names)
+        if classes.tolist() != names:  # NumPy drops them
+            ended = next(label for label in names if label.endswith("\0"))
+            refuse(f"the label {show(ended)} ends in NUL, which NumPy drops; strip your labels")
+        return classes, rank[codes]
+    low, high = labels.min(), labels.max()
+    span = int(high) - int(low)
+    if span > max(1 << 16, 4 * len(labels)):
+        classes, codes = np.unique(labels, return_inverse=True)
+        return classes, codes.astype(np.intp, copy=False)
+    values = np.zeros(span + 1, dtype=labels.dtype)
+    occurs = np.zeros(span + 1, dtype=bool)
+    codes = np.empty(len(labels), dtype=np.intp)
+    parts = [slice(i, i + SCAN) for i in range(0, len(labels), SCAN)]
+    for part in parts:  # each copy of all labels would take as much as the codes
+        some = labels[part]
+        signed = some.astype(np.int64) if labels.dtype.kind in "bi" else some
+        offsets = (signed - signed.dtype.type(low)).astype(np.intp)
+        values[offsets], occurs[offsets], codes[part] = some, True, offsets
+    rank = np.cumsum(occurs) - 1
+    for part in parts:
+        codes[part] = rank[codes[part]]
+    return values[occurs], codes

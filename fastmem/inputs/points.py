@@ -1,0 +1,260 @@
+"""Checked points, handed out in blocks of rows and never copied as a whole."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+BLOCK_BYTES = 1 << 24
+
+
+class Points:
+    """Checked points, handed out in blocks of rows and never copied as a whole.
+
+    Made by `check_points`. Blocks are C-contiguous, aligned, native and flagged read-only, so a
+    compiled kernel sees one array type a dtype. This class serves arrays that are all this
+    already: its blocks are views.
+
+    Attributes
+    ----------
+    n_samples, n_features : int
+        The shape.
+    dtype : numpy.dtype
+        float32 or float64: what blocks hold.
+    feature_names : list of str or None
+        The column names of a data frame, where all of them are strings.
+    max_block_rows : int
+        A block of at most so many rows takes 16 MiB or less beyond the input, or is one row.
+    """
+
+    __slots__ = ("_source", "dtype", "feature_names", "max_block_rows", "n_features", "n_samples")
+    is_sparse = False
+
+    def __init__(self, source: np.ndarray) -> None:
+        self._source: Any = frozen(source.view())
+        self.n_samples, self.n_features = source.shape
+        self.dtype = source.dtype
+        self.feature_names: list[str] | None = None
+        self.max_block_rows: int = self.n_samples or 1
+
+    @property
+    def row_values(self) -> int:
+        """Values of a row that are stored and multiplied: its features, or its mean nonzeros."""
+        return self.n_features
+
+    def used_columns(self) -> np.ndarray | None:
+        """Return the columns that are not all zeros, ascending, or None where most may be."""
+        return None
+
+    def block(self, start: int, stop: int) -> Any:
+        """Return rows ``start`` to ``stop`` (exclusive), shape (stop - start, n_features).
+
+        An ndarray, or `SparseRows` where ``is_sparse``.
+        """
+        view: np.ndarray = self._source[start:stop]
+        return view
+
+    def take(self, indices: np.ndarray) -> Any:
+        """Return the rows at ``indices`` (from 0, any order), (len(indices), n_features)."""
+        return frozen(self._source.take(indices, axis=0))
+
+    def dense(self, indices: np.ndarray) -> np.ndarray:
+        """Return the rows at ``indices`` as an ndarray, (len(indices), n_features)."""
+        rows = self.take(indices)
+        return rows.dense() if self.is_sparse else rows
+
+
+class ConvertedPoints(Points):
+    """Points whose blocks are copied out: any strides, byte order or real dtype."""
+
+    __slots__ = ()
+
+    def __init__(self, source: Any, shape: Sequence[int], dtype: np.dtype) -> None:
+        self._source = source
+        self.n_samples, self.n_features = shape
+        self.dtype = dtype
+        self.feature_names = None
+        self.max_block_rows = max(1, BLOCK_BYTES // (self.n_features * dtype.itemsize))
+
+    def block(self, start: int, stop: int) -> np.ndarray:
+        """Return rows as in `Points`, copied."""
+        return frozen(self._rows(slice(start, stop)))
+
+    def take(self, indices: np.ndarray) -> np.ndarray:
+        """Return rows as in `Points`, copied."""
+        return frozen(self._rows(np.asarray(indices)))
+
+    def _rows(self, rows: slice | np.ndarray) -> np.ndarray:
+        return np.array(self._source[rows], dtype=self.dtype, order="C")
+
+
+class ColumnPoints(ConvertedPoints):
+    """Points in one array a column: a data frame of several dtypes."""
+
+    __slots__ = ()
+
+    def _rows(self, rows: slice | np.ndarray) -> np.ndarray:
+        block = np.empty((len(self._source[0][rows]), self.n_features), self.dtype)
+        for j, column in enumerate(self._source):
+            block[:, j] = column[rows]
+        return block
+
+
+class SparsePoints(ConvertedPoints):
+    """Points in a checked CSR matrix; only the rows asked for are densified."""
+
+    __slots__ = ("has_duplicates",)
+    has_duplicates: bool
+
+    def _rows(self, rows: slice | np.ndarray) -> np.ndarray:
+        bounds = self._source.indptr
+        if isinstance(rows, slice):
+            start, stop, _ = rows.indices(self.n_samples)
+            counts = np.diff(bounds[start : max(start, stop) + 1])
+            which: Any = slice(bounds[start], bounds[max(start, stop)])
+        else:
+            starts = bounds[rows].astype(np.int64)
+            counts = bounds[rows + 1] - starts
+            which = np.arange(counts.sum()) + np.repeat(starts + counts - counts.cumsum(), counts)
+        block = np.zeros((len(counts), self.n_features), self.dtype)
+        cells = np.repeat(np.arange(len(counts)) * self.n_features, counts)
+        cells += self._source.indices[which]
+        entries = self._source.data[which]  # these conversions are exact
+        if self.has_duplicates:
+            np.add.at(block.reshape(-1), cells, entries)
+        else:
+            block.reshape(-1)[cells] = entries
+        return block
+
+
+@dataclass(frozen=True, eq=False)
+class SparseRows:
+    """Rows as ``kernels.sparse`` takes them: columns ascend and occur once; zeros may be stored.
+
+    Attributes
+    ----------
+    values : ndarray of shape (nonzeros,), float32 or float64
+    columns : ndarray of shape (nonzeros,), int32 (int64 beyond 2^31 features)
+    starts : ndarray of shape (rows + 1,), int64
+        From 0; the nonzeros of row i are starts[i]..starts[i + 1] - 1.
+    n_features : int
+    """
+
+    values: np.ndarray
+    columns: np.ndarray
+    starts: np.ndarray
+    n_features: int
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def dense(self) -> np.ndarray:
+        """Return the rows as an ndarray of shape (rows, n_features)."""
+        rows = np.zeros((len(self), self.n_features), self.values.dtype)
+        rows[np.repeat(np.arange(len(self)), np.diff(self.starts)), self.columns] = self.values
+        return frozen(rows)
+
+
+class NarrowPoints(Points):
+    """Points in a checked CSR matrix that are mostly zeros: handed out as `SparseRows`."""
+
+    __slots__ = ()
+    is_sparse = True
+
+    def __init__(self, matrix: Any, dtype: np.dtype, has_duplicates: bool) -> None:
+        self._source = _canonical(matrix, dtype) if has_duplicates else matrix
+        self.n_samples, self.n_features = matrix.shape
+        self.dtype = dtype
+        self.feature_names = None
+        # a copy of a block: values, and columns of 4 or 8 bytes
+        self.max_block_rows = max(1, BLOCK_BYTES // (16 * self.row_values))
+
+    @property
+    def row_values(self) -> int:
+        """Mean nonzeros of a row, rounded up."""
+        return 1 + int(self._source.indptr[-1]) // max(1, self.n_samples)
+
+    def block(self, start: int, stop: int) -> SparseRows:
+        """Return rows as in `Points`, sparse."""
+        bounds = self._source.indptr
+        start, stop, _ = slice(start, stop).indices(self.n_samples)
+        stop = max(start, stop)
+        which = slice(bounds[start], bounds[stop])
+        starts = _starts(np.diff(bounds[start : stop + 1]))
+        return self._rows(self._source.data[which], self._source.indices[which], starts)
+
+    def used_columns(self) -> np.ndarray | None:
+        """Return the columns that occur, or None where most columns may."""
+        if 2 * int(self._source.indptr[-1]) > self.n_features:
+            return None
+        return np.unique(self._source.indices).astype(np.int64)
+
+    def take(self, indices: np.ndarray) -> SparseRows:
+        """Return rows as in `Points`, sparse."""
+        from fastmem.kernels.sparse import take_rows  # this module needs NumPy only
+
+        rows = np.asarray(indices)
+        bounds = self._source.indptr
+        starts = _starts(bounds[rows + 1] - bounds[rows])
+        data, columns = self._source.data, self._source.indices
+        if data.dtype != self.dtype:  # kernels are compiled for two dtypes only
+            which = np.arange(starts[-1]) + np.repeat(bounds[rows] - starts[:-1], np.diff(starts))
+            return self._rows(data[which], columns[which], starts)
+        values = np.empty(starts[-1], self.dtype)
+        places = np.empty(starts[-1], columns.dtype)
+        data, columns, bounds, rows = map(frozen_view, (data, columns, bounds, rows))
+        take_rows(data, columns, bounds, rows, starts, values, places)
+        return self._rows(values, places, starts)
+
+    def _rows(self, data: np.ndarray, indices: np.ndarray, starts: np.ndarray) -> SparseRows:
+        kind = np.int32 if self.n_features < 1 << 31 else np.int64
+        values = frozen_view(np.ascontiguousarray(data, self.dtype))
+        columns = frozen_view(np.ascontiguousarray(indices, kind))
+        return SparseRows(values, columns, frozen_view(starts), self.n_features)
+
+
+def _starts(counts: np.ndarray) -> np.ndarray:
+    starts = np.zeros(len(counts) + 1, np.int64)
+    np.cumsum(counts, out=starts[1:])
+    return starts
+
+
+def _canonical(matrix: Any, dtype: np.dtype) -> Any:
+    """Copy a CSR matrix with ascending columns, duplicates summed in the order they stand in."""
+    from scipy import sparse
+
+    n_samples = matrix.shape[0]
+    size = max(1, BLOCK_BYTES * n_samples // (64 * max(1, int(matrix.indptr[-1]))))
+    values, columns, counts = [], [], []
+    for start in range(0, n_samples, size):
+        bounds = matrix.indptr[start : start + size + 1].astype(np.int64)
+        which = slice(bounds[0], bounds[-1])
+        entries = matrix.data[which].astype(dtype)
+        rows = np.repeat(np.arange(len(bounds) - 1), np.diff(bounds))
+        order = np.lexsort((matrix.indices[which], rows))  # stable
+        cells = np.stack([rows, matrix.indices[which]])[:, order]
+        new = np.ones(len(order), bool)
+        new[1:] = (cells[:, 1:] != cells[:, :-1]).any(axis=0)
+        sums = np.zeros(np.count_nonzero(new), dtype)
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below
+            np.add.at(sums, np.cumsum(new) - 1, entries[order])
+        values.append(sums)
+        columns.append(cells[1, new].astype(matrix.indices.dtype))
+        counts.append(np.bincount(cells[0, new], minlength=len(bounds) - 1))
+    bounds = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+    parts = (np.concatenate(values), np.concatenate(columns), bounds)
+    return sparse.csr_matrix(parts, shape=matrix.shape, copy=False)
+
+
+def frozen(array: np.ndarray) -> np.ndarray:
+    """Flag an array read-only, and return it."""
+    array.flags.writeable = False
+    return array
+
+
+def frozen_view(array: np.ndarray) -> np.ndarray:
+    """Return a read-only view; the array itself stays writeable."""
+    return frozen(array.view())

@@ -1,0 +1,277 @@
+"""The parameters of a fit."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+
+from fastmem.inputs.layers import MAX_BLOCK
+from fastmem.inputs.refusals import (
+    did_you_mean,
+    is_text,
+    listed,
+    refuse,
+    share,
+    show,
+    typed,
+    whole,
+)
+
+_MAX_WIDTH = 1_000_000
+_MAX_THREADS = 1024
+_MAX_MEMORY = 2**62
+_SIZE = r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b\s*"
+WEIGHT_BYTES = 1 << 28
+"""Weights of more bytes are not stored, unless a memory limit says otherwise."""
+AUTO_ROWS = 1024
+"""Rows that a width of "auto" is taken for, before it is known."""
+MEMORY_BESIDE = 256 << 20
+"""Bytes that a fit takes beside its input, its sign patterns and what grows with the points."""
+STRUCTURED_FROM = 128
+"""Features from which on projection="auto" takes structured hyperplanes for dense points: the first
+layer then takes 0.4 times as long as Gaussian rows' at n = 2,048, 0.11 times at d = 784 (20,000
+points); at d = 64 0.7 times, below nothing is gained. Widths are the same: bench.agreement."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The checked parameters of a fit; a width or bias of None stands for "auto"."""
+
+    width: int | None
+    smallest: bool  # width="smallest"
+    max_bias: float | None
+    selection: str
+    activation: str
+    projection: str
+    covered: Literal["auto", "all"] | tuple[int, ...]  # class codes, ascending
+    center: bool
+    seed: np.random.SeedSequence  # its entropy is one int, which repeats the fit as seed=
+    n_threads: int
+    max_width: int | None
+    margin: float
+    compact: bool
+    memory_limit: int | None
+    progress: bool | Callable[[str, int, int, int], object]
+
+
+def check_interpolate(
+    classes: np.ndarray,
+    n_features: int = 1,
+    *,
+    width: Any = "auto",
+    max_bias: Any = "auto",
+    selection: Any = "merge",
+    activation: Any = "threshold",
+    projection: Any = "auto",
+    is_sparse: bool = False,
+    covered: Any = "auto",
+    center: Any = True,
+    seed: Any = None,
+    n_threads: Any = None,
+    progress: Any = False,
+    max_width: Any = None,
+    margin: Any = 0.0,
+    compact: Any = False,
+    memory_limit: Any = None,
+) -> Settings:
+    """Check the parameters of `fastmem.interpolate`, given classes and columns found.
+
+    Raises InvalidInputError for a parameter that has a value it cannot take.
+    """
+    automatic, smallest = is_text(width, "auto", "smallest"), is_text(width, "smallest")
+    width = None if automatic else whole(width, "width", "'auto', 'smallest'", high=_MAX_WIDTH)
+    if max_width is not None:
+        max_width = whole(max_width, "max_width", "None")
+        if not automatic:
+            refuse(
+                f"max_width is {max_width} but width is {width}; max_width limits width='auto' "
+                f"or 'smallest' only, so leave one of them out"
+            )
+    if not is_text(selection, "merge", "random"):
+        hint = did_you_mean(selection, ["merge", "random"])
+        refuse(f"selection is {typed(selection)}; pass 'merge' or 'random'{hint}")
+    if not is_text(activation, "threshold", "relu"):
+        hint = did_you_mean(activation, ["threshold", "relu"])
+        refuse(f"activation is {typed(activation)}; pass 'threshold' or 'relu'{hint}")
+    if not is_text(projection, "auto", "gaussian", "structured"):
+        hint = did_you_mean(projection, ["auto", "gaussian", "structured"])
+        refuse(f"projection is {typed(projection)}; pass 'auto', 'gaussian' or 'structured'{hint}")
+    if projection == "auto":
+        pays = STRUCTURED_FROM <= n_features <= MAX_BLOCK and not is_sparse
+        projection = "structured" if pays else "gaussian"
+    if projection == "structured" and n_features > MAX_BLOCK:
+        refuse(
+            f"projection is 'structured' but X has {n_features} columns, more than {MAX_BLOCK:,}; "
+            f"pass 'gaussian'"
+        )
+    if not isinstance(compact, bool | np.bool_):
+        refuse(f"compact is {typed(compact)}; pass True or False")
+    if compact and selection == "random":
+        refuse(
+            "compact is True but selection is 'random'; compact chooses merged cells anew, so "
+            "leave one of them out"
+        )
+    if not isinstance(center, bool | np.bool_):
+        refuse(f"center is {typed(center)}; pass True or False")
+    if not callable(progress) and not isinstance(progress, bool | np.bool_):
+        function = "a function of (stage, done, total, neurons)"
+        refuse(f"progress is {typed(progress)}; pass True, False or {function}")
+    settings = Settings(
+        width=width,
+        smallest=smallest,
+        max_bias=_max_bias(max_bias),
+        selection=str(selection),
+        activation=str(activation),
+        projection=str(projection),
+        covered=_covered(covered, classes),
+        center=bool(center),
+        seed=check_seed(seed),
+        n_threads=check_threads(n_threads),
+        max_width=max_width,
+        margin=share(margin, "margin"),
+        compact=bool(compact),
+        memory_limit=_memory_limit(memory_limit),
+        progress=progress if callable(progress) else bool(progress),
+    )
+    if settings.activation == "relu" and not stores_weights(settings, n_features):
+        refuse(
+            f"activation is 'relu' but weights of {n_features:,} features are too many to be "
+            f"stored, which real activations need; pass 'threshold', a smaller width"
+            f"{'' if memory_limit is None else ', a larger memory_limit'} or fewer features"
+        )
+    return settings
+
+
+def check_threads(n_threads: Any) -> int:
+    """Return a number of threads, 1 to 1,024; None stands for the cores this process may use."""
+    if n_threads is not None:
+        return whole(n_threads, "n_threads", "None (all cores)", high=_MAX_THREADS)
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def check_count(name: str, value: Any, low: int) -> int:
+    """Return an int of at least ``low``."""
+    return whole(value, name, "a number", low=low)
+
+
+def check_radius_factor(value: Any) -> float:
+    """Return the constant of the bound on a covering's radii, above 0 and at most 1."""
+    factor = share(value, "radius_factor")
+    if factor == 0.0:
+        refuse("radius_factor is 0, so that no ball holds more than its centre; pass 0.25")
+    return factor
+
+
+def _max_bias(value: Any) -> float | None:
+    if is_text(value, "auto"):
+        return None
+    number = math.nan
+    is_real = isinstance(value, int | float | np.integer | np.floating)
+    if is_real and not isinstance(value, bool):
+        with contextlib.suppress(OverflowError):
+            number = float(value)
+    if 0 <= number < math.inf:
+        return number
+    refuse(f"max_bias is {typed(value)}; pass 'auto' or a finite number of at least 0")
+
+
+def _memory_limit(value: Any) -> int | None:
+    """Return a limit in bytes: None, an int, or text such as "4 GB" or "512 MiB"."""
+    if value is None:
+        return None
+    number = value
+    if isinstance(value, str):
+        found = re.fullmatch(_SIZE, value, re.ASCII | re.IGNORECASE)
+        if found is None:
+            refuse(
+                f"memory_limit is {typed(value)}; pass None, a number of bytes, or a text like "
+                f"'4 GB' or '512 MiB'"
+            )
+        amount, prefix, binary = found.groups()
+        unit = (1024 if binary else 1000) ** " kmgt".index(prefix.lower() or " ")
+        number = math.floor(float(amount) * unit)
+    return whole(number, "memory_limit", "None, a text like '4 GB'", high=_MAX_MEMORY)
+
+
+def stores_weights(settings: Settings, n_features: int) -> bool:
+    """Whether Gaussian weights are stored, or computed again and again because they are many."""
+    n = settings.width or min(settings.max_width or AUTO_ROWS, AUTO_ROWS)
+    room = WEIGHT_BYTES if settings.memory_limit is None else settings.memory_limit // 4
+    return 4 * n * n_features <= room
+
+
+def check_memory(memory_limit: int | None, n_samples: int) -> int | None:
+    """Return the bytes of a limit that are left for sign patterns in memory; None without limit.
+
+    What a fit takes beside them is counted as 256 MiB and 32 bytes a point. Raises
+    InvalidInputError for a limit below that.
+    """
+    if memory_limit is None:
+        return None
+    beside = MEMORY_BESIDE + 32 * n_samples
+    if memory_limit < beside:
+        refuse(
+            f"memory_limit is {memory_limit:,} bytes, but a fit of {n_samples:,} points takes up "
+            f"to {beside:,} bytes beside their sign patterns; pass at least that"
+        )
+    return memory_limit - beside
+
+
+def _covered(value: Any, classes: np.ndarray) -> Literal["auto", "all"] | tuple[int, ...]:
+    if is_text(value, "auto"):
+        return "auto"
+    if is_text(value, "all"):
+        return "all"
+    value = value.tolist() if hasattr(value, "tolist") else value
+    labels = list(value) if isinstance(value, list | tuple | set | frozenset) else [value]
+    if not labels:
+        refuse("covered is empty; name at least one class, or pass 'auto' or 'all'")
+    known = {label: code for code, label in enumerate(classes.tolist())}
+    codes = []
+    for label in labels:
+        label = label.item() if isinstance(label, np.generic) else label
+        same_kind = isinstance(label, bool) == (classes.dtype.kind == "b")  # 1 == True in Python
+        if not (same_kind and isinstance(label, str | int | float) and label in known):
+            hint = did_you_mean(label, ["auto", "all", *(c for c in known if isinstance(c, str))])
+            refuse(
+                f"covered names {typed(label)}, which is not a class of y{hint}; "
+                f"pass 'auto', 'all' or classes among {listed(classes)}"
+            )
+        if known[label] in codes:
+            refuse(f"covered names {show(label)} twice; name each class once")
+        codes.append(known[label])
+    if len(codes) < len(classes) - 1:
+        refuse(
+            f"covered names {len(codes)} of {len(classes)} classes, and points of the others could "
+            f"not be told apart; name all classes but one, or give the others one label"
+        )
+    return tuple(sorted(codes))
+
+
+def check_seed(value: Any) -> np.random.SeedSequence:
+    """Return a new seed sequence of one int; a generator moves on, a sequence stays as it is."""
+    sequence = np.random.SeedSequence
+    if value is None:
+        return sequence()
+    if isinstance(value, np.random.Generator):
+        return sequence(int.from_bytes(value.bytes(16), "little"))
+    if isinstance(value, sequence):
+        is_one_int = isinstance(value.entropy, int | np.integer)
+        if is_one_int and not value.spawn_key and value.pool_size == sequence().pool_size:
+            return sequence(int(value.entropy))  # type: ignore[arg-type]
+        return sequence(int.from_bytes(value.generate_state(4).tobytes(), "little"))
+    if isinstance(value, np.random.RandomState) or value is np.random:
+        refuse(
+            "seed is NumPy's legacy generator (RandomState); "
+            "pass an int or numpy.random.default_rng(seed)"
+        )
+    return sequence(whole(value, "seed", "None, a Generator, a SeedSequence", low=0))
