@@ -8,6 +8,8 @@ from typing import Any
 import griffe
 
 ROLE = re.compile(r":(?:func|class|meth|attr|mod|exc):`~?([\w.]+)`")
+CHOICES = re.compile(r"^(\w[\w, ]* : )\{(.*?)\}", re.MULTILINE)
+TYPE_OR_TEXT = re.compile(r'^(\w[\w, ]* : \w+), (?=")', re.MULTILINE)
 CODE_OR_BRACKET = re.compile(r"``.*?``|`[^`]*`|<(?=[A-Za-z/])", re.DOTALL)
 
 
@@ -28,4 +30,7 @@ class Docstrings(griffe.Extension):
             return "&lt;" if found[0] == "<" else found[0]
 
         text = CODE_OR_BRACKET.sub(plain, obj.docstring.value)
+        # numpydoc's choices, which would otherwise be shown as Python's tuples
+        text = CHOICES.sub(lambda found: found[1] + found[2].replace(", ", " or "), text)
+        text = TYPE_OR_TEXT.sub(r"\1 or ", text)
         obj.docstring.value = ROLE.sub(link, text)

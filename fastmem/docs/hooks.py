@@ -29,7 +29,7 @@ MIRRORED = {
     "bench/report/report.md": "bench/report/index.md",
 }
 """Pages that lie elsewhere, and where they are on the site."""
-INTERNAL = ("cli", "commands", "inputs", "progress", "tables")
+INTERNAL = ("cli", "commands", "extras", "inputs", "kernels", "progress", "tables")
 """Modules of fastmem whose ``__all__`` is for fastmem itself."""
 
 LINK = re.compile(r"(?P<text>!?\[[^\[\]]*\])\((?P<target>[^()\s]+)\)")
@@ -174,7 +174,7 @@ def commands() -> Iterator[str]:
         yield f"`{usage}`\n"
         if not command.help:
             log.warning("the command %s has no help", name)
-        yield "| | | Default |"
+        yield "| | What it is | Default |"
         yield "| --- | --- | --- |"
         for p in [*arguments, *options]:
             if not p.help:
@@ -307,4 +307,3 @@ def foreign(page: str) -> list[str]:
     parser = _Fetched()
     parser.feed(page)
     return [url for url in parser.urls if FOREIGN.match(url)]
-
