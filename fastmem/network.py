@@ -148,7 +148,7 @@ class Network:
 
         Returns
         -------
-        ndarray of shape (n_samples,), dtype of ``classes_``
+        ndarray of shape (n_samples,), dtype of classes_
             The class with the largest score (see :meth:`decision_function`); of equals the first.
 
         Raises

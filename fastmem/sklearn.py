@@ -75,10 +75,13 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    width, max_bias, selection, projection, covered, center, max_width, margin, compact, \
-memory_limit
-        As of :func:`fastmem.interpolate`. For the best predictions of unseen points set ``margin``
-        to 0.5 or 1.
+    width, max_bias, selection, projection, covered, center, max_width
+        As of :func:`fastmem.interpolate`.
+    margin : float from 0 to 1, default 0
+        As of :func:`fastmem.interpolate`. Set it to 0.5 or 1 for the best predictions of unseen
+        points.
+    compact, memory_limit
+        As of :func:`fastmem.interpolate`.
     contradictions : {"majority", "raise"}, default "majority"
         What to do with equal points of different labels, on all of which no classifier can be
         right. "majority" takes their most frequent label (of equals the first) and warns, as
@@ -273,7 +276,7 @@ memory_limit
 
         Returns
         -------
-        ndarray of shape (n_samples,), dtype of ``classes_``
+        ndarray of shape (n_samples,), dtype of classes_
             The class with the largest score (see :meth:`decision_function`).
         """
         check_is_fitted(self)

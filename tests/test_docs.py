@@ -213,7 +213,7 @@ class Run:
                 YOURS[word](Path(word))
         if "--list" not in words:
             more = SMALLER.get(words[0], [])
-            words = words + [] if set(more) & set(words) else words + more
+            words = words if set(more) & set(words) else words + more
         found = CliRunner().invoke(app, words, catch_exceptions=False)
         assert found.exit_code == 0, f"fastmem {shlex.join(words)}:\n{found.output}"
         return found.stdout

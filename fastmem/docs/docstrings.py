@@ -8,8 +8,10 @@ from typing import Any
 import griffe
 
 ROLE = re.compile(r":(?:func|class|meth|attr|mod|exc):`~?([\w.]+)`")
-CHOICES = re.compile(r"^(\w[\w, ]* : )\{(.*?)\}", re.MULTILINE)
-TYPE_OR_TEXT = re.compile(r'^(\w[\w, ]* : \w+), (?=")', re.MULTILINE)
+HEADER = re.compile(
+    r"^(?P<names>\w+(?:, \w+)*) : (?P<type>.*?)(?P<end>, default .*|, optional)?$", re.M
+)
+SEVERAL = re.compile(r"^(?P<names>\w+(?:, \w+)+)\n(?P<text>(?:    .*\n?|\n(?=    ))+)", re.M)
 CODE_OR_BRACKET = re.compile(r"``.*?``|`[^`]*`|<(?=[A-Za-z/])", re.DOTALL)
 
 
@@ -30,7 +32,25 @@ class Docstrings(griffe.Extension):
             return "&lt;" if found[0] == "<" else found[0]
 
         text = CODE_OR_BRACKET.sub(plain, obj.docstring.value)
-        # numpydoc's choices, which would otherwise be shown as Python's tuples
-        text = CHOICES.sub(lambda found: found[1] + found[2].replace(", ", " or "), text)
-        text = TYPE_OR_TEXT.sub(r"\1 or ", text)
+        text = HEADER.sub(_readable, text)
+        # one entry each, or all of them would be shown with the type of the first
+        text = SEVERAL.sub(
+            lambda found: "".join(
+                f"{name}\n{found['text'].rstrip()}\n" for name in found["names"].split(", ")
+            ),
+            text,
+        )
         obj.docstring.value = ROLE.sub(link, text)
+
+
+def _readable(found: re.Match[str]) -> str:
+    """A parameter's line whose choices, in braces or after commas, are joined by "or".
+
+    Otherwise they would be read as Python, and shown as its tuples.
+    """
+    kind = found["type"]
+    if kind.startswith("{"):
+        kind = kind.replace("{", "").replace("}", "").replace(", ", " or ")
+    elif " or " in kind and not re.search(r"[(\[]|shape|dict", kind):
+        kind = kind.replace(", ", " or ")
+    return f"{found['names']} : {kind}{found['end'] or ''}"

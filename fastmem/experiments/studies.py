@@ -150,6 +150,7 @@ STUDIES: Mapping[str, Recipe] = {
         over_samples=True,
     ),
 }  # fmt: skip
+"""All studies by their names, which ``fastmem reproduce --list`` shows."""
 
 
 def make_study(
