@@ -34,6 +34,7 @@ INTERNAL = ("cli", "commands", "extras", "inputs", "kernels", "progress", "table
 
 LINK = re.compile(r"(?P<text>!?\[[^\[\]]*\])\((?P<target>[^()\s]+)\)")
 SECTION = re.compile(r"<!-- section of (?P<path>\S+): (?P<title>.+?) -->")
+NO_DESCRIPTION = re.compile(r"–\s*<div class=\"doc-md-description\">\s*</div>")
 COMMANDS = "<!-- all commands -->"
 FOREIGN = re.compile(r"^\s*(?:[a-z][a-z0-9+.-]*:)?//", re.IGNORECASE)
 FOREIGN_STYLE = re.compile(r"""(?:url\(\s*|@import\s*)['"]?\s*(?:https?:)?//""", re.IGNORECASE)
@@ -84,6 +85,11 @@ def on_page_markdown(markdown: str, page: Any, config: Any, files: Any) -> str:
     if COMMANDS in markdown:
         markdown = markdown.replace(COMMANDS, "\n".join(commands()))
     return markdown
+
+
+def on_page_content(html: str, **_: Any) -> str:
+    """Take away the dash after a name of which nothing more is said."""
+    return NO_DESCRIPTION.sub("", html)
 
 
 def links(text: str) -> Iterator[re.Match[str]]:
