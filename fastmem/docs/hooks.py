@@ -34,7 +34,7 @@ INTERNAL = ("cli", "commands", "extras", "inputs", "kernels", "progress", "table
 
 LINK = re.compile(r"(?P<text>!?\[[^\[\]]*\])\((?P<target>[^()\s]+)\)")
 SECTION = re.compile(r"<!-- section of (?P<path>\S+): (?P<title>.+?) -->")
-NO_DESCRIPTION = re.compile(r"–\s*<div class=\"doc-md-description\">\s*</div>")
+NO_DESCRIPTION = re.compile(r"\u2013\s*<div class=\"doc-md-description\">\s*</div>")
 COMMANDS = "<!-- all commands -->"
 FOREIGN = re.compile(r"^\s*(?:[a-z][a-z0-9+.-]*:)?//", re.IGNORECASE)
 FOREIGN_STYLE = re.compile(r"""(?:url\(\s*|@import\s*)['"]?\s*(?:https?:)?//""", re.IGNORECASE)
