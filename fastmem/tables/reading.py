@@ -1,4 +1,4 @@
-"""Data files of the command line: csv, npy, npz and parquet in, labels out.
+"""Data files of the command line: csv, npy, npz and parquet.
 
 Every refusal is an `InvalidInputError` of one sentence. What the numbers and labels may be is
 decided by `fastmem.inputs`; here stands only what depends on the file.
@@ -7,11 +7,10 @@ decided by `fastmem.inputs`; here stands only what depends on the file.
 from __future__ import annotations
 
 import csv
-import os
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,18 +18,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmem.inputs import InvalidInputError
-
-__all__ = [
-    "LABEL_SUFFIXES",
-    "check_output",
-    "moved_when_complete",
-    "read_table",
-    "write_labels",
-]
+from fastmem.tables.wording import either, reason, some
 
 DATA_SUFFIXES = (".csv", ".npy", ".npz", ".parquet")
-LABEL_SUFFIXES = (".csv", ".npy")
-NAMES_SHOWN = 8
 
 Array = NDArray[Any]
 
@@ -73,7 +63,7 @@ def read_table(
     if reader is None:
         raise InvalidInputError(
             f"{path} has the suffix {path.suffix!r}: give a file that ends in "
-            f"{_either(DATA_SUFFIXES)}"
+            f"{either(DATA_SUFFIXES)}"
         )
     if not path.exists():
         raise InvalidInputError(f"{path} does not exist: check the name and the directory")
@@ -91,96 +81,12 @@ def read_table(
     # The readers raise whatever a damaged file makes them raise: zipfile, zlib, struct, ast
     # (NumPy's headers) and Arrow each have their own exceptions.
     except Exception as error:
-        raise InvalidInputError(f"{path} cannot be read: {_reason(error)}") from error
+        raise InvalidInputError(f"{path} cannot be read: {reason(error)}") from error
     if y is None and labels_required:
         raise InvalidInputError(
             f"{path} needs a label column: give its name or its 0-based index with --label"
         )
     return X, y
-
-
-def write_labels(path: Path, labels: Array) -> None:
-    """Write labels as csv (a header ``label``, then one a line) or npy, whole or not at all.
-
-    Parameters
-    ----------
-    path : Path
-        Ends in .csv or .npy.
-    labels : ndarray, shape (n_samples,)
-        Numbers, bools or strings.
-    """
-    with moved_when_complete(path) as temporary:
-        if path.suffix.lower() == ".npy":
-            storable = labels.astype(str) if labels.dtype == object else labels
-            with open(temporary, "xb") as binary:
-                np.save(binary, storable, allow_pickle=False)
-        else:
-            with open(temporary, "x", newline="", encoding="utf-8") as text:
-                writer = csv.writer(text, lineterminator="\n")
-                writer.writerow(["label"])
-                writer.writerows([label] for label in labels.tolist())
-
-
-@contextmanager
-def moved_when_complete(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`, and move that file there once it is complete.
-
-    Parameters
-    ----------
-    path : Path
-        Where the finished file belongs; what is there is replaced.
-
-    Yields
-    ------
-    Path
-        The name to write to; removed again if anything, Ctrl-C included, interrupts.
-
-    Raises
-    ------
-    InvalidInputError
-        If the file cannot be written.
-    """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        try:
-            yield temporary
-            os.replace(temporary, path)
-        except OSError as error:
-            raise InvalidInputError(f"{path} cannot be written: {_reason(error)}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-
-
-def check_output(path: Path, suffixes: Sequence[str]) -> None:
-    """Refuse a file that cannot be written, before the work that would be lost.
-
-    Parameters
-    ----------
-    path : Path
-        Where a result is to be written.
-    suffixes : sequence of str
-        What the name may end in.
-
-    Raises
-    ------
-    InvalidInputError
-        If the suffix is another one, or there is no such directory to write to.
-    """
-    if path.suffix.lower() not in suffixes:
-        raise InvalidInputError(
-            f"{path} has the suffix {path.suffix!r}: give a name that ends in {_either(suffixes)}"
-        )
-    if path.is_dir():
-        raise InvalidInputError(f"{path} is a directory: give the name of a file")
-    if not path.parent.is_dir():
-        raise InvalidInputError(
-            f"{path} cannot be written: there is no directory {path.parent}, so create it first"
-        )
-    if not os.access(path.parent, os.W_OK):
-        raise InvalidInputError(
-            f"{path} cannot be written: the directory {path.parent} is write-protected for you"
-        )
 
 
 def _read_csv(path: Path, label: str | None) -> tuple[Array, Array | None]:
@@ -283,7 +189,7 @@ def _feature(path: Path, name: str, column: Any) -> Array:
     except ArrowInvalid as error:
         raise InvalidInputError(
             f"{path} has a number in column {name!r} that float64 cannot hold exactly "
-            f"({_reason(error)}): subtract an offset from the column first"
+            f"({reason(error)}): subtract an offset from the column first"
         ) from error
     return values
 
@@ -327,7 +233,7 @@ def _read_npz(path: Path, label: str | None) -> tuple[Array, Array | None]:
     with np.load(path, allow_pickle=False) as archive:
         if "X" not in archive.files:
             raise InvalidInputError(
-                f"{path} has no array X, only {_some(archive.files)}: "
+                f"{path} has no array X, only {some(archive.files)}: "
                 "write it with numpy.savez(path, X=X, y=y)"
             )
         X = archive["X"]
@@ -362,7 +268,7 @@ def _label_column(path: Path, label: str, names: Sequence[str], n_columns: int) 
     elif _is_index(label) and -n_columns <= int(label) < n_columns:
         at = int(label) % n_columns
     else:
-        known = f"its columns are {_some(names)}, " if names else "its columns have no names, "
+        known = f"its columns are {some(names)}, " if names else "its columns have no names, "
         raise InvalidInputError(
             f"{path} has no column {label!r}: {known}"
             f"so give one of {'these or ' if names else ''}the indices 0 to {n_columns - 1}"
@@ -397,21 +303,3 @@ def _is_number(text: str) -> bool:
 def _is_index(label: str) -> bool:
     """Whether a label column is given by its index."""
     return re.fullmatch(r"-?[0-9]{1,18}", label) is not None
-
-
-def _some(names: Sequence[str]) -> str:
-    """Quote the first few names."""
-    shown = ", ".join(repr(name) for name in names[:NAMES_SHOWN])
-    return shown if len(names) <= NAMES_SHOWN else f"{shown} and {len(names) - NAMES_SHOWN} more"
-
-
-def _either(options: Sequence[str]) -> str:
-    """Join with commas and a last "or"."""
-    return " or ".join(filter(None, [", ".join(options[:-1]), options[-1]]))
-
-
-def _reason(error: BaseException) -> str:
-    """Give an exception's text as the middle of a sentence."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    first_line = text.strip().splitlines()[0]
-    return first_line.rstrip(". ")

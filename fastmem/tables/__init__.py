@@ -1,0 +1,12 @@
+"""Data files of the command line: points and labels in, labels out."""
+
+from fastmem.tables.reading import read_table
+from fastmem.tables.writing import LABEL_SUFFIXES, check_output, moved_when_complete, write_labels
+
+__all__ = [
+    "LABEL_SUFFIXES",
+    "check_output",
+    "moved_when_complete",
+    "read_table",
+    "write_labels",
+]
