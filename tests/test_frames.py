@@ -355,6 +355,59 @@ def test_invariant_5_wrong_labels(labels: Any, sentence: str) -> None:
     assert str(refusal.value) == sentence
 
 
+# --- names ------------------------------------------------------------------------------------
+
+NAMED = [pd.DataFrame, lambda c: pl.DataFrame(c), lambda c: pa.table(c)]
+REMEDY = "; pass the columns of the fit in their order (feature_names of the network)"
+OTHER_NAMES = [
+    (["b", "a"], "X has its columns in another order than at the fit, 'b' where 'a' was "
+                 "(column 0)"),
+    (["a"], "X lacks column 'b' of the fit"),
+    (["a", "b", "c"], "X has column 'c', which the fit did not have"),
+    (["c", "d"], "X lacks columns 'a', 'b' of the fit and has columns 'c', 'd', which the fit did "
+                 "not have"),
+    (["B", "a"], "X lacks column 'b' of the fit and has column 'B', which the fit did not have"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("fitted", NAMED)
+@pytest.mark.parametrize("asked", NAMED)
+def test_names_are_remembered_and_compared(fitted: Any, asked: Any, tmp_path: Any) -> None:
+    network = fastmem.interpolate(fitted({"a": X[:, 0], "b": X[:, 1]}), Y, seed=0)
+    assert network.feature_names == ("a", "b")
+    network.save(tmp_path / "net.npz")
+    network = fastmem.load(tmp_path / "net.npz")
+    right = asked({"a": X[:, 0], "b": X[:, 1]})
+    for table in (X, right, X.tolist(), pd.DataFrame(X)):
+        assert network.predict(table).tolist() == Y
+        assert network.score(table, Y) == 1
+    for names, sentence in OTHER_NAMES:
+        wrong = asked({name: X[:, j % 2] for j, name in enumerate(names)})
+        for call in (network.predict, network.decision_function, lambda x: network.score(x, Y)):
+            with pytest.raises(InvalidInputError) as refusal:
+                call(wrong)
+            assert str(refusal.value) == sentence + REMEDY
+
+
+def test_networks_of_arrays_have_no_names() -> None:
+    for table in (X, pd.DataFrame(X), pd.DataFrame(X, columns=["a", 1])):
+        network = fastmem.interpolate(table, Y, seed=0)
+        assert network.feature_names is None
+        assert network.predict(pd.DataFrame(X, columns=["z", "y"])).tolist() == Y
+
+
+def test_the_estimator_hands_its_names_to_the_network() -> None:
+    from fastmem.sklearn import InterpolatingClassifier
+
+    frame = pd.DataFrame(X, columns=["a", "b"])
+    classifier = InterpolatingClassifier(random_state=0).fit(frame, Y)
+    assert classifier.network_.feature_names == ("a", "b")
+    assert classifier.predict(frame).tolist() == Y
+    with pytest.raises(ValueError, match="should match those that were passed during fit"):
+        classifier.predict(frame[["b", "a"]])
+    assert InterpolatingClassifier(random_state=0).fit(X, Y).network_.feature_names is None
+
+
 # --- what is imported ---------------------------------------------------------------------------
 
 
