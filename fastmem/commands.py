@@ -723,6 +723,9 @@ def _sentence(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, MemoryError):
         return f"There is not enough memory ({error}): take fewer points or a smaller width."
+    if isinstance(error, UnicodeEncodeError):
+        text = error.object[error.start : error.end]
+        return f"The text {text!a} cannot be written in {error.encoding}: change that label."
     if isinstance(error, OSError):
         return f"{error.filename or 'A file'} cannot be read or written: {error.strerror or error}."
     return None
