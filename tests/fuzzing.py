@@ -525,6 +525,14 @@ def child(kind: str, start: int, stop: int) -> None:
     import faulthandler
     import resource
 
+    from fastmem.report import peak_bytes
+
+    def peak_since() -> int:
+        """Forget the peak so far; returns what is resident now."""
+        with contextlib.suppress(OSError), open("/proc/self/clear_refs", "w") as file:
+            file.write("5")
+        return peak_bytes()
+
     faulthandler.enable()
     resource.setrlimit(resource.RLIMIT_AS, (ADDRESS_SPACE, ADDRESS_SPACE))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -536,7 +544,7 @@ def child(kind: str, start: int, stop: int) -> None:
                 one(kind, number, Path(folder))
         for number in range(start, stop):
             print(f"at {number}", flush=True)
-            before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+            before = peak_since()
             try:
                 counts[one(kind, number, Path(folder))] += 1
             except BaseException as error:
@@ -546,9 +554,9 @@ def child(kind: str, start: int, stop: int) -> None:
                     json.dumps([number, f"{type(error).__name__}: {error}", text]),
                     flush=True,
                 )
-            grown = 1024 * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+            grown = peak_bytes() - before
             if grown > MOST_MEMORY:
-                print("fault", json.dumps([number, f"took {grown >> 20} MB", ""]))
+                print("fault", json.dumps([number, f"took {grown >> 20} MB", ""]), flush=True)
     print("done", json.dumps(counts), flush=True)
 
 

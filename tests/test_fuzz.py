@@ -157,7 +157,7 @@ def test_the_fuzzer_finds_what_is_wrong(monkeypatch, tmp_path):
     counts, faults = fuzzing.run("npy", 6, 14, script=script)
     found = {number: what for number, what, _ in faults}
     assert sorted(found) == [7, 9, 11]
-    assert "ended with -6" in found[7] and "took 3" in found[9] and "KeyError" in found[11]
+    assert "ended with -6" in found[7] and "took" in found[9] and "KeyError" in found[11]
     assert sum(counts.values()) == 5
 
 
