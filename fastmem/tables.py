@@ -285,8 +285,8 @@ def _feature(path: Path, name: str, column: Any) -> Array:
     kinds = (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
     if not any(is_kind(column.type) for is_kind in kinds):
         raise InvalidInputError(
-            f"{path} holds {column.type} in column {show(name)}, which is not a number: remove the "
-            "column, or name it with --label if it holds the labels"
+            f"{path} holds {printable(str(column.type))} in column {show(name)}, which is not a "
+            "number: remove the column, or name it with --label if it holds the labels"
         )
     try:
         values: Array = column.cast(float64()).to_numpy()

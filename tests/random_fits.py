@@ -1,6 +1,7 @@
 """Random data sets and parameters of every kind, and what must hold of a fit of them.
 
-`python tests/random_fits.py 1234` repeats one case, `python tests/random_fits.py 0 5000` tries many.
+`python tests/random_fits.py 1234` repeats one case, `python tests/random_fits.py 0 5000` tries
+many.
 """
 
 from __future__ import annotations
@@ -244,8 +245,8 @@ def main() -> None:
             except Exception as error:
                 outcomes["FAULT"] += 1
                 where = traceback.extract_tb(error.__traceback__)[-1]
-                print("fault", seed, X.shape, X.dtype, settings, f"{where.name}:{where.lineno}",
-                      type(error).__name__, str(error)[:300].replace("\n", " "), flush=True)  # fmt: skip
+                what = f"{type(error).__name__} {str(error)[:300]}".replace("\n", " ")
+                print("fault", seed, X.shape, X.dtype, settings, where.name, what, flush=True)
                 if len(sys.argv) == 2:
                     raise
     print(dict(outcomes), f"{time.monotonic() - begun:.0f} s")

@@ -16,8 +16,9 @@ import numpy as np
 import pytest
 
 pytest.importorskip("typer")
-pytest.importorskip("pyarrow")
+pa = pytest.importorskip("pyarrow")
 import fuzzing  # noqa: E402
+from pyarrow import parquet  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
 import fastmem  # noqa: E402
@@ -26,7 +27,7 @@ from fastmem.inputs import InvalidInputError, check_labels, check_points  # noqa
 from fastmem.tables import read_table  # noqa: E402
 
 SCALE = float(os.environ.get("FASTMEM_FUZZ", "1"))
-INPUTS = {"csv": 1500, "npy": 1000, "npz": 1000, "parquet": 1500, "model": 400}
+INPUTS = {"csv": 1500, "npy": 1000, "npz": 1000, "parquet": 1500, "model": 300}
 
 
 @pytest.mark.timeout(0)
@@ -57,6 +58,9 @@ def test_control_characters_of_a_file_do_not_reach_the_terminal(tmp_path):
     path = tmp_path / "data.csv"
     path.write_bytes(b"x,y\n1,2\n\x1b[2J\n")
     assert r"\x1b[2J" in refusal(path, "y")
+    table = pa.table({"x": pa.array([{"\x1b[2J": 1}]), "y": [1]})
+    parquet.write_table(table, tmp_path / "data.parquet")
+    assert r"\x1b[2J" in refusal(tmp_path / "data.parquet", "y")
 
 
 def test_a_sentence_does_not_quote_a_file_as_a_whole(tmp_path):
@@ -110,6 +114,8 @@ def test_text_that_holds_no_characters(tmp_path):
     wrong = np.array([97, 98, 0x110000], np.uint32).view("<U1")
     np.savez(tmp_path / "data.npz", X=np.eye(3), y=wrong)
     assert "y[2] holds U+110000, which is no character" in refusal(tmp_path / "data.npz")
+    np.savez(tmp_path / "data.npz", X=wrong[2])
+    assert "X[] holds U+110000" in refusal(tmp_path / "data.npz")
     np.save(tmp_path / "data.npy", wrong.reshape(3, 1))
     assert "X[2, 0] holds U+110000" in refusal(tmp_path / "data.npy")
     with pytest.raises(InvalidInputError, match=r"y\[2\] holds U\+110000"):
@@ -130,8 +136,11 @@ def test_not_a_number_of_any_bits_is_refused_without_a_warning():
 
 
 def test_labels_that_cannot_be_written_are_one_sentence(tmp_path):
-    np.savez(tmp_path / "data.npz", X=np.eye(2), y=np.array(["\ud800", "a"]))
-    fastmem.interpolate(np.eye(2), np.array(["\ud800", "a"]), seed=0).save(tmp_path / "net.npz")
+    np.savez(tmp_path / "data.npz", X=np.eye(2), y=np.array(["\ud800", "\x1b[2J"]))
+    command = ["fit", str(tmp_path / "data.npz"), "--out", str(tmp_path / "net.npz")]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0
+    assert r"\ud800" in result.stdout and r"\x1b[2J" in result.stdout
     command = ["predict", str(tmp_path / "net.npz"), str(tmp_path / "data.npz"), "--out"]
     result = CliRunner().invoke(app, [*command, str(tmp_path / "labels.csv")])
     assert result.exit_code == 2

@@ -17,6 +17,7 @@ from fastmem.inputs.values import (
     all_usable,
     as_array,
     block_dtype,
+    check_characters,
     check_dtype,
     check_shape,
     check_values,
@@ -73,6 +74,7 @@ def check_points(X: Any, *, n_features: int | None = None, name: str = "X") -> P
 def _array_points(
     array: np.ndarray, n_features: int | None, name: str, place: Place | None = None
 ) -> Points:
+    check_characters(array, name)
     if array.ndim == 0:
         refuse(
             f"{name} is {typed(array.item())}, not a table of numbers; "
