@@ -114,7 +114,7 @@ def test_text_that_holds_no_characters(tmp_path):
     wrong = np.array([97, 98, 0x110000], np.uint32).view("<U1")
     np.savez(tmp_path / "data.npz", X=np.eye(3), y=wrong)
     assert "y[2] holds U+110000, which is no character" in refusal(tmp_path / "data.npz")
-    np.savez(tmp_path / "data.npz", X=wrong[2])
+    np.savez(tmp_path / "data.npz", X=wrong[2:].reshape(()))
     assert "X[] holds U+110000" in refusal(tmp_path / "data.npz")
     np.save(tmp_path / "data.npy", wrong.reshape(3, 1))
     assert "X[2, 0] holds U+110000" in refusal(tmp_path / "data.npy")
