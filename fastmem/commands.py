@@ -622,11 +622,13 @@ def _print_table(title: str, facts: dict[str, str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
+    from fastmem.inputs.refusals import printable
+
     table = Table(title=Text(title), box=box.SIMPLE, show_header=False, title_justify="left")
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
     for name, value in facts.items():
-        table.add_row(Text(name), Text(value))
+        table.add_row(Text(printable(name)), Text(printable(value, 10_000)))
     Console().print(table)
 
 
@@ -637,11 +639,13 @@ def _print_rows(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     from rich.table import Table
     from rich.text import Text
 
+    from fastmem.inputs.refusals import printable
+
     table = Table(title=Text(title), box=box.SIMPLE, title_justify="left")
     for i, name in enumerate(header):
         table.add_column(Text(name), justify="right" if i else "left", overflow="fold")
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))
+        table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console()
     # piped output is not folded to a width that nobody asked for
     Console(width=None if console.is_terminal else 160).print(table)
@@ -723,6 +727,9 @@ def _sentence(error: BaseException) -> str | None:
         return str(error)
     if isinstance(error, MemoryError):
         return f"There is not enough memory ({error}): take fewer points or a smaller width."
+    if isinstance(error, UnicodeEncodeError):
+        text = error.object[error.start : error.end]
+        return f"The text {text!a} cannot be written in {error.encoding}: change that label."
     if isinstance(error, OSError):
         return f"{error.filename or 'A file'} cannot be read or written: {error.strerror or error}."
     return None

@@ -12,6 +12,7 @@ from fastmem.inputs.refusals import UNREADABLE, InvalidInputError, at, refuse, t
 from fastmem.inputs.values import (
     Place,
     block_dtype,
+    check_characters,
     check_dtype,
     check_shape,
     check_values,
@@ -28,6 +29,7 @@ def array_points(
     array: np.ndarray, n_features: int | None, name: str, place: Place | None = None
 ) -> Points:
     """Check an array and wrap it; ``place`` names a value by its row and column."""
+    check_characters(array, name)
     if array.ndim == 0:
         refuse(
             f"{name} is {typed(array.item())}, not a table of numbers; "

@@ -18,7 +18,7 @@ from fastmem.inputs.refusals import (
     show,
     typed,
 )
-from fastmem.inputs.values import SCAN, is_scipy_sparse
+from fastmem.inputs.values import SCAN, check_characters, is_scipy_sparse
 
 _LABEL_KINDS: dict[str, tuple[type, ...]] = {  # a bool is an int in Python: bool comes first
     "bool": (bool, np.bool_),
@@ -218,6 +218,7 @@ def _label_array(y: Any, n_samples: int, name: str) -> np.ndarray:
             f"for one-hot rows np.argmax({name}, axis=1)"
         )
     _check_length(len(labels), n_samples, name)
+    check_characters(labels, name)
     if labels.dtype.kind in "OT":
         labels = _object_labels(labels.tolist(), name)
     kind = labels.dtype.kind
@@ -227,7 +228,8 @@ def _label_array(y: Any, n_samples: int, name: str) -> np.ndarray:
             f"labels are integers, strings or bools, so convert it to one of these"
         )
     if kind == "f":
-        whole = np.isfinite(labels) & (np.trunc(labels) == labels)
+        with np.errstate(invalid="ignore"):  # of NaN with any bits
+            whole = np.isfinite(labels) & (np.trunc(labels) == labels)
         if not whole.all():
             first = int(np.argmin(whole))
             _refuse_fraction(at(name, [first]), labels[first])

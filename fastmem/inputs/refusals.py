@@ -20,6 +20,13 @@ def refuse(sentence: str) -> NoReturn:
     raise InvalidInputError(sentence)
 
 
+def printable(text: str, most: int = 300) -> str:
+    """Return text of a foreign origin on one line, without what would move a terminal's cursor."""
+    text = " ".join(text[: most + 1].split())
+    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+    return text[:most] + "..." if len(text) > most else text
+
+
 def show(value: Any) -> str:
     """Return a short text of a value, without NumPy's type around it."""
     value = value.item() if isinstance(value, np.generic) else value

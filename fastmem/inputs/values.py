@@ -71,6 +71,7 @@ def check_dtype(array: np.ndarray, name: str) -> None:
     if kind in "biuf":
         return
     title = f"{name} has dtype {array.dtype}"
+    check_characters(array, name)
     if kind in "OSUT":
         number = (int, float, np.integer, np.floating)
         for index, value in np.ndenumerate(array):
@@ -88,6 +89,21 @@ def check_dtype(array: np.ndarray, name: str) -> None:
     elif array.dtype.names:
         remedy = f"pass numpy.lib.recfunctions.structured_to_unstructured({name})"
     refuse(f"{title}; {remedy}")
+
+
+def check_characters(array: np.ndarray, name: str) -> None:
+    """Refuse text that holds what is no character, of which Python makes no string."""
+    if array.dtype.kind != "U" or not array.dtype.itemsize:
+        return
+    points = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
+    points = points.reshape(-1, 1).view(np.uint32)
+    wrong = points > sys.maxunicode
+    if wrong.any():
+        place = np.unravel_index(int(np.argmax(wrong.any(axis=1))), array.shape)
+        refuse(
+            f"{at(name, place)} holds U+{points[wrong][0]:X}, which is no character; "
+            f"make the text anew from what it came from"
+        )
 
 
 def block_dtype(*dtypes: np.dtype) -> np.dtype:
@@ -148,7 +164,7 @@ def unusable(part: np.ndarray) -> np.ndarray:
     """Return the mask of the values that are not finite, or not exact in float64."""
     mask: np.ndarray = ~np.isfinite(part)
     if part.dtype.kind == "f" and part.dtype.itemsize > 8:
-        with np.errstate(over="ignore", under="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             mask |= part.astype(np.float64) != part
     elif part.dtype.kind in "iu" and (part.min() < -EXACT or part.max() > EXACT):
         magnitude = part.astype(np.uint64)

@@ -1,12 +1,19 @@
 """Data files of the command line: points and labels in, labels out."""
 
 from fastmem.tables.reading import read_table
-from fastmem.tables.writing import LABEL_SUFFIXES, check_output, moved_when_complete, write_labels
+from fastmem.tables.writing import (
+    LABEL_SUFFIXES,
+    check_output,
+    moved_when_complete,
+    save_array,
+    write_labels,
+)
 
 __all__ = [
     "LABEL_SUFFIXES",
     "check_output",
     "moved_when_complete",
     "read_table",
+    "save_array",
     "write_labels",
 ]

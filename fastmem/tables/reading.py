@@ -7,22 +7,32 @@ decided by `fastmem.inputs`; here stands only what depends on the file.
 from __future__ import annotations
 
 import csv
+import math
+import os
 import re
 import zipfile
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from fastmem.inputs import InvalidInputError
+from fastmem.inputs.refusals import printable, show
 from fastmem.tables.wording import either, reason, some
 
 DATA_SUFFIXES = (".csv", ".npy", ".npz", ".parquet")
 
 Array = NDArray[Any]
+
+_NPY_HEADERS = {
+    (1, 0): npy_format.read_array_header_1_0,
+    (2, 0): npy_format.read_array_header_2_0,
+    (3, 0): npy_format.read_array_header_2_0,  # for names of fields that are no Latin-1
+}
 
 
 def read_table(
@@ -122,8 +132,8 @@ def _read_csv(path: Path, label: str | None) -> tuple[Array, Array | None]:
             raise
         name = names[int(found[1])]
         raise InvalidInputError(
-            f"{path} has {found[2]!r} in column {name!r}, which is not a number: remove the "
-            "column, or name it with --label if it holds the labels"
+            f"{path} has {show(found[2])} in column {show(name)}, which is not a number: remove "
+            "the column, or name it with --label if it holds the labels"
         ) from error
     return _from_arrow(path, table, names, label_at, from_text=True)
 
@@ -163,7 +173,7 @@ def _from_arrow(
         if column.null_count:
             row = int(np.flatnonzero(column.is_null().to_numpy())[0])
             raise InvalidInputError(
-                f"{path} has no value in column {name!r}, data row {row} (the first is 0; "
+                f"{path} has no value in column {show(name)}, data row {row} (the first is 0; "
                 f"{column.null_count} missing in this column): fill them in or remove the rows"
             )
         if i == label_at:
@@ -181,14 +191,14 @@ def _feature(path: Path, name: str, column: Any) -> Array:
     kinds = (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
     if not any(is_kind(column.type) for is_kind in kinds):
         raise InvalidInputError(
-            f"{path} holds {column.type} in column {name!r}, which is not a number: remove the "
-            "column, or name it with --label if it holds the labels"
+            f"{path} holds {printable(str(column.type))} in column {show(name)}, which is not a "
+            "number: remove the column, or name it with --label if it holds the labels"
         )
     try:
         values: Array = column.cast(float64()).to_numpy()
     except ArrowInvalid as error:
         raise InvalidInputError(
-            f"{path} has a number in column {name!r} that float64 cannot hold exactly "
+            f"{path} has a number in column {show(name)} that float64 cannot hold exactly "
             f"({reason(error)}): subtract an offset from the column first"
         ) from error
     return values
@@ -220,6 +230,8 @@ def _labels_from_text(column: Any) -> Array:
 
 def _read_npy(path: Path, label: str | None) -> tuple[Array, Array | None]:
     """Read a 2-D array, left on disk as a memory map unless a label column is taken out."""
+    with open(path, "rb") as file:
+        _check_claim(file, os.fstat(file.fileno()).st_size)
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     return _split_columns(path, array, label)
 
@@ -230,17 +242,45 @@ def _read_npz(path: Path, label: str | None) -> tuple[Array, Array | None]:
         raise InvalidInputError(
             f"{path} is not an npz file: write it with numpy.savez(path, X=X, y=y)"
         )
-    with np.load(path, allow_pickle=False) as archive:
+    # NumPy would leave a file open that it opened itself, where the archive is damaged.
+    with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
         if "X" not in archive.files:
             raise InvalidInputError(
                 f"{path} has no array X, only {some(archive.files)}: "
                 "write it with numpy.savez(path, X=X, y=y)"
             )
-        X = archive["X"]
+        X = _member(archive, "X")
         labels_name = "y" if label is None else label
         if labels_name in archive.files and labels_name != "X":
-            return X, archive[labels_name]
+            return X, _member(archive, labels_name)
     return _split_columns(path, X, label)
+
+
+def _member(archive: Any, name: str) -> Array:
+    """Read an array of an npz file."""
+    info = archive.zip.getinfo(name if name in archive.zip.namelist() else f"{name}.npy")
+    with archive.zip.open(info) as stream:
+        _check_claim(stream, info.file_size)
+    array: Array = archive[name]
+    return array
+
+
+def _check_claim(stream: IO[bytes], size: int) -> None:
+    """Refuse an array in npy format that claims more than the ``size`` bytes there are.
+
+    NumPy would take the memory first, or map what is not there.
+    """
+    version = npy_format.read_magic(stream)
+    if version not in _NPY_HEADERS:
+        raise ValueError(f"its array has npy format {version[0]}.{version[1]}, which is unknown")
+    shape, _, dtype = _NPY_HEADERS[version](stream)
+    if dtype.hasobject:
+        raise ValueError("its array holds Python objects, which only a pickle could store")
+    if not dtype.itemsize:
+        raise ValueError(f"its array has dtype {dtype}, which holds nothing")
+    claimed = math.prod(shape) * dtype.itemsize
+    if claimed > size or min(shape, default=0) < 0:
+        raise ValueError(f"its array has shape {shape} and dtype {dtype} in {size:,} bytes")
 
 
 def _split_columns(path: Path, array: Array, label: str | None) -> tuple[Array, Array | None]:
@@ -260,7 +300,7 @@ def _label_column(path: Path, label: str, names: Sequence[str], n_columns: int) 
     """Find the label column by its name or, failing that, its index."""
     if names.count(label) > 1:
         raise InvalidInputError(
-            f"{path} has {names.count(label)} columns named {label!r}: "
+            f"{path} has {names.count(label)} columns named {show(label)}: "
             "give the 0-based index with --label"
         )
     if label in names:
@@ -270,7 +310,7 @@ def _label_column(path: Path, label: str, names: Sequence[str], n_columns: int) 
     else:
         known = f"its columns are {some(names)}, " if names else "its columns have no names, "
         raise InvalidInputError(
-            f"{path} has no column {label!r}: {known}"
+            f"{path} has no column {show(label)}: {known}"
             f"so give one of {'these or ' if names else ''}the indices 0 to {n_columns - 1}"
         )
     if n_columns == 1:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from tokenize import TokenError
 
-NAMES_SHOWN = 8
+from fastmem.inputs.refusals import NAMES_SHOWN, printable, show
 
 
 def some(names: Sequence[str]) -> str:
     """Quote the first few names."""
-    shown = ", ".join(repr(name) for name in names[:NAMES_SHOWN])
+    shown = ", ".join(show(name) for name in names[:NAMES_SHOWN])
     return shown if len(names) <= NAMES_SHOWN else f"{shown} and {len(names) - NAMES_SHOWN} more"
 
 
@@ -19,7 +20,7 @@ def either(options: Sequence[str]) -> str:
 
 
 def reason(error: BaseException) -> str:
-    """Give an exception's text as the middle of a sentence."""
-    text = getattr(error, "strerror", None) or str(error) or type(error).__name__
-    first_line = text.strip().splitlines()[0]
-    return first_line.rstrip(". ")
+    """Give an exception's text, which may quote the file, as the middle of a sentence."""
+    text = error.args[0] if isinstance(error, TokenError) else str(error)
+    lines = (getattr(error, "strerror", None) or text).strip().splitlines()
+    return printable(lines[0]).rstrip(". ") if lines else type(error).__name__

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -33,13 +34,25 @@ def write_labels(path: Path, labels: Array) -> None:
     with moved_when_complete(path) as temporary:
         if path.suffix.lower() == ".npy":
             storable = labels.astype(str) if labels.dtype == object else labels
-            with open(temporary, "xb") as binary:
-                np.save(binary, storable, allow_pickle=False)
+            save_array(temporary, storable)
         else:
             with open(temporary, "x", newline="", encoding="utf-8") as text:
                 writer = csv.writer(text, lineterminator="\n")
                 writer.writerow(["label"])
                 writer.writerows([label] for label in labels.tolist())
+
+
+def save_array(path: Path, array: Array) -> None:
+    """Write a new file in npy format through Python's own buffer.
+
+    NumPy would write through C's, and say nothing where the last of it finds no room.
+    """
+    try:
+        with open(path, "xb") as file:
+            np.save(SimpleNamespace(write=file.write), array, allow_pickle=False)
+    except OSError as error:
+        error.filename = str(path)
+        raise
 
 
 @contextmanager
