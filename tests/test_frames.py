@@ -180,17 +180,17 @@ WRONG: list[tuple[str, Any, str]] = [
      "column 'b' of X has no value at row 1, and 2 of its 4 values are missing; fill them or "
      "remove those rows"),
     ("null in a later chunk", cut(arrow(b=pa.array([1, 2, 3, None])), 1, 1),
-     "column 'b' of X has no value at row 3, and 1 of its 4 values are missing; fill them or "
+     "column 'b' of X has no value at row 3, and 1 of its 4 values is missing; fill them or "
      "remove those rows"),
     ("null in polars", in_chunks(pl.DataFrame({"a": [1, 2, 3, 4], "b": [1, None, None, 2]}), 1),
      "column 'b' of X has no value at row 1, and 2 of its 4 values are missing; fill them or "
      "remove those rows"),
     ("null in pandas of Arrow", arrow(b=pa.array([1, None, 3, 4])).to_pandas(
         types_mapper=pd.ArrowDtype),
-     "column 'b' of X has no value at row 1, and 1 of its 4 values are missing; fill them or "
+     "column 'b' of X has no value at row 1, and 1 of its 4 values is missing; fill them or "
      "remove those rows"),
     ("NA in pandas", pd.DataFrame({"a": X[:, 0], "b": pd.array([1, 2, pd.NA, 3])}),
-     "column 'b' of X has no value at row 2, and 1 of its 4 values are missing; fill them or "
+     "column 'b' of X has no value at row 2, and 1 of its 4 values is missing; fill them or "
      "remove those rows"),
     ("all missing", arrow(b=pa.array([None] * 4, pa.int64())),
      "column 'b' of X has no values, all 4 are missing; drop it"),
@@ -245,7 +245,7 @@ WRONG: list[tuple[str, Any, str]] = [
     ("lists of nothing", arrow(b=pa.array([[]] * 4, pa.list_(pa.float32()))),
      "column 'b' of X holds lists of no values; drop it"),
     ("null list", arrow(b=pa.array([[1.0], None, [2.0], [3.0]])),
-     "column 'b' of X has no value at row 1, and 1 of its 4 values are missing; fill them or "
+     "column 'b' of X has no value at row 1, and 1 of its 4 values is missing; fill them or "
      "remove those rows"),
     ("null in a list", cut(arrow(b=pa.array([[1.0, 2], [1, None], [2, None], [3, 4]])), 1),
      "column 'b[1]' of X has no value at row 1, and 2 of its 4 values are missing; fill them or "

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from fastmem.inputs.refusals import refuse, show
+from fastmem.inputs.refusals import printable, refuse, show
 from fastmem.inputs.values import all_usable, check_values, refuse_inexact, unusable
 
 EXACT_DIGITS = 15
@@ -20,11 +20,12 @@ EXACT_DIGITS = 15
 
 @dataclass(frozen=True)
 class Wording:
-    """How messages speak of a table: its name, its rows, and what to do with text in it."""
+    """How messages speak of a table: its name, its rows, and what to do with its columns."""
 
     table: str = "X"
     row: str = "row {}"
     encode: str = "encode it as numbers or drop it"
+    exact: str = ""
 
     def column(self, name: Any) -> str:
         """Return the title of a column."""
@@ -40,7 +41,8 @@ class Wording:
             refuse(f"{self.column(name)} has no values, all {total} are missing; drop it")
         refuse(
             f"{self.column(name)} has no value at {self.row.format(row)}, and {count} of its "
-            f"{total} values are missing; fill them or remove those rows"
+            f"{total} values {'is' if count == 1 else 'are'} missing; fill them or remove those "
+            f"rows"
         )
 
 
@@ -78,26 +80,26 @@ class ArrowColumn:
             self.is_list, self.width, inner = True, inner.list_size, inner.value_type
         elif types.is_list(inner) or types.is_large_list(inner):
             self.is_list, self.width, inner = True, None, inner.value_type
-        title = wording.column(name)
+        title, shown = wording.column(name), printable(str(kind))
         if types.is_null(inner):
             refuse(f"{title} has no values, all of them are missing; drop it")
         if types.is_temporal(inner):
             refuse(
-                f"{title} holds {kind}; turn times into numbers, for instance seconds since the "
+                f"{title} holds {shown}; turn times into numbers, for instance seconds since the "
                 f"first, or drop it"
             )
         self.is_decimal = types.is_decimal(inner)
         if self.is_decimal:
             if inner.precision > EXACT_DIGITS:
                 refuse(
-                    f"{title} holds {kind}, more digits than the {EXACT_DIGITS} that float64 tells "
+                    f"{title} holds {shown}, more digits than the {EXACT_DIGITS} that float64 tells "
                     f"apart; cast it to float64 yourself, or to fewer digits"
                 )
             self.dtype = np.dtype(np.float64)
         elif types.is_floating(inner) or types.is_integer(inner) or types.is_boolean(inner):
             self.dtype = np.dtype(inner.to_pandas_dtype())
         else:
-            refuse(f"{title} holds {kind}, which is not a number; {wording.encode}")
+            refuse(f"{title} holds {shown}, which is not a number; {wording.encode}")
         if self.width == 0:
             refuse(f"{title} holds lists of no values; drop it")
 
@@ -184,7 +186,7 @@ class ArrowColumn:
         name = self.feature_names[k]
         where = self.wording.place(above + row, name)
         if np.isfinite(values[first]):
-            refuse_inexact(where, values[first], self.wording.table)
+            refuse_inexact(where, values[first], self.wording.table, self.wording.exact)
         count, total = int(mask.sum()), above * (self.width or 1) + values.size
         for chunk in later:
             flat = chunk.flatten() if self.is_list else chunk

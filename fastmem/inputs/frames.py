@@ -17,7 +17,7 @@ import numpy as np
 from fastmem.inputs.arrays import array_points, sparse_points
 from fastmem.inputs.arrow import EXACT_DIGITS, ArrowColumn, Wording, check_pieces
 from fastmem.inputs.points import ColumnPoints, Points
-from fastmem.inputs.refusals import NAMES_SHOWN, refuse, show, typed
+from fastmem.inputs.refusals import NAMES_SHOWN, printable, refuse, show, typed
 from fastmem.inputs.values import block_dtype, check_shape
 
 _SHORT = 4096
@@ -202,7 +202,9 @@ def _pieces(column: Any, label: Any, wording: Wording) -> Pieces:
 
 def _refuse_kind(column: Any, values: Any, label: Any, wording: Wording) -> None:
     first = f" and its first value is {typed(values[0])}" if len(values) else ""
-    refuse(f"{wording.column(label)} has dtype {column.dtype}{first}; {wording.encode}")
+    refuse(
+        f"{wording.column(label)} has dtype {printable(str(column.dtype))}{first}; {wording.encode}"
+    )
 
 
 def _polars_pieces(column: Any, label: Any, wording: Wording) -> Pieces:
@@ -219,7 +221,7 @@ def _polars_pieces(column: Any, label: Any, wording: Wording) -> Pieces:
         column = column.cast(polars.Float64)
     elif kind is not dtype and not is_array:
         refuse(
-            f"{wording.column(label)} has dtype {dtype}; make it an array of equal lengths "
+            f"{wording.column(label)} has dtype {printable(str(dtype))}; make it an array of equal lengths "
             f"(list.to_array) or drop it"
         )
     elif not (kind.is_numeric() or str(kind) == "Boolean") or str(kind) in ("Int128", "UInt128"):

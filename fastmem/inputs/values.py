@@ -133,12 +133,10 @@ def check_values(values: np.ndarray, name: str, place: Place | None = None) -> N
     )
 
 
-def refuse_inexact(where: str, value: Any, name: str) -> NoReturn:
+def refuse_inexact(where: str, value: Any, name: str, remedy: str = "") -> NoReturn:
     """Refuse a value that float64 would round."""
-    refuse(
-        f"{where} is {show(value)}, which float64 cannot hold exactly; subtract an offset, "
-        f"or round {name} yourself with np.asarray({name}, dtype=float)"
-    )
+    own = f"subtract an offset, or round {name} yourself with np.asarray({name}, dtype=float)"
+    refuse(f"{where} is {show(value)}, which float64 cannot hold exactly; {remedy or own}")
 
 
 def all_usable(values: np.ndarray) -> bool:

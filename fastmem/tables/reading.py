@@ -1,4 +1,4 @@
-"""Data files of the command line: csv, npy, npz and parquet.
+"""Data files of the command line: csv, npy, npz and parquet, whole or piece by piece.
 
 Every refusal is an `InvalidInputError` of one sentence. What the numbers and labels may be is
 decided by `fastmem.inputs`; here stands only what depends on the file.
@@ -6,13 +6,12 @@ decided by `fastmem.inputs`; here stands only what depends on the file.
 
 from __future__ import annotations
 
-import csv
 import math
 import os
-import re
 import zipfile
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,13 +19,18 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from fastmem.inputs import InvalidInputError
-from fastmem.inputs.refusals import printable, show
+from fastmem.inputs import EncodedLabels, InvalidInputError, Points
+from fastmem.tables.batches import BATCH_BYTES, Batches, csv_batches, parquet_batches
+from fastmem.tables.columns import label_column
+from fastmem.tables.spool import MappedPoints, Spool, available_bytes
 from fastmem.tables.wording import either, reason, some
 
 DATA_SUFFIXES = (".csv", ".npy", ".npz", ".parquet")
+LIMIT_SHARE = 4
+"""Points of more than this part of a memory limit go to a temporary file."""
 
 Array = NDArray[Any]
+Tell = Callable[[str, int, int, int], object]  # as `fastmem.progress`
 
 _NPY_HEADERS = {
     (1, 0): npy_format.read_array_header_1_0,
@@ -35,42 +39,197 @@ _NPY_HEADERS = {
 }
 
 
+@dataclass
+class Table:
+    """A data file that has been read.
+
+    Attributes
+    ----------
+    points : Points or ndarray, shape (n_samples, n_features)
+        With the columns' names, where they have names.
+    labels : EncodedLabels, ndarray of shape (n_samples,), or None
+    """
+
+    points: Points | Array
+    labels: EncodedLabels | Array | None
+
+
 def read_table(
     path: Path, label: str | None, *, labels_required: bool
 ) -> tuple[Array, Array | None]:
-    """Read points, and labels where a column holds them.
+    """Read points, and labels where a column holds them, as plain arrays.
 
     Parameters
     ----------
-    path : Path
-        A csv, npy, npz or parquet file, by its suffix. A csv file has a header unless its first
-        row holds a number; an npz file holds an array X and, for labels, an array y.
-    label : str or None
-        Name or 0-based index of the label column (negative: from the right); for npz also the
-        name of the array of labels. None: npz takes y, other files have no labels.
-    labels_required : bool
-        Whether labels must be there.
+    path, label, labels_required
+        As of `load_table`.
 
     Returns
     -------
     X : ndarray, shape (n_samples, n_features)
-        The columns but for the label; float64 from csv and parquet, as stored from npy and npz.
+        The columns but for the label; from csv float64, from parquet float32 where that holds all
+        columns' values, else float64; as stored from npy and npz. Mapped from a file where it is
+        large.
     y : ndarray of shape (n_samples,), or None
         The labels: numbers where all are numbers, else strings.
 
     Raises
     ------
     InvalidInputError
+        As `load_table`.
+    """
+    table = load_table(path, label, labels_required=labels_required)
+    points, labels = table.points, table.labels
+    if isinstance(points, MappedPoints):
+        points = points.array
+    elif isinstance(points, Points):
+        points = points.block(0, points.n_samples)
+    return points, labels[:] if isinstance(labels, EncodedLabels) else labels
+
+
+def load_table(
+    path: Path,
+    label: str | None,
+    *,
+    labels_required: bool,
+    memory_limit: int | None = None,
+    progress: Tell = lambda stage, done, total, neurons: None,
+) -> Table:
+    """Read points, and labels where a column holds them.
+
+    Parameters
+    ----------
+    path : Path
+        A csv, npy, npz or parquet file, by its suffix, or a directory of parquet files, or a
+        pattern like ``parts/*.parquet``. A csv file has a header unless its first row holds a
+        number; an npz file holds an array X and, for labels, an array y.
+    label : str or None
+        Name or 0-based index of the label column (negative: from the right); for npz also the
+        name of the array of labels. None: npz takes y, other files have no labels.
+    labels_required : bool
+        Whether labels must be there.
+    memory_limit : int or None
+        Points of csv and parquet files that take more than a quarter of it, without a limit more
+        than half of what the machine has left, go to a temporary file, row by row.
+    progress : callable
+        Called as ``progress("reading", rows, rows in all, 0)``.
+
+    Returns
+    -------
+    Table
+
+    Raises
+    ------
+    InvalidInputError
         If the file cannot be read or has no such column.
     """
-    readers: dict[str, Callable[[Path, str | None], tuple[Array, Array | None]]] = {
-        ".csv": _read_csv,
-        ".npy": _read_npy,
-        ".npz": _read_npz,
-        ".parquet": _read_parquet,
-    }
-    reader = readers.get(path.suffix.lower())
-    if reader is None:
+    parts = _parts(path)
+    with _refusals(path):
+        if parts[0].suffix.lower() in (".npy", ".npz"):
+            table = Table(*_read_arrays(path, label))
+        else:
+            room = available_bytes() // 2 if memory_limit is None else memory_limit // LIMIT_SHARE
+            table = _spooled(_batches(path, parts, label, None), room, progress)
+    if table.labels is None and labels_required:
+        raise InvalidInputError(
+            f"{path} needs a label column: give its name or its 0-based index with --label"
+        )
+    return table
+
+
+@dataclass
+class Stream:
+    """A data file in pieces, for one pass.
+
+    Attributes
+    ----------
+    blocks : iterator of (ndarray, ndarray or None)
+        Points (rows, n_features), and for each the number of its label.
+    n_rows : int
+        Rows in all; of csv files an estimate.
+    feature_names : callable
+        The names of the columns, or None; known once a block was taken.
+    classes : callable
+        What the labels' numbers stand for; known once all blocks were taken.
+    """
+
+    blocks: Iterator[tuple[Array, Array | None]]
+    n_rows: int
+    feature_names: Callable[[], list[str] | None]
+    classes: Callable[[], Array]
+
+
+def stream_table(path: Path, label: str | None, known_names: Sequence[str] | None) -> Stream:
+    """Read a file as `load_table` does, but hand it out in pieces.
+
+    Labels are read only where ``label`` names them. ``known_names`` are those that the columns
+    should have: a csv file whose first row holds them has a header.
+
+    Raises InvalidInputError as `load_table`, also while it is iterated.
+    """
+    parts = _parts(path)
+    with _refusals(path):
+        if parts[0].suffix.lower() in (".npy", ".npz"):
+            points, labels = _read_arrays(path, label)
+            return _stream_of_arrays(path, points, labels if label is not None else None)
+        batches = _batches(path, parts, label, known_names)
+
+    def blocks() -> Iterator[tuple[Array, Array | None]]:
+        with _refusals(path):
+            yield from batches
+
+    return Stream(
+        blocks(),
+        batches.n_rows,
+        lambda: batches.feature_names,
+        lambda: np.empty(0) if batches.labels is None else batches.labels.classes(),
+    )
+
+
+def _stream_of_arrays(path: Path, points: Array, labels: Array | None) -> Stream:
+    if points.ndim != 2:  # for the sentence that says so
+        return Stream(iter([(points, None)]), len(points), lambda: None, lambda: np.empty(0))
+    known = None
+    if labels is not None:
+        if len(labels) != len(points):
+            raise InvalidInputError(
+                f"{path} has {len(labels)} labels for {len(points)} points: give one label a point"
+            )
+        known = np.unique(labels.reshape(-1), return_inverse=True)
+    step = max(1, BATCH_BYTES // max(1, points.shape[1] * points.itemsize))
+    starts = range(0, len(points), step) or [0]
+    blocks = (
+        (points[start : start + step], None if known is None else known[1][start : start + step])
+        for start in starts
+    )
+    return Stream(
+        blocks, len(points), lambda: None, lambda: np.empty(0) if known is None else known[0]
+    )
+
+
+def _parts(path: Path) -> list[Path]:
+    """Return the files that a path stands for: itself, those in it, or those that match it."""
+    if path.is_dir():
+        parts = sorted(p for p in path.glob("*.parquet") if p.is_file() and p.name[0] not in "._")
+        if parts:
+            return parts
+        deeper = next((p for p in path.glob("*=*/*.parquet")), None)
+        if deeper is not None:
+            raise InvalidInputError(
+                f"{path} has its parquet files in directories such as {deeper.parent.name}, whose "
+                "names hold a column: write the table without partitions, or give one of these "
+                "directories"
+            )
+        raise InvalidInputError(f"{path} is not a file: give the data file itself")
+    if not path.exists() and any(c in path.name for c in "*?["):
+        parts = sorted(p for p in path.parent.glob(path.name) if p.is_file())
+        if parts and all(p.suffix.lower() == ".parquet" for p in parts):
+            return parts
+        if parts:
+            raise InvalidInputError(
+                f"{path} matches {len(parts)} files: give one file, or a pattern of parquet files"
+            )
+    if path.suffix.lower() not in DATA_SUFFIXES:
         raise InvalidInputError(
             f"{path} has the suffix {path.suffix!r}: give a file that ends in "
             f"{either(DATA_SUFFIXES)}"
@@ -79,9 +238,15 @@ def read_table(
         raise InvalidInputError(f"{path} does not exist: check the name and the directory")
     if not path.is_file():
         raise InvalidInputError(f"{path} is not a file: give the data file itself")
+    return [path]
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Turn what readers raise into one sentence."""
     try:
-        X, y = reader(path, label)
-    except (InvalidInputError, MemoryError):
+        yield
+    except (InvalidInputError, MemoryError, GeneratorExit):
         raise
     except ModuleNotFoundError as missing:
         raise InvalidInputError(
@@ -92,140 +257,36 @@ def read_table(
     # (NumPy's headers) and Arrow each have their own exceptions.
     except Exception as error:
         raise InvalidInputError(f"{path} cannot be read: {reason(error)}") from error
-    if y is None and labels_required:
-        raise InvalidInputError(
-            f"{path} needs a label column: give its name or its 0-based index with --label"
-        )
-    return X, y
 
 
-def _read_csv(path: Path, label: str | None) -> tuple[Array, Array | None]:
-    """Read comma-separated values: every column but the label as float64."""
-    from pyarrow import ArrowInvalid, float64, string
-    from pyarrow import csv as arrow_csv
-
-    first_row, lines = _first_csv_row(path)
-    has_header = not any(_is_number(cell) for cell in first_row)
-    if label is not None and not has_header and not _is_index(label) and label in first_row:
-        # A header of numbers, as pandas writes it, is recognised by the name that was asked for.
-        has_header = True
-    names = first_row if has_header else [str(i) for i in range(len(first_row))]
-    label_at = None
-    if label is not None:
-        label_at = _label_column(path, label, first_row if has_header else [], len(first_row))
-
-    # Unique names of our own: the file's may repeat.
-    columns = [str(i) for i in range(len(first_row))]
-    types = {c: string() if i == label_at else float64() for i, c in enumerate(columns)}
-    try:
-        table = arrow_csv.read_csv(
-            path,
-            read_options=arrow_csv.ReadOptions(
-                column_names=columns, skip_rows=lines if has_header else 0
-            ),
-            parse_options=arrow_csv.ParseOptions(newlines_in_values=True),
-            convert_options=arrow_csv.ConvertOptions(column_types=types),
-        )
-    except ArrowInvalid as error:
-        found = re.search(r"column #(\d+):.*invalid value '(.*)'", str(error), re.DOTALL)
-        if found is None:
-            raise
-        name = names[int(found[1])]
-        raise InvalidInputError(
-            f"{path} has {show(found[2])} in column {show(name)}, which is not a number: remove "
-            "the column, or name it with --label if it holds the labels"
-        ) from error
-    return _from_arrow(path, table, names, label_at, from_text=True)
+def _batches(
+    path: Path, parts: Sequence[Path], label: str | None, known_names: Sequence[str] | None
+) -> Batches:
+    if parts[0].suffix.lower() == ".csv":
+        return csv_batches(path, label, known_names)
+    return parquet_batches(path, parts, label)
 
 
-def _read_parquet(path: Path, label: str | None) -> tuple[Array, Array | None]:
-    """Read a parquet file: every column but the label as float64."""
-    from pyarrow import parquet
-
-    # As a single file: a directory name such as "year=2024" must not add a column.
-    table = parquet.ParquetFile(path).read()
-    metadata = table.schema.pandas_metadata or {}
-    # Pandas stores an index that is not 0, 1, 2, ... as one more column, which is no feature.
-    index_columns = [c for c in metadata.get("index_columns", []) if isinstance(c, str)]
-    table = table.drop_columns([c for c in index_columns if c in table.column_names])
-    names = table.column_names
-    label_at = None if label is None else _label_column(path, label, names, len(names))
-    return _from_arrow(path, table, names, label_at, from_text=False)
-
-
-def _from_arrow(
-    path: Path, table: Any, names: Sequence[str], label_at: int | None, *, from_text: bool
-) -> tuple[Array, Array | None]:
-    """Split an Arrow table into a float64 matrix and the labels, refusing missing values."""
-    from pyarrow import types
-
-    if table.num_rows == 0:
-        raise InvalidInputError(f"{path} has no rows of data: give at least one point")
-    X = np.empty((table.num_rows, table.num_columns - (label_at is not None)))
-    y = None
-    filled = 0
-    for i, name in enumerate(names):
-        column = table.column(i)
-        if types.is_dictionary(column.type):
-            column = column.cast(column.type.value_type)
-        if i == label_at and from_text:
-            column = _trimmed(column)
-        if column.null_count:
-            row = int(np.flatnonzero(column.is_null().to_numpy())[0])
-            raise InvalidInputError(
-                f"{path} has no value in column {show(name)}, data row {row} (the first is 0; "
-                f"{column.null_count} missing in this column): fill them in or remove the rows"
-            )
-        if i == label_at:
-            y = _labels_from_text(column) if from_text else column.to_numpy()
-        else:
-            X[:, filled] = _feature(path, name, column)
-            filled += 1
-    return X, y
+def _spooled(batches: Batches, room: int, progress: Tell) -> Table:
+    spool = Spool(room, batches.n_rows, is_exact=batches.is_exact)
+    codes: list[Array] = []
+    done = 0
+    for block, some_codes in batches:
+        spool.add(block)
+        if some_codes is not None:  # most labels are few
+            codes.append(some_codes.astype(np.min_scalar_type(int(some_codes.max()))))
+        done += len(block)
+        progress("reading", done, max(done, batches.n_rows), 0)
+    points = spool.points()
+    points.feature_names = batches.feature_names
+    labels = None
+    if batches.labels is not None:
+        labels = EncodedLabels(batches.labels.classes(), np.concatenate(codes))
+    return Table(points, labels)
 
 
-def _feature(path: Path, name: str, column: Any) -> Array:
-    """Convert one Arrow column to float64, refusing what is no number or does not fit."""
-    from pyarrow import ArrowInvalid, float64, types
-
-    kinds = (types.is_floating, types.is_integer, types.is_boolean, types.is_decimal)
-    if not any(is_kind(column.type) for is_kind in kinds):
-        raise InvalidInputError(
-            f"{path} holds {printable(str(column.type))} in column {show(name)}, which is not a "
-            "number: remove the column, or name it with --label if it holds the labels"
-        )
-    try:
-        values: Array = column.cast(float64()).to_numpy()
-    except ArrowInvalid as error:
-        raise InvalidInputError(
-            f"{path} has a number in column {show(name)} that float64 cannot hold exactly "
-            f"({reason(error)}): subtract an offset from the column first"
-        ) from error
-    return values
-
-
-def _trimmed(column: Any) -> Any:
-    """Strip the blanks around text, and count what is then empty as missing."""
-    from pyarrow import compute, scalar
-
-    text = compute.utf8_trim_whitespace(column)
-    return compute.if_else(compute.equal(text, ""), scalar(None, text.type), text)
-
-
-def _labels_from_text(column: Any) -> Array:
-    """Turn labels read as text into numbers where every one of them is a number."""
-    from pyarrow import ArrowInvalid, compute, float64, int64, string
-
-    try:
-        integers = column.cast(int64())
-    except ArrowInvalid:
-        with suppress(ArrowInvalid):
-            return column.cast(float64()).to_numpy(zero_copy_only=False)
-        return column.to_numpy(zero_copy_only=False)
-    # "01" and "1" are the same number but not the same label.
-    if compute.all(compute.equal(integers.cast(string()), column)).as_py():
-        return integers.to_numpy(zero_copy_only=False)
-    return column.to_numpy(zero_copy_only=False)
+def _read_arrays(path: Path, label: str | None) -> tuple[Array, Array | None]:
+    return (_read_npy if path.suffix.lower() == ".npy" else _read_npz)(path, label)
 
 
 def _read_npy(path: Path, label: str | None) -> tuple[Array, Array | None]:
@@ -292,54 +353,5 @@ def _split_columns(path: Path, array: Array, label: str | None) -> tuple[Array, 
             f"{path} holds an array of shape {array.shape} and dtype {array.dtype}: "
             "give a 2-D array of numbers, one row a point"
         )
-    at = _label_column(path, label, [], array.shape[1])
+    at = label_column(path, label, [], array.shape[1])
     return np.delete(np.asarray(array), at, axis=1), np.array(array[:, at])
-
-
-def _label_column(path: Path, label: str, names: Sequence[str], n_columns: int) -> int:
-    """Find the label column by its name or, failing that, its index."""
-    if names.count(label) > 1:
-        raise InvalidInputError(
-            f"{path} has {names.count(label)} columns named {show(label)}: "
-            "give the 0-based index with --label"
-        )
-    if label in names:
-        at = names.index(label)
-    elif _is_index(label) and -n_columns <= int(label) < n_columns:
-        at = int(label) % n_columns
-    else:
-        known = f"its columns are {some(names)}, " if names else "its columns have no names, "
-        raise InvalidInputError(
-            f"{path} has no column {show(label)}: {known}"
-            f"so give one of {'these or ' if names else ''}the indices 0 to {n_columns - 1}"
-        )
-    if n_columns == 1:
-        raise InvalidInputError(
-            f"{path} has no column beside the labels: give comma-separated columns, at least "
-            "one of them a feature"
-        )
-    return at
-
-
-def _first_csv_row(path: Path) -> tuple[list[str], int]:
-    """Give the cells of the first row that is not blank, and the lines read up to its end."""
-    with open(path, newline="", encoding="utf-8-sig") as file:
-        reader = csv.reader(file)
-        for row in reader:
-            if row:
-                return [cell.strip() for cell in row], reader.line_num
-    raise InvalidInputError(f"{path} is empty: give at least one row of data")
-
-
-def _is_number(text: str) -> bool:
-    """Whether a csv cell holds a number."""
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
-
-
-def _is_index(label: str) -> bool:
-    """Whether a label column is given by its index."""
-    return re.fullmatch(r"-?[0-9]{1,18}", label) is not None
