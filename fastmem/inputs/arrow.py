@@ -92,8 +92,8 @@ class ArrowColumn:
         if self.is_decimal:
             if inner.precision > EXACT_DIGITS:
                 refuse(
-                    f"{title} holds {shown}, more digits than the {EXACT_DIGITS} that float64 tells "
-                    f"apart; cast it to float64 yourself, or to fewer digits"
+                    f"{title} holds {shown}, more digits than the {EXACT_DIGITS} that float64 "
+                    f"tells apart; cast it to float64 yourself, or to fewer digits"
                 )
             self.dtype = np.dtype(np.float64)
         elif types.is_floating(inner) or types.is_integer(inner) or types.is_boolean(inner):

@@ -221,8 +221,8 @@ def _polars_pieces(column: Any, label: Any, wording: Wording) -> Pieces:
         column = column.cast(polars.Float64)
     elif kind is not dtype and not is_array:
         refuse(
-            f"{wording.column(label)} has dtype {printable(str(dtype))}; make it an array of equal lengths "
-            f"(list.to_array) or drop it"
+            f"{wording.column(label)} has dtype {printable(str(dtype))}; make it an array of equal "
+            f"lengths (list.to_array) or drop it"
         )
     elif not (kind.is_numeric() or str(kind) == "Boolean") or str(kind) in ("Int128", "UInt128"):
         _refuse_kind(column, column.head(1).to_list(), label, wording)

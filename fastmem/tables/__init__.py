@@ -4,6 +4,7 @@ from fastmem.tables.reading import Stream, Table, load_table, read_table, stream
 from fastmem.tables.writing import (
     LABEL_SUFFIXES,
     check_output,
+    label_writer,
     moved_when_complete,
     save_array,
     write_labels,
@@ -14,6 +15,7 @@ __all__ = [
     "Stream",
     "Table",
     "check_output",
+    "label_writer",
     "load_table",
     "moved_when_complete",
     "read_table",

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
+from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from fastmem.inputs import InvalidInputError
@@ -22,24 +25,69 @@ Array = NDArray[Any]
 
 
 def write_labels(path: Path, labels: Array) -> None:
-    """Write labels as csv (a header ``label``, then one a line) or npy, whole or not at all.
+    """Write labels, shape (n_samples,), to a file as `label_writer` does."""
+    with label_writer(path, np.unique(labels)) as write:
+        write(labels)
+
+
+@contextmanager
+def label_writer(path: Path | None, classes: Array) -> Iterator[Callable[[Array], object]]:
+    """Give what writes labels, as they come, to a file or standard output.
 
     Parameters
     ----------
-    path : Path
-        Ends in .csv or .npy.
-    labels : ndarray, shape (n_samples,)
-        Numbers, bools or strings.
+    path : Path or None
+        Ends in .csv (a header ``label``, then one a line) or .npy, and is written whole or not at
+        all. None: standard output, one a line.
+    classes : ndarray, shape (n_classes,)
+        All labels that may come.
+
+    Yields
+    ------
+    callable
+        ``write(labels)``, labels of shape (n_samples,) among the classes.
     """
+    values = classes.tolist()
+    if path is None:
+        lines = {label: f"{label}\n" for label in values}
+        yield lambda labels: sys.stdout.writelines(lines[label] for label in labels.tolist())
+        return
     with moved_when_complete(path) as temporary:
         if path.suffix.lower() == ".npy":
-            storable = labels.astype(str) if labels.dtype == object else labels
-            save_array(temporary, storable)
+            with open(temporary, "xb") as file:
+                yield from _npy_writer(file, classes)
         else:
             with open(temporary, "x", newline="", encoding="utf-8") as text:
-                writer = csv.writer(text, lineterminator="\n")
-                writer.writerow(["label"])
-                writer.writerows([label] for label in labels.tolist())
+                text.write("label\n")
+                lines = {label: _csv_line(label) for label in values}
+                yield lambda labels: text.writelines(lines[label] for label in labels.tolist())
+
+
+def _csv_line(label: Any) -> str:
+    line = io.StringIO()
+    csv.writer(line, lineterminator="\n").writerow([label])
+    return line.getvalue()
+
+
+def _npy_writer(file: IO[bytes], classes: Array) -> Iterator[Callable[[Array], object]]:
+    """Write npy format through Python's own buffer; NumPy would hide a disk that is full."""
+    dtype = (classes.astype(str) if classes.dtype == object else classes).dtype
+    count = 0
+
+    def header() -> None:
+        file.seek(0)
+        whole = {"descr": npy_format.dtype_to_descr(dtype), "fortran_order": False}
+        # its length is the same for any count: NumPy leaves room for arrays that grow
+        npy_format.write_array_header_1_0(file, whole | {"shape": (count,)})
+
+    def write(labels: Array) -> None:
+        nonlocal count
+        file.write(np.ascontiguousarray(labels, dtype).tobytes())
+        count += len(labels)
+
+    header()
+    yield write
+    header()
 
 
 def save_array(path: Path, array: Array) -> None:
