@@ -31,7 +31,10 @@ class Points:
         A block of at most so many rows takes 16 MiB or less beyond the input, or is one row.
     """
 
-    __slots__ = ("_source", "dtype", "feature_names", "max_block_rows", "n_features", "n_samples")
+    __slots__ = (
+        "__weakref__", "_source", "dtype", "feature_names", "max_block_rows", "n_features",
+        "n_samples",
+    )  # fmt: skip
     is_sparse = False
 
     def __init__(self, source: np.ndarray) -> None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from fastmem.inputs import EncodedLabels, InvalidInputError, Points
 from fastmem.tables.batches import BATCH_BYTES, Batches, csv_batches, parquet_batches
 from fastmem.tables.columns import label_column
-from fastmem.tables.spool import MappedPoints, Spool, available_bytes
+from fastmem.tables.spool import FilePoints, Spool, available_bytes
 from fastmem.tables.wording import either, reason, some
 
 DATA_SUFFIXES = (".csv", ".npy", ".npz", ".parquet")
@@ -80,8 +80,8 @@ def read_table(
     """
     table = load_table(path, label, labels_required=labels_required)
     points, labels = table.points, table.labels
-    if isinstance(points, MappedPoints):
-        points = points.array
+    if isinstance(points, FilePoints):
+        points = points.mapped()
     elif isinstance(points, Points):
         points = points.block(0, points.n_samples)
     return points, labels[:] if isinstance(labels, EncodedLabels) else labels
@@ -277,12 +277,20 @@ def _spooled(batches: Batches, room: int, progress: Tell) -> Table:
             codes.append(some_codes.astype(np.min_scalar_type(int(some_codes.max()))))
         done += len(block)
         progress("reading", done, max(done, batches.n_rows), 0)
+    _give_back()
     points = spool.points()
     points.feature_names = batches.feature_names
     labels = None
     if batches.labels is not None:
         labels = EncodedLabels(batches.labels.classes(), np.concatenate(codes))
     return Table(points, labels)
+
+
+def _give_back() -> None:
+    """Let Arrow return memory that it keeps for later: some 50 MB."""
+    import pyarrow
+
+    pyarrow.default_memory_pool().release_unused()
 
 
 def _read_arrays(path: Path, label: str | None) -> tuple[Array, Array | None]:

@@ -10,7 +10,9 @@ import errno
 import mmap
 import os
 import tempfile
+import weakref
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import IO, Any
 
 import numpy as np
@@ -19,67 +21,74 @@ from numpy.typing import NDArray
 from fastmem.inputs import ConvertedPoints, InvalidInputError, Points
 from fastmem.scratch import reserve
 
-WINDOW_BYTES = 8 << 20
-"""Bytes of the file that may be mapped in at a time, by each thread."""
-AROUND_BYTES = 1 << 16
-"""Bytes that the kernel maps around one that is touched."""
-_ADVISE = hasattr(mmap, "MADV_DONTNEED")
+WINDOW_BYTES = 4 << 20
+"""Bytes of the file that a thread reads at a time."""
+GAP_BYTES = 1 << 14
+"""Bytes between two rows that are read rather than skipped: as quick as another call."""
 
 Array = NDArray[Any]
 
 
-class MappedPoints(ConvertedPoints):
-    """Points in a file that is mapped; blocks are copied out, and the pages given back.
+class FilePoints(ConvertedPoints):
+    """Points in a file, of which blocks are read.
 
-    Pages that were read count as memory of the process until then, although the kernel could
-    take them away: so a fit stays within its limit also by the operating system's account.
+    It is not mapped: mapped pages count as memory of the process, and the kernel maps megabytes
+    around each that is touched.
     """
 
-    __slots__ = ("_memory",)
+    __slots__ = ("_file",)
 
-    def __init__(self, memory: mmap.mmap, shape: tuple[int, int], dtype: np.dtype) -> None:
-        source = np.frombuffer(memory, dtype, shape[0] * shape[1]).reshape(shape)
-        super().__init__(source, shape, dtype)
-        self._memory = memory
+    def __init__(self, file: IO[bytes], shape: tuple[int, int], dtype: np.dtype) -> None:
+        super().__init__(None, shape, dtype)
+        self._file = file
 
-    @property
-    def array(self) -> Array:
-        """The points as an array; its pages are given back only when others are short."""
-        array: Array = self._source
-        return array
+    def mapped(self) -> Array:
+        """Return the points as one array, whose pages the kernel may take away."""
+        memory = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
+        shape = self.n_samples, self.n_features
+        return np.frombuffer(memory, self.dtype, shape[0] * shape[1]).reshape(shape)
 
     def _rows(self, rows: slice | np.ndarray) -> np.ndarray:
-        size = self.n_features * self.dtype.itemsize
         if isinstance(rows, slice):
             start, stop, _ = rows.indices(self.n_samples)
             block = np.empty((max(0, stop - start), self.n_features), self.dtype)
-            step = max(1, WINDOW_BYTES // size)
-            for first in range(start, stop, step):
-                last = min(first + step, stop)
-                block[first - start : last - start] = self._source[first:last]
-                self._release(first, last)
+            self._read(start, block)
             return block
+        rows = rows.astype(np.int64)
         block = np.empty((len(rows), self.n_features), self.dtype)
-        if not len(rows):
+        if not (np.diff(rows) >= 0).all():
+            order = np.argsort(rows, kind="stable")
+            block[order] = self._rows(rows[order])
             return block
-        # pieces that touch so many places of the file, 64 KB each, as fill a window
-        places = rows * size // AROUND_BYTES
-        new = np.cumsum(np.diff(places, prepend=places[0]) != 0)
-        most = max(1, WINDOW_BYTES // max(AROUND_BYTES, size))
-        cuts = np.flatnonzero(np.diff(new // most)) + 1
-        for piece in np.split(np.arange(len(rows)), cuts) if len(cuts) else [slice(None)]:
-            some = rows[piece]
-            block[piece] = self._source[some]
-            self._release(int(some.min()), int(some.max()) + 1)
+        size = self.n_features * self.dtype.itemsize
+        # runs of rows that are near each other, within a window
+        is_far = (np.diff(rows) * size > GAP_BYTES) | (np.diff(rows * size // WINDOW_BYTES) > 0)
+        bounds = [0, *(np.flatnonzero(is_far) + 1).tolist(), len(rows)]
+        buffer = np.empty((WINDOW_BYTES // size + 2, self.n_features), self.dtype)
+        for first, last in pairwise(bounds):
+            if last - first <= 1:
+                self._read(int(rows[first]) if last > first else 0, block[first:last])
+                continue
+            start = int(rows[first])
+            part = buffer[: int(rows[last - 1]) - start + 1]
+            self._read(start, part)
+            block[first:last] = part[rows[first:last] - start]
         return block
 
-    def _release(self, start: int, stop: int) -> None:
-        """Give back the pages of some rows; other threads that use them map them again."""
-        if not _ADVISE:
-            return
-        size = self.n_features * self.dtype.itemsize
-        first = start * size // mmap.PAGESIZE * mmap.PAGESIZE
-        self._memory.madvise(mmap.MADV_DONTNEED, first, stop * size - first)
+    def _read(self, start: int, block: Array) -> None:
+        """Fill a contiguous block with the rows from ``start`` on."""
+        octets = block.reshape(-1).view(np.uint8).data
+        place = start * self.n_features * self.dtype.itemsize
+        while len(octets):
+            if hasattr(os, "preadv"):
+                count = os.preadv(self._file.fileno(), [octets], place)
+            else:
+                part = os.pread(self._file.fileno(), len(octets), place)
+                count = len(part)
+                octets[:count] = part
+            if not count:
+                raise OSError("the temporary file of points is cut short")
+            octets, place = octets[count:], place + count
 
 
 class Spool:
@@ -130,9 +139,9 @@ class Spool:
         if self._file is None:
             self._array.resize(shape, refcheck=False)
             return Points(self._array)
-        memory = mmap.mmap(self._file.fileno(), 0, access=mmap.ACCESS_READ)
-        self._file.close()
-        return MappedPoints(memory, shape, self._array.dtype)
+        points = FilePoints(self._file, shape, self._array.dtype)
+        weakref.finalize(points, self._file.close)
+        return points
 
     def _open(self, size: int) -> None:
         try:
