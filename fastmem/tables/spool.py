@@ -116,7 +116,7 @@ class Spool:
         if not self._filled:
             expected = self._expected * row_bytes if self._is_exact else needed
             if max(expected, needed) > self._room:
-                self._open(expected)
+                self._open(expected if self._is_exact else 0)
             else:
                 rows = max(expected, needed) // row_bytes
                 self._array = np.empty((rows, block.shape[1]), block.dtype)
@@ -139,6 +139,7 @@ class Spool:
         if self._file is None:
             self._array.resize(shape, refcheck=False)
             return Points(self._array)
+        self._close.detach()
         points = FilePoints(self._file, shape, self._array.dtype)
         weakref.finalize(points, self._file.close)
         return points
@@ -148,6 +149,7 @@ class Spool:
             self._file = tempfile.TemporaryFile(prefix="fastmem-", buffering=0)  # noqa: SIM115
         except OSError as error:
             raise _no_room(size, error.strerror or "there is no such directory") from error
+        self._close = weakref.finalize(self, self._file.close)
         if size:
             reserve(self._file, size, lambda why: _no_room(size, why))
 
