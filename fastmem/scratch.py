@@ -15,6 +15,7 @@ import os
 import shutil
 import tempfile
 import weakref
+from collections.abc import Callable
 from typing import IO
 
 import numpy as np
@@ -82,10 +83,14 @@ class TileStore:
         old, old_memory = self.tiles, self._memory
         in_place = self._file is not None
         if not in_place and self._room is not None and size > self._room:
-            self._file = tempfile.TemporaryFile(prefix="fastmem-")  # noqa: SIM115
+            try:
+                self._file = tempfile.TemporaryFile(prefix="fastmem-")  # noqa: SIM115
+            except OSError as error:
+                why = f"{error.strerror or 'there is no temporary directory'}"
+                raise _no_room(size, f"no file can be made there ({why})") from error
             weakref.finalize(self, self._file.close)
         if self._file:
-            _reserve(self._file, size)
+            reserve(self._file, size, lambda why: _no_room(size, why))
             memory = mmap.mmap(self._file.fileno(), size)
         elif _ADVISE:
             memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
@@ -127,11 +132,10 @@ def _release(memory: mmap.mmap, tiles: np.ndarray, part: np.ndarray, inside: boo
         memory.madvise(mmap.MADV_DONTNEED, first, start + part.nbytes - first)
 
 
-def _reserve(file: IO[bytes], size: int) -> None:
-    """Give the file ``size`` bytes on the disk, or say that there is no room."""
-    place = tempfile.gettempdir()
+def reserve(file: IO[bytes], size: int, no_room: Callable[[str], Exception]) -> None:
+    """Give the file ``size`` bytes on the disk, or raise what ``no_room(why)`` makes."""
     missing = size - os.fstat(file.fileno()).st_size
-    if missing <= shutil.disk_usage(place).free:
+    if missing <= shutil.disk_usage(tempfile.gettempdir()).free:
         try:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
@@ -141,7 +145,12 @@ def _reserve(file: IO[bytes], size: int) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
-    raise InvalidInputError(
-        f"sign patterns of {size:,} bytes exceed memory_limit, and {place} has no room for them; "
-        f"free some there, set TMPDIR to a directory that has, or raise memory_limit"
+    raise no_room("there is no room")
+
+
+def _no_room(size: int, why: str) -> InvalidInputError:
+    place = tempfile.tempdir or os.environ.get("TMPDIR", "the temporary directory")
+    return InvalidInputError(
+        f"sign patterns of {size:,} bytes exceed memory_limit and go to {place}, but {why}; "
+        f"make room there, set TMPDIR to another directory, or raise memory_limit"
     )
