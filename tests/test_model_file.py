@@ -624,7 +624,11 @@ HOSTILE = {
     "summary huge number": (with_array("summary", np.array("[1" + "0" * 9999 + "]")), "digits"),
     "summary no character": (
         with_array("summary", np.array([0x110000], "<u4").view("<U1").reshape(())),
-        "cannot be read as a model",
+        "summary holds U+110000, which is no character",
+    ),
+    "summary broken character": (  # of which NumPy makes a string that breaks Python's functions
+        with_array("summary", np.array([*b'{"', 0x40000041, *b'": 1}'], "<u4").view("<U8").reshape(())),
+        "summary holds U+40000041, which is no character",
     ),
 }  # fmt: skip
 
