@@ -27,6 +27,8 @@ from fastmem.report import FitReport
 from fastmem.second_layer import CoverLayer
 
 _OFF = np.int64(-(2**62))
+_SCORES = 1 << 20
+"""Scores that a task computes: 8 MB where there are many classes."""
 
 
 class Network:
@@ -281,7 +283,7 @@ class Network:
             margins(tiles, sizes, masks, thresholds, blocks, stop_when_on, best)
             keep(start, stop, best[:, : stop - start])
 
-        tiles_of_blocks(points, self.first, n_threads, work)
+        tiles_of_blocks(points, self.first, n_threads, work, _SCORES // len(self.classes_))
 
 
 def load(path: str | os.PathLike[str]) -> Network:
