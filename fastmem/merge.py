@@ -36,12 +36,12 @@ cache. digits784-70k at n = 9,984: 273 neurons among 7,000 points a class, 271 a
 among 2,048, 334 among 1,024."""
 _POOLS_WORDS = 1 << 24
 _AT_ONCE_BYTES = 64 << 20
-_MOST_NEAR = 1024
+MOST_NEAR = 1024
 
 
 def blocks_at_once(n_words: int) -> int:
     """Blocks that may grow at the same time, so that their near points take some 64 MB."""
-    return max(2 * GROUP, _AT_ONCE_BYTES // (8 * n_words * _MOST_NEAR))
+    return max(2 * GROUP, _AT_ONCE_BYTES // (8 * n_words * MOST_NEAR))
 
 
 class _NearPoints:

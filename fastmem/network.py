@@ -21,6 +21,7 @@ from fastmem.inputs import (
 )
 from fastmem.kernels.cover import margins
 from fastmem.kernels.signs import TILE
+from fastmem.memory import require_for_prediction
 from fastmem.patterns import tiles_of_blocks
 from fastmem.relu import RealMargins
 from fastmem.report import FitReport
@@ -157,8 +158,11 @@ class Network:
         ------
         InvalidInputError
             If X is not a finite real matrix with as many columns as the training set.
+        MemoryError
+            If results for so many points have no room.
         """
         points = check_points(X, n_features=self.n_features_in_)
+        require_for_prediction(points.n_samples, 8 + self.classes_.itemsize)
         return self.classes_[self._codes(points, check_threads(n_threads))]
 
     def decision_function(self, X, *, n_threads: int | None = None) -> np.ndarray:
@@ -188,6 +192,7 @@ class Network:
             As :meth:`predict`.
         """
         points = check_points(X, n_features=self.n_features_in_)
+        require_for_prediction(points.n_samples, 8 * len(self.classes_))
         scores = np.empty((points.n_samples, len(self.classes_)))
 
         def keep(start: int, stop: int, best: np.ndarray) -> None:

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 
 from fastmem.inputs import InvalidInputError
 from fastmem.inputs.refusals import printable, show
+from fastmem.memory import require
 
 __all__ = [
     "LABEL_SUFFIXES",
@@ -369,6 +370,8 @@ def _member(archive: Any, name: str) -> Array:
     info = archive.zip.getinfo(name if name in archive.zip.namelist() else f"{name}.npy")
     with archive.zip.open(info) as stream:
         _check_claim(stream, info.file_size)
+    # a megabyte of zip may hold a thousand
+    require(info.file_size, f"array {show(name)} of {archive.zip.filename}", "take fewer points")
     array: Array = archive[name]
     return array
 
