@@ -96,7 +96,7 @@ def require_for_fit(points: Points, n_classes: int, settings: Settings, room: in
     if needed < UNCHECKED:
         return
     remedies = []
-    if room is None and 3 * patterns > needed:
+    if room is None and 4 * patterns > needed:
         remedies.append("memory_limit= so that sign patterns go to a temporary file")
     if 2 * _layer_bytes(points, settings, width) > needed:
         remedies.append("fewer features")

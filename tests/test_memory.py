@@ -57,7 +57,7 @@ SHAPES = {
     "many features": ("two", 300, 20_000, {"width": 1000, "projection": "gaussian"}),
     "structured": ("two", 10_000, 784, {"width": 4096}),
     "many classes": ("many", 2000, 20, {"width": 1024}),
-    "a key": ("two", 60, 300_000, {"width": 512, "memory_limit": "1 GB"}),
+    "a key": ("two", 200, 150_000, {"width": 512, "memory_limit": "300 MB"}),
 }
 
 
