@@ -11,9 +11,11 @@ import numpy as np
 
 from fastmem.compact import Trial, more_to_choose_from
 from fastmem.compact import compact as make_compact
+from fastmem.estimate import fit_bytes, require_for_fit
 from fastmem.frame import extent, refuse_contradictions
 from fastmem.growth import GrowthStep, separate
 from fastmem.inputs import check_interpolate, check_labels, check_memory, check_points
+from fastmem.kernels.bits import WORD_BITS
 from fastmem.network import Network
 from fastmem.patterns import Patterns
 from fastmem.progress import drawing
@@ -125,6 +127,9 @@ def interpolate(
     ------
     InvalidInputError
         For any argument that cannot be used, with the place and the remedy.
+    MemoryError
+        If the fit would take more memory than is free (on the machine, in its control group, or
+        under the limits of the process); before the work, or before the width grows.
     ContradictionError
         If ``width="auto"`` and two equal points have different labels.
 
@@ -159,6 +164,8 @@ def interpolate(
             max_width=max_width, margin=margin, compact=compact, memory_limit=memory_limit,
         )  # fmt: skip
         room = check_memory(settings.memory_limit, points.n_samples)
+        need = partial(fit_bytes, points, len(classes), settings, room)
+        require_for_fit(points, len(classes), settings, room)
         # radix sort takes 16 bits: 4 ms for a million points where 64 bits take 13
         codes = codes.astype(np.uint16 if len(classes) <= 1 << 16 else np.int64, copy=False)
         threads = settings.n_threads
@@ -170,6 +177,7 @@ def interpolate(
     rows_seed, growth_seed, selection_seed = settings.seed.spawn(3)
     rows = row_source(settings, np.random.default_rng(rows_seed), where)
     patterns = Patterns(codes, len(classes), room=room)
+    store = patterns.store
     # real sums decide what a neuron covers where it is the paper's; merged cells grow by counts,
     # and whatever has count 0 has sum 0
     is_real = settings.activation == "relu"
@@ -239,7 +247,7 @@ def interpolate(
         selection=settings.selection, projection=settings.projection,
         max_bias=largest_bias(settings, where), margin=settings.margin,
         activation=settings.activation, growth=growth, trials=trials,
-        file_bytes=patterns.store.file_bytes,
+        file_bytes=store.file_bytes, estimated_bytes=need(store.tiles.shape[1] * WORD_BITS),
     )  # fmt: skip
     if sentence := report.warning(len(first)):
         warnings.warn(sentence, UnseparatedWarning, stacklevel=2)

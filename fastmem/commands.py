@@ -607,6 +607,7 @@ def _report(network: Network, X: Any, y: Any, more: dict[str, str] | None = None
     total = report.seconds["total"]
     facts["points per second"] = f"{report.n_samples / total:,.0f}" if total > 0 else "-"
     facts["peak memory"] = _bytes(report.peak_bytes)
+    facts["memory estimated for the fit"] = _bytes(report.estimated_bytes)
     if report.file_bytes:
         facts["temporary file"] = _bytes(report.file_bytes)
     facts["seed"] = str(report.seed)
@@ -765,11 +766,14 @@ def _bytes(count: int) -> str:
 def _sentence(error: BaseException) -> str | None:
     """Give the sentence for an error that is the input's fault, or None for one that is ours."""
     from fastmem import InvalidInputError, ModelFileError
+    from fastmem.memory import NotEnoughMemoryError
 
     if isinstance(error, InvalidInputError | ModelFileError):
         return str(error)
     if isinstance(error, ModuleNotFoundError):
         return str(error) if "pip install" in str(error) else None
+    if isinstance(error, NotEnoughMemoryError):
+        return str(error)
     if isinstance(error, MemoryError):
         return f"There is not enough memory ({error}): take fewer points or a smaller width."
     if isinstance(error, UnicodeEncodeError):

@@ -690,15 +690,14 @@ def _check_values(arrays: dict[str, np.ndarray]) -> None:
     _check_classes(arrays["classes"])
     _check_covered(arrays["covered"], len(arrays["classes"]))
     _check_neurons(arrays)
+    _check_characters("summary", arrays["summary"])
     _check_summary(json.loads(arrays["summary"].item()))
     _feature_names(arrays)
 
 
 def _check_classes(classes: np.ndarray) -> None:
     if classes.dtype.kind == "U":
-        points = _bytes_of(classes).view("<u4")
-        if points.size and points.max() > 0x10FFFF:
-            raise _Fault(f"classes holds U+{points.max():X}, which is no character")
+        _check_characters("classes", classes)
     elif classes.dtype.kind == "b":
         wrong = _bytes_of(classes) > 1
         if wrong.any():
@@ -710,6 +709,12 @@ def _check_classes(classes: np.ndarray) -> None:
         i = int(np.argmin(ascending))
         pair = f"{classes[i].item()!r} and {classes[i + 1].item()!r}"
         raise _Fault(f"classes[{i}] and classes[{i + 1}] are {pair}, where labels must ascend")
+
+
+def _check_characters(name: str, texts: np.ndarray) -> None:
+    points = _bytes_of(texts).view("<u4")
+    if points.size and points.max() > 0x10FFFF:
+        raise _Fault(f"{name} holds U+{points.max():X}, which is no character")
 
 
 def _check_covered(covered: np.ndarray, n_classes: int) -> None:

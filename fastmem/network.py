@@ -21,12 +21,15 @@ from fastmem.inputs import (
 )
 from fastmem.kernels.cover import margins
 from fastmem.kernels.signs import TILE
+from fastmem.memory import require_for_prediction
 from fastmem.patterns import tiles_of_blocks
 from fastmem.relu import RealMargins
 from fastmem.report import FitReport
 from fastmem.second_layer import CoverLayer
 
 _OFF = np.int64(-(2**62))
+_SCORES = 1 << 20
+"""Scores that a task computes: 8 MB where there are many classes."""
 
 
 class Network:
@@ -168,8 +171,11 @@ class Network:
         InvalidInputError
             If X is not a finite real matrix with as many columns as the training set, or a data
             frame with other columns, or in another order.
+        MemoryError
+            If results for so many points have no room.
         """
         points = self._points(X)
+        require_for_prediction(points.n_samples, 8 + self.classes_.itemsize)
         return self.classes_[self._codes(points, check_threads(n_threads))]
 
     def decision_function(self, X, *, n_threads: int | None = None) -> np.ndarray:
@@ -199,6 +205,7 @@ class Network:
             As :meth:`predict`.
         """
         points = self._points(X)
+        require_for_prediction(points.n_samples, 8 * len(self.classes_))
         scores = np.empty((points.n_samples, len(self.classes_)))
 
         def keep(start: int, stop: int, best: np.ndarray) -> None:
@@ -297,7 +304,7 @@ class Network:
             margins(tiles, sizes, masks, thresholds, blocks, stop_when_on, best)
             keep(start, stop, best[:, : stop - start])
 
-        tiles_of_blocks(points, self.first, n_threads, work)
+        tiles_of_blocks(points, self.first, n_threads, work, _SCORES // len(self.classes_))
 
 
 def load(path: str | os.PathLike[str]) -> Network:

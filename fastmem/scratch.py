@@ -16,6 +16,7 @@ import shutil
 import tempfile
 import weakref
 from collections.abc import Callable
+from contextlib import suppress
 from typing import IO
 
 import numpy as np
@@ -23,9 +24,11 @@ from numpy.typing import DTypeLike
 
 from fastmem.inputs import InvalidInputError
 from fastmem.kernels.signs import TILE
+from fastmem.memory import NotEnoughMemoryError, readable, require
 
 WINDOW_BYTES = 12 << 20
 """Tiles in a file that one task may touch before it gives them back."""
+_REMEDY = "pass memory_limit= so that they go to a temporary file, or a smaller width or max_width"
 _ADVISE = hasattr(mmap, "MADV_DONTNEED")
 
 
@@ -82,7 +85,10 @@ class TileStore:
             return
         old, old_memory = self.tiles, self._memory
         in_place = self._file is not None
-        if not in_place and self._room is not None and size > self._room:
+        if not in_place and (self._room is None or size <= self._room):
+            what = f"growing the sign patterns to {readable(size)}"
+            require(size - old.nbytes, what, _REMEDY)
+        elif not in_place:
             try:
                 self._file = tempfile.TemporaryFile(prefix="fastmem-")  # noqa: SIM115
             except OSError as error:
@@ -91,13 +97,7 @@ class TileStore:
             weakref.finalize(self, self._file.close)
         if self._file:
             reserve(self._file, size, lambda why: _no_room(size, why))
-            memory = mmap.mmap(self._file.fileno(), size)
-        elif _ADVISE:
-            memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            if hasattr(mmap, "MADV_HUGEPAGE") and size >= 4 << 20:
-                memory.madvise(mmap.MADV_HUGEPAGE)
-        else:
-            memory = mmap.mmap(-1, size)
+        memory = _mapped(self._file, size)
         new = np.frombuffer(memory, np.uint64).reshape(shape)
         step = max(1, WINDOW_BYTES // (size // len(new)))
         # from the last on: in a file a tile moves up, never onto one that is still to move
@@ -120,6 +120,25 @@ class TileStore:
         """
         if self._file and self._memory and len(tiles):
             _release(self._memory, self.tiles, tiles)
+
+
+def _mapped(file: IO[bytes] | None, size: int) -> mmap.mmap:
+    """Map a file, or memory."""
+    try:
+        if file:
+            return mmap.mmap(file.fileno(), size)
+        if not _ADVISE:
+            return mmap.mmap(-1, size)
+        memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        raise NotEnoughMemoryError(
+            f"the system gives no room for sign patterns of {readable(size)}; {_REMEDY}"
+        ) from error
+    if hasattr(mmap, "MADV_HUGEPAGE") and size >= 4 << 20:
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
 
 
 def _release(memory: mmap.mmap, tiles: np.ndarray, part: np.ndarray, inside: bool = False) -> None:
@@ -146,6 +165,13 @@ def reserve(file: IO[bytes], size: int, no_room: Callable[[str], Exception]) -> 
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
     raise no_room("there is no room")
+
+
+def require_disk(size: int) -> None:
+    """Say, before the work, that the disk has no room for patterns of ``size`` bytes."""
+    with suppress(OSError):  # is told where the file is made
+        if shutil.disk_usage(tempfile.gettempdir()).free < size:
+            raise _no_room(size, "there is no room")
 
 
 def _no_room(size: int, why: str) -> InvalidInputError:

@@ -122,6 +122,11 @@ def test_text_that_holds_no_characters(tmp_path):
         fastmem.interpolate(np.eye(3), wrong.astype(">U1"))
 
 
+def test_text_of_many_dimensions():
+    with pytest.raises(InvalidInputError, match="is 'a'"):
+        check_points(np.full((1,) * 40, "a"))
+
+
 def test_not_a_number_of_any_bits_is_refused_without_a_warning():
     bits = np.array([0x7FF0000000000001], np.uint64).view(np.float64)  # signals when it is used
     with warnings.catch_warnings():

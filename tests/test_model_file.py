@@ -498,6 +498,7 @@ def fortran(members):
     return {**members, "weights": npy(array)}
 
 
+BROKEN = np.array([*b'{"', 1 << 30, *b'": 1}'], "<u4").view("<U8").reshape(())
 SIXTY_FOUR = "{'descr': '<i4', 'fortran_order': False, 'shape': (%s,), }"
 
 # The network: n = 70 hyperplanes, d = 3, m = 5 neurons, classes -1 and 1, class 0 covered
@@ -625,7 +626,11 @@ HOSTILE = {
     "summary huge number": (with_array("summary", np.array("[1" + "0" * 9999 + "]")), "digits"),
     "summary no character": (
         with_array("summary", np.array([0x110000], "<u4").view("<U1").reshape(())),
-        "cannot be read as a model",
+        "summary holds U+110000, which is no character",
+    ),
+    "summary broken character": (  # of which NumPy makes a string that breaks Python's functions
+        with_array("summary", BROKEN),
+        "summary holds U+40000000, which is no character",
     ),
 }  # fmt: skip
 

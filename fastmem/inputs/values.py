@@ -74,8 +74,9 @@ def check_dtype(array: np.ndarray, name: str) -> None:
     check_characters(array, name)
     if kind in "OSUT":
         number = (int, float, np.integer, np.floating)
-        for index, value in np.ndenumerate(array):
+        for i, value in enumerate(array.reshape(-1)):  # ndenumerate takes 32 dimensions at most
             if not isinstance(value, number):
+                index = np.unravel_index(i, array.shape)
                 refuse(
                     f"{title}, and {at(name, index)} is {typed(value)}; encode what is no "
                     f"number, or pass np.asarray({name}, dtype=float) if these are numbers as text"

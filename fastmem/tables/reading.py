@@ -20,6 +20,8 @@ from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
 from fastmem.inputs import EncodedLabels, InvalidInputError, Points
+from fastmem.inputs.refusals import show
+from fastmem.memory import require
 from fastmem.tables.batches import BATCH_BYTES, Batches, csv_batches, parquet_batches
 from fastmem.tables.columns import label_column
 from fastmem.tables.spool import FilePoints, Spool, available_bytes
@@ -330,6 +332,8 @@ def _member(archive: Any, name: str) -> Array:
     info = archive.zip.getinfo(name if name in archive.zip.namelist() else f"{name}.npy")
     with archive.zip.open(info) as stream:
         _check_claim(stream, info.file_size)
+    # a megabyte of zip may hold a thousand
+    require(info.file_size, f"array {show(name)} of {archive.zip.filename}", "take fewer points")
     array: Array = archive[name]
     return array
 
