@@ -11,9 +11,11 @@ import numpy as np
 
 from fastmem.compact import Trial, more_to_choose_from
 from fastmem.compact import compact as make_compact
+from fastmem.estimate import fit_bytes, require_for_fit
 from fastmem.frame import extent, refuse_contradictions
 from fastmem.growth import GrowthStep, separate
 from fastmem.inputs import check_interpolate, check_labels, check_memory, check_points
+from fastmem.kernels.bits import WORD_BITS
 from fastmem.network import Network
 from fastmem.patterns import Patterns
 from fastmem.progress import drawing
@@ -52,9 +54,12 @@ def interpolate(
     ----------
     X : array-like or CSR matrix of shape (n_samples, n_features)
         float32 or float64 (or what converts to them exactly), any strides, memory-mapped files,
-        scipy.sparse CSR, or a data frame of numeric columns. Finite.
+        scipy.sparse CSR, or a data frame of numeric columns: pandas, polars, a pyarrow Table or
+        RecordBatch. Columns of lists of equal length count as so many features. Finite, nothing
+        missing. The network remembers the names of a frame's columns.
     y : array-like of shape (n_samples,)
-        Integers, strings or bools, at least two classes.
+        Integers, strings or bools, at least two classes; also a Series, a Categorical or a pyarrow
+        array.
     width : int, "auto" or "smallest", default "auto"
         Number of hyperplanes n. "auto" adds them until every point can be covered; "smallest" goes
         on from there to the width with the fewest parameters in all, n (d + 1) + m (n + 2).
@@ -122,6 +127,9 @@ def interpolate(
     ------
     InvalidInputError
         For any argument that cannot be used, with the place and the remedy.
+    MemoryError
+        If the fit would take more memory than is free (on the machine, in its control group, or
+        under the limits of the process); before the work, or before the width grows.
     ContradictionError
         If ``width="auto"`` and two equal points have different labels.
 
@@ -148,7 +156,7 @@ def interpolate(
     clock = Clock()
     with clock.stage("check"):
         points = check_points(X)
-        classes, codes = check_labels(y, points.n_samples)
+        classes, codes = check_labels(y, points.n_samples, narrow=True)
         settings = check_interpolate(
             classes, points.n_features, width=width, max_bias=max_bias, selection=selection,
             activation=activation, projection=projection, covered=covered, center=center,
@@ -156,8 +164,10 @@ def interpolate(
             max_width=max_width, margin=margin, compact=compact, memory_limit=memory_limit,
         )  # fmt: skip
         room = check_memory(settings.memory_limit, points.n_samples)
+        need = partial(fit_bytes, points, len(classes), settings, room)
+        require_for_fit(points, len(classes), settings, room)
         # radix sort takes 16 bits: 4 ms for a million points where 64 bits take 13
-        codes = codes.astype(np.uint16 if len(classes) <= 1 << 16 else np.int64)
+        codes = codes.astype(np.uint16 if len(classes) <= 1 << 16 else np.int64, copy=False)
         threads = settings.n_threads
         if settings.width is None:
             refuse_contradictions(points, codes, classes, threads)
@@ -167,6 +177,7 @@ def interpolate(
     rows_seed, growth_seed, selection_seed = settings.seed.spawn(3)
     rows = row_source(settings, np.random.default_rng(rows_seed), where)
     patterns = Patterns(codes, len(classes), room=room)
+    store = patterns.store
     # real sums decide what a neuron covers where it is the paper's; merged cells grow by counts,
     # and whatever has count 0 has sum 0
     is_real = settings.activation == "relu"
@@ -236,8 +247,10 @@ def interpolate(
         selection=settings.selection, projection=settings.projection,
         max_bias=largest_bias(settings, where), margin=settings.margin,
         activation=settings.activation, growth=growth, trials=trials,
-        file_bytes=patterns.store.file_bytes,
+        file_bytes=store.file_bytes, estimated_bytes=need(store.tiles.shape[1] * WORD_BITS),
     )  # fmt: skip
     if sentence := report.warning(len(first)):
         warnings.warn(sentence, UnseparatedWarning, stacklevel=2)
-    return Network(classes, first, second, covered_codes, report, report.summary())
+    return Network(
+        classes, first, second, covered_codes, report, report.summary(), points.feature_names
+    )

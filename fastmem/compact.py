@@ -83,6 +83,11 @@ def compact(
     """
     codes = [block.code for block in blocks]
     failed = failed_rows(blocks)
+    if not any(block.width for block in blocks):
+        # no point can be covered, and a layer has at least one hyperplane
+        empty = cover_layer(blocks)
+        one = CoverLayer(empty.masks[:, :1], empty.thresholds, empty.owners)
+        return first.subset(np.arange(1)), one, failed, []
     order = hyperplane_order(patterns, blocks, n_threads)
     least = n_parameters(len(first), sum(block.width for block in blocks), first.n_features)
     trials: list[Trial] = []

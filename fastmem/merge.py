@@ -15,7 +15,7 @@ from time import perf_counter
 import numpy as np
 
 from fastmem.blocks import SERIAL_SECONDS, TASK_WORDS, Block, gathered, least_counts
-from fastmem.kernels.cover import gather, grow_cell
+from fastmem.kernels.cover import GROUP, gather, grow_cell
 from fastmem.kernels.signs import TILE
 from fastmem.kernels.threads import run_tasks
 from fastmem.scratch import aligned_zeros
@@ -35,6 +35,13 @@ _POOL_WORDS = 640 << 10
 cache. digits784-70k at n = 9,984: 273 neurons among 7,000 points a class, 271 among 4,096, 290
 among 2,048, 334 among 1,024."""
 _POOLS_WORDS = 1 << 24
+_AT_ONCE_BYTES = 64 << 20
+MOST_NEAR = 1024
+
+
+def blocks_at_once(n_words: int) -> int:
+    """Blocks that may grow at the same time, so that their near points take some 64 MB."""
+    return max(2 * GROUP, _AT_ONCE_BYTES // (8 * n_words * MOST_NEAR))
 
 
 class _NearPoints:
@@ -154,7 +161,7 @@ class Merger:
         words = min(_POOL_WORDS, _POOLS_WORDS // len(blocks))
         pool_size = max(TILE, min(_POOL, words // n_words))
         self.pools = {block: _Pool(block, pool_size) for block in blocks}
-        self.near = {block: _NearPoints(n_words) for block in blocks}
+        self.near: dict[Block, _NearPoints] = {}
         self._cells: dict[Block, _Cell] = {}
         self._spare: list[tuple[np.ndarray, ...]] = []
         self._pace = np.inf
@@ -172,6 +179,8 @@ class Merger:
         """
         new = [block for block in blocks if block not in self._cells]
         for block in new:
+            if block not in self.near:
+                self.near[block] = _NearPoints(len(block.valid))
             self.near[block].forget()
             self.pools[block].refresh()
             self._cells[block] = _Cell(block, self.pools[block], int(block.next_candidates(1)[0]))
@@ -184,6 +193,9 @@ class Merger:
                 cell.block.drop(np.array([cell.start]), np.array([-1]))
                 del self._cells[cell.block]
         self._settle([cell for cell in cells if not cell.failed])
+        for block in blocks:
+            if block.done:
+                del self.near[block], self.pools[block]
 
     def _look_around(self, cells: list[_Cell]) -> None:
         """Count the first masks of cells over all other points; what is nearest becomes near."""

@@ -44,6 +44,9 @@ class FitReport:
     peak_bytes : int
         Largest resident memory of the process so far, by the operating system's account; 0 where
         it gives none.
+    estimated_bytes : int
+        Memory that the fit was expected to take at most beside what the process held, its input
+        included, for the width that it came to; checked against what was free before the work.
     evaluations : int
         (mask, point) pairs counted: what the second layer cost. Where a class is left out, its
         share, up to where its block was given up, depends on the threads a little.
@@ -89,6 +92,7 @@ class FitReport:
     growth: list[GrowthStep] = field(default_factory=list)
     trials: list[Trial] = field(default_factory=list)
     file_bytes: int = 0
+    estimated_bytes: int = 0
 
     def summary(self) -> dict[str, int | float | str | None]:
         """The facts that are saved with the network."""

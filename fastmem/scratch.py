@@ -15,6 +15,8 @@ import os
 import shutil
 import tempfile
 import weakref
+from collections.abc import Callable
+from contextlib import suppress
 from typing import IO
 
 import numpy as np
@@ -22,9 +24,11 @@ from numpy.typing import DTypeLike
 
 from fastmem.inputs import InvalidInputError
 from fastmem.kernels.signs import TILE
+from fastmem.memory import NotEnoughMemoryError, readable, require
 
 WINDOW_BYTES = 12 << 20
 """Tiles in a file that one task may touch before it gives them back."""
+_REMEDY = "pass memory_limit= so that they go to a temporary file, or a smaller width or max_width"
 _ADVISE = hasattr(mmap, "MADV_DONTNEED")
 
 
@@ -81,18 +85,19 @@ class TileStore:
             return
         old, old_memory = self.tiles, self._memory
         in_place = self._file is not None
-        if not in_place and self._room is not None and size > self._room:
-            self._file = tempfile.TemporaryFile(prefix="fastmem-")  # noqa: SIM115
+        if not in_place and (self._room is None or size <= self._room):
+            what = f"growing the sign patterns to {readable(size)}"
+            require(size - old.nbytes, what, _REMEDY)
+        elif not in_place:
+            try:
+                self._file = tempfile.TemporaryFile(prefix="fastmem-")  # noqa: SIM115
+            except OSError as error:
+                why = f"{error.strerror or 'there is no temporary directory'}"
+                raise _no_room(size, f"no file can be made there ({why})") from error
             weakref.finalize(self, self._file.close)
         if self._file:
-            _reserve(self._file, size)
-            memory = mmap.mmap(self._file.fileno(), size)
-        elif _ADVISE:
-            memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-            if hasattr(mmap, "MADV_HUGEPAGE") and size >= 4 << 20:
-                memory.madvise(mmap.MADV_HUGEPAGE)
-        else:
-            memory = mmap.mmap(-1, size)
+            reserve(self._file, size, lambda why: _no_room(size, why))
+        memory = _mapped(self._file, size)
         new = np.frombuffer(memory, np.uint64).reshape(shape)
         step = max(1, WINDOW_BYTES // (size // len(new)))
         # from the last on: in a file a tile moves up, never onto one that is still to move
@@ -117,6 +122,25 @@ class TileStore:
             _release(self._memory, self.tiles, tiles)
 
 
+def _mapped(file: IO[bytes] | None, size: int) -> mmap.mmap:
+    """Map a file, or memory."""
+    try:
+        if file:
+            return mmap.mmap(file.fileno(), size)
+        if not _ADVISE:
+            return mmap.mmap(-1, size)
+        memory = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    except OSError as error:
+        if error.errno != errno.ENOMEM:
+            raise
+        raise NotEnoughMemoryError(
+            f"the system gives no room for sign patterns of {readable(size)}; {_REMEDY}"
+        ) from error
+    if hasattr(mmap, "MADV_HUGEPAGE") and size >= 4 << 20:
+        memory.madvise(mmap.MADV_HUGEPAGE)
+    return memory
+
+
 def _release(memory: mmap.mmap, tiles: np.ndarray, part: np.ndarray, inside: bool = False) -> None:
     """Give back the pages of ``part``; with ``inside`` not the one that begins before it."""
     if not _ADVISE or not np.may_share_memory(tiles, part):
@@ -127,11 +151,10 @@ def _release(memory: mmap.mmap, tiles: np.ndarray, part: np.ndarray, inside: boo
         memory.madvise(mmap.MADV_DONTNEED, first, start + part.nbytes - first)
 
 
-def _reserve(file: IO[bytes], size: int) -> None:
-    """Give the file ``size`` bytes on the disk, or say that there is no room."""
-    place = tempfile.gettempdir()
+def reserve(file: IO[bytes], size: int, no_room: Callable[[str], Exception]) -> None:
+    """Give the file ``size`` bytes on the disk, or raise what ``no_room(why)`` makes."""
     missing = size - os.fstat(file.fileno()).st_size
-    if missing <= shutil.disk_usage(place).free:
+    if missing <= shutil.disk_usage(tempfile.gettempdir()).free:
         try:
             if hasattr(os, "posix_fallocate"):
                 os.posix_fallocate(file.fileno(), 0, size)
@@ -141,7 +164,19 @@ def _reserve(file: IO[bytes], size: int) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
-    raise InvalidInputError(
-        f"sign patterns of {size:,} bytes exceed memory_limit, and {place} has no room for them; "
-        f"free some there, set TMPDIR to a directory that has, or raise memory_limit"
+    raise no_room("there is no room")
+
+
+def require_disk(size: int) -> None:
+    """Say, before the work, that the disk has no room for patterns of ``size`` bytes."""
+    with suppress(OSError):  # is told where the file is made
+        if shutil.disk_usage(tempfile.gettempdir()).free < size:
+            raise _no_room(size, "there is no room")
+
+
+def _no_room(size: int, why: str) -> InvalidInputError:
+    place = tempfile.tempdir or os.environ.get("TMPDIR", "the temporary directory")
+    return InvalidInputError(
+        f"sign patterns of {size:,} bytes exceed memory_limit and go to {place}, but {why}; "
+        f"make room there, set TMPDIR to another directory, or raise memory_limit"
     )

@@ -15,7 +15,7 @@ from fastmem.inputs import InvalidInputError, Points
 from fastmem.kernels.cover import GROUP
 from fastmem.kernels.signs import TILE
 from fastmem.kernels.threads import run_tasks
-from fastmem.merge import Merger
+from fastmem.merge import Merger, blocks_at_once
 from fastmem.patterns import Patterns
 from fastmem.relu import RealSums, ReluBlock, step_together
 
@@ -158,6 +158,7 @@ def choose_neurons(
     step = Merger(blocks).step if selection == "merge" else _step_random
     most = GROUP if selection == "merge" else 1
     patterns = blocks[0].patterns
+    at_once = blocks_at_once(len(blocks[0].valid)) if selection == "merge" else len(blocks)
     small = len(patterns.sizes) * TILE * patterns.tiles.shape[1] <= _APART_WORDS[selection]
     small = small and blocks[0].steps_are_short
 
@@ -168,6 +169,7 @@ def choose_neurons(
         active = [block for block in blocks if not block.done]
         if not active or (leave_one_out and _is_widest(active, blocks)):
             break
+        active = active[:at_once]
         if small and n_threads > 1 and len(active) >= 2 * n_threads:
             _side_by_side(step, active, most, n_threads, tell)
         else:

@@ -29,7 +29,7 @@ from fastmem.kernels.normals import normal_panels, normal_rows, row_seeds
 from fastmem.kernels.threads import ranges, run_tasks
 from fastmem.sparse import Fill, PanelMaker, fill_sparse
 
-_PART_BYTES = 32 << 20
+PART_BYTES = 32 << 20
 """Weights that are computed and kept for one pass over dense points; with their copies in the
 filter's order, and those made on the way, four times as much."""
 _TASK_BYTES = 8 << 20
@@ -104,8 +104,8 @@ class SeededHyperplanes(NumberedHyperplanes):
         return False
 
     def _dense_passes(self, words: tuple[int, int]) -> Iterator[tuple[Fill, float]]:
-        """Passes with the weights of as many hyperplanes as _PART_BYTES hold."""
-        size = max(1, _PART_BYTES // (4 * WORD_BITS * self.n_features))
+        """Passes with the weights of as many hyperplanes as PART_BYTES hold."""
+        size = max(1, PART_BYTES // (4 * WORD_BITS * self.n_features))
         for start, stop in ranges(words[1] - words[0], size):
             first, last = words[0] + start, words[0] + stop
             some = slice(WORD_BITS * first, WORD_BITS * last)

@@ -97,8 +97,8 @@ def _open_files(place):
 
 
 SENTENCE = (
-    r"sign patterns of [\d,]+ bytes exceed memory_limit, and .* has no room for them; "
-    r"free some there, set TMPDIR to a directory that has, or raise memory_limit"
+    r"sign patterns of [\d,]+ bytes exceed memory_limit and go to .*, but there is no room; "
+    r"make room there, set TMPDIR to another directory, or raise memory_limit"
 )
 
 

@@ -14,7 +14,7 @@ import os
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from fastmem.experiments.study import Cell, Result
 from fastmem.inputs import InvalidInputError
@@ -87,7 +87,7 @@ class Table:
         self.results: list[Result] = []
 
     def __enter__(self) -> Table:
-        self._file: BinaryIO = open(self.path, "a+b")
+        self._file = open(self.path, "a+b", buffering=0)  # so that close() has nothing to write
         try:
             self._lock()
             self._file.seek(0)
@@ -115,10 +115,15 @@ class Table:
         row = io.StringIO()
         csv.writer(row, lineterminator="\n").writerow(getattr(result, name) for name in COLUMNS)
         line = row.getvalue().encode()
-        self._file.write(line if self.results else self._header() + line)
-        self._file.flush()
+        try:
+            left = line if self.results else self._header() + line
+            while left:
+                left = left[self._file.write(left) :]
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            error.filename = str(self.path)
+            raise
         self.results.append(result)
-        os.fsync(self._file.fileno())
 
     def _header(self) -> bytes:
         return f"# {json.dumps(self.settings)}\n{','.join(COLUMNS)}\n".encode()

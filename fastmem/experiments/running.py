@@ -14,13 +14,12 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-import numpy as np
-
 import fastmem
 from fastmem.experiments.results import Table
 from fastmem.experiments.study import Cell, Result, Study, measure
 from fastmem.inputs import check_threads
 from fastmem.progress import ProgressCallback, drawing
+from fastmem.tables import save_array
 
 __all__ = ["run"]
 
@@ -126,7 +125,7 @@ def _measured(
         for i, (name, points) in enumerate(study.data.items()):
             files[name] = [str(Path(directory, f"{i}-{part}.npy")) for part in "Xy"]
             for file, array in zip(files[name], points, strict=True):
-                np.save(file, array, allow_pickle=False)
+                save_array(Path(file), array)
         pool = [stack.enter_context(_Worker(shared | {"data": files})) for _ in range(n_workers)]
         yield from _in_order(cells, pool)
 

@@ -71,10 +71,12 @@ def check_dtype(array: np.ndarray, name: str) -> None:
     if kind in "biuf":
         return
     title = f"{name} has dtype {array.dtype}"
+    check_characters(array, name)
     if kind in "OSUT":
         number = (int, float, np.integer, np.floating)
-        for index, value in np.ndenumerate(array):
+        for i, value in enumerate(array.reshape(-1)):  # ndenumerate takes 32 dimensions at most
             if not isinstance(value, number):
+                index = np.unravel_index(i, array.shape)
                 refuse(
                     f"{title}, and {at(name, index)} is {typed(value)}; encode what is no "
                     f"number, or pass np.asarray({name}, dtype=float) if these are numbers as text"
@@ -90,6 +92,21 @@ def check_dtype(array: np.ndarray, name: str) -> None:
     refuse(f"{title}; {remedy}")
 
 
+def check_characters(array: np.ndarray, name: str) -> None:
+    """Refuse text that holds what is no character, of which Python makes no string."""
+    if array.dtype.kind != "U" or not array.dtype.itemsize:
+        return
+    points = np.ascontiguousarray(array.astype(array.dtype.newbyteorder("="), copy=False))
+    points = points.reshape(-1, 1).view(np.uint32)
+    wrong = points > sys.maxunicode
+    if wrong.any():
+        place = np.unravel_index(int(np.argmax(wrong.any(axis=1))), array.shape)
+        refuse(
+            f"{at(name, place)} holds U+{points[wrong][0]:X}, which is no character; "
+            f"make the text anew from what it came from"
+        )
+
+
 def block_dtype(*dtypes: np.dtype) -> np.dtype:
     """Return float32 where it holds every value of these real dtypes, else float64."""
     narrow = all(dtype.itemsize <= (4 if dtype.kind == "f" else 2) for dtype in dtypes)
@@ -103,10 +120,10 @@ def check_values(values: np.ndarray, name: str, place: Place | None = None) -> N
     rows = max(1, SCAN * len(values) // values.size)
     count, first = 0, None
     for start in range(0, len(values), rows):
-        unusable = np.argwhere(_unusable(values[start : start + rows]))
-        if first is None and len(unusable):
-            first = (int(unusable[0][0]) + start, *map(int, unusable[0][1:]))
-        count += len(unusable)
+        wrong = np.argwhere(unusable(values[start : start + rows]))
+        if first is None and len(wrong):
+            first = (int(wrong[0][0]) + start, *map(int, wrong[0][1:]))
+        count += len(wrong)
     assert first is not None
     where = place(first) if place else at(name, first)
     if np.isfinite(values[first]):
@@ -117,12 +134,10 @@ def check_values(values: np.ndarray, name: str, place: Place | None = None) -> N
     )
 
 
-def refuse_inexact(where: str, value: Any, name: str) -> NoReturn:
+def refuse_inexact(where: str, value: Any, name: str, remedy: str = "") -> NoReturn:
     """Refuse a value that float64 would round."""
-    refuse(
-        f"{where} is {show(value)}, which float64 cannot hold exactly; subtract an offset, "
-        f"or round {name} yourself with np.asarray({name}, dtype=float)"
-    )
+    own = f"subtract an offset, or round {name} yourself with np.asarray({name}, dtype=float)"
+    refuse(f"{where} is {show(value)}, which float64 cannot hold exactly; {remedy or own}")
 
 
 def all_usable(values: np.ndarray) -> bool:
@@ -141,14 +156,14 @@ def all_usable(values: np.ndarray) -> bool:
     parts = (values[start : start + rows] for start in range(0, len(values), rows))
     if values.dtype.kind == "f" and values.dtype.itemsize <= 8:
         return all(np.isfinite(part).all() for part in parts)
-    return not any(_unusable(part).any() for part in parts)
+    return not any(unusable(part).any() for part in parts)
 
 
-def _unusable(part: np.ndarray) -> np.ndarray:
+def unusable(part: np.ndarray) -> np.ndarray:
     """Return the mask of the values that are not finite, or not exact in float64."""
     mask: np.ndarray = ~np.isfinite(part)
     if part.dtype.kind == "f" and part.dtype.itemsize > 8:
-        with np.errstate(over="ignore", under="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             mask |= part.astype(np.float64) != part
     elif part.dtype.kind in "iu" and (part.min() < -EXACT or part.max() > EXACT):
         magnitude = part.astype(np.uint64)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TypeVar
 
 Task = TypeVar("Task")
@@ -46,8 +47,9 @@ def run_tasks(work: Callable[[Task], object], tasks: Sequence[Task], n_threads: 
 
     helpers = [threading.Thread(target=take_tasks, daemon=True) for _ in range(n_threads - 1)]
     try:
-        for helper in helpers:
-            helper.start()
+        with suppress(RuntimeError):  # no room for one more: those that run do the rest
+            for helper in helpers:
+                helper.start()
         take_tasks()
     except BaseException as error:
         errors.append(error)
