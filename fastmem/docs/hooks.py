@@ -174,14 +174,16 @@ def commands() -> Iterator[str]:
         options = [p for p in command.params if p.param_type_name == "option"]
         needed = [f"{p.opts[0]} {kinds[p.name]}" for p in options if p.required]
         names = [p.name.upper() if p.required else f"[{p.name.upper()}]" for p in arguments]
-        usage = " ".join(["fastmem", name, *names, *needed, "[OPTIONS]"])
+        more = ["[OPTIONS]"] if len(options) > len(needed) else []
+        usage = " ".join(["fastmem", name, *names, *needed, *more])
         yield f"## fastmem {name} {{ #{name} }}\n"
         yield f"{inspect.cleandoc(command.help or '')}\n"
         yield f"`{usage}`\n"
         if not command.help:
             log.warning("the command %s has no help", name)
-        yield "| | What it is | Default |"
-        yield "| --- | --- | --- |"
+        if command.params:
+            yield "| | What it is | Default |"
+            yield "| --- | --- | --- |"
         for p in [*arguments, *options]:
             if not p.help:
                 log.warning("the command %s says nothing about its %s", name, p.name)
