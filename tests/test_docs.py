@@ -19,6 +19,7 @@ import argparse
 import ast
 import contextlib
 import doctest
+import functools
 import importlib
 import importlib.util
 import io
@@ -148,7 +149,9 @@ class Run:
     def run(self) -> None:
         for block in blocks_of(self.page):
             rule = getattr(self, f"run_{block.language}", None)
-            assert rule is not None, f"{self.at(block)}: no rule for the language {block.info!r}"
+            assert rule is not None, (
+                f"{self.at(block)}: no rule for the language {block.language!r}"
+            )
             try:
                 rule(block)
             except Exception as error:
@@ -459,7 +462,11 @@ class TestHooks:
             def method(self):
                 pass
 
-        assert list(hooks.undocumented("Bare", Bare)) == ["Bare.method"]
+            @functools.cached_property
+            def size(self):
+                pass
+
+        assert list(hooks.undocumented("Bare", Bare)) == ["Bare.method", "Bare.size"]
 
     def test_links_to_the_repository_become_links_of_the_site(self, hooks):
         text = "[a](bench/report/report.md#peers) ![b](bench/demo.png) [c](bench) `[d](bench)`"

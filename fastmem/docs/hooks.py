@@ -17,6 +17,7 @@ import pkgutil
 import re
 import sys
 from collections.abc import Iterator
+from functools import cached_property
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -34,6 +35,7 @@ INTERNAL = ("cli", "commands", "extras", "inputs", "kernels", "progress", "table
 
 LINK = re.compile(r"(?P<text>!?\[[^\[\]]*\])\((?P<target>[^()\s]+)\)")
 SECTION = re.compile(r"<!-- section of (?P<path>\S+): (?P<title>.+?) -->")
+DESCRIPTORS = (property, cached_property, classmethod, staticmethod)
 NO_DESCRIPTION = re.compile(r"\u2013\s*<div class=\"doc-md-description\">\s*</div>")
 COMMANDS = "<!-- all commands -->"
 FOREIGN = re.compile(r"^\s*(?:[a-z][a-z0-9+.-]*:)?//", re.IGNORECASE)
@@ -276,11 +278,11 @@ def undocumented(name: str, thing: Any) -> Iterator[str]:
     """Public functions, classes, methods and properties without a docstring."""
     if not (inspect.isclass(thing) or inspect.isfunction(thing)):
         return  # that it is on a page says that it has one
-    if not inspect.getdoc(thing):
+    if not thing.__doc__:
         yield name
     for key, value in vars(thing).items() if inspect.isclass(thing) else ():
-        is_code = inspect.isfunction(value) or isinstance(value, property | classmethod)
-        if is_code and not key.startswith("_") and not inspect.getdoc(value):
+        is_code = inspect.isfunction(value) or isinstance(value, DESCRIPTORS)
+        if is_code and not key.startswith("_") and not value.__doc__:
             yield f"{name}.{key}"
 
 
