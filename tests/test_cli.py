@@ -571,7 +571,7 @@ class TestProcess:
             "from fastmem.cli import main\n"
             "try: main()\n"
             "except SystemExit as end: assert not end.code\n"
-            "heavy = {'pyarrow', 'matplotlib', 'pandas', 'sklearn'} & set(sys.modules)\n"
+            "heavy = {'pyarrow', 'matplotlib', 'pandas', 'polars', 'sklearn'} & set(sys.modules)\n"
             "assert not heavy, heavy"
         )
         subprocess.run(

@@ -9,6 +9,7 @@ import tracemalloc
 from decimal import Decimal
 from itertools import pairwise
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import fastmem
-from fastmem.inputs import InvalidInputError, check_labels, check_points
+from fastmem.inputs import InvalidInputError, check_labels, check_points, frames
 
 X = np.array([[0.0, 0.5], [1.0, 0.25], [0.0, 2.0], [3.0, 1.0]])
 Y = ["no", "yes", "no", "yes"]
@@ -105,6 +106,11 @@ def test_any_frame_is_the_array(kind: str, dtypes: list[str]) -> None:
 @settings(max_examples=60, deadline=None)
 @given(st.lists(st.integers(0, 60), max_size=6), st.lists(st.integers(0, 60), max_size=6))
 def test_any_chunking_gives_the_same_blocks_and_network(one: list[int], other: list[int]) -> None:
+    with mock.patch.object(frames, "_SHORT", 0):  # short chunks would be joined
+        check_chunking(one, other)
+
+
+def check_chunking(one: list[int], other: list[int]) -> None:
     rng = np.random.default_rng(3)
     points, y = rng.normal(size=(90, 3)), rng.integers(0, 2, 90)
     columns = [cut(pa.table({"v": column}), *one)["v"] for column in points.T[:2]]

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 pytest.importorskip("typer")
@@ -70,6 +70,8 @@ def write(table, path, **options):
     room=st.sampled_from([0, 1000, 3000, 10**9]),
     as_dictionary=st.booleans(),
 )
+@example(".csv", 100, 1, 3000, False)  # to the file when half of it is read
+@example(".parquet", 7, 5, 3000, True)
 def test_any_cut_gives_the_same_table_and_network(suffix, group, batch, room, as_dictionary):
     rng = np.random.default_rng(7)
     X = rng.integers(-1000, 1000, (N, 3)).astype(np.float32) / 64  # csv holds them exactly
