@@ -54,9 +54,12 @@ def interpolate(
     ----------
     X : array-like or CSR matrix of shape (n_samples, n_features)
         float32 or float64 (or what converts to them exactly), any strides, memory-mapped files,
-        scipy.sparse CSR, or a data frame of numeric columns. Finite.
+        scipy.sparse CSR, or a data frame of numeric columns: pandas, polars, a pyarrow Table or
+        RecordBatch. Columns of lists of equal length count as so many features. Finite, nothing
+        missing. The network remembers the names of a frame's columns.
     y : array-like of shape (n_samples,)
-        Integers, strings or bools, at least two classes.
+        Integers, strings or bools, at least two classes; also a Series, a Categorical or a pyarrow
+        array.
     width : int, "auto" or "smallest", default "auto"
         Number of hyperplanes n. "auto" adds them until every point can be covered; "smallest" goes
         on from there to the width with the fewest parameters in all, n (d + 1) + m (n + 2).
@@ -153,7 +156,7 @@ def interpolate(
     clock = Clock()
     with clock.stage("check"):
         points = check_points(X)
-        classes, codes = check_labels(y, points.n_samples)
+        classes, codes = check_labels(y, points.n_samples, narrow=True)
         settings = check_interpolate(
             classes, points.n_features, width=width, max_bias=max_bias, selection=selection,
             activation=activation, projection=projection, covered=covered, center=center,
@@ -164,7 +167,7 @@ def interpolate(
         need = partial(fit_bytes, points, len(classes), settings, room)
         require_for_fit(points, len(classes), settings, room)
         # radix sort takes 16 bits: 4 ms for a million points where 64 bits take 13
-        codes = codes.astype(np.uint16 if len(classes) <= 1 << 16 else np.int64)
+        codes = codes.astype(np.uint16 if len(classes) <= 1 << 16 else np.int64, copy=False)
         threads = settings.n_threads
         if settings.width is None:
             refuse_contradictions(points, codes, classes, threads)
@@ -248,4 +251,6 @@ def interpolate(
     )  # fmt: skip
     if sentence := report.warning(len(first)):
         warnings.warn(sentence, UnseparatedWarning, stacklevel=2)
-    return Network(classes, first, second, covered_codes, report, report.summary())
+    return Network(
+        classes, first, second, covered_codes, report, report.summary(), points.feature_names
+    )

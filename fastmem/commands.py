@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections import Counter
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NoReturn, cast
 
@@ -21,7 +23,9 @@ if TYPE_CHECKING:
 __all__ = ["app"]
 
 BAD_INPUT = 2
+CHECKED_AT_ONCE = 1 << 16
 HARDEST_SHOWN = 20
+WRONG_NAMES = "give the columns of the fit in their order, and name labels with --label"
 INTERRUPTED = 130
 # Click's UsageError, wherever this version of typer keeps its click.
 UsageError = cast(type[Exception], typer.BadParameter.__base__)
@@ -73,7 +77,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-DataFile = Annotated[Path, typer.Argument(help="Points as csv, npy, npz or parquet.")]
+DataFile = Annotated[
+    Path,
+    typer.Argument(help="Points as csv, npy, npz or parquet, or a directory of parquet files."),
+]
 ModelFile = Annotated[Path, typer.Argument(help="A network that fastmem fit has saved.")]
 Threads = Annotated[
     int | None, typer.Option(help="Number of threads.", show_default="every core it may use")
@@ -198,11 +205,16 @@ def fit(
     ] = None,
 ) -> None:
     """Memorise the labelled points of a file and save the network."""
-    from fastmem.tables import check_output, read_table
+    from fastmem.inputs import check_memory_limit
+    from fastmem.progress import terminal_progress
+    from fastmem.tables import check_output, load_table
 
     first_width, largest_bias = _width(width), _max_bias(max_bias)
+    limit = check_memory_limit(_memory_limit(memory_limit))
     check_output(out, (".npz",))
-    X, y = read_table(data, label, labels_required=True)
+    with terminal_progress() as show:
+        table = load_table(data, label, labels_required=True, memory_limit=limit, progress=show)
+    X, y = table.points, table.labels
     network = _memorise(
         X,
         y,
@@ -217,7 +229,7 @@ def fit(
         center=center,
         seed=seed,
         n_threads=threads,
-        memory_limit=_memory_limit(memory_limit),
+        memory_limit=limit,
     )
     network.save(out)
     _report(network, X, y, {"model file": str(out)})
@@ -239,20 +251,31 @@ def predict(
     ] = None,
 ) -> None:
     """Predict the label of every point of a file."""
-    from fastmem.tables import LABEL_SUFFIXES, check_output, read_table, write_labels
+    from fastmem.inputs import check_names
+    from fastmem.progress import terminal_progress
+    from fastmem.tables import LABEL_SUFFIXES, check_output, label_writer, stream_table
 
     if out is not None:
         check_output(out, LABEL_SUFFIXES)
     network = _load(net)
-    X, y = read_table(data, label, labels_required=label is not None)
-    labels = network.predict(X)
-    if out is not None:
-        write_labels(out, labels)
-    else:
-        sys.stdout.writelines(f"{name}\n" for name in labels.tolist())
-    if label is not None and y is not None:
-        right = _n_right(network, labels, y)
-        typer.echo(f"Accuracy: {_share(right, len(labels))}", err=True)
+    rows = stream_table(data, label, network.feature_names)
+    pairs: Counter[tuple[int, int]] = Counter()
+    done = 0
+    # a bar would stand between the labels on a terminal
+    bar = nullcontext() if out is None and sys.stdout.isatty() else terminal_progress()
+    with bar as show, label_writer(out, network.classes_) as write:
+        for block, codes in rows.blocks:
+            check_names(rows.feature_names(), network.feature_names, str(data), WRONG_NAMES)
+            labels = network.predict(block)
+            write(labels)
+            if codes is not None:
+                pairs.update(_counted(network, labels, codes))
+            done += len(block)
+            if show is not None:
+                show("points", done, max(done, rows.n_rows), 0)
+    if label is not None:
+        right = sum(pairs[pair] for pair in _right_pairs(network, rows.classes()))
+        typer.echo(f"Accuracy: {_share(right, done)}", err=True)
 
 
 @app.command()
@@ -280,7 +303,7 @@ def export(
 ) -> None:
     """Write a network for other programs, and check that it gives the same labels there."""
     from fastmem.export import ExportWarning, to_c, to_onnx
-    from fastmem.tables import read_table
+    from fastmem.tables import load_table
 
     kind = format or {".onnx": "onnx", ".h": "c"}.get(out.suffix.lower(), "")
     if kind not in ("onnx", "c"):
@@ -288,7 +311,8 @@ def export(
     network = _load(net)
     X = y = None
     if data is not None:
-        X, y = read_table(data, label, labels_required=label is not None)
+        table = load_table(data, label, labels_required=label is not None)
+        X, y = table.points, table.labels
     elif label is not None:
         _refuse("--label is given without --data: give the points of these labels too")
     with warnings.catch_warnings():
@@ -576,7 +600,7 @@ def _report(network: Network, X: Any, y: Any, more: dict[str, str] | None = None
     """Print what a fit did, and check it: the training points are predicted and compared."""
     report = network.report
     assert report is not None, "a network that was just fitted has a report"
-    right = _n_right(network, network.predict(X), y)
+    right = _n_right(network, X, y)
     facts = {"samples": f"{report.n_samples:,}"} | _shape_facts(network)
     for stage, seconds in report.seconds.items():
         facts[f"seconds, {stage}"] = f"{seconds:.2f}"
@@ -652,18 +676,36 @@ def _print_rows(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]
     Console(width=None if console.is_terminal else 160).print(table)
 
 
-def _n_right(network: Network, labels: Any, y: Any) -> int:
-    """Count the predictions that agree; labels the network does not know are simply wrong."""
-    from fastmem import InvalidInputError
+def _n_right(network: Network, X: Any, y: Any) -> int:
+    """Count the points that are predicted right, a few at a time."""
+    import numpy as np
 
-    truth = y.reshape(-1)
-    if len(truth) != len(labels):
-        raise InvalidInputError(
-            f"There are {len(truth)} labels for {len(labels)} points: give one label a point."
-        )
+    from fastmem.inputs import check_points
+
+    points = check_points(X)
+    right = 0
+    for start in range(0, points.n_samples, CHECKED_AT_ONCE):
+        stop = min(start + CHECKED_AT_ONCE, points.n_samples)
+        labels = network.predict(points.block(start, stop))
+        right += int((labels == np.asarray(y[start:stop]).reshape(-1)).sum())
+    return right
+
+
+def _counted(network: Network, labels: Any, codes: Any) -> dict[tuple[int, int], int]:
+    """Count the pairs of a true label's number and the predicted class."""
+    import numpy as np
+
+    predicted = np.searchsorted(network.classes_, labels)
+    pairs, counts = np.unique(np.stack([codes, predicted]), axis=1, return_counts=True)
+    return {(int(a), int(b)): int(n) for a, b, n in zip(*pairs, counts, strict=True)}
+
+
+def _right_pairs(network: Network, truth: Any) -> list[tuple[int, int]]:
+    """Give the pairs that agree; labels that the network does not know are simply wrong."""
     if network.classes_.dtype.kind in "UO" and truth.dtype.kind not in "UO":
         truth = truth.astype(str)
-    return int((labels == truth).sum())
+    known = {label: code for code, label in enumerate(network.classes_.tolist())}
+    return [(i, known[label]) for i, label in enumerate(truth.tolist()) if label in known]
 
 
 def _width(text: str) -> int | str:
@@ -697,7 +739,8 @@ def _covered(texts: Sequence[str] | None, y: Any) -> Any:
         return "auto"
     if len(texts) == 1 and texts[0] in ("auto", "all"):
         return texts[0]
-    known = {str(label): label for label in y.reshape(-1).tolist()}
+    labels = y.classes if hasattr(y, "classes") else y.reshape(-1)
+    known = {str(label): label for label in labels.tolist()}
     known |= {str(int(v)): v for v in known.values() if isinstance(v, float) and v == int(v)}
     # A label that is not there goes on as it came: the library's sentence names the known ones.
     return [known.get(text, text) for text in texts]

@@ -16,7 +16,9 @@ from fastmem.kernels.sparse import (
 )
 from fastmem.kernels.threads import ranges, run_tasks
 
-_TASK_VALUES = 1 << 22
+_TASK_VALUES = 1 << 21
+"""Values that are summed at a time. A block of so many is never beyond ``max_block_rows``, so that
+sums, and with them networks, do not depend on how the points are stored."""
 _LARGEST = 2.0**990
 """Coordinates beyond this could overflow a bias."""
 
@@ -47,7 +49,9 @@ class Extent:
 
 
 def _tasks(points: Points) -> list[tuple[int, int]]:
-    size = max(1, min(_TASK_VALUES // points.row_values, points.max_block_rows))
+    size = max(1, _TASK_VALUES // points.row_values)
+    if points.is_sparse:  # their sums are made in one order, whatever the ranges
+        size = min(size, points.max_block_rows)
     return ranges(points.n_samples, size)
 
 

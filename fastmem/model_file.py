@@ -46,6 +46,11 @@ and, of structured hyperplanes, of version 5, as version 2 but for::
 
     thresholds      (m,)              float32 if they all are such numbers, else float64
 
+A network with feature names makes a file of a version higher by 5, 6 to 10, with one more member
+at the end::
+
+    feature_names   (length,)         uint8, UTF-8, a JSON list of d strings
+
 All numbers are little-endian. The archive's comment, which is the end of the file, holds the
 SHA-256 of every byte before the digest, so that no damage goes unseen, not even in the fields of
 the container that readers ignore. The digest proves nothing against a file forged on purpose:
@@ -79,16 +84,20 @@ from fastmem.structured import StructuredHyperplanes
 if TYPE_CHECKING:
     from fastmem.network import Network
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 10
 
 _RELU_VERSIONS = {1: 4, 2: 5}
 """Version of a file with ReLU activations, by that of its first layer."""
+
+_NAMED = 5
+"""What feature names add to the version of a file."""
 
 _SEAL = b"fastmem model, sha256 of all before: "
 _DIGEST_LENGTH = 64
 _BLOCK = 1 << 20
 _SAMPLE = 1 << 18
 _LONG_GAP = 255
+_NAME_BYTES = 4096
 
 # A file may unpack to 64 MiB, or to 128 times its size if that is more. Deflate could reach 1,032
 # times, which is what zip bombs live on; the sparsest masks of a real network, 23 of 100,000
@@ -144,6 +153,8 @@ _MEMBERS[3] = {
 }
 _MEMBERS[4] = _MEMBERS[1] | {"thresholds": (("<f8",), 1)}
 _MEMBERS[5] = _MEMBERS[2] | {"thresholds": (_FLOATS, 1)}
+for _version in range(1, _NAMED + 1):
+    _MEMBERS[_version + _NAMED] = _MEMBERS[_version] | {"feature_names": (("|u1",), 1)}
 _LABEL_DTYPES = tuple(np.dtype(c).newbyteorder("<") for c in "?bhilqBHILQefd")
 
 _RETRIEVE = "copy it again from where it came from, or save the network again"
@@ -233,6 +244,7 @@ class ModelParts(NamedTuple):
     second: CoverLayer
     covered: tuple[int, ...]
     summary: dict[str, int | float | str | None]
+    feature_names: list[str] | None
 
 
 def read(path: str | os.PathLike[str]) -> ModelParts:
@@ -274,6 +286,7 @@ def read(path: str | os.PathLike[str]) -> ModelParts:
                 CoverLayer(arrays["masks"], arrays["thresholds"], arrays["owners"]),
                 tuple(arrays["covered"].tolist()),
                 json.loads(arrays["summary"].item()),
+                _feature_names(arrays),
             )
         except _Fault as fault:
             raise _refusal(path, fault) from fault
@@ -351,6 +364,8 @@ def _contents(network: Network) -> dict[str, np.ndarray]:
         if version not in _RELU_VERSIONS:
             raise _Fault("its ReLU activations come from hyperplanes that are not stored")
         version = _RELU_VERSIONS[version]
+    if network.feature_names is not None:
+        version += _NAMED
     values: dict[str, np.ndarray] = {
         "format_version": np.array(version, np.int64),
         "classes": _storable_labels(network.classes_),
@@ -372,6 +387,9 @@ def _contents(network: Network) -> dict[str, np.ndarray]:
         "covered": np.array(network.covered, np.int64),
         "summary": _storable_summary(network.summary),
     }
+    if network.feature_names is not None:
+        names = json.dumps(list(network.feature_names))  # ASCII, whatever stands in them
+        values["feature_names"] = np.frombuffer(names.encode(), np.uint8)
     if "rows" in values:
         values = {name: np.asarray(value) for name, value in values.items()}
         _check_plain(values)
@@ -528,6 +546,26 @@ def _first_layer(arrays: dict[str, np.ndarray]) -> Hyperplanes:
     return Hyperplanes(arrays["weights"], arrays["biases"], *frame)
 
 
+def _feature_names(arrays: dict[str, np.ndarray]) -> list[str] | None:
+    """The names that stand in a file of version 6 to 10: one a feature."""
+    if "feature_names" not in arrays:
+        return None
+    text, n_features = arrays["feature_names"], len(arrays["origin"])
+    if len(text) > (n_features + 1) * _NAME_BYTES:  # a list of them takes many times as much
+        raise _Fault(f"feature_names takes {len(text)} bytes for {n_features} features")
+    try:
+        names = json.loads(text.tobytes().decode())
+    except UnicodeDecodeError as error:
+        raise _Fault("feature_names is no UTF-8 text") from error
+    except (ValueError, RecursionError) as error:
+        raise _Fault("feature_names is no JSON") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise _Fault("feature_names is not a JSON list of strings")
+    if len(names) != n_features:
+        raise _Fault(f"feature_names holds {len(names)} names for {n_features} features")
+    return names
+
+
 def _little_endian(array: np.ndarray) -> np.ndarray:
     return np.asarray(array, array.dtype.newbyteorder("<"), order="C")
 
@@ -654,6 +692,7 @@ def _check_values(arrays: dict[str, np.ndarray]) -> None:
     _check_neurons(arrays)
     _check_characters("summary", arrays["summary"])
     _check_summary(json.loads(arrays["summary"].item()))
+    _feature_names(arrays)
 
 
 def _check_classes(classes: np.ndarray) -> None:

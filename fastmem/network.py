@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cached_property
 from typing import Any
 
@@ -57,7 +57,12 @@ class Network:
         None for a network that was loaded.
     summary : dict of str to int, float, str or None
         Small facts of the fit; they are saved with the network.
+    feature_names : tuple of str or None
+        The columns of the data frame that it was fitted to. Frames must then have these columns in
+        this order; arrays have no names and are taken as they are.
     """
+
+    feature_names: tuple[str, ...] | None = None  # of networks that older releases pickled
 
     def __init__(
         self,
@@ -67,6 +72,7 @@ class Network:
         covered: tuple[int, ...],
         report: FitReport | None = None,
         summary: Mapping[str, int | float | str | None] | None = None,
+        feature_names: Sequence[str] | None = None,
     ) -> None:
         if second.masks.shape[1] != first.n_words:
             raise InvalidInputError(
@@ -80,6 +86,11 @@ class Network:
                 f"covered is {covered!r}; pass the codes, below {len(classes)}, of all classes "
                 f"that own neurons"
             )
+        if feature_names is not None and len(feature_names) != first.n_features:
+            raise InvalidInputError(
+                f"feature_names has {len(feature_names)} names for {first.n_features} features; "
+                f"pass one for each, or None"
+            )
         self.classes_ = classes
         self.first = first
         self.second = second
@@ -87,6 +98,7 @@ class Network:
         self.report = report
         self.summary = dict(summary or {})
         self.n_features_in_ = first.n_features
+        self.feature_names = None if feature_names is None else tuple(map(str, feature_names))
         self._real: dict[bool, RealMargins] = {}
 
     def __getstate__(self) -> dict[str, Any]:
@@ -145,7 +157,7 @@ class Network:
 
         Parameters
         ----------
-        X : array-like or CSR matrix of shape (n_samples, n_features_in_)
+        X : array-like, CSR matrix or data frame of shape (n_samples, n_features_in_)
         n_threads : int, optional
             Threads to use; all cores by default.
 
@@ -157,11 +169,12 @@ class Network:
         Raises
         ------
         InvalidInputError
-            If X is not a finite real matrix with as many columns as the training set.
+            If X is not a finite real matrix with as many columns as the training set, or a data
+            frame with other columns, or in another order.
         MemoryError
             If results for so many points have no room.
         """
-        points = check_points(X, n_features=self.n_features_in_)
+        points = self._points(X)
         require_for_prediction(points.n_samples, 8 + self.classes_.itemsize)
         return self.classes_[self._codes(points, check_threads(n_threads))]
 
@@ -191,7 +204,7 @@ class Network:
         InvalidInputError
             As :meth:`predict`.
         """
-        points = check_points(X, n_features=self.n_features_in_)
+        points = self._points(X)
         require_for_prediction(points.n_samples, 8 * len(self.classes_))
         scores = np.empty((points.n_samples, len(self.classes_)))
 
@@ -225,9 +238,12 @@ class Network:
         InvalidInputError
             As :meth:`predict`; or where y has another length than X, or unknown labels.
         """
-        points = check_points(X, n_features=self.n_features_in_)
+        points = self._points(X)
         codes = check_known_labels(y, points.n_samples, self.classes_)
         return float(np.mean(self._codes(points, check_threads(n_threads)) == codes))
+
+    def _points(self, X) -> Points:
+        return check_points(X, n_features=self.n_features_in_, feature_names=self.feature_names)
 
     @cached_property
     def _stack(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -314,4 +330,7 @@ def load(path: str | os.PathLike[str]) -> Network:
         As from ``open``: no such file, no permission, a directory.
     """
     parts = model_file.read(path)
-    return Network(parts.classes, parts.first, parts.second, parts.covered, None, parts.summary)
+    return Network(
+        parts.classes, parts.first, parts.second, parts.covered, None, parts.summary,
+        parts.feature_names,
+    )  # fmt: skip

@@ -15,6 +15,7 @@ import os
 import shutil
 import tempfile
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from typing import IO
 
@@ -95,7 +96,7 @@ class TileStore:
                 raise _no_room(size, f"no file can be made there ({why})") from error
             weakref.finalize(self, self._file.close)
         if self._file:
-            _reserve(self._file, size)
+            reserve(self._file, size, lambda why: _no_room(size, why))
         memory = _mapped(self._file, size)
         new = np.frombuffer(memory, np.uint64).reshape(shape)
         step = max(1, WINDOW_BYTES // (size // len(new)))
@@ -150,8 +151,8 @@ def _release(memory: mmap.mmap, tiles: np.ndarray, part: np.ndarray, inside: boo
         memory.madvise(mmap.MADV_DONTNEED, first, start + part.nbytes - first)
 
 
-def _reserve(file: IO[bytes], size: int) -> None:
-    """Give the file ``size`` bytes on the disk, or say that there is no room."""
+def reserve(file: IO[bytes], size: int, no_room: Callable[[str], Exception]) -> None:
+    """Give the file ``size`` bytes on the disk, or raise what ``no_room(why)`` makes."""
     missing = size - os.fstat(file.fileno()).st_size
     if missing <= shutil.disk_usage(tempfile.gettempdir()).free:
         try:
@@ -163,7 +164,7 @@ def _reserve(file: IO[bytes], size: int) -> None:
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 raise
-    raise _no_room(size, "there is no room")
+    raise no_room("there is no room")
 
 
 def require_disk(size: int) -> None:

@@ -230,7 +230,8 @@ memory_limit
             max_width=self.max_width, margin=self.margin, compact=self.compact,
             memory_limit=self.memory_limit,
         )  # fmt: skip
-        self.network_ = _with_classes(network, classes)
+        names = getattr(self, "feature_names_in_", None)  # scikit-learn has taken them off X
+        self.network_ = _with_classes(network, classes, names)
         if self.verbose > 0:
             n, m = self.network_.widths
             print(
@@ -299,21 +300,17 @@ memory_limit
         return self.network_.decision_function(X, n_threads=_threads(self.n_jobs))
 
 
-def _with_classes(network: Network, classes: np.ndarray) -> Network:
-    """The network with all classes: those it never saw get a block without neurons."""
-    if len(network.classes_) == len(classes):
-        return network
-    labels = network.classes_.astype(classes.dtype)
-    places = np.searchsorted(classes, labels)
-    unseen = np.setdiff1d(np.arange(len(classes)), places)
-    second = network.second
-    owners = places[second.owners].astype(np.int32)
-    covered = (*places[list(network.covered)].tolist(), *unseen.tolist())
-    known = np.array(classes.tolist()) if classes.dtype.kind == "O" else classes
-    return Network(
-        known, network.first, CoverLayer(second.masks, second.thresholds, owners), covered,
-        network.report, network.summary,
-    )  # fmt: skip
+def _with_classes(network: Network, classes: np.ndarray, names: Any) -> Network:
+    """The network with names, and all classes: those it never saw get a block without neurons."""
+    second, covered, known = network.second, network.covered, network.classes_
+    if len(known) != len(classes):
+        places = np.searchsorted(classes, known.astype(classes.dtype))
+        unseen = np.setdiff1d(np.arange(len(classes)), places)
+        owners = places[second.owners].astype(np.int32)
+        second = CoverLayer(second.masks, second.thresholds, owners)
+        covered = (*places[list(covered)].tolist(), *unseen.tolist())
+        known = np.array(classes.tolist()) if classes.dtype.kind == "O" else classes
+    return Network(known, network.first, second, covered, network.report, network.summary, names)
 
 
 class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):

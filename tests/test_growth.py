@@ -100,3 +100,10 @@ def test_what_is_separated_stays_so_and_is_not_looked_at_again():
     assert [step.open_points for step in steps][-1] == 0
     bits = oracle.exact_bits_filtered(X, first.weights, first.biases)
     assert len(oracle.uncoverable(bits[y == 1], bits[y == 0])) == 0
+
+
+def test_mean_and_radius_do_not_depend_on_the_layout_of_large_points():
+    X = np.random.default_rng(0).standard_normal((300_000, 20))
+    mine, theirs = (extent(check_points(table), 2) for table in (X, np.asfortranarray(X)))
+    np.testing.assert_array_equal(mine.mean, theirs.mean)
+    assert (mine.radius, mine.norm) == (theirs.radius, theirs.norm)

@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -502,8 +503,8 @@ SIXTY_FOUR = "{'descr': '<i4', 'fortran_order': False, 'shape': (%s,), }"
 
 # The network: n = 70 hyperplanes, d = 3, m = 5 neurons, classes -1 and 1, class 0 covered
 HOSTILE = {
-    "newer version": (versioned(6), "format version 6 and this fastmem reads up to 5; upgrade"),
-    "newer, other members": (versioned(9, signs=b"new"), "format version 9"),
+    "newer version": (versioned(11), "format version 11 and this fastmem reads up to 10; upgrade"),
+    "newer, other members": (versioned(19, signs=b"new"), "format version 19"),
     "version 0": (versioned(0), "format version 0, which never was"),
     "version is float": (with_array("format_version", np.array(1.0)), "has dtype float64"),
     "version is array": (with_array("format_version", np.array([1])), "has 1 dimensions"),
@@ -936,6 +937,57 @@ def test_pickles_in_structured_files_are_never_run(tmp_path, name):
     path = forge(tmp_path / "hostile.npz", {**members, name: content})
     assert f"{name} holds Python objects, which only a pickle could store" in refusal(path)
     assert not marker.exists()
+
+
+# Feature names: versions 6 to 10 ---------------------------------------------------------------
+
+NAMES = ["größte Länge", "", 'say "hi"\n', "\u2028", "a" * 3000, "größte Länge"]
+
+
+@pytest.mark.parametrize("projection", ["gaussian", "structured"])
+@pytest.mark.parametrize("activation", ["threshold", "relu"])
+def test_feature_names_come_back(tmp_path, projection, activation):
+    rng = np.random.default_rng(3)
+    X, y = rng.standard_normal((60, 6)), rng.integers(0, 2, 60)
+    settings = {"projection": projection, "activation": activation, "seed": 1}
+    plain = interpolate(X, y, **settings)
+    plain.save(tmp_path / "plain.npz")
+    named = interpolate(pd.DataFrame(X, columns=NAMES), y, **settings)
+    named.save(tmp_path / "named.npz")
+    assert named.nbytes == (tmp_path / "named.npz").stat().st_size
+    assert load(tmp_path / "plain.npz").feature_names is None
+    loaded = load(tmp_path / "named.npz")
+    assert loaded.feature_names == named.feature_names == tuple(NAMES)
+    assert_same(named, loaded)
+    loaded.save(tmp_path / "again.npz")
+    assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "named.npz").read_bytes()
+    # without names nothing changes: older releases read the file
+    with np.load(tmp_path / "plain.npz") as old, np.load(tmp_path / "named.npz") as new:
+        assert old["format_version"] <= 5 and new["format_version"] == old["format_version"] + 5
+        assert new.files == [*old.files, "feature_names"]
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        (b'["a", "b"]', "feature_names holds 2 names for 3 features"),
+        (b'["a", "b", 1]', "feature_names is not a JSON list of strings"),
+        (b'{"a": "b"}', "feature_names is not a JSON list of strings"),
+        (b'["a", "b"', "feature_names is no JSON"),
+        (b"[" * 10_000, "feature_names is no JSON"),
+        (b'["\xe4", "b", "c"]', "feature_names is no UTF-8 text"),
+        (b"[" + b"1," * 5_000_000 + b"1]", "feature_names takes 10000003 bytes for 3 features"),
+        (b"", "feature_names is no JSON"),
+    ],
+)
+@pytest.mark.parametrize("make", [make_network, make_structured])
+def test_hostile_feature_names_are_refused(tmp_path, make, content, expected):
+    network = make(m=5)
+    network.feature_names = ("a", "b", "c")
+    members = packed_members_of(network, tmp_path)
+    assert load(forge(tmp_path / "right.npz", members)).feature_names == ("a", "b", "c")
+    members["feature_names"] = npy(np.frombuffer(content, np.uint8))
+    assert expected in refusal(forge(tmp_path / "hostile.npz", members, zipfile.ZIP_DEFLATED))
 
 
 # Saving ---------------------------------------------------------------------------------------

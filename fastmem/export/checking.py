@@ -129,13 +129,13 @@ def reference(network: Network, X: Any, y: Any, n_threads: int | None) -> Refere
         if y is not None:
             raise InvalidInputError("y was given without X; pass the points of these labels too")
         return None
-    points = check_points(X, n_features=network.n_features_in_)
+    points = check_points(X, n_features=network.n_features_in_, feature_names=network.feature_names)
     if points.n_samples == 0:
         raise InvalidInputError("X has no rows; pass at least one point, or no X at all")
     truth = None
     if y is not None:
         truth = network.classes_[check_known_labels(y, points.n_samples, network.classes_)]
-    return Reference(network, points, network.predict(X, n_threads=n_threads), truth)
+    return Reference(network, points, network.predict(points, n_threads=n_threads), truth)
 
 
 def distances(first: Hyperplanes, reference: Reference) -> np.ndarray:

@@ -4,15 +4,18 @@ Every refusal is an `InvalidInputError` whose one sentence names the value, wher
 remedy. What passes is handed on as plain arrays that kernels may trust.
 """
 
-from fastmem.inputs.labels import check_known_labels, check_label, check_labels
+from fastmem.inputs.arrow import ArrowColumn, Wording
+from fastmem.inputs.frames import check_names
+from fastmem.inputs.labels import EncodedLabels, check_known_labels, check_label, check_labels
 from fastmem.inputs.layers import block_rows, check_hyperplanes, check_seeded, check_structured
-from fastmem.inputs.points import Points, SparseRows
+from fastmem.inputs.points import ConvertedPoints, Points, SparseRows
 from fastmem.inputs.refusals import InvalidInputError
 from fastmem.inputs.settings import (
     Settings,
     check_count,
     check_interpolate,
     check_memory,
+    check_memory_limit,
     check_radius_factor,
     check_seed,
     check_threads,
@@ -21,10 +24,14 @@ from fastmem.inputs.settings import (
 from fastmem.inputs.tables import check_points
 
 __all__ = [
+    "ArrowColumn",
+    "ConvertedPoints",
+    "EncodedLabels",
     "InvalidInputError",
     "Points",
     "Settings",
     "SparseRows",
+    "Wording",
     "block_rows",
     "check_count",
     "check_hyperplanes",
@@ -33,6 +40,8 @@ __all__ = [
     "check_label",
     "check_labels",
     "check_memory",
+    "check_memory_limit",
+    "check_names",
     "check_points",
     "check_radius_factor",
     "check_seed",

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import sys
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
@@ -26,27 +28,60 @@ _LABEL_KINDS: dict[str, tuple[type, ...]] = {  # a bool is an int in Python: boo
 }
 
 
-def check_labels(y: Any, n_samples: int, *, name: str = "y") -> tuple[np.ndarray, np.ndarray]:
+@dataclass(frozen=True, eq=False)
+class EncodedLabels:
+    """Labels as ``classes[codes]``: a byte a point where strings would take dozens.
+
+    Attributes
+    ----------
+    classes : ndarray of shape (n_values,)
+        Different labels in any order; some may not occur.
+    codes : ndarray of shape (n_samples,)
+        Of any integer dtype, from 0.
+    """
+
+    classes: np.ndarray
+    codes: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.codes)
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
+        labels = self[:]
+        return labels if dtype is None else labels.astype(dtype)
+
+    def __getitem__(self, rows: Any) -> np.ndarray:
+        """The labels of some rows."""
+        labels: np.ndarray = self.classes[self.codes[rows]]
+        return labels
+
+
+def check_labels(
+    y: Any, n_samples: int, *, name: str = "y", narrow: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
     """Check labels and number them: ``classes[codes]`` equals y.
 
     Parameters
     ----------
     y : array-like of shape (n_samples,)
-        Integers, strings, bools, or floats that are whole numbers; also a pandas Series or
-        Categorical, and lists or object arrays of labels of one kind.
+        Integers, strings, bools, or floats that are whole numbers; also a pandas or polars
+        Series, a Categorical, a pyarrow Array or ChunkedArray, dictionary-encoded or not,
+        `EncodedLabels`, and lists or object arrays of labels of one kind.
+    narrow : bool
+        Whether codes may be uint16, where classes and form of y allow it.
 
     Returns
     -------
     classes : ndarray of shape (n_classes,)
         The labels that occur, at least two, ascending; bool, integer, float or str dtype.
-    codes : ndarray of shape (n_samples,), intp
+    codes : ndarray of shape (n_samples,), intp or uint16
 
     Raises
     ------
     InvalidInputError
         y is not such a sequence, has another length, a missing label, or one class only.
     """
-    classes, codes = _encode(_label_array(y, n_samples, name))
+    classes, codes = _classes_and_codes(y, n_samples, name, narrow)
     if len(classes) == 1:
         refuse(
             f"{name} holds one class only, {show(classes[0])}, {n_samples} times; "
@@ -63,7 +98,7 @@ def check_known_labels(
     Labels are as in `check_labels`, but not every class need occur; returns the codes, shape
     (n_samples,), intp. Raises InvalidInputError also for a label that is not among the classes.
     """
-    found, codes = _encode(_label_array(y, n_samples, name))
+    found, codes = _classes_and_codes(y, n_samples, name)
     known = {label: code for code, label in enumerate(classes.tolist())}
     table = np.array([known.get(label, -1) for label in found.tolist()], dtype=np.intp)
     if (table < 0).any():
@@ -84,6 +119,79 @@ def check_label(name: str, value: Any, classes: np.ndarray) -> int:
     if same_kind and isinstance(label, str | int | float) and label in known:
         return known[label]
     refuse(f"{name} is {typed(label)}, which is not a class of y; pass one of {listed(classes)}")
+
+
+def _classes_and_codes(
+    y: Any, n_samples: int, name: str, narrow: bool = False
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the classes that occur, ascending, and each label's place among them."""
+    y = _encoded(y, name)
+    if not isinstance(y, EncodedLabels):
+        return _encode(_label_array(y, n_samples, name))
+    _check_length(len(y), n_samples, name)
+    occurs = np.zeros(len(y.classes), bool)
+    for start in range(0, n_samples, 16 * SCAN):
+        occurs[y.codes[start : start + 16 * SCAN]] = True
+    used = np.flatnonzero(occurs)
+    try:
+        values = _label_array(y.classes[used], len(used), name)
+    except InvalidInputError:  # again, for the row of what is refused
+        values = _label_array(y[:], n_samples, name)
+    classes, rank = _encode(values)
+    is_narrow = narrow and len(classes) <= 1 << 16
+    table = np.zeros(len(y.classes), np.uint16 if is_narrow else np.intp)
+    table[used] = rank
+    return classes, table[y.codes]
+
+
+def _encoded(y: Any, name: str) -> Any:
+    """Return labels that are encoded already, or soon are, as `EncodedLabels`; else y."""
+    if hasattr(y, "array") and hasattr(getattr(y, "dtype", None), "pyarrow_dtype"):
+        y = y.array.__arrow_array__()  # pandas' Arrow columns
+    if callable(getattr(y, "null_count", None)) and y.null_count():  # polars
+        _refuse_missing(int(y.is_null().arg_max()), y.null_count(), len(y), name)
+    if str(getattr(y, "dtype", "")) == "category":  # pandas' Series or Categorical
+        categorical: Any = getattr(y, "cat", y)
+        codes = np.asarray(categorical.codes)
+        if len(codes) and codes.min() >= 0:
+            return EncodedLabels(np.asarray(categorical.categories), codes)
+    pyarrow = sys.modules.get("pyarrow")
+    if pyarrow is None or not isinstance(y, pyarrow.Array | pyarrow.ChunkedArray):
+        return y
+    if y.null_count:
+        missing = np.asarray(y.is_null())
+        _refuse_missing(int(missing.argmax()), int(missing.sum()), len(missing), name)
+    kinds = pyarrow.types
+    is_text = kinds.is_string(y.type) or kinds.is_large_string(y.type)
+    if not (is_text or kinds.is_dictionary(y.type) or kinds.is_string_view(y.type)):
+        return np.asarray(y)
+    if kinds.is_string_view(y.type):
+        y = y.cast(pyarrow.large_string())
+    y = y if kinds.is_dictionary(y.type) else y.dictionary_encode()
+    if isinstance(y, pyarrow.ChunkedArray):
+        y = y.unify_dictionaries().combine_chunks()
+        if isinstance(y, pyarrow.ChunkedArray):
+            y = y.chunk(0) if y.num_chunks else y
+    if not len(y):
+        return np.empty(0, object)
+    return EncodedLabels(y.dictionary.to_numpy(zero_copy_only=False), y.indices.to_numpy())
+
+
+def _refuse_missing(row: int, count: int, total: int, name: str) -> NoReturn:
+    refuse(
+        f"{name} has no value at row {row}, and {count} of its {total} labels "
+        f"{'is' if count == 1 else 'are'} missing; remove the points that have no label"
+    )
+
+
+def _check_length(found: int, n_samples: int, name: str) -> None:
+    if found != n_samples:
+        refuse(
+            f"{name} has {found} labels but there are {n_samples} points; "
+            f"pass one label for each point"
+        )
+    if n_samples == 0:
+        refuse(f"{name} is empty; pass at least one labelled point")
 
 
 def _label_array(y: Any, n_samples: int, name: str) -> np.ndarray:
@@ -109,13 +217,7 @@ def _label_array(y: Any, n_samples: int, name: str) -> np.ndarray:
             f"{name} has shape {labels.shape}; pass one label for each point, "
             f"for one-hot rows np.argmax({name}, axis=1)"
         )
-    if len(labels) != n_samples:
-        refuse(
-            f"{name} has {len(labels)} labels but there are {n_samples} points; "
-            f"pass one label for each point"
-        )
-    if n_samples == 0:
-        refuse(f"{name} is empty; pass at least one labelled point")
+    _check_length(len(labels), n_samples, name)
     check_characters(labels, name)
     if labels.dtype.kind in "OT":
         labels = _object_labels(labels.tolist(), name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -30,7 +31,10 @@ class Points:
         A block of at most so many rows takes 16 MiB or less beyond the input, or is one row.
     """
 
-    __slots__ = ("_source", "dtype", "feature_names", "max_block_rows", "n_features", "n_samples")
+    __slots__ = (
+        "__weakref__", "_source", "dtype", "feature_names", "max_block_rows", "n_features",
+        "n_samples",
+    )  # fmt: skip
     is_sparse = False
 
     def __init__(self, source: np.ndarray) -> None:
@@ -92,15 +96,58 @@ class ConvertedPoints(Points):
 
 
 class ColumnPoints(ConvertedPoints):
-    """Points in one array a column: a data frame of several dtypes."""
+    """Points in data frames: batches of rows, each an array (rows,) or (rows, k) a column."""
 
-    __slots__ = ()
+    __slots__ = ("_starts",)
+
+    def __init__(self, source: Any, shape: Sequence[int], dtype: np.dtype) -> None:
+        super().__init__(source, shape, dtype)
+        self._starts = _starts(np.array([len(batch[0]) for batch in source]))
 
     def _rows(self, rows: slice | np.ndarray) -> np.ndarray:
-        block = np.empty((len(self._source[0][rows]), self.n_features), self.dtype)
-        for j, column in enumerate(self._source):
-            block[:, j] = column[rows]
+        starts = self._starts
+        if isinstance(rows, slice):
+            start, stop, _ = rows.indices(self.n_samples)
+            block = np.empty((max(0, stop - start), self.n_features), self.dtype)
+            first = int(np.searchsorted(starts, start, side="right")) - 1
+            place = start
+            for i in range(first, len(self._source)):
+                if place >= stop:
+                    break
+                end = min(stop, int(starts[i + 1]))
+                part = block[place - start : end - start]
+                _fill(part, self._source[i], slice(place - int(starts[i]), end - int(starts[i])))
+                place = end
+            return block
+        block = np.empty((len(rows), self.n_features), self.dtype)
+        if len(self._source) == 1:
+            _fill(block, self._source[0], rows)
+            return block
+        batches = np.searchsorted(starts, rows, side="right") - 1
+        if len(rows) and (np.diff(batches) >= 0).all():  # as those of one class are
+            bounds = np.flatnonzero(np.diff(batches, prepend=-1, append=len(starts)))
+            for start, stop in pairwise(bounds.tolist()):
+                i = int(batches[start])
+                _fill(block[start:stop], self._source[i], rows[start:stop] - starts[i])
+            return block
+        for i in np.unique(batches).tolist():
+            chosen = batches == i
+            part = np.empty((np.count_nonzero(chosen), self.n_features), self.dtype)
+            _fill(part, self._source[i], rows[chosen] - starts[i])
+            block[chosen] = part
         return block
+
+
+def _fill(block: np.ndarray, columns: Sequence[np.ndarray], rows: slice | np.ndarray) -> None:
+    """Write some rows of columns, of one or several features each, into a block."""
+    j = 0
+    for column in columns:
+        if column.ndim == 1:
+            block[:, j] = column[rows]
+            j += 1
+        else:
+            block[:, j : j + column.shape[1]] = column[rows]
+            j += column.shape[1]
 
 
 class SparsePoints(ConvertedPoints):

@@ -7,6 +7,7 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+NAMES_SHOWN = 8
 UNREADABLE = (TypeError, ValueError, RuntimeError, OverflowError)  # what np.asarray raises
 
 

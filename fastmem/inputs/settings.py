@@ -137,7 +137,7 @@ def check_interpolate(
         max_width=max_width,
         margin=share(margin, "margin"),
         compact=bool(compact),
-        memory_limit=_memory_limit(memory_limit),
+        memory_limit=check_memory_limit(memory_limit),
         progress=progress if callable(progress) else bool(progress),
     )
     if settings.activation == "relu" and not stores_weights(settings, n_features):
@@ -184,7 +184,7 @@ def _max_bias(value: Any) -> float | None:
     refuse(f"max_bias is {typed(value)}; pass 'auto' or a finite number of at least 0")
 
 
-def _memory_limit(value: Any) -> int | None:
+def check_memory_limit(value: Any) -> int | None:
     """Return a limit in bytes: None, an int, or text such as "4 GB" or "512 MiB"."""
     if value is None:
         return None

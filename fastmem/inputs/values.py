@@ -120,10 +120,10 @@ def check_values(values: np.ndarray, name: str, place: Place | None = None) -> N
     rows = max(1, SCAN * len(values) // values.size)
     count, first = 0, None
     for start in range(0, len(values), rows):
-        unusable = np.argwhere(_unusable(values[start : start + rows]))
-        if first is None and len(unusable):
-            first = (int(unusable[0][0]) + start, *map(int, unusable[0][1:]))
-        count += len(unusable)
+        wrong = np.argwhere(unusable(values[start : start + rows]))
+        if first is None and len(wrong):
+            first = (int(wrong[0][0]) + start, *map(int, wrong[0][1:]))
+        count += len(wrong)
     assert first is not None
     where = place(first) if place else at(name, first)
     if np.isfinite(values[first]):
@@ -134,12 +134,10 @@ def check_values(values: np.ndarray, name: str, place: Place | None = None) -> N
     )
 
 
-def refuse_inexact(where: str, value: Any, name: str) -> NoReturn:
+def refuse_inexact(where: str, value: Any, name: str, remedy: str = "") -> NoReturn:
     """Refuse a value that float64 would round."""
-    refuse(
-        f"{where} is {show(value)}, which float64 cannot hold exactly; subtract an offset, "
-        f"or round {name} yourself with np.asarray({name}, dtype=float)"
-    )
+    own = f"subtract an offset, or round {name} yourself with np.asarray({name}, dtype=float)"
+    refuse(f"{where} is {show(value)}, which float64 cannot hold exactly; {remedy or own}")
 
 
 def all_usable(values: np.ndarray) -> bool:
@@ -158,10 +156,10 @@ def all_usable(values: np.ndarray) -> bool:
     parts = (values[start : start + rows] for start in range(0, len(values), rows))
     if values.dtype.kind == "f" and values.dtype.itemsize <= 8:
         return all(np.isfinite(part).all() for part in parts)
-    return not any(_unusable(part).any() for part in parts)
+    return not any(unusable(part).any() for part in parts)
 
 
-def _unusable(part: np.ndarray) -> np.ndarray:
+def unusable(part: np.ndarray) -> np.ndarray:
     """Return the mask of the values that are not finite, or not exact in float64."""
     mask: np.ndarray = ~np.isfinite(part)
     if part.dtype.kind == "f" and part.dtype.itemsize > 8:
