@@ -270,7 +270,7 @@ class TestPredict:
                 assert_refused(run("predict", model, path), str(path), *words)
         path = write(table.append_column("z", table["a"]), tmp_path / "more.parquet")
         assert_refused(run("predict", model, path, "--label", "y"), "has column 'z', which the fit")
-        np.savetxt(tmp_path / "nameless.csv", X, fmt="%.9g", delimiter=",")
+        np.savetxt(tmp_path / "nameless.csv", X, fmt="%.17g", delimiter=",")  # exactly
         assert run("predict", model, tmp_path / "nameless.csv").stdout.split() == y.tolist()
         result = run("export", model, "--out", tmp_path / "net.h", "--data",
                      write(table.select(["b", "a", "c"]), tmp_path / "other.csv"))  # fmt: skip
