@@ -29,9 +29,10 @@ from pathlib import Path
 import numpy as np
 
 SEAL = b"fastmem model, sha256 of all before: "
-MOST_MEMORY = 256 << 20
+MOST_MEMORY = 400 << 20
 """Bytes that the process may grow by in one trial. The files have some kilobytes, and a model file
-may unpack to 64 MiB."""
+may unpack to 64 MiB; Arrow believes a parquet file's lists of up to a million entries, some 300 MB,
+before it looks for them."""
 ADDRESS_SPACE = 8 << 30
 SECONDS = 60
 EVERY_COMMAND = 40

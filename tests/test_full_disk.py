@@ -7,9 +7,11 @@ import ctypes
 import errno
 import os
 import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
+import numba
 import numpy as np
 import pytest
 
@@ -284,6 +286,27 @@ def test_a_complexity_report_that_cannot_be_written_is_one_sentence(tmp_path, mo
         assert result.stderr.count("\n") == 1 and str(path) in result.stderr
         assert os.listdir(path.parent) == [name] and path.read_text() == "old"
         path.unlink()
+
+
+@pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="nothing to keep without the JIT")
+def test_a_full_disk_keeps_no_kernels_but_runs_them(tmp_path):
+    (tmp_path / "doubling.py").write_text(
+        "import resource, sys\n"
+        "from fastmem.kernels.compiling import njit\n"
+        "@njit(cache=True)\n"
+        "def double(x):\n"
+        "    return 2 * x\n"
+        "resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]),) * 2)\n"
+        "print(double(21))\n"
+    )
+    for size, is_kept in ((100, False), (1 << 20, True)):
+        done = subprocess.run(
+            [sys.executable, str(tmp_path / "doubling.py"), str(size)],
+            env=os.environ | {"PYTHONPATH": str(Path(fastmem.__file__).parents[1])},
+            capture_output=True, text=True,
+        )  # fmt: skip
+        assert done.stdout == "42\n", done.stderr
+        assert any(tmp_path.rglob("*.nbc")) == is_kept
 
 
 def test_the_limits_of_this_test_hold(tmp_path):

@@ -161,7 +161,7 @@ def test_the_fuzzer_finds_what_is_wrong(monkeypatch, tmp_path):
         "good = fuzzing.one\n"
         "def one(kind, number, folder):\n"
         "    if number == 7: os.abort()\n"
-        "    if number == 9: bytearray(b'x') * (300 << 20)\n"
+        "    if number == 9: bytearray(b'x') * (500 << 20)\n"
         "    if number == 11: raise KeyError(number)\n"
         "    return good(kind, number, folder)\n"
         "fuzzing.one = one\n"

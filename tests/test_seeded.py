@@ -104,7 +104,7 @@ def test_panels_and_rows_hold_the_same_weights():
 @pytest.mark.parametrize("d", [3, 200, 1500])
 @pytest.mark.parametrize("words_at_once", [1, 100])
 def test_seeded_patterns_equal_exact_arithmetic(d, words_at_once, monkeypatch):
-    monkeypatch.setattr(seeded, "_PART_BYTES", words_at_once * 4 * 64 * d)
+    monkeypatch.setattr(seeded, "PART_BYTES", words_at_once * 4 * 64 * d)
     planes = planes_of(d)
     rng = np.random.default_rng(d)
     X = rng.standard_normal((200, d)).astype(np.float32)

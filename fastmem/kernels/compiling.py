@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable
+from contextlib import suppress
 from functools import cache
 from typing import Any
 
@@ -26,11 +27,25 @@ def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
                 raise
         else:
             stats = getattr(kernel, "stats", None)  # with the JIT off it is the function itself
-            if stats is None or stats.cache_path is None or _is_writable(stats.cache_path):
+            if stats is None or stats.cache_path is None:
+                return kernel
+            if _is_writable(stats.cache_path):
+                _let_saving_fail(kernel)
                 return kernel
         return numba.njit(**options | {"cache": False})(function)
 
     return compiled
+
+
+def _let_saving_fail(kernel: Any) -> None:
+    """Where the disk is full a compiled kernel is used all the same, and not kept."""
+    keep = kernel._cache.save_overload
+
+    def keep_if_there_is_room(*compiled: Any) -> None:
+        with suppress(OSError):
+            keep(*compiled)
+
+    kernel._cache.save_overload = keep_if_there_is_room
 
 
 @cache
