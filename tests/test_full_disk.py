@@ -154,7 +154,7 @@ WRITERS = {
 def test_what_cannot_be_written_leaves_all_as_it_was(
     name, place, is_there, tmp_path, network, moons
 ):
-    from fastmem.commands import _sentence
+    from fastmem.commands.application import _sentence
 
     WRITERS[name](tmp_path / name, network, moons)  # and imports what it needs
     assert (tmp_path / name).stat().st_size > 400

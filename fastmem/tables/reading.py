@@ -21,15 +21,17 @@ from numpy.typing import NDArray
 
 from fastmem.inputs import EncodedLabels, InvalidInputError, Points
 from fastmem.inputs.refusals import show
-from fastmem.memory import require
+from fastmem.memory import available, require
 from fastmem.tables.batches import BATCH_BYTES, Batches, csv_batches, parquet_batches
 from fastmem.tables.columns import label_column
-from fastmem.tables.spool import FilePoints, Spool, available_bytes
+from fastmem.tables.spool import FilePoints, Spool
 from fastmem.tables.wording import either, reason, some
 
 DATA_SUFFIXES = (".csv", ".npy", ".npz", ".parquet")
 LIMIT_SHARE = 4
 """Points of more than this part of a memory limit go to a temporary file."""
+MOST_IN_MEMORY = 1 << 40
+"""Bytes of points that are kept in memory where nobody says how much there is."""
 
 Array = NDArray[Any]
 Tell = Callable[[str, int, int, int], object]  # as `fastmem.progress`
@@ -130,7 +132,8 @@ def load_table(
         if parts[0].suffix.lower() in (".npy", ".npz"):
             table = Table(*_read_arrays(path, label))
         else:
-            room = available_bytes() // 2 if memory_limit is None else memory_limit // LIMIT_SHARE
+            limit = available()[0] / 2 if memory_limit is None else memory_limit / LIMIT_SHARE
+            room = int(min(limit, MOST_IN_MEMORY))
             table = _spooled(_batches(path, parts, label, None), room, progress)
     if table.labels is None and labels_required:
         raise InvalidInputError(

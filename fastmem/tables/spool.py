@@ -7,7 +7,6 @@ gone when the process ends in whatever way.
 from __future__ import annotations
 
 import errno
-import math
 import mmap
 import os
 import tempfile
@@ -19,7 +18,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmem.inputs import ConvertedPoints, InvalidInputError, Points
-from fastmem.memory import available
 from fastmem.scratch import reserve
 
 WINDOW_BYTES = 4 << 20
@@ -173,9 +171,3 @@ def _no_room(size: int, why: str) -> InvalidInputError:
         f"{what} do not fit in memory and go to {place}, but {why}; make room there, set TMPDIR to "
         f"another directory, or raise --memory-limit"
     )
-
-
-def available_bytes() -> int:
-    """Memory that this process may still take; 4 GiB where nobody says."""
-    free, _ = available()
-    return 4 << 30 if free == math.inf else max(0, int(free))

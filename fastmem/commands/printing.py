@@ -1,0 +1,58 @@
+"""Tables and figures on the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def print_table(title: str, facts: dict[str, str]) -> None:
+    """Print names and values in two columns."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from fastmem.inputs.refusals import printable
+
+    table = Table(title=Text(title), box=box.SIMPLE, show_header=False, title_justify="left")
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for name, value in facts.items():
+        table.add_row(Text(printable(name)), Text(printable(value, 10_000)))
+    Console().print(table)
+
+
+def print_rows(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print a table with a header."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    from fastmem.inputs.refusals import printable
+
+    table = Table(title=Text(title), box=box.SIMPLE, title_justify="left")
+    for i, name in enumerate(header):
+        table.add_column(Text(name), justify="right" if i else "left", overflow="fold")
+    for row in rows:
+        table.add_row(*(Text(printable(cell)) for cell in row))
+    console = Console()
+    # piped output is not folded to a width that nobody asked for
+    Console(width=None if console.is_terminal else 160).print(table)
+
+
+def share_of(part: int, whole: int) -> str:
+    """Give a percentage that says 100 only where nothing is missing."""
+    if part == whole:
+        return f"100 % ({part:,} of {whole:,})"
+    return f"{min(100 * part / whole, 99.9999):.4f} % ({part:,} of {whole:,})"
+
+
+def size_of(count: int) -> str:
+    """Give a size in the unit that leaves one to three digits before the point."""
+    size = float(count)
+    for unit in ("bytes", "KB", "MB", "GB"):
+        if size < 1000 or unit == "GB":
+            break
+        size /= 1000
+    return f"{size:,.0f} {unit}" if unit == "bytes" else f"{size:,.1f} {unit}"

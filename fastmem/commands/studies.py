@@ -1,0 +1,220 @@
+"""The commands that study data and the paper: complexity, reproduce."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from fastmem.commands.application import DataFile, Threads, app, refuse
+from fastmem.commands.options import read_covered, read_max_bias
+from fastmem.commands.printing import print_rows, print_table
+
+HARDEST_SHOWN = 20
+
+
+@app.command()
+def complexity(
+    data: DataFile,
+    label: Annotated[
+        str | None,
+        typer.Option(
+            help="Label column: its name or 0-based index, -1 for the last.",
+            show_default="the array y of an npz file",
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(help="Page to write: html.", show_default="none")
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Report to write: json.", show_default="none")
+    ] = None,
+    points: Annotated[
+        Path | None,
+        typer.Option(help="Table of every point's hardness: csv.", show_default="none"),
+    ] = None,
+    width: Annotated[int, typer.Option(help="Hyperplanes at which neurons are compared.")] = 2048,
+    trials: Annotated[int, typer.Option(help="Networks for each sample and class.")] = 3,
+    hardest: Annotated[int, typer.Option(help="How many of the hardest points to list.")] = 100,
+    projection: Annotated[
+        str, typer.Option(help="First layer: gaussian, structured or auto, as for fit.")
+    ] = "auto",
+    max_bias: Annotated[
+        str, typer.Option(help="Largest bias: a number, or auto for the largest norm.")
+    ] = "auto",
+    seed: Annotated[
+        int | None, typer.Option(help="Seed.", show_default="a new one, reported")
+    ] = None,
+    threads: Threads = None,
+) -> None:
+    """Measure what memorising a data set takes, and find its hard and mislabelled points."""
+    from fastmem.tables import check_output, read_table
+
+    largest_bias = read_max_bias(max_bias)
+    for path, suffix in ((out, ".html"), (json, ".json"), (points, ".csv")):
+        if path is not None:
+            check_output(path, (suffix,))
+    if out is not None:
+        _require_matplotlib(out)
+    X, y = read_table(data, label, labels_required=True)
+    from fastmem.experiments import complexity as study
+    from fastmem.experiments import complexity_page as page
+    from fastmem.progress import terminal_progress
+
+    with terminal_progress() as show:
+        report = study.complexity(
+            X, y, name=data.name, width=width, trials=trials, hard_points=hardest, seed=seed,
+            max_bias=largest_bias, projection=projection, n_threads=threads, progress=show,
+        )  # fmt: skip
+    print_table(data.name, page.facts(report) | {"seed": report.seed})
+    print_rows("Widths over N", *page.width_rows(report))
+    print_rows("Classes", *page.class_rows(report))
+    print_rows("Hardest points", *page.hard_rows(report, HARDEST_SHOWN))
+    for what, why in report.skipped.items():
+        typer.echo(f"Not measured: {what}, because {why}.")
+    if json is not None:
+        report.save_json(json)
+        typer.echo(f"Report: {json}")
+    if points is not None:
+        assert report.points is not None, "a report that was just made has all points"
+        report.points.save(points, y, [entry.label for entry in report.classes])
+        typer.echo(f"Hardness of every point: {points}")
+    if out is not None:
+        page.save_page(report, out)
+        typer.echo(f"Page: {out}")
+
+
+def _require_matplotlib(out: Path) -> None:
+    """Refuse a page before the work, rather than after it."""
+    try:
+        import matplotlib  # noqa: F401
+    except ModuleNotFoundError:
+        refuse(
+            f"{out} needs matplotlib, which is not installed: "
+            'pip install "fastmem[plot]", or leave out --out.'
+        )
+
+
+@app.command()
+def reproduce(
+    name: Annotated[
+        str | None, typer.Argument(help="Study: see --list.", show_default=False)
+    ] = None,
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Your own points, for the studies grid and samples: csv, npy, npz or parquet.",
+            show_default=False,
+        ),
+    ] = None,
+    list_studies: Annotated[bool, typer.Option("--list", help="List the studies and end.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of results, csv; the picture beside it ends in png.",
+            show_default="NAME.csv",
+        ),
+    ] = None,
+    trials: Annotated[
+        int | None, typer.Option(help="Trials of each cell.", show_default="the study's")
+    ] = None,
+    grid: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Values of N, n or lambda: n=20:500:20, lambda=0.5,1,2; repeat for several.",
+            show_default="the study's",
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Seed of the trials.")] = 0,
+    workers: Annotated[
+        int | None,
+        typer.Option(help="Processes, one core each.", show_default="every core it may use"),
+    ] = None,
+    redraw: Annotated[
+        bool, typer.Option("--redraw", help="Draw the picture anew, without any trial.")
+    ] = False,
+    compare: Annotated[
+        Path | None,
+        typer.Option(help="Another table of the same cells: print and draw the differences."),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(help="Label column of DATA.", show_default="the array y of an npz file"),
+    ] = None,
+    covered: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Class of DATA that gets neurons, or all; repeat for several labels.",
+            show_default="the last of two, all of more",
+        ),
+    ] = None,
+) -> None:
+    """Run a study of the paper, or the same on your own data; an interrupted one goes on."""
+    from fastmem.experiments.studies import STUDIES, read_axes
+
+    if list_studies:
+        print_table("Studies", {key: recipe.summary for key, recipe in STUDIES.items()})
+        return
+    if name is None or name not in STUDIES:
+        refuse(
+            f"{'No study was named' if name is None else f'There is no study {name!r}'}: give one "
+            f"of {', '.join(STUDIES)}."
+        )
+    if not redraw and (data is None) == (STUDIES[name].points is None):
+        refuse(
+            f"{name} {'needs a data file: name it after the study' if data is None else ''}"
+            f"{'' if data is None else 'brings its own points: take grid or samples for yours'}."
+        )
+    table = Path(f"{name}.csv") if out is None else out
+    axes = read_axes(grid or [])
+    from fastmem.tables import check_output, read_table
+
+    check_output(table, (".csv",))
+    from fastmem.experiments.results import read_results
+
+    theirs = read_results(compare)[1] if compare is not None else []
+    if redraw:
+        results = read_results(table)[1]
+    else:
+        from fastmem.experiments.running import run
+        from fastmem.experiments.studies import make_study
+        from fastmem.progress import terminal_progress
+
+        points: Any = None
+        covers: Any = None
+        if data is not None:
+            points = read_table(data, label, labels_required=True)
+            covers = None if not covered else read_covered(covered, points[1])
+        study = make_study(name, axes=axes, trials=trials, seed=seed, data=points, covered=covers)
+        with terminal_progress() as show:
+            results = run(study, table, workers=workers, progress=show)
+    typer.echo(f"Table: {table} ({len(results):,} cells)")
+    _draw_study(name, results, theirs, table)
+
+
+def _draw_study(name: str, results: Any, theirs: Any, table: Path) -> None:
+    """Draw a table, and set it against another one."""
+    from fastmem.experiments import comparison, pictures
+    from fastmem.experiments.studies import STUDIES
+
+    recipe = STUDIES[name]
+    pairs = comparison.matched(results, theirs) if theirs else []
+    if pairs:
+        typer.echo("\n" + comparison.report(pairs) + "\n")
+    try:
+        draw = pictures.samples_picture if recipe.over_samples else pictures.grid_picture
+        drawn = {table.with_suffix(".png"): draw(results, pictures.title_of(name, results))}
+        if pairs:
+            title = f"{name}: ours against theirs, {len(pairs):,} cells"
+            compared = table.with_name(f"{table.stem}-comparison.png")
+            drawn[compared] = pictures.comparison_picture(pairs, title)
+        for path, figure in drawn.items():
+            pictures.save_picture(figure, path)
+            typer.echo(f"Picture: {path}")
+    except ModuleNotFoundError as missing:
+        typer.echo(
+            f"No picture was drawn, because {missing.name} is not installed: "
+            'pip install "fastmem[plot]".',
+            err=True,
+        )
