@@ -36,8 +36,7 @@ def flowers():
     """Give 400 points of three classes with text labels, as a table of float32."""
     rng = np.random.default_rng(7)
     y = rng.choice(["rose", "tulip", "01"], N)
-    # of a few decimals, which csv gives back exactly
-    X = (rng.normal(size=(N, 3)) * 64).round().astype(np.float32) / np.float32(64)
+    X = rng.integers(-1000, 1000, (N, 3)).astype(np.float32) / 64  # csv holds them exactly
     columns = {"y": y.tolist(), **{name: X[:, j] for j, name in enumerate("abc")}}
     return pa.table(columns), X, y
 
