@@ -39,13 +39,16 @@ def njit(**options: Any) -> Callable[[Callable[..., Any]], Any]:
 
 def _let_saving_fail(kernel: Any) -> None:
     """Where the disk is full a compiled kernel is used all the same, and not kept."""
-    keep = kernel._cache.save_overload
+    files: Any = getattr(kernel, "_cache", None)  # Numba's own: another version may have another
+    keep = getattr(files, "save_overload", None)
+    if keep is None:
+        return
 
     def keep_if_there_is_room(*compiled: Any) -> None:
         with suppress(OSError):
             keep(*compiled)
 
-    kernel._cache.save_overload = keep_if_there_is_room
+    files.save_overload = keep_if_there_is_room
 
 
 @cache
