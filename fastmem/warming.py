@@ -1,4 +1,4 @@
-"""Compiles, once for an installation, every kernel that fits and predictions use."""
+"""Compiles every kernel, once for an installation."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _N_SAMPLES = 120
 
 
 def warmup(*, progress: bool | ProgressCallback = False) -> int:
-    """Compile all kernels of fits and predictions, and keep them for later processes.
+    """Compile all kernels, and keep them for later processes.
 
     Otherwise each is compiled where it is first used: some seconds in the first fit of a new
     installation. Where Numba finds no directory to keep them in, this process alone has them; the
@@ -94,6 +94,10 @@ def _cases() -> Iterator[Callable[[], object]]:
         yield partial(_use, rows, y, projection="structured", compact=True)
         yield partial(_use_seeded, narrow, 2)
         yield partial(_use_seeded, rows, 200)
+        for points in (narrow, rows):
+            yield partial(_use, points, y, activation="relu", projection="gaussian")
+        yield partial(_use, narrow, y, activation="relu", selection="random")
+        yield partial(_study, narrow[4:], y[4:])
     yield _use_scattered
 
 
@@ -109,6 +113,18 @@ def _use_seeded(X: Any, d: int) -> None:
     rows = SeededRows(np.random.default_rng(0), np.zeros(d), 1.0, 1)
     hyperplanes = rows.start(64, np.zeros(d), 1.0)
     sign_patterns(X, hyperplanes, n_threads=1)
+
+
+def _study(X: np.ndarray, y: np.ndarray) -> None:
+    """What measures data sets, whose points of different labels differ."""
+    from fastmem.experiments.hardness import hardness
+    from fastmem.experiments.theory import least_widths
+    from fastmem.geometry import mutual_covering
+
+    labels = y == 0
+    mutual_covering(X, labels, seed=0, n_threads=1)
+    hardness(X, y, n_hyperplanes=64, n_layers=1, seed=0, n_threads=1)
+    least_widths(X, labels, trials=1)
 
 
 def _use_scattered() -> None:

@@ -252,6 +252,16 @@ def test_after_warmup_nothing_compiles(cache):
                     net.predict(rows)
                     net.decision_function(points)
         assert "SeededHyperplanes" in repr(net.first)
+        from fastmem.experiments.hardness import hardness
+        from fastmem.geometry import mutual_covering
+        for dtype in (np.float32, np.float64):
+            points = generator.standard_normal((200, 5)).astype(dtype)
+            mutual_covering(points, labels == 1)
+            hardness(points, labels, n_hyperplanes=100)
+            for selection in ("merge", "random"):
+                fastmem.interpolate(
+                    points, labels, activation="relu", selection=selection
+                ).predict(points)
         net = fastmem.interpolate(
             generator.standard_normal((200, 512)), labels, width=1024, projection="structured"
         )
