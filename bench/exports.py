@@ -3,7 +3,7 @@
 Each network is exported in every form, run on all of its training points and on unseen ones, and
 compared label by label. Sizes are those of the file (of the constant arrays for C), times a point
 medians of five runs of some thousand points: fastmem, onnxruntime and PyTorch on one thread, C as
-``cc -O3 -march=native`` makes it, one point after another. PyTorch is measured where it is
+``cc -O2`` makes it, one point after another. PyTorch is measured where it is
 installed.
 """
 
@@ -84,7 +84,7 @@ def exports(network: fastmem.Network, X: Any, y: Any, folder: Path) -> Iterator[
             path = folder / "net.h"
             report = to_c(network, path, X, y, **settings)
             text = path.read_text(encoding="ascii")
-            options_c = ("-O3", "-march=native")
+            options_c = ("-O2",)
             codes = compiled(text, "net", str(X.dtype), folder, compiler, options_c)
             labels = lambda rows, codes=codes: network.classes_[codes(rows)]  # noqa: E731
             yield f"{name} ({report.settings['masks']})", report.n_bytes, report, labels
