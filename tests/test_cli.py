@@ -261,6 +261,25 @@ class TestPredict:
         result = run("predict", model_file, path, "--label", "y")
         assert result.stderr == "Accuracy: 50.0000 % (1 of 2)\n"
 
+    @pytest.mark.parametrize(
+        ("fitted", "asked", "right"),
+        [
+            ([1, 2], ["1", "2", "rose"], 2),
+            ([1.0, 2.0], ["1", "2.0", "rose"], 2),
+            ([False, True], ["False", "True", "rose"], 2),
+            (["1", "two"], [1.0, 2.0, 3.0], 1),
+            (["1", "2.5", "two"], ["1.0", "2.5", "2.5"], 2),
+        ],
+    )
+    def test_labels_agree_with_their_texts(self, tmp_path, fitted, asked, right):
+        X = np.arange(3.0)[:, None]
+        fastmem.interpolate(X[: len(fitted)], fitted, seed=0).save(tmp_path / "net.npz")
+        rows = [f"{x},{label}" for x, label in zip(X[:, 0], asked, strict=True)]
+        (tmp_path / "asked.csv").write_text("\n".join(["x,y", *rows]))
+        result = run("predict", tmp_path / "net.npz", tmp_path / "asked.csv", "--label", "y")
+        assert result.stderr.startswith("Accuracy: ")
+        assert f"({right} of 3)" in result.stderr
+
     def test_csv_and_npy_out(self, model_file, tmp_path, flowers):
         X, y = flowers
         np.savez(tmp_path / "points.npz", X=X)
