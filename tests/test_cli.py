@@ -492,6 +492,9 @@ class TestRefusals:
         points = tmp_path / "points.npz"
         np.savez(points, X=X)
         assert_refused(run("predict", model_file, points, "--label", "z"), "'z'")
+        np.savez(tmp_path / "hot.npz", X=X, y=np.zeros((len(X), 3)))
+        hot = run("predict", model_file, tmp_path / "hot.npz", "--label", "y")
+        assert_refused(hot, "(120, 3)", "one label a point")
         assert_refused(run("predict", model_file, points, "--out", "labels.txt"), "'.txt'")
         assert_refused(run("predict", model_file, points, "--out", tmp_path), "suffix")
 
