@@ -498,6 +498,22 @@ class TestRefusals:
         assert_refused(run("predict", model_file, points, "--out", "labels.txt"), "'.txt'")
         assert_refused(run("predict", model_file, points, "--out", tmp_path), "suffix")
 
+    def test_nothing_is_written_over_its_input(self, tmp_path, model_file, csv_file, flowers):
+        data = tmp_path / "data.npz"
+        np.savez(data, X=flowers[0], y=flowers[1])
+        (tmp_path / "link.npz").symlink_to(data)
+        before = data.read_bytes(), csv_file.read_bytes()
+        label = "--label", "species"
+        for arguments in (
+            ("fit", data, "--out", data),
+            ("fit", data, "--out", tmp_path / "link.npz"),
+            ("fit", tmp_path / "link.npz", "--out", data),
+            ("predict", model_file, csv_file, *label, "--out", csv_file),
+            ("complexity", csv_file, *label, "--points", csv_file),
+        ):
+            assert_refused(run(*arguments), "another file")
+        assert (data.read_bytes(), csv_file.read_bytes()) == before
+
     def test_directories_that_may_not_be_written(self, tmp_path, csv_file, monkeypatch):
         monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)
         result = run("fit", csv_file, "--label", "species", "--out", tmp_path / "net.npz")

@@ -126,7 +126,7 @@ def fit(
 
     first_width, largest_bias = read_width(width), read_max_bias(max_bias)
     limit = check_memory_limit(read_memory_limit(memory_limit))
-    check_output(out, (".npz",))
+    check_output(out, (".npz",), inputs=[data])
     with terminal_progress() as show:
         table = load_table(data, label, labels_required=True, memory_limit=limit, progress=show)
     X, y = table.points, table.labels
@@ -171,7 +171,7 @@ def predict(
     from fastmem.tables import LABEL_SUFFIXES, check_output, label_writer, stream_table
 
     if out is not None:
-        check_output(out, LABEL_SUFFIXES)
+        check_output(out, LABEL_SUFFIXES, inputs=[net, data])
     network = _load(net)
     rows = stream_table(data, label, network.feature_names)
     pairs: Counter[tuple[int, int]] = Counter()

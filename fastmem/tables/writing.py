@@ -134,7 +134,7 @@ def moved_when_complete(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def check_output(path: Path, suffixes: Sequence[str]) -> None:
+def check_output(path: Path, suffixes: Sequence[str], inputs: Sequence[Path] = ()) -> None:
     """Refuse a file that cannot be written, before the work that would be lost.
 
     Parameters
@@ -143,11 +143,14 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
         Where a result is to be written.
     suffixes : sequence of str
         What the name may end in.
+    inputs : sequence of Path
+        Files that the result is made of.
 
     Raises
     ------
     InvalidInputError
-        If the suffix is another one, or there is no such directory to write to.
+        If the suffix is another one, the file is one of the inputs, by whatever name, or there is
+        no such directory to write to.
     """
     if path.suffix.lower() not in suffixes:
         raise InvalidInputError(
@@ -155,6 +158,10 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
         )
     if path.is_dir():
         raise InvalidInputError(f"{path} is a directory: give the name of a file")
+    if any(path.exists() and given.exists() and path.samefile(given) for given in inputs):
+        raise InvalidInputError(
+            f"{path} would be written over what it is made of: give the name of another file"
+        )
     if not path.parent.is_dir():
         raise InvalidInputError(
             f"{path} cannot be written: there is no directory {path.parent}, so create it first"
