@@ -261,7 +261,8 @@ def _object_labels(values: list[Any], name: str) -> np.ndarray:
         )
     if "str" in kinds:
         labels = np.empty(len(values), dtype=object)
-        labels[:] = values
+        # members of an Enum are equal to their text, but str() gives another one
+        labels[:] = values if set(types) == {str} else [str.__str__(value) for value in values]
         return labels
     if "int" not in kinds:
         return np.array(values, dtype=bool if "bool" in kinds else np.float64)
