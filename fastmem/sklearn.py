@@ -63,7 +63,10 @@ def _seed(random_state: Any) -> Any:
 
 
 def _checked(estimator: Any, X: Any, **extra: Any) -> Any:
-    """X, and y if it is given, by scikit-learn's rules and messages; values are not rounded."""
+    """X, and y if it is given, by scikit-learn's rules and messages.
+
+    Arrays keep their dtype; columns of frames get one that is common to them, mostly float64.
+    """
     return validate_data(estimator, X, accept_sparse="csr", dtype="numeric", **extra)
 
 
