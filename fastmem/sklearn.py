@@ -63,7 +63,10 @@ def _seed(random_state: Any) -> Any:
 
 
 def _checked(estimator: Any, X: Any, **extra: Any) -> Any:
-    """X, and y if it is given, by scikit-learn's rules and messages; values are not rounded."""
+    """X, and y if it is given, by scikit-learn's rules and messages.
+
+    Arrays keep their dtype; columns of frames get one that is common to them, mostly float64.
+    """
     return validate_data(estimator, X, accept_sparse="csr", dtype="numeric", **extra)
 
 
@@ -263,10 +266,12 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
 
     def _covered(self, classes: np.ndarray, labels: np.ndarray) -> Any:
         """``covered`` without classes that have lost all their points."""
-        if labels.size and isinstance(self.covered, str | numbers.Number):
-            return self.covered
-        gone = set(classes.tolist()) - set(np.unique(labels).tolist())
-        return [label for label in np.asarray(self.covered).tolist() if label not in gone]
+        covered = self.covered
+        covered = covered.tolist() if hasattr(covered, "tolist") else covered
+        if not isinstance(covered, list | tuple | set | frozenset):
+            return covered
+        gone = np.setdiff1d(classes, labels).tolist()
+        return [label for label in covered if label not in gone]
 
     def predict(self, X: Any) -> np.ndarray:
         """Label every point.

@@ -261,6 +261,25 @@ class TestPredict:
         result = run("predict", model_file, path, "--label", "y")
         assert result.stderr == "Accuracy: 50.0000 % (1 of 2)\n"
 
+    @pytest.mark.parametrize(
+        ("fitted", "asked", "right"),
+        [
+            ([1, 2], ["1", "2", "rose"], 2),
+            ([1.0, 2.0], ["1", "2.0", "rose"], 2),
+            ([False, True], ["False", "True", "rose"], 2),
+            (["1", "two"], [1.0, 2.0, 3.0], 1),
+            (["1", "2.5", "two"], ["1.0", "2.5", "2.5"], 2),
+        ],
+    )
+    def test_labels_agree_with_their_texts(self, tmp_path, fitted, asked, right):
+        X = np.arange(3.0)[:, None]
+        fastmem.interpolate(X[: len(fitted)], fitted, seed=0).save(tmp_path / "net.npz")
+        rows = [f"{x},{label}" for x, label in zip(X[:, 0], asked, strict=True)]
+        (tmp_path / "asked.csv").write_text("\n".join(["x,y", *rows]))
+        result = run("predict", tmp_path / "net.npz", tmp_path / "asked.csv", "--label", "y")
+        assert result.stderr.startswith("Accuracy: ")
+        assert f"({right} of 3)" in result.stderr
+
     def test_csv_and_npy_out(self, model_file, tmp_path, flowers):
         X, y = flowers
         np.savez(tmp_path / "points.npz", X=X)
@@ -473,8 +492,27 @@ class TestRefusals:
         points = tmp_path / "points.npz"
         np.savez(points, X=X)
         assert_refused(run("predict", model_file, points, "--label", "z"), "'z'")
+        np.savez(tmp_path / "hot.npz", X=X, y=np.zeros((len(X), 3)))
+        hot = run("predict", model_file, tmp_path / "hot.npz", "--label", "y")
+        assert_refused(hot, "(120, 3)", "one label a point")
         assert_refused(run("predict", model_file, points, "--out", "labels.txt"), "'.txt'")
         assert_refused(run("predict", model_file, points, "--out", tmp_path), "suffix")
+
+    def test_nothing_is_written_over_its_input(self, tmp_path, model_file, csv_file, flowers):
+        data = tmp_path / "data.npz"
+        np.savez(data, X=flowers[0], y=flowers[1])
+        (tmp_path / "link.npz").symlink_to(data)
+        before = data.read_bytes(), csv_file.read_bytes()
+        label = "--label", "species"
+        for arguments in (
+            ("fit", data, "--out", data),
+            ("fit", data, "--out", tmp_path / "link.npz"),
+            ("fit", tmp_path / "link.npz", "--out", data),
+            ("predict", model_file, csv_file, *label, "--out", csv_file),
+            ("complexity", csv_file, *label, "--points", csv_file),
+        ):
+            assert_refused(run(*arguments), "another file")
+        assert (data.read_bytes(), csv_file.read_bytes()) == before
 
     def test_directories_that_may_not_be_written(self, tmp_path, csv_file, monkeypatch):
         monkeypatch.setattr(os, "access", lambda path, mode: mode != os.W_OK)

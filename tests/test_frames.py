@@ -348,6 +348,7 @@ WRONG_LABELS = [
      "y has 2 labels but there are 4 points; pass one label for each point"),
     (pa.array(["a"] * 4),
      "y holds one class only, 'a', 4 times; pass labels of at least two classes"),
+    (pl.DataFrame({"y": [1, 2, 3, 4]}), "y has shape (4, 1), a column; pass np.ravel(y)"),
     (pl.Series([1, 1, 1, 1]),
      "y holds one class only, 1, 4 times; pass labels of at least two classes"),
 ]

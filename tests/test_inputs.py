@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import re
 import subprocess
 import sys
@@ -733,6 +734,16 @@ def test_categories_and_mixed_whole_numbers() -> None:
     classes, codes = check_labels([1, 2.0, np.int8(1)], 3)
     assert (classes.tolist(), codes.tolist()) == ([1, 2], [0, 1, 0])
     assert classes.dtype == np.int64
+
+
+def test_members_of_enums_are_their_values() -> None:
+    class Moon(str, enum.Enum):  # noqa: UP042 (its str() is not its value)
+        UPPER = "upper"
+        LOWER = "lower"
+
+    for y in ([Moon.UPPER, Moon.LOWER], np.array([Moon.UPPER, "lower"], object)):
+        classes, codes = check_labels(y, 2)
+        assert (classes.tolist(), codes.tolist()) == (["lower", "upper"], [1, 0])
 
 
 @pytest.mark.parametrize(

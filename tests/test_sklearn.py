@@ -264,6 +264,18 @@ def test_a_class_whose_points_all_lose_is_never_predicted(names, lost, covered):
     assert (scores[:, lost] == -np.inf).all()
 
 
+@pytest.mark.parametrize("covered", [None, [[0]], [0, "1"], 0.5])
+def test_covered_that_is_no_class_is_refused_in_a_sentence(covered):
+    with pytest.raises(fastmem.InvalidInputError, match=r"(?s)covered names .* not a class of y"):
+        InterpolatingClassifier(covered=covered).fit([[0.0], [1.0]], [0, 1])
+
+
+def test_covered_may_be_any_number_or_array():
+    for covered in (np.True_, np.array(True), np.array([True]), {True}):
+        model = InterpolatingClassifier(covered=covered).fit([[0.0], [1.0]], [False, True])
+        assert model.network_.covered == (1,)
+
+
 def test_points_that_tell_nothing_are_refused():
     with pytest.raises(ValueError, match="all points have one class"):
         InterpolatingClassifier().fit(np.ones((4, 2)), [0, 1, 1, 1])

@@ -25,7 +25,16 @@ from pyarrow import parquet
 from test_cli import assert_refused, run
 
 import fastmem
-from fastmem.tables import batches, load_table, reading, spool, stream_table
+from fastmem import InvalidInputError
+from fastmem.tables import (
+    batches,
+    check_output,
+    load_table,
+    moved_when_complete,
+    reading,
+    spool,
+    stream_table,
+)
 from fastmem.tables.spool import FilePoints, Spool
 
 N = 400
@@ -406,3 +415,30 @@ def test_csv_says_where_a_value_is_wrong(tmp_path, small_batches):
     path.write_text("\n".join(["u,v,y", *rows[:170], "1,1, ", *rows[171:]]))
     result = run("fit", path, "--label", "y", "--out", tmp_path / "net.npz")
     assert_refused(result, "has no label at data row 170", "1 in all is missing")
+
+
+def test_a_result_goes_where_a_link_points_and_keeps_permissions(tmp_path, monkeypatch):
+    monkeypatch.setattr(os, "getpid", lambda: 1)  # as in each of two containers
+    target, link = tmp_path / "deep" / "labels.npy", tmp_path / "labels.npy"
+    target.parent.mkdir()
+    target.write_text("older")
+    target.chmod(0o640)
+    link.symlink_to(target)
+    with moved_when_complete(link) as one, moved_when_complete(target) as other:
+        one.write_text("one")
+        other.write_text("other")
+    assert link.is_symlink()
+    assert target.read_text() == "one"
+    assert target.stat().st_mode & 0o777 == 0o640
+    assert list(target.parent.iterdir()) == [target]
+
+
+def test_a_device_is_not_replaced(tmp_path):
+    (tmp_path / "null.csv").symlink_to("/dev/null")
+    with pytest.raises(InvalidInputError, match="not a regular file"):
+        check_output(tmp_path / "null.csv", (".csv",))
+    with (
+        pytest.raises(InvalidInputError, match="not a regular file"),
+        moved_when_complete(tmp_path / "null.csv"),
+    ):
+        pass

@@ -126,7 +126,7 @@ def fit(
 
     first_width, largest_bias = read_width(width), read_max_bias(max_bias)
     limit = check_memory_limit(read_memory_limit(memory_limit))
-    check_output(out, (".npz",))
+    check_output(out, (".npz",), inputs=[data])
     with terminal_progress() as show:
         table = load_table(data, label, labels_required=True, memory_limit=limit, progress=show)
     X, y = table.points, table.labels
@@ -171,7 +171,7 @@ def predict(
     from fastmem.tables import LABEL_SUFFIXES, check_output, label_writer, stream_table
 
     if out is not None:
-        check_output(out, LABEL_SUFFIXES)
+        check_output(out, LABEL_SUFFIXES, inputs=[net, data])
     network = _load(net)
     rows = stream_table(data, label, network.feature_names)
     pairs: Counter[tuple[int, int]] = Counter()
@@ -374,8 +374,20 @@ def _counted(network: Network, labels: Any, codes: Any) -> dict[tuple[int, int],
 
 
 def _right_pairs(network: Network, truth: Any) -> list[tuple[int, int]]:
-    """Give the pairs that agree; labels that the network does not know are simply wrong."""
-    if network.classes_.dtype.kind in "UO" and truth.dtype.kind not in "UO":
-        truth = truth.astype(str)
-    known = {label: code for code, label in enumerate(network.classes_.tolist())}
-    return [(i, known[label]) for i, label in enumerate(truth.tolist()) if label in known]
+    """Give the pairs that agree; labels that the network does not know are simply wrong.
+
+    Numbers and truth values agree with their texts: one word among the labels of a csv file makes
+    texts of all of them.
+    """
+    known: dict[Any, int] = {label: code for code, label in enumerate(network.classes_.tolist())}
+    if (network.classes_.dtype.kind in "UO") == (truth.dtype.kind in "UO"):
+        return [(i, known[label]) for i, label in enumerate(truth.tolist()) if label in known]
+    texts = {text: code for label, code in known.items() for text in _texts(label)}
+    found = (next(filter(texts.__contains__, _texts(label)), None) for label in truth.tolist())
+    return [(i, texts[text]) for i, text in enumerate(found) if text is not None]
+
+
+def _texts(label: Any) -> list[str]:
+    """Give what a file may hold for a label."""
+    whole = isinstance(label, float) and label.is_integer()
+    return [str(int(label)), str(label)] if whole else [str(label)]

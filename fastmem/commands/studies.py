@@ -54,7 +54,7 @@ def complexity(
     largest_bias = read_max_bias(max_bias)
     for path, suffix in ((out, ".html"), (json, ".json"), (points, ".csv")):
         if path is not None:
-            check_output(path, (suffix,))
+            check_output(path, (suffix,), inputs=[data])
     if out is not None:
         _require_matplotlib(out)
     X, y = read_table(data, label, labels_required=True)

@@ -148,7 +148,8 @@ def _encoded(y: Any, name: str) -> Any:
     """Return labels that are encoded already, or soon are, as `EncodedLabels`; else y."""
     if hasattr(y, "array") and hasattr(getattr(y, "dtype", None), "pyarrow_dtype"):
         y = y.array.__arrow_array__()  # pandas' Arrow columns
-    if callable(getattr(y, "null_count", None)) and y.null_count():  # polars
+    is_polars = callable(getattr(y, "null_count", None)) and not hasattr(y, "columns")
+    if is_polars and y.null_count():
         _refuse_missing(int(y.is_null().arg_max()), y.null_count(), len(y), name)
     if str(getattr(y, "dtype", "")) == "category":  # pandas' Series or Categorical
         categorical: Any = getattr(y, "cat", y)
@@ -261,7 +262,8 @@ def _object_labels(values: list[Any], name: str) -> np.ndarray:
         )
     if "str" in kinds:
         labels = np.empty(len(values), dtype=object)
-        labels[:] = values
+        # members of an Enum are equal to their text, but str() gives another one
+        labels[:] = values if set(types) == {str} else [str.__str__(value) for value in values]
         return labels
     if "int" not in kinds:
         return np.array(values, dtype=bool if "bool" in kinds else np.float64)

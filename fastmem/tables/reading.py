@@ -196,9 +196,10 @@ def _stream_of_arrays(path: Path, points: Array, labels: Array | None) -> Stream
         return Stream(iter([(points, None)]), len(points), lambda: None, lambda: np.empty(0))
     known = None
     if labels is not None:
-        if len(labels) != len(points):
+        if labels.size != len(points):
             raise InvalidInputError(
-                f"{path} has {len(labels)} labels for {len(points)} points: give one label a point"
+                f"{path} has labels of shape {labels.shape} for {len(points)} points: give one "
+                "label a point"
             )
         known = np.unique(labels.reshape(-1), return_inverse=True)
     step = max(1, BATCH_BYTES // max(1, points.shape[1] * points.itemsize))

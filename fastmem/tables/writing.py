@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import io
 import os
+import secrets
+import stat
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -110,7 +112,8 @@ def moved_when_complete(path: Path) -> Iterator[Path]:
     Parameters
     ----------
     path : Path
-        Where the finished file belongs; what is there is replaced.
+        Where the finished file belongs; what is there is replaced. A symbolic link is followed, and
+        an old file keeps its permissions, as with ``Network.save``.
 
     Yields
     ------
@@ -122,11 +125,16 @@ def moved_when_complete(path: Path) -> Iterator[Path]:
     InvalidInputError
         If the file cannot be written.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    _refuse_device(path)
+    target = Path(os.path.realpath(path))
+    # not the number of the process: two containers may both have it
+    temporary = target.with_name(f".fastmem-{secrets.token_hex(8)}.tmp")
     try:
         try:
             yield temporary
-            os.replace(temporary, path)
+            with suppress(FileNotFoundError):
+                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
+            os.replace(temporary, target)
         except OSError as error:
             raise InvalidInputError(f"{path} cannot be written: {reason(error)}") from error
     finally:
@@ -134,7 +142,7 @@ def moved_when_complete(path: Path) -> Iterator[Path]:
             temporary.unlink()
 
 
-def check_output(path: Path, suffixes: Sequence[str]) -> None:
+def check_output(path: Path, suffixes: Sequence[str], inputs: Sequence[Path] = ()) -> None:
     """Refuse a file that cannot be written, before the work that would be lost.
 
     Parameters
@@ -143,11 +151,14 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
         Where a result is to be written.
     suffixes : sequence of str
         What the name may end in.
+    inputs : sequence of Path
+        Files that the result is made of.
 
     Raises
     ------
     InvalidInputError
-        If the suffix is another one, or there is no such directory to write to.
+        If the suffix is another one, the file is one of the inputs, by whatever name, or there is
+        no such directory to write to.
     """
     if path.suffix.lower() not in suffixes:
         raise InvalidInputError(
@@ -155,6 +166,11 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
         )
     if path.is_dir():
         raise InvalidInputError(f"{path} is a directory: give the name of a file")
+    _refuse_device(path)
+    if any(path.exists() and given.exists() and path.samefile(given) for given in inputs):
+        raise InvalidInputError(
+            f"{path} would be written over what it is made of: give the name of another file"
+        )
     if not path.parent.is_dir():
         raise InvalidInputError(
             f"{path} cannot be written: there is no directory {path.parent}, so create it first"
@@ -163,3 +179,9 @@ def check_output(path: Path, suffixes: Sequence[str]) -> None:
         raise InvalidInputError(
             f"{path} cannot be written: the directory {path.parent} is write-protected for you"
         )
+
+
+def _refuse_device(path: Path) -> None:
+    """Refuse what is there but no file: root could replace /dev/null."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InvalidInputError(f"{path} is not a regular file: give the name of a new file")
