@@ -54,9 +54,9 @@ def two_moons(
 
     Returns
     -------
-    X : ndarray of float64, shape (n_samples, 2)
+    X : ndarray of shape (n_samples, 2), float64
         The points, in random order.
-    y : ndarray of intp, shape (n_samples,)
+    y : ndarray of shape (n_samples,), intp
         0 for the upper moon, 1 for the lower.
 
     Raises
@@ -101,9 +101,9 @@ def unit_moons(
 
     Returns
     -------
-    X : ndarray of float32, shape (n_samples, 2)
+    X : ndarray of shape (n_samples, 2), float32
         The points; the largest norm is 1.
-    y : ndarray of intp, shape (n_samples,)
+    y : ndarray of shape (n_samples,), intp
         0 or 1.
 
     Raises
@@ -134,9 +134,9 @@ def digits784(n_samples: int = 20_000, seed: int = 0) -> tuple[NDArray[np.float3
 
     Returns
     -------
-    X : ndarray of float32, shape (n_samples, 784)
+    X : ndarray of shape (n_samples, 784), float32
         The pictures, row by row; the largest norm is 1.
-    y : ndarray of intp, shape (n_samples,)
+    y : ndarray of shape (n_samples,), intp
         The digits, 0 to 9.
 
     Raises
@@ -171,9 +171,9 @@ def digit_pair(
 
     Returns
     -------
-    X : ndarray of float32, shape (n_samples, 784)
+    X : ndarray of shape (n_samples, 784), float32
         The pictures, row by row; the largest norm is 1.
-    y : ndarray of intp, shape (n_samples,)
+    y : ndarray of shape (n_samples,), intp
         The digits, each `first` or `second`.
 
     Raises
@@ -209,9 +209,9 @@ def parallel_lines(n_samples: int, gap: float) -> tuple[NDArray[np.float64], Lab
 
     Returns
     -------
-    X : ndarray of float64, shape (n_samples, 2)
+    X : ndarray of shape (n_samples, 2), float64
         First coordinate evenly spaced from -1 to 1 on each line, second -gap/2 or gap/2.
-    y : ndarray of intp, shape (n_samples,)
+    y : ndarray of shape (n_samples,), intp
         0 for the line at -gap/2, 1 for the line at gap/2.
 
     Raises
@@ -254,9 +254,9 @@ def clusters(
 
     Returns
     -------
-    X : ndarray of float32, shape (n_samples, d)
+    X : ndarray of shape (n_samples, d), float32
         The points.
-    y : ndarray of intp, shape (n_samples,)
+    y : ndarray of shape (n_samples,), intp
         The class, 0 or 1.
 
     Raises
@@ -308,9 +308,9 @@ def spheres(
 
     Returns
     -------
-    X : ndarray of float32, shape (n_samples, d)
+    X : ndarray of shape (n_samples, d), float32
         The points.
-    y : ndarray of intp, shape (n_samples,)
+    y : ndarray of shape (n_samples,), intp
         The shell modulo 2.
 
     Raises
@@ -351,9 +351,9 @@ def random_labels(n_samples: int, d: int, seed: int = 0) -> tuple[NDArray[np.flo
 
     Returns
     -------
-    X : ndarray of float32, shape (n_samples, d)
+    X : ndarray of shape (n_samples, d), float32
         Independent standard normal entries.
-    y : ndarray of intp, shape (n_samples,)
+    y : ndarray of shape (n_samples,), intp
         0 or 1 with equal probability, independent of X.
 
     Raises

@@ -188,7 +188,7 @@ class Network:
 
         Returns
         -------
-        ndarray of float64, shape (n_samples, K), or (n_samples,) for two classes
+        ndarray of shape (n_samples, K), float64, or (n_samples,) for two classes
             The score of a class is the maximum over its neurons of m - <u, Phi(x)>, which is at
             least 1 where one of them is on and at most 0 where all are off; -inf for a block
             without neurons. A class that was left out scores 0.5. For two classes, what is

@@ -75,9 +75,9 @@ def decision_regions(
     ----------
     network : Network
         A network of two features.
-    X : array_like, shape (n_samples, 2)
+    X : array-like of shape (n_samples, 2)
         Points, as `interpolate` takes them; they set the view.
-    y : array_like, shape (n_samples,)
+    y : array-like of shape (n_samples,)
         Their labels.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default the axes of a new figure that pyplot does not know of, so that
@@ -175,9 +175,9 @@ def save_decision_regions(path: Path, network: Network, X: Any, y: Any, **option
         Ends in .png, .svg, .pdf or another suffix that matplotlib knows.
     network : Network
         A network of two features.
-    X : array_like, shape (n_samples, 2)
+    X : array-like of shape (n_samples, 2)
         Points.
-    y : array_like, shape (n_samples,)
+    y : array-like of shape (n_samples,)
         Their labels.
     **options
         Passed on to `decision_regions`.
@@ -217,8 +217,8 @@ def tessellation(
     ----------
     network : Network
         A network of two features, best of some ten to fifty hyperplanes.
-    X : array_like, shape (n_samples, 2)
-    y : array_like, shape (n_samples,)
+    X : array-like of shape (n_samples, 2)
+    y : array-like of shape (n_samples,)
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default the axes of a new figure that pyplot does not know of.
     resolution : int, default 1,000
@@ -309,8 +309,8 @@ def neuron_supports(
     ----------
     network : Network
         A network of two features.
-    X : array_like, shape (n_samples, 2)
-    y : array_like, shape (n_samples,)
+    X : array-like of shape (n_samples, 2)
+    y : array-like of shape (n_samples,)
     neurons : sequence of int, optional
         Indices into ``network.second``; by default the first six, of which the first of each class
         cover most.
@@ -417,7 +417,7 @@ def coverage_curve(
         Networks of the same points; the keys name them in the legend.
     X : array-like or CSR matrix of shape (n_samples, n_features)
         The training points.
-    y : array_like, shape (n_samples,)
+    y : array-like of shape (n_samples,)
         Their labels.
     ax : matplotlib.axes.Axes, optional
         Where to draw; by default the axes of a new figure that pyplot does not know of.

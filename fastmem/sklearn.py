@@ -299,7 +299,7 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of float64, shape (n_samples, n_classes), or (n_samples,) for two classes
+        ndarray of shape (n_samples, n_classes), float64, or (n_samples,) for two classes
             As of :meth:`fastmem.Network.decision_function`; for two classes, what is positive means
             ``classes_[1]``.
         """

@@ -52,5 +52,5 @@ def _readable(found: re.Match[str]) -> str:
     if kind.startswith("{"):
         kind = kind.replace("{", "").replace("}", "").replace(", ", " or ")
     elif " or " in kind and not re.search(r"[(\[]|shape|dict", kind):
-        kind = kind.replace(", ", " or ")
+        kind = re.sub(", (or )?", " or ", kind)
     return f"{found['names']} : {kind}{found['end'] or ''}"

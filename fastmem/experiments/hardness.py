@@ -76,7 +76,7 @@ class Hardness:
         Row of the point of another class that gave m in the first of the first layers.
     alone : ndarray of float64
         Share of the first layers in which the point's own neuron covers no other point.
-    separated_at : ndarray of int64, shape (n_layers, n_samples)
+    separated_at : ndarray of shape (n_layers, n_samples), int64
         Number of hyperplanes from which on the point can be covered (m >= 1), for each first layer;
         n_hyperplanes + 1 where all of them are too few.
     n_hyperplanes, n_layers, n_references : int
@@ -106,8 +106,8 @@ class Hardness:
         ----------
         path : Path
             Replaced only once the table is complete.
-        labels : array_like, shape (n_samples,)
-        classes : array_like, shape (K,)
+        labels : array-like of shape (n_samples,)
+        classes : array-like of shape (K,)
             The label of each code.
 
         Raises

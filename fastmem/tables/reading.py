@@ -49,7 +49,7 @@ class Table:
 
     Attributes
     ----------
-    points : Points or ndarray, shape (n_samples, n_features)
+    points : Points or ndarray of shape (n_samples, n_features)
         With the columns' names, where they have names.
     labels : EncodedLabels, ndarray of shape (n_samples,), or None
     """
@@ -70,7 +70,7 @@ def read_table(
 
     Returns
     -------
-    X : ndarray, shape (n_samples, n_features)
+    X : ndarray of shape (n_samples, n_features)
         The columns but for the label; from csv float64, from parquet float32 where that holds all
         columns' values, else float64; as stored from npy and npz. Mapped from a file where it is
         large.

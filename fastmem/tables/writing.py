@@ -41,7 +41,7 @@ def label_writer(path: Path | None, classes: Array) -> Iterator[Callable[[Array]
     path : Path or None
         Ends in .csv (a header ``label``, then one a line) or .npy, and is written whole or not at
         all. None: standard output, one a line.
-    classes : ndarray, shape (n_classes,)
+    classes : ndarray of shape (n_classes,)
         All labels that may come.
 
     Yields
