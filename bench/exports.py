@@ -23,10 +23,10 @@ import numpy as np
 import fastmem
 import fastmem.export
 from bench.measuring import Timing, machine
-from bench.tables import figure, table
+from bench.report.tables import figure, table
 from fastmem.datasets import digits784, unit_moons
 from fastmem.export import to_c, to_onnx, to_torch
-from fastmem.export.c_header import compiled, find_compiler
+from fastmem.export.c_compiler import compiled, find_compiler
 
 Data = tuple[np.ndarray, np.ndarray]
 Labels = Callable[[np.ndarray], np.ndarray]

@@ -13,15 +13,16 @@ from numpy.typing import NDArray
 
 import fastmem
 from bench.workloads import Workload
-from fastmem.blocks import Block, least_counts
-from fastmem.frame import extent, refuse_contradictions
-from fastmem.hyperplanes import Hyperplanes
+from fastmem.hyperplanes.extent import extent
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.hyperplanes.structured import StructuredHyperplanes, StructuredRows
 from fastmem.inputs import check_points
+from fastmem.inputs.contradictions import refuse_contradictions
 from fastmem.kernels.bits import popcount
-from fastmem.kernels.threads import run_tasks
-from fastmem.patterns import Patterns
-from fastmem.second_layer import choose_neurons
-from fastmem.structured import StructuredHyperplanes, StructuredRows
+from fastmem.machine.threads import run_tasks
+from fastmem.patterns.by_class import Patterns
+from fastmem.second_layer.class_cover import Block, least_counts
+from fastmem.second_layer.selection import choose_neurons
 
 Words = NDArray[np.uint64]
 

@@ -1,17 +1,16 @@
 """Networks that memorise labelled data exactly, built without training."""
 
 from fastmem.algorithm import interpolate
-from fastmem.frame import ContradictionError
-from fastmem.growth import GrowthStep
-from fastmem.hyperplanes import Hyperplanes
+from fastmem.errors import ContradictionError, ModelFileError, UnseparatedWarning
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.hyperplanes.seeded import SeededHyperplanes
+from fastmem.hyperplanes.structured import StructuredHyperplanes
 from fastmem.inputs import InvalidInputError
-from fastmem.model_file import ModelFileError
-from fastmem.network import Network, load
-from fastmem.patterns import sign_patterns
-from fastmem.report import FitReport, UnseparatedWarning, __version__
-from fastmem.second_layer import CoverLayer
-from fastmem.seeded import SeededHyperplanes
-from fastmem.structured import StructuredHyperplanes
+from fastmem.network.network import Network, load
+from fastmem.network.report import FitReport, GrowthStep
+from fastmem.patterns.of_points import sign_patterns
+from fastmem.second_layer.cover_layer import CoverLayer
+from fastmem.version import __version__
 from fastmem.warming import warmup
 
 __all__ = [

@@ -9,21 +9,24 @@ from functools import partial
 
 import numpy as np
 
-from fastmem.compact import Trial, more_to_choose_from
-from fastmem.compact import compact as make_compact
-from fastmem.estimate import fit_bytes, require_for_fit
-from fastmem.frame import extent, refuse_contradictions
-from fastmem.growth import GrowthStep, separate
+from fastmem.errors import UnseparatedWarning
+from fastmem.fit_memory import fit_bytes, require_for_fit
+from fastmem.hyperplanes.extent import extent
+from fastmem.hyperplanes.sources import largest_bias, row_source
 from fastmem.inputs import check_interpolate, check_labels, check_memory, check_points
-from fastmem.kernels.bits import WORD_BITS
-from fastmem.network import Network
-from fastmem.patterns import Patterns
-from fastmem.progress import drawing
-from fastmem.relu import first_neuron_on, real_thresholds
-from fastmem.report import Clock, FitReport, UnseparatedWarning, peak_bytes
-from fastmem.second_layer import Selector, cover_layer, failed_rows
-from fastmem.smallest import smallest
-from fastmem.sources import largest_bias, row_source
+from fastmem.inputs.contradictions import refuse_contradictions
+from fastmem.kernels.layout import WORD_BITS
+from fastmem.machine.clock import Clock, peak_bytes
+from fastmem.machine.progress import drawing
+from fastmem.network.network import Network
+from fastmem.network.report import FitReport, GrowthStep, Trial
+from fastmem.patterns.by_class import Patterns
+from fastmem.second_layer.real_sums import first_neuron_on, real_thresholds
+from fastmem.second_layer.selection import Selector, cover_layer, failed_rows
+from fastmem.widths.compact import compact as make_compact
+from fastmem.widths.compact import more_to_choose_from
+from fastmem.widths.growth import separate
+from fastmem.widths.smallest import smallest
 
 
 def interpolate(

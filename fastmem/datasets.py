@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem.extras import needs
 from fastmem.inputs import InvalidInputError
+from fastmem.machine.extras import needs
 
 __all__ = [
     "clusters",

@@ -28,13 +28,14 @@ except ImportError as missing:
     ) from missing
 
 from fastmem.algorithm import interpolate
-from fastmem.frame import extent, settle_contradictions
-from fastmem.hyperplanes import Hyperplanes
+from fastmem.hyperplanes.extent import extent
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.hyperplanes.sources import row_source
 from fastmem.inputs import InvalidInputError, check_interpolate, check_points
-from fastmem.network import Network
-from fastmem.patterns import sign_patterns
-from fastmem.second_layer import CoverLayer
-from fastmem.sources import row_source
+from fastmem.inputs.contradictions import settle_contradictions
+from fastmem.network.network import Network
+from fastmem.patterns.of_points import sign_patterns
+from fastmem.second_layer.cover_layer import CoverLayer
 
 __all__ = ["ContradictionWarning", "HyperplanePatterns", "InterpolatingClassifier"]
 

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from fastmem.algorithm import interpolate
-from fastmem.patterns import sign_patterns
-from fastmem.progress import ProgressCallback, drawing
-from fastmem.seeded import SeededRows
-from fastmem.structured import StructuredRows
+from fastmem.hyperplanes.seeded import SeededRows
+from fastmem.hyperplanes.structured import StructuredRows
+from fastmem.machine.progress import ProgressCallback, drawing
+from fastmem.patterns.of_points import sign_patterns
 
 _N_SAMPLES = 120
 
@@ -119,7 +119,7 @@ def _study(X: np.ndarray, y: np.ndarray) -> None:
     """What measures data sets, whose points of different labels differ."""
     from fastmem.experiments.hardness import hardness
     from fastmem.experiments.theory import least_widths
-    from fastmem.geometry import mutual_covering
+    from fastmem.geometry.covering import mutual_covering
 
     labels = y == 0
     mutual_covering(X, labels, seed=0, n_threads=1)

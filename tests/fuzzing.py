@@ -529,7 +529,7 @@ def child(kind: str, start: int, stop: int) -> None:
     import faulthandler
     import resource
 
-    from fastmem.report import peak_bytes
+    from fastmem.machine.clock import peak_bytes
 
     def peak_since() -> int:
         """Forget the peak so far; returns what is resident now."""

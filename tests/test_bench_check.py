@@ -12,10 +12,10 @@ import pytest
 pytest.importorskip("sklearn")
 
 import fastmem
-from bench import baseline, check, slowed
-from bench.baseline import BaselineError, Machine
-from bench.check import FASTER, NEW, SAME, SLOWER, Timing, verdict
-from bench.entries import CALIBRATIONS, ENTRIES, Entry
+from bench.check import baseline, check, slowed
+from bench.check.baseline import BaselineError, Machine
+from bench.check.check import FASTER, NEW, SAME, SLOWER, Timing, verdict
+from bench.check.entries import CALIBRATIONS, ENTRIES, Entry
 from fastmem.datasets import two_moons
 
 FIRST, SECOND = ENTRIES[:2]

@@ -20,7 +20,7 @@ from typer.testing import CliRunner  # noqa: E402
 
 import fastmem  # noqa: E402
 from fastmem.commands import app  # noqa: E402
-from fastmem.progress import drawing, remaining, terminal_progress  # noqa: E402
+from fastmem.machine.progress import drawing, remaining, terminal_progress  # noqa: E402
 
 CONTROL_CHARACTERS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f]")
 PACKAGE_PARENT = str(Path(fastmem.__file__).parents[1])

@@ -14,7 +14,7 @@ from test_cover import random_bits, tiles_of
 import fastmem
 from fastmem import datasets
 from fastmem.kernels import columns as kernels
-from fastmem.kernels.signs import TILE
+from fastmem.kernels.layout import TILE
 
 fast = settings(max_examples=30, deadline=None)
 sizes = st.sampled_from([1, 63, 64, 65, 192, 193, 400])

@@ -14,14 +14,15 @@ pytest.importorskip("matplotlib")
 import fastmem
 from fastmem.datasets import clusters, two_moons
 from fastmem.experiments import complexity_page, mislabelled
-from fastmem.experiments.complexity import ComplexityReport, complexity
+from fastmem.experiments.complexity import complexity
 from fastmem.experiments.complexity_pictures import complexity_picture, pictures
-from fastmem.experiments.coverage import coverage
+from fastmem.experiments.complexity_report import ComplexityReport
 from fastmem.experiments.gap import class_gap, intrinsic_dimension
 from fastmem.experiments.hardness import NEIGHBOURS, Hardness, hardness
 from fastmem.inputs import check_points
+from fastmem.kernels.layout import TILE
 from fastmem.kernels.nearest import FAR, nearest_counts, separation_widths
-from fastmem.kernels.signs import TILE
+from fastmem.network.coverage import coverage
 
 HOSTILE = "<script>alert('x')</script> & $x_1$"
 SMALL = {"width": 128, "trials": 2, "n_layers": 2, "hard_points": 10, "seed": 5}

@@ -11,12 +11,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from fastmem import blocks, merge
-from fastmem.blocks import Block, least_counts, padded, valid_bits
 from fastmem.kernels import cover as kernels
-from fastmem.kernels.signs import TILE
-from fastmem.patterns import Patterns
-from fastmem.second_layer import choose_neurons, cover_layer, failed_rows
+from fastmem.kernels.layout import TILE
+from fastmem.patterns.by_class import Patterns
+from fastmem.patterns.words import padded, valid_bits
+from fastmem.second_layer import class_cover, merged_cells
+from fastmem.second_layer.class_cover import Block, least_counts
+from fastmem.second_layer.selection import choose_neurons, cover_layer, failed_rows
 
 fast = settings(max_examples=60, deadline=None)
 sizes = st.sampled_from([0, 1, 2, 63, 64, 65, 192, 193, 400])
@@ -181,7 +182,7 @@ def test_selection_equals_the_oracle_for_the_same_orders(
 @pytest.mark.parametrize("noise", [0.1, 0.25, 0.4])
 @pytest.mark.parametrize("misses", [0, 1, 2, 5, 1000])
 def test_fewer_or_more_misses_equal_the_oracle_too(misses, noise, monkeypatch):
-    monkeypatch.setattr(merge, "MISSES", misses)
+    monkeypatch.setattr(merged_cells, "MISSES", misses)
     rng = np.random.default_rng(misses)
     codes = rng.integers(0, 3, 240)
     # classes of several clusters each, some of them near those of other classes
@@ -209,7 +210,7 @@ def test_compaction_changes_no_selection(selection, monkeypatch):
     bits = random_bits(rng, 3000, 40, 0.5)
     layers = []
     for most in (0, 1 << 30):
-        monkeypatch.setattr(blocks, "_COMPACT_BYTES", most)
+        monkeypatch.setattr(class_cover, "_COMPACT_BYTES", most)
         layers.append(cover_layer(select(bits, codes, selection, 1)[1]))
     assert len(layers[0]) > 50
     for name in ("masks", "thresholds", "owners"):
@@ -223,8 +224,8 @@ def test_near_points_change_no_selection(monkeypatch):
     bits = centres[codes] ^ random_bits(rng, 1000, 90, 0.2)
     layers = []
     for near, n_ranges in ((1536, 256), (TILE, 1), (1, 1), (3, 256)):
-        monkeypatch.setattr(merge, "_NEAR", near)
-        monkeypatch.setattr(blocks, "_RANGES", n_ranges)
+        monkeypatch.setattr(merged_cells, "_NEAR", near)
+        monkeypatch.setattr(class_cover, "_RANGES", n_ranges)
         layers.append(cover_layer(select(bits, codes, "merge", 1)[1]))
     for other in layers[1:]:
         np.testing.assert_array_equal(layers[0].masks, other.masks)
@@ -232,7 +233,7 @@ def test_near_points_change_no_selection(monkeypatch):
 
 @pytest.mark.parametrize("seed", range(3))
 def test_cells_grow_among_the_first_points_of_a_large_class(seed, monkeypatch):
-    monkeypatch.setattr(merge, "_POOL", TILE + 7)
+    monkeypatch.setattr(merged_cells, "_POOL", TILE + 7)
     rng = np.random.default_rng(seed)
     codes = np.repeat([0, 1], 700)
     centres = random_bits(rng, 2, 60, 0.5)
@@ -256,8 +257,8 @@ def test_interruptions_change_no_selection(selection, monkeypatch):
     bits = centres[codes] ^ random_bits(rng, 1000, 90, 0.2)
     layers = []
     for most in (1 << 40, 5_000):
-        monkeypatch.setattr(blocks, "TASK_WORDS", most)
-        monkeypatch.setattr(merge, "TASK_WORDS", most)
+        monkeypatch.setattr(class_cover, "TASK_WORDS", most)
+        monkeypatch.setattr(merged_cells, "TASK_WORDS", most)
         layers.append(cover_layer(select(bits, codes, selection, 1, n_threads=2)[1]))
     assert len(layers[0]) > 10
     np.testing.assert_array_equal(layers[0].masks, layers[1].masks)

@@ -23,7 +23,7 @@ from fastmem.experiments import comparison, results, running, studies
 from fastmem.experiments.study import Cell, Result, measure
 
 PACKAGE_PARENT = str(Path(fastmem.__file__).parents[1])
-FIGURES = Path(fastmem.__file__).parent / "experiments" / "figures"
+FIGURES = Path(fastmem.__file__).parent / "docs" / "figures"
 OTHER_SCRIPTS = {"algorithm": 4, "complexity": 1}  # pictures that those make that are no studies
 SCRIPTS = [path for path in sorted(FIGURES.glob("*.py")) if path.stem not in OTHER_SCRIPTS]
 PUBLISHED = Path(PACKAGE_PARENT, "bench", "published_moons.csv")
@@ -150,7 +150,7 @@ class TestTrials:
         assert alone in results.read_results(table)[1]
 
     def test_trials_and_cells_have_seeds_of_their_own(self):
-        from fastmem.experiments.study import _trial_seed
+        from fastmem.experiments.study import trial_seed
 
         cells = [
             Cell("a", 10, 20, 0.5),
@@ -160,7 +160,7 @@ class TestTrials:
             Cell("a", 10, 20, np.nextafter(0.5, 1)),
         ]
         states = {
-            tuple(_trial_seed(seed, cell, trial).generate_state(4))
+            tuple(trial_seed(seed, cell, trial).generate_state(4))
             for cell in cells
             for trial in range(3)
             for seed in range(2)
@@ -470,9 +470,9 @@ class TestComparison:
 
 
 def test_the_published_trials_themselves_are_repeated_to_the_last_digit():
-    from bench import published_seeds
+    from bench.published import seeds
 
-    assert published_seeds.main(["--cells", "2"]) == 0
+    assert seeds.main(["--cells", "2"]) == 0
 
 
 class TestPictures:

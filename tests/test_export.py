@@ -17,11 +17,11 @@ from scipy import sparse as sp
 import fastmem
 from fastmem import datasets
 from fastmem.export import ExportWarning, c_header, to_c, to_onnx, to_torch
-from fastmem.hyperplanes import Hyperplanes
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.hyperplanes.seeded import SeededHyperplanes
 from fastmem.inputs import InvalidInputError
-from fastmem.network import Network
-from fastmem.second_layer import CoverLayer
-from fastmem.seeded import SeededHyperplanes
+from fastmem.network.network import Network
+from fastmem.second_layer.cover_layer import CoverLayer
 
 COMPILER = c_header.find_compiler()
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="there is no C compiler here")

@@ -123,7 +123,7 @@ def to_c(path, network, moons):
 
 def picture(path, network, moons):
     pytest.importorskip("matplotlib")
-    from fastmem.plots import save_decision_regions
+    from fastmem.plots.regions import save_decision_regions
 
     save_decision_regions(path, network, *moons)
 
@@ -154,7 +154,6 @@ WRITERS = {
 def test_what_cannot_be_written_leaves_all_as_it_was(
     name, place, is_there, tmp_path, network, moons
 ):
-    from fastmem.commands.application import _sentence
 
     WRITERS[name](tmp_path / name, network, moons)  # and imports what it needs
     assert (tmp_path / name).stat().st_size > 400
@@ -172,7 +171,7 @@ def test_what_cannot_be_written_leaves_all_as_it_was(
         before = sorted(os.listdir(folder))
         with pytest.raises((OSError, InvalidInputError)) as caught:
             WRITERS[name](folder / name, network, moons)
-        sentence = _sentence(caught.value)
+        sentence = sentence(caught.value)
         assert str(folder / name) in sentence and "\n" not in sentence
         reasons = {
             no_large_files: os.strerror(errno.EFBIG),

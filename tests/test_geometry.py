@@ -9,9 +9,9 @@ from hypothesis.extra.numpy import arrays
 
 from fastmem import ContradictionError, InvalidInputError
 from fastmem.datasets import parallel_lines, random_labels, two_moons
-from fastmem.geometry import mutual_covering
+from fastmem.geometry.covering import mutual_covering
 from fastmem.kernels.distances import SLACK, TILE, fill_boxes, fill_tiles, nearest_balls
-from fastmem.kernels.separation import rows_needed
+from fastmem.kernels.nearest import rows_needed
 
 
 def check_conditions(covering, X, y):
@@ -107,7 +107,7 @@ def test_scaling_shifting_and_reordering(sample, exponent, random):
 
 @pytest.mark.parametrize("d", [1, 2, 40])
 def test_threads_do_not_matter(d, monkeypatch):
-    monkeypatch.setattr("fastmem.geometry._TASK_WORK", 1 << 12)  # many tasks
+    monkeypatch.setattr("fastmem.geometry.point_sets._TASK_WORK", 1 << 12)  # many tasks
     X, y = random_labels(600, d, seed=3)
     X[:, 0] += 2 * y
     one = mutual_covering(X, y, seed=0, n_threads=1, draws=8)
@@ -122,7 +122,9 @@ def test_order_in_tiles_does_not_matter(d, monkeypatch):
     X, y = random_labels(500, d, seed=4)
     X = np.round(X, 1) + 0.05 * y[:, None]  # ties
     plain = mutual_covering(X, y, covered=0, seed=0, draws=8)
-    monkeypatch.setattr("fastmem.geometry._by_place", lambda marks: np.arange(len(marks))[::-1])
+    monkeypatch.setattr(
+        "fastmem.geometry.point_sets._by_place", lambda marks: np.arange(len(marks))[::-1]
+    )
     assert_same(plain, mutual_covering(X, y, covered=0, seed=0, draws=8))
 
 

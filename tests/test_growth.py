@@ -8,11 +8,12 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from fastmem import datasets, growth
-from fastmem.frame import extent
-from fastmem.hyperplanes import GaussianRows, rows_between
+from fastmem import datasets
+from fastmem.hyperplanes.extent import extent
+from fastmem.hyperplanes.gaussian import GaussianRows, rows_between
 from fastmem.inputs import check_points
-from fastmem.patterns import Patterns
+from fastmem.patterns.by_class import Patterns
+from fastmem.widths import growth
 
 coordinate = st.floats(-1e300, 1e300)
 

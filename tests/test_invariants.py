@@ -259,7 +259,7 @@ def test_invariant_3_the_form_of_the_input_changes_nothing(dtype):
 MEMORY = """
 import sys, numpy as np, fastmem
 from fastmem import datasets
-from fastmem.report import peak_bytes
+from fastmem.machine.clock import peak_bytes
 X, y = datasets.two_moons(1000)
 fastmem.interpolate(X, y, width=64, seed=0).predict(X)
 rng = np.random.default_rng(0)

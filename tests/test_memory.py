@@ -14,8 +14,11 @@ import numpy as np
 import pytest
 
 import fastmem
-from fastmem import datasets, memory, scratch
-from fastmem.memory import NotEnoughMemoryError, available, require
+from fastmem import datasets
+from fastmem.errors import NotEnoughMemoryError
+from fastmem.machine import memory
+from fastmem.machine.memory import available, require
+from fastmem.patterns import tile_store
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="needs Linux's account")
 
@@ -248,7 +251,7 @@ def test_a_prediction_that_has_no_room_is_refused(free, monkeypatch):
 def test_a_disk_that_has_no_room_is_told_before_the_work(monkeypatch):
     X, y = datasets.two_moons(2000)
     monkeypatch.setattr(fastmem.inputs.settings, "MEMORY_BESIDE", 0)
-    monkeypatch.setattr(scratch.shutil, "disk_usage", lambda place: SimpleNamespace(free=10_000))
+    monkeypatch.setattr(tile_store.shutil, "disk_usage", lambda place: SimpleNamespace(free=10_000))
     monkeypatch.setattr("fastmem.algorithm.extent", lambda *_: pytest.fail("it has begun"))
     with pytest.raises(fastmem.InvalidInputError, match=r"go to .*, but there is no room"):
         fastmem.interpolate(X, y, width=200, memory_limit=64_000)
@@ -258,7 +261,7 @@ def test_a_system_that_gives_no_memory_for_patterns(monkeypatch):
     def refuse(*_):
         raise OSError(errno.ENOMEM, "Cannot allocate memory")
 
-    monkeypatch.setattr(scratch.mmap, "mmap", refuse)
+    monkeypatch.setattr(tile_store.mmap, "mmap", refuse)
     with pytest.raises(NotEnoughMemoryError, match="sign patterns"):
         fastmem.interpolate(*datasets.two_moons(2000), width=200)
 
@@ -329,7 +332,7 @@ def test_an_npz_bomb_is_refused_before_it_is_read(free, tmp_path):
 def test_threads_that_cannot_be_started_are_done_without(monkeypatch):
     import threading
 
-    from fastmem.kernels.threads import run_tasks
+    from fastmem.machine.threads import run_tasks
 
     def refuse(self):
         raise RuntimeError("can't start new thread")

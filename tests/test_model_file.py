@@ -20,14 +20,15 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from fastmem import model_file
 from fastmem.algorithm import interpolate
-from fastmem.hyperplanes import Hyperplanes
+from fastmem.errors import ModelFileError
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.hyperplanes.structured import StructuredHyperplanes
 from fastmem.inputs import block_rows
-from fastmem.model_file import ModelFileError, save, size_in_file
-from fastmem.network import Network, load
-from fastmem.second_layer import CoverLayer
-from fastmem.structured import StructuredHyperplanes
+from fastmem.network import file_archive, model_file
+from fastmem.network.model_file import save, size_in_file
+from fastmem.network.network import Network, load
+from fastmem.second_layer.cover_layer import CoverLayer
 
 SEAL = b"fastmem model, sha256 of all before: "
 MEMBERS = [
@@ -325,7 +326,7 @@ def test_deflate_where_it_pays(tmp_path):
 
 
 def test_what_save_writes_is_never_refused_as_a_bomb(tmp_path, monkeypatch):
-    monkeypatch.setattr(model_file, "_ALWAYS_UNPACKED", 1 << 12)
+    monkeypatch.setattr(file_archive, "ALWAYS_UNPACKED", 1 << 12)
     network = make_network(n=6400, d=1, m=8000)
     network.second.masks[:] = network.second.masks[0]
     replace(network, "weights", np.ones((6400, 1), np.float32))
@@ -796,7 +797,7 @@ def test_memory_that_does_not_suffice_is_said_so(saved, monkeypatch):
     def no_memory(*args):
         raise MemoryError
 
-    monkeypatch.setattr(model_file.np, "empty", no_memory)
+    monkeypatch.setattr(file_archive.np, "empty", no_memory)
     assert "memory does not suffice for it; free memory" in refusal(saved)
 
 
@@ -804,7 +805,7 @@ def test_ctrl_c_while_loading_is_not_swallowed(saved, monkeypatch):
     def interrupt(*args):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(model_file, "_check_values", interrupt)
+    monkeypatch.setattr(file_archive, "check_values", interrupt)
     with pytest.raises(KeyboardInterrupt):
         load(saved)
 

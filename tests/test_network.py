@@ -209,6 +209,6 @@ def test_a_network_does_not_change_with_the_arrays_it_was_made_of():
 
 
 def test_the_published_moons_still_agree_on_a_few_cells():
-    from bench import published_moons
+    from bench.published import moons
 
-    assert published_moons.main(["--cells", "4", "--trials", "12"]) == 0
+    assert moons.main(["--cells", "4", "--trials", "12"]) == 0

@@ -13,6 +13,7 @@ pytest.importorskip("matplotlib")
 import fastmem  # noqa: E402
 from fastmem import plots  # noqa: E402
 from fastmem.datasets import two_moons  # noqa: E402
+from fastmem.plots import canvas, regions, tessellation  # noqa: E402
 
 
 @pytest.fixture(scope="module", params=["auto", "all"])
@@ -25,7 +26,7 @@ def moons(request):
 def test_regions_are_predictions_and_cells_are_neurons_that_are_on(moons):
     network, X, _ = moons
     low, high = np.array([-1.5, -1.0]), np.array([2.5, 1.5])
-    codes, neurons, (rows, columns) = plots._regions(network, low, high, 80)
+    codes, neurons, (rows, columns) = regions._regions(network, low, high, 80)
     x = low[0] + (np.arange(columns) + 0.5) * (high[0] - low[0]) / columns
     y = low[1] + (np.arange(rows) + 0.5) * (high[1] - low[1]) / rows
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
@@ -42,7 +43,7 @@ def test_cells_of_real_activations_are_neurons_that_are_on():
     X, y = two_moons(300, 0.1, seed=1)
     network = fastmem.interpolate(X, y, activation="relu", seed=2, covered="all")
     low, high = np.array([-1.5, -1.0]), np.array([2.5, 1.5])
-    codes, neurons, (rows, columns) = plots._regions(network, low, high, 150)
+    codes, neurons, (rows, columns) = regions._regions(network, low, high, 150)
     x = low[0] + (np.arange(columns) + 0.5) * (high[0] - low[0]) / columns
     y = low[1] + (np.arange(rows) + 0.5) * (high[1] - low[1]) / rows
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
@@ -62,7 +63,7 @@ def test_hyperplanes_in_view_are_on_the_hyperplanes_and_cross_the_view(moons):
     network, X, _ = moons
     low, high = np.array([-0.5, -0.25]), np.array([0.75, 0.5])
     generator = np.random.default_rng(0)
-    lines = plots._hyperplanes_in_view(network, low, high, 10**6, generator)
+    lines = tessellation._hyperplanes_in_view(network, low, high, 10**6, generator)
     weights, biases = network.first.weights.astype(float), network.first.biases
     corners = np.array([[x, y] for x in (low[0], high[0]) for y in (low[1], high[1])])
     sides = corners @ weights.T + biases > 0
@@ -73,7 +74,7 @@ def test_hyperplanes_in_view_are_on_the_hyperplanes_and_cross_the_view(moons):
     assert distances.max(axis=1).min(axis=1).max() < 1e-9
     outside = (lines <= low) | (lines >= high)
     assert outside.any(axis=2).all()
-    few = plots._hyperplanes_in_view(network, low, high, 3, generator)
+    few = tessellation._hyperplanes_in_view(network, low, high, 3, generator)
     assert len(few) == min(3, len(lines))
 
 
@@ -98,9 +99,9 @@ def test_cells_are_patterns_and_hold_the_points_they_are_coloured_for():
     with pytest.warns(fastmem.UnseparatedWarning):
         network = fastmem.interpolate(X, y, width=12, covered=1, seed=3)
     low, high = X.min(axis=0) - 0.1, X.max(axis=0) + 0.1
-    points = plots.check_points(X)
-    content, cells, shape, n_mixed = plots._cells(network, points, y, low, high, 60)
-    grid = np.concatenate(plots._grid(low, high, 60)[0])
+    points = canvas.check_points(X)
+    content, cells, shape, n_mixed = tessellation._cells(network, points, y, low, high, 60)
+    grid = np.concatenate(canvas.grid_blocks(low, high, 60)[0])
     assert len(grid) == shape[0] * shape[1] == len(cells)
     patterns = fastmem.sign_patterns(grid, network.first)[:, 0]
     own = fastmem.sign_patterns(X, network.first)[:, 0]
@@ -120,8 +121,8 @@ def test_supports_are_where_the_neurons_are_on(moons):
     chosen = [len(network.second) - 1, 0]
     figure = plots.neuron_supports(network, X, y, neurons=chosen, resolution=50)
     assert len(figure.axes) == 2
-    low, high = plots._view(plots.check_points(X))
-    grid = np.concatenate(plots._grid(low, high, 50)[0])
+    low, high = canvas.view_of(canvas.check_points(X))
+    grid = np.concatenate(canvas.grid_blocks(low, high, 50)[0])
     patterns = fastmem.sign_patterns(grid, network.first)
     for ax, j in zip(figure.axes, chosen, strict=True):
         counts = np.bitwise_count(patterns & network.second.masks[j]).sum(axis=1, dtype=int)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 import fastmem
-from fastmem.kernels.threads import ranges, run_tasks
+from fastmem.machine.threads import ranges, run_tasks
 
 PACKAGE = Path(fastmem.__file__).parent
 
@@ -253,7 +253,7 @@ def test_after_warmup_nothing_compiles(cache):
                     net.decision_function(points)
         assert "SeededHyperplanes" in repr(net.first)
         from fastmem.experiments.hardness import hardness
-        from fastmem.geometry import mutual_covering
+        from fastmem.geometry.covering import mutual_covering
         for dtype in (np.float32, np.float64):
             points = generator.standard_normal((200, 5)).astype(dtype)
             mutual_covering(points, labels == 1)
@@ -282,9 +282,9 @@ def test_processors_without_wide_vectors_give_the_same_network(tmp_path):
     net = fastmem.interpolate(X, y, width=130, seed=3, max_bias=1.0)
     import hashlib
     print(hashlib.sha256(fastmem.sign_patterns(X, net.first)).hexdigest(), net.second.masks.sum())
-    from fastmem.kernels.bits import _lanes
+    from fastmem.kernels.products import lanes
     from numba.core.registry import cpu_target
-    print(_lanes(cpu_target.target_context))
+    print(lanes(cpu_target.target_context))
     """
     native = run(code)
     generic = run(

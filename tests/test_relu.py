@@ -21,12 +21,15 @@ from test_model_file import forge, npy, refusal
 
 import fastmem
 from fastmem import datasets
-from fastmem.hyperplanes import Hyperplanes
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import check_points
 from fastmem.kernels import relu as kernels
-from fastmem.patterns import Patterns, new_tiles
-from fastmem.relu import RealSums, ReluBlock, _rows, step_together
-from fastmem.second_layer import CoverLayer
+from fastmem.patterns.by_class import Patterns
+from fastmem.patterns.passes import fill
+from fastmem.patterns.words import new_tiles
+from fastmem.second_layer.cover_layer import CoverLayer
+from fastmem.second_layer.real_cover import ReluBlock, step_together
+from fastmem.second_layer.real_sums import RealSums, rows_for_sums
 
 KINDS = [("random", "gaussian"), ("merge", "gaussian"), ("merge", "structured")]
 SCALES = [1e-300, 1e-290, 1e-30, 1.0, 1e30, 1e250]
@@ -73,8 +76,8 @@ def rows_of(X, hyperplanes, is_sparse=False):
         hyperplanes = Hyperplanes(weights, hyperplanes.biases, radius=hyperplanes.radius)
         block = check_points(matrix).block(0, len(X))
     tiles = new_tiles(len(X), hyperplanes.n_words)
-    hyperplanes.fill(block, tiles)
-    return RealSums(hyperplanes, is_sparse), _rows(block, tiles, np.arange(len(X)))
+    fill(hyperplanes, block, tiles)
+    return RealSums(hyperplanes, is_sparse), rows_for_sums(block, tiles, np.arange(len(X)))
 
 
 cases = given(

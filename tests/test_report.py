@@ -11,8 +11,8 @@ import pytest
 pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
 
-from bench import classifiers, comparison, plots, report, tables  # noqa: E402
-from bench.points import exponent  # noqa: E402
+from bench.report import classifiers, comparison, plots, report, tables  # noqa: E402
+from bench.report.points import exponent  # noqa: E402
 
 
 def test_an_exponent_is_that_of_the_upper_half():

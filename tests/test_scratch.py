@@ -13,9 +13,10 @@ import numpy as np
 import pytest
 
 import fastmem
-from fastmem import datasets, inputs, scratch
-from fastmem.kernels.signs import TILE
-from fastmem.scratch import TileStore
+from fastmem import datasets, inputs
+from fastmem.kernels.layout import TILE
+from fastmem.patterns import tile_store
+from fastmem.patterns.tile_store import TileStore
 
 
 @pytest.fixture
@@ -27,7 +28,7 @@ def tight(monkeypatch):
 @pytest.mark.parametrize("room", [None, 0, 5 * 3 * TILE * 8])
 @pytest.mark.parametrize("window", [1, 10_000, 1 << 20])
 def test_widening_keeps_the_bits_and_clears_the_rest(room, window, monkeypatch):
-    monkeypatch.setattr(scratch, "WINDOW_BYTES", window)
+    monkeypatch.setattr(tile_store, "WINDOW_BYTES", window)
     rng = np.random.default_rng(window)
     store = TileStore(5, 2, room)
     assert not store.tiles.any()
@@ -58,7 +59,7 @@ def test_the_network_is_the_same(width, selection, tight, monkeypatch):
     y[:300] += 2
     settings = {"width": width, "selection": selection, "seed": 1, "n_threads": 2}
     expected = fastmem.interpolate(X, y, **settings)
-    monkeypatch.setattr(scratch, "WINDOW_BYTES", 1 << 15)  # windows of a few tiles
+    monkeypatch.setattr(tile_store, "WINDOW_BYTES", 1 << 15)  # windows of a few tiles
     found = fastmem.interpolate(X, y, **settings, memory_limit=32 * 3000)
     assert found.report.file_bytes > 0 == expected.report.file_bytes
     for layer, names in (("first", ("weights", "biases")), ("second", ("masks", "thresholds"))):

@@ -10,10 +10,11 @@ from scipy import special, stats
 from test_model_file import forge, npy
 
 import fastmem
-from fastmem import datasets, inputs, seeded, sign_patterns
+from fastmem import datasets, inputs, sign_patterns
+from fastmem.hyperplanes.seeded import SeededHyperplanes, SeededRows
 from fastmem.inputs import InvalidInputError, check_points
 from fastmem.kernels import normals
-from fastmem.seeded import SeededHyperplanes, SeededRows
+from fastmem.patterns import computed_rows
 
 PINNED = [
     [3208552322, 3198210470, 1056241550, 1066447487],
@@ -104,7 +105,7 @@ def test_panels_and_rows_hold_the_same_weights():
 @pytest.mark.parametrize("d", [3, 200, 1500])
 @pytest.mark.parametrize("words_at_once", [1, 100])
 def test_seeded_patterns_equal_exact_arithmetic(d, words_at_once, monkeypatch):
-    monkeypatch.setattr(seeded, "PART_BYTES", words_at_once * 4 * 64 * d)
+    monkeypatch.setattr(computed_rows, "PART_BYTES", words_at_once * 4 * 64 * d)
     planes = planes_of(d)
     rng = np.random.default_rng(d)
     X = rng.standard_normal((200, d)).astype(np.float32)

@@ -9,8 +9,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fastmem import Hyperplanes, sign_patterns
-from fastmem.kernels import bits, signs
-from fastmem.patterns import Patterns, new_tiles, rows_of
+from fastmem.kernels import bits, exact
+from fastmem.kernels.layout import TILE
+from fastmem.patterns.by_class import Patterns
+from fastmem.patterns.passes import fill
+from fastmem.patterns.words import new_tiles, rows_of
 
 SIZES = [0, 1, 63, 64, 65]
 SCALES = [1.0, 1e-9, 1e-30, 1e30]
@@ -115,7 +118,7 @@ def test_the_long_accumulator_is_exact_for_any_floats(terms, bias, cancel):
     if cancel:
         w, x = np.concatenate([w, -w]), np.concatenate([x, x])
     expected = bool(oracle.exact_bits(x[None], w[None], np.array([bias]))[0, 0])
-    assert signs._positive_exactly(w, x, bias) == expected
+    assert exact.positive_exactly(w, x, bias) == expected
 
 
 def test_the_compensated_bias_is_within_its_bound():
@@ -128,7 +131,7 @@ def test_the_compensated_bias_is_within_its_bound():
     for array in (weights, biases, origin):
         array.flags.writeable = False
     shifted, errors = np.empty(50), np.empty(50)
-    signs.shifted_biases(weights, biases, origin, shifted, errors)
+    exact.shifted_biases(weights, biases, origin, shifted, errors)
     for i in range(50):
         exact = Fraction(biases[i]) + sum(
             Fraction(float(w)) * Fraction(c) for w, c in zip(weights[i], origin, strict=True)
@@ -150,7 +153,7 @@ def test_the_compensated_bias_is_within_its_bound():
 )
 def test_float64_decides_only_what_its_error_allows(weights, point, bias, shifted, error):
     w, x = np.array(weights, np.float32), np.array(point)
-    assert not signs._exact_sign(w, x, bias, np.zeros(len(x)), shifted, error)
+    assert not exact.exact_sign(w, x, bias, np.zeros(len(x)), shifted, error)
 
 
 def test_few_bits_need_the_exact_stage():
@@ -159,7 +162,7 @@ def test_few_bits_need_the_exact_stage():
     planes = Hyperplanes(
         rng.standard_normal((640, 784)).astype(np.float32), rng.uniform(-1, 1, 640)
     )
-    doubtful = planes.fill(_frozen(X), new_tiles(192, 10))
+    doubtful = fill(planes, _frozen(X), new_tiles(192, 10))
     assert 0 < doubtful < 0.002 * 192 * 640
 
 
@@ -182,7 +185,7 @@ def test_patterns_by_class_are_those_of_the_rows(n_samples):
         rows = patterns.rows(code, np.arange(size))
         assert (codes[rows] == code).all()
         np.testing.assert_array_equal(rows_of(tiles, size), expected[rows])
-        assert not rows_of(tiles, len(tiles) * signs.TILE)[size:].any()
+        assert not rows_of(tiles, len(tiles) * TILE)[size:].any()
 
 
 def test_popcount_and_trailing_zeros_see_bit_63():

@@ -29,7 +29,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastmem
 import fastmem.sklearn
-from fastmem.patterns import packed
+from fastmem.patterns.words import packed
 from fastmem.sklearn import ContradictionWarning, HyperplanePatterns, InterpolatingClassifier
 
 ESTIMATORS = [InterpolatingClassifier(), HyperplanePatterns(n_hyperplanes=70)]

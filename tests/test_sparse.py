@@ -11,9 +11,12 @@ from scipy import sparse as sp
 from test_signs import on_hyperplanes
 
 import fastmem
-from fastmem import ContradictionError, Hyperplanes, sign_patterns, sparse
-from fastmem.frame import extent, refuse_contradictions
+from fastmem import ContradictionError, Hyperplanes, sign_patterns
+from fastmem.hyperplanes.extent import extent
 from fastmem.inputs import InvalidInputError, check_points
+from fastmem.inputs.contradictions import refuse_contradictions
+from fastmem.patterns import sparse_rows
+from fastmem.patterns.passes import fill
 
 
 def sparse_points(rng, n_samples, d, share, dtype, scale=1.0):
@@ -43,13 +46,13 @@ def test_sparse_patterns_equal_exact_arithmetic(
     weights, biases = on_hyperplanes(rng, X, n, scale)
     expected = oracle.pack(oracle.exact_bits_filtered(X, weights, biases))
     planes = Hyperplanes(weights, biases, rng.standard_normal(d), scale)
-    room = sparse.PANEL_BYTES
+    room = sparse_rows.PANEL_BYTES
     try:
         if few_lanes:
-            sparse.PANEL_BYTES = 2 * 64 * d  # two groups of 16 hyperplanes at once
+            sparse_rows.PANEL_BYTES = 2 * 64 * d  # two groups of 16 hyperplanes at once
         found = sign_patterns(csr, planes, n_threads=1)
     finally:
-        sparse.PANEL_BYTES = room
+        sparse_rows.PANEL_BYTES = room
     if np.count_nonzero(X) * 8 <= X.size:
         assert check_points(csr).is_sparse
     np.testing.assert_array_equal(found, expected)
@@ -63,7 +66,7 @@ def test_long_rows_are_exact_too(size, lanes, monkeypatch):
     X[:, rng.choice(12_000, size, replace=False)] = rng.standard_normal((9, size))
     X[3] = 0
     weights, biases = on_hyperplanes(rng, X, 70, 1.0)
-    monkeypatch.setattr(sparse, "PANEL_BYTES", 4 * lanes * 12_000)
+    monkeypatch.setattr(sparse_rows, "PANEL_BYTES", 4 * lanes * 12_000)
     found = sign_patterns(sp.csr_array(X), Hyperplanes(weights, biases))
     np.testing.assert_array_equal(found, sign_patterns(X, Hyperplanes(weights, biases)))
 
@@ -95,7 +98,7 @@ def test_few_sparse_bits_need_the_exact_stage():
     X = sp.random(400, 50_000, 80 / 50_000, "csr", np.float32, rng)
     planes = Hyperplanes(rng.standard_normal((128, 50_000), np.float32), rng.uniform(-1, 1, 128))
     tiles = np.zeros((3, 2, 192), np.uint64)
-    assert 0 < planes.fill(check_points(X).block(0, 400), tiles) < 0.001 * 400 * 128
+    assert 0 < fill(planes, check_points(X).block(0, 400), tiles) < 0.001 * 400 * 128
 
 
 def test_extent_is_that_of_the_dense_points():

@@ -11,10 +11,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fastmem import Hyperplanes, InvalidInputError, StructuredHyperplanes, sign_patterns
+from fastmem.hyperplanes.structured import StructuredRows, flips_of
 from fastmem.inputs import block_rows
 from fastmem.kernels import hadamard
-from fastmem.patterns import new_tiles, rows_of
-from fastmem.structured import StructuredRows, flips_of
+from fastmem.patterns.passes import fill
+from fastmem.patterns.words import new_tiles, rows_of
 
 
 def random_signs(rng, n_blocks, d, rounds=3):
@@ -192,7 +193,7 @@ def test_few_bits_need_the_exact_stage():
         1024, np.zeros(784), 1.0
     )
     X.flags.writeable = False
-    doubtful = planes.fill(X, new_tiles(192, 16))
+    doubtful = fill(planes, X, new_tiles(192, 16))
     assert 0 < doubtful < 0.0001 * 192 * 1024
 
 
@@ -210,7 +211,7 @@ def test_words_are_written_where_they_belong_and_nowhere_else(position, words, n
     )
     force(planes, False)
     tiles = np.full((2, 3, 192), 7, np.uint64)
-    planes.fill(X, tiles, position, words)
+    fill(planes, X, tiles, position, words)
     found = rows_of(tiles, 384)
     here = slice(position, position + 20)
     expected = np.full_like(found, 7)

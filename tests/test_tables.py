@@ -195,7 +195,7 @@ def test_a_full_disk_is_one_sentence(tmp_path, flowers, monkeypatch, spooled, su
 LARGE = """
 import sys, fastmem.commands, pyarrow.parquet
 from pathlib import Path
-from fastmem.report import peak_bytes
+from fastmem.machine.clock import peak_bytes
 from fastmem.tables import load_table, stream_table
 before = peak_bytes()
 table = load_table(Path(sys.argv[1]), "y", labels_required=True, memory_limit=10**8)

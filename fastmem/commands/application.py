@@ -97,7 +97,7 @@ def fastmem(
 def _sentence(error: BaseException) -> str | None:
     """Give the sentence for an error that is the input's fault, or None for one that is ours."""
     from fastmem import InvalidInputError, ModelFileError
-    from fastmem.memory import NotEnoughMemoryError
+    from fastmem.errors import NotEnoughMemoryError
 
     if isinstance(error, InvalidInputError | ModelFileError):
         return str(error)

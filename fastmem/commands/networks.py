@@ -48,7 +48,7 @@ def demo(
     _report(network, X, y)
     if not picture:
         return
-    from fastmem.plots import save_decision_regions
+    from fastmem.plots.regions import save_decision_regions
 
     try:
         save_decision_regions(out, network, X, y)
@@ -121,7 +121,7 @@ def fit(
 ) -> None:
     """Memorise the labelled points of a file and save the network."""
     from fastmem.inputs import check_memory_limit
-    from fastmem.progress import terminal_progress
+    from fastmem.machine.progress import terminal_progress
     from fastmem.tables import check_output, load_table
 
     first_width, largest_bias = read_width(width), read_max_bias(max_bias)
@@ -167,7 +167,7 @@ def predict(
 ) -> None:
     """Predict the label of every point of a file."""
     from fastmem.inputs import check_names
-    from fastmem.progress import terminal_progress
+    from fastmem.machine.progress import terminal_progress
     from fastmem.tables import LABEL_SUFFIXES, check_output, label_writer, stream_table
 
     if out is not None:
@@ -268,7 +268,7 @@ def warmup() -> None:
     import time
 
     import fastmem
-    from fastmem.progress import terminal_progress
+    from fastmem.machine.progress import terminal_progress
     from fastmem.warming import cache_directory
 
     start = time.perf_counter()
@@ -286,7 +286,7 @@ def warmup() -> None:
 def _memorise(X: Any, y: Any, **settings: Any) -> Network:
     """Fit with progress bars; points that were not separated are reported by the caller."""
     import fastmem
-    from fastmem.progress import terminal_progress
+    from fastmem.machine.progress import terminal_progress
 
     with warnings.catch_warnings(), terminal_progress() as show:
         warnings.simplefilter("ignore", fastmem.UnseparatedWarning)

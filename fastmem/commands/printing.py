@@ -12,7 +12,7 @@ def print_table(title: str, facts: dict[str, str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from fastmem.inputs.refusals import printable
+    from fastmem.machine.wording import printable
 
     table = Table(title=Text(title), box=box.SIMPLE, show_header=False, title_justify="left")
     table.add_column(no_wrap=True)
@@ -29,7 +29,7 @@ def print_rows(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
     from rich.table import Table
     from rich.text import Text
 
-    from fastmem.inputs.refusals import printable
+    from fastmem.machine.wording import printable
 
     table = Table(title=Text(title), box=box.SIMPLE, title_justify="left")
     for i, name in enumerate(header):

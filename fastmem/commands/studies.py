@@ -60,7 +60,7 @@ def complexity(
     X, y = read_table(data, label, labels_required=True)
     from fastmem.experiments import complexity as study
     from fastmem.experiments import complexity_page as page
-    from fastmem.progress import terminal_progress
+    from fastmem.machine.progress import terminal_progress
 
     with terminal_progress() as show:
         report = study.complexity(
@@ -179,7 +179,7 @@ def reproduce(
     else:
         from fastmem.experiments.running import run
         from fastmem.experiments.studies import make_study
-        from fastmem.progress import terminal_progress
+        from fastmem.machine.progress import terminal_progress
 
         points: Any = None
         covers: Any = None

@@ -6,37 +6,43 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 import fastmem
-from fastmem.experiments.coverage import coverage
+from fastmem.experiments.complexity_report import (
+    ClassFacts,
+    ComplexityReport,
+    Covering,
+    Curves,
+    Gap,
+    HardPoint,
+    Label,
+    Widths,
+)
 from fastmem.experiments.gap import DIMENSION_POINTS, class_gap, intrinsic_dimension
 from fastmem.experiments.hardness import LAYERS, WIDTH, Hardness, hardness
-from fastmem.frame import contradictions, extent
-from fastmem.geometry import mutual_covering
+from fastmem.geometry.covering import mutual_covering
+from fastmem.hyperplanes.extent import extent
 from fastmem.inputs import (
     InvalidInputError,
     check_interpolate,
     check_labels,
     check_points,
 )
-from fastmem.progress import ProgressCallback, drawing
-from fastmem.tables import moved_when_complete
+from fastmem.inputs.contradictions import contradictions
+from fastmem.machine.progress import ProgressCallback, drawing
+from fastmem.network.coverage import coverage
 
 __all__ = ["ComplexityReport", "complexity"]
 
-FORMAT = 1
 SMALLEST_SAMPLE = 250
 MOST_SAMPLES = 7
 MOST_CLASSES = 20
@@ -50,276 +56,7 @@ BINS = 50
 CURVE_POINTS = 200
 NEARER_TO_ANOTHER = 0.5
 
-Label = int | float | str | bool
 Array = NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Widths:
-    """Widths for one of the nested samples: a list has a value for each seed.
-
-    Attributes
-    ----------
-    n_samples : int
-    least : list of int
-        Hyperplanes of ``width="auto"``: with fewer, some points could not be covered.
-    merged_at_least, random_at_least : list of int
-        Neurons at that width, by ``selection="merge"`` and by the paper's ``"random"``.
-    merged, random : list of int
-        Neurons at the report's ``width``, the same for all samples.
-    unseparated : list of int
-        Points that ``width`` hyperplanes leave unseparated.
-    """
-
-    n_samples: int
-    least: list[int]
-    merged_at_least: list[int]
-    random_at_least: list[int]
-    merged: list[int]
-    random: list[int]
-    unseparated: list[int]
-
-
-@dataclass(frozen=True)
-class Gap:
-    """Least distance of points of different classes.
-
-    Attributes
-    ----------
-    delta : float
-    rows : list of int
-        Two rows at that distance.
-    labels : list
-        Their labels.
-    is_exact : bool
-        False where it may be too large, because there are too many points for all pairs.
-    """
-
-    delta: float
-    rows: list[int]
-    labels: list[Label]
-    is_exact: bool
-
-
-@dataclass(frozen=True)
-class Covering:
-    """Mutual covering of a class (X^-) and all other points (X^+); see `fastmem.geometry`.
-
-    Attributes
-    ----------
-    n_negative, n_positive : int
-        M^- and M^+, the balls that cover the class and the others.
-    delta, radius, omega, omega_error : float
-        Least distance of centres of unlike classes, R, and omega with its standard error.
-    first_width, second_width : float
-        What the theorem predicts.
-    is_complete : bool
-        Whether the balls cover all points.
-    """
-
-    n_negative: int
-    n_positive: int
-    delta: float
-    radius: float
-    omega: float
-    omega_error: float
-    first_width: float
-    second_width: float
-    is_complete: bool
-
-
-@dataclass(frozen=True)
-class ClassFacts:
-    """One class against all others.
-
-    Attributes
-    ----------
-    label : int, float, str or bool
-    n_samples : int
-    separated_at : dict of str to list of int
-        For the shares "0.5", "0.9", "0.99" and "1.0" of the class: how many random hyperplanes are
-        needed until so many of its points can be covered, for each first layer; one more than the
-        width tried where that was not enough.
-    least_width : list of int or None
-        Hyperplanes of ``width="auto"``, some of which are aimed at points that are left, for each
-        seed; None where there are too many classes.
-    covering : Covering or None
-    hardness : float
-        Median over its points.
-    nearer_to_another : int
-        Points of hardness above 1/2.
-    """
-
-    label: Label
-    n_samples: int
-    separated_at: dict[str, list[int]]
-    least_width: list[int] | None
-    covering: Covering | None
-    hardness: float
-    nearer_to_another: int
-
-
-@dataclass(frozen=True)
-class HardPoint:
-    """A point that is hard to memorise; see `fastmem.experiments.hardness.Hardness`.
-
-    Attributes
-    ----------
-    row : int
-    label, suggested : int, float, str or bool
-        Its label, and that of the nearest other class.
-    hardness : float
-        Above 1/2 it is nearer to that class than to its own.
-    threshold : float
-        m of its own neuron, as a share of the hyperplanes, and
-    relative_threshold : float
-        the same divided by the median of its class.
-    alone : float
-        Share of the first layers in which that neuron covers no other point.
-    separated_at : float
-        Hyperplanes needed until it can be covered, median.
-    nearest : int
-        Row of the nearest point of another class.
-    """
-
-    row: int
-    label: Label
-    suggested: Label
-    hardness: float
-    threshold: float
-    relative_threshold: float
-    alone: float
-    separated_at: float
-    nearest: int
-
-
-@dataclass(frozen=True)
-class Curves:
-    """Numbers behind the pictures.
-
-    Attributes
-    ----------
-    covered : dict of str to list of [int, int]
-        For "merge" and "random": pairs of neurons and of points that they cover, from 0 neurons
-        on; the neurons that cover most come first. All covered classes together, all points.
-    separated : dict of str to list of [int, float]
-        For each class, by its number among the report's classes: pairs of hyperplanes and of the
-        share of its points that can be covered, for the first of the first layers.
-    hardness : list of int
-        Points in each of fifty equal intervals of hardness, from 0 to 1.
-    """
-
-    covered: dict[str, list[list[int]]]
-    separated: dict[str, list[list[float]]]
-    hardness: list[int]
-
-
-@dataclass(frozen=True)
-class ComplexityReport:
-    """What `complexity` found.
-
-    Attributes
-    ----------
-    name : str
-        Of the data set.
-    n_samples, n_features : int
-    n_contradictory : int
-        Points that equal a point of another class: left out of all but the hardness.
-    contradictory : list of list of int
-        The first of the groups of rows that are equal.
-    classes : list of ClassFacts
-    radius : float
-        R, the largest distance of a point from the mean.
-    gap : Gap or None
-    dimension : dict of str to float, or None
-        Intrinsic dimension by several estimators; see `gap.intrinsic_dimension`.
-    width : int
-        Hyperplanes of the second widths that are compared over N, and of the hardness.
-    widths : list of Widths
-        Over nested samples, the smallest first.
-    hardest : list of HardPoint
-        The hardest first.
-    curves : Curves
-    skipped : dict of str to str
-        What was not measured, and why.
-    seconds : dict of str to float
-        Time of each part.
-    seed : str
-        Repeats the study.
-    trials : int
-    points : Hardness or None
-        The values of all points; not part of the JSON.
-    """
-
-    name: str
-    n_samples: int
-    n_features: int
-    n_contradictory: int
-    contradictory: list[list[int]]
-    classes: list[ClassFacts]
-    radius: float
-    gap: Gap | None
-    dimension: dict[str, float] | None
-    width: int
-    widths: list[Widths]
-    hardest: list[HardPoint]
-    curves: Curves
-    skipped: dict[str, str]
-    seconds: dict[str, float]
-    seed: str
-    trials: int
-    points: Hardness | None = field(default=None, compare=False, repr=False)
-
-    def to_json(self) -> str:
-        """The report as JSON text, all but ``points``."""
-        facts = asdict(_without_points(self))
-        del facts["points"]
-        return json.dumps({"format": FORMAT, **facts}, indent=1, ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> ComplexityReport:
-        """Read a report that `to_json` wrote.
-
-        Raises
-        ------
-        InvalidInputError
-            If the text is no such report.
-        """
-        try:
-            facts = json.loads(text)
-            if facts.pop("format") != FORMAT:
-                raise KeyError("format")
-            facts["classes"] = [
-                ClassFacts(**entry | {"covering": _or_none(Covering, entry["covering"])})
-                for entry in facts["classes"]
-            ]
-            facts["gap"] = _or_none(Gap, facts["gap"])
-            facts["widths"] = [Widths(**entry) for entry in facts["widths"]]
-            facts["hardest"] = [HardPoint(**entry) for entry in facts["hardest"]]
-            facts["curves"] = Curves(**facts["curves"])
-            return cls(**facts)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InvalidInputError(
-                f"This is no complexity report of format {FORMAT}: give what to_json wrote"
-            ) from error
-
-    def save_json(self, path: Path) -> None:
-        """Write `to_json` to a file, whole or not at all."""
-        with (
-            moved_when_complete(path) as temporary,
-            open(temporary, "x", encoding="utf-8") as file,
-        ):
-            file.write(self.to_json() + "\n")
-
-
-def _without_points(report: ComplexityReport) -> ComplexityReport:
-    from dataclasses import replace
-
-    return replace(report, points=None)
-
-
-def _or_none(kind: Any, facts: dict[str, Any] | None) -> Any:
-    return None if facts is None else kind(**facts)
 
 
 def complexity(

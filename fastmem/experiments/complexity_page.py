@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmem.experiments.complexity import ComplexityReport
+from fastmem.experiments.complexity_report import ComplexityReport
 from fastmem.tables import moved_when_complete
 
 __all__ = ["facts", "page", "save_page", "width_rows"]

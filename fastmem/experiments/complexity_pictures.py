@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastmem.experiments.complexity import BINS, NEARER_TO_ANOTHER, ComplexityReport
-from fastmem.extras import needs
-from fastmem.plots import CLASS_COLOURS, MARKERS, widths_over_samples
+from fastmem.experiments.complexity import BINS, NEARER_TO_ANOTHER
+from fastmem.experiments.complexity_report import ComplexityReport
+from fastmem.machine.extras import needs
+from fastmem.plots.canvas import CLASS_COLOURS, MARKERS
+from fastmem.plots.curves import widths_over_samples
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial import cKDTree
 
-from fastmem.extras import needs
 from fastmem.inputs import Points
+from fastmem.machine.extras import needs
 
 __all__ = ["class_gap", "intrinsic_dimension"]
 

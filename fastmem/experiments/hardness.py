@@ -18,22 +18,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem.blocks import valid_bits
-from fastmem.frame import extent
+from fastmem.hyperplanes.extent import extent
+from fastmem.hyperplanes.sources import row_source
 from fastmem.inputs import (
     InvalidInputError,
     check_interpolate,
     check_labels,
     check_points,
 )
-from fastmem.kernels.bits import WORD_BITS
 from fastmem.kernels.cover import gather
+from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.kernels.nearest import nearest_counts, separation_widths
-from fastmem.kernels.signs import TILE
-from fastmem.kernels.threads import run_tasks
-from fastmem.patterns import Patterns
-from fastmem.scratch import aligned_zeros
-from fastmem.sources import row_source
+from fastmem.machine.arrays import aligned_zeros
+from fastmem.machine.threads import run_tasks
+from fastmem.patterns.by_class import Patterns
+from fastmem.patterns.words import valid_bits
 from fastmem.tables import moved_when_complete
 
 __all__ = ["Hardness", "hardness"]

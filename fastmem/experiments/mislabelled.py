@@ -21,8 +21,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmem.experiments.hardness import NEIGHBOURS, hardness
-from fastmem.extras import needs
 from fastmem.inputs import InvalidInputError
+from fastmem.machine.extras import needs
 from fastmem.tables import moved_when_complete
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 
 from fastmem.experiments.comparison import Pair, share_within
 from fastmem.experiments.study import Result
-from fastmem.extras import needs
 from fastmem.inputs import InvalidInputError
+from fastmem.machine.extras import needs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

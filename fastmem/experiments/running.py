@@ -18,7 +18,7 @@ import fastmem
 from fastmem.experiments.results import Table
 from fastmem.experiments.study import Cell, Result, Study, measure
 from fastmem.inputs import check_threads
-from fastmem.progress import ProgressCallback, drawing
+from fastmem.machine.progress import ProgressCallback, drawing
 from fastmem.tables import save_array
 
 __all__ = ["run"]

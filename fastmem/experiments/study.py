@@ -164,7 +164,7 @@ def measure(
                 y,
                 width=cell.first_width,
                 max_bias=cell.max_bias,
-                seed=_trial_seed(seed, cell, trial),
+                seed=trial_seed(seed, cell, trial),
                 n_threads=n_threads,
                 **fit,
             )
@@ -184,7 +184,7 @@ def measure(
     )
 
 
-def _trial_seed(seed: int, cell: Cell, trial: int) -> np.random.SeedSequence:
+def trial_seed(seed: int, cell: Cell, trial: int) -> np.random.SeedSequence:
     """Give the seed of a trial, which depends on what the cell is and not on where it stands."""
     bias = struct.unpack("<2I", struct.pack("<d", cell.max_bias))
     name = zlib.crc32(cell.dataset.encode())

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem.experiments.theory import Constants, Row, rank_correlation
-from fastmem.extras import needs
+from fastmem.experiments.theory_fit import Constants, Row, rank_correlation
+from fastmem.machine.extras import needs
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -10,13 +10,14 @@ from typing import TYPE_CHECKING, Any, Protocol
 import numpy as np
 
 from fastmem.export.layers import Arithmetic, arithmetic
-from fastmem.hyperplanes import Hyperplanes, frozen
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import InvalidInputError, Points, check_known_labels, check_points
-from fastmem.kernels.signs import shifted_biases
-from fastmem.patterns import sign_patterns
+from fastmem.kernels.exact import shifted_biases
+from fastmem.machine.arrays import frozen
+from fastmem.patterns.of_points import sign_patterns
 
 if TYPE_CHECKING:
-    from fastmem.network import Network
+    from fastmem.network.network import Network
 
 _VALUES = 1 << 22
 """Products that are held at once."""

@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 import numpy as np
 
-from fastmem.hyperplanes import Hyperplanes, frozen
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.hyperplanes.structured import StructuredHyperplanes
 from fastmem.inputs import InvalidInputError
-from fastmem.kernels.signs import shifted_biases
-from fastmem.structured import StructuredHyperplanes
+from fastmem.kernels.exact import shifted_biases
+from fastmem.machine.arrays import frozen
 
 if TYPE_CHECKING:
-    from fastmem.network import Network
+    from fastmem.network.network import Network
 
 MAX_WEIGHT_BYTES = 1 << 30
 """Beyond it, an ONNX file would pass the 2 GB that its format allows, in float64."""
@@ -26,7 +27,7 @@ def refuse(sentence: str) -> NoReturn:
 
 def check_network(network: Network) -> None:
     """Refuse what is no network, or one whose neurons are not thresholds."""
-    from fastmem.network import Network
+    from fastmem.network.network import Network
 
     if not isinstance(network, Network):
         refuse(f"network is a {type(network).__name__}; pass what fastmem.interpolate returns")

@@ -20,12 +20,12 @@ from fastmem.export.layers import (
     second_layer,
     transforms_of,
 )
-from fastmem.extras import needs
+from fastmem.hyperplanes.structured import StructuredHyperplanes, flips_of
 from fastmem.inputs import InvalidInputError, check_threads
-from fastmem.structured import StructuredHyperplanes, flips_of
+from fastmem.machine.extras import needs
 
 if TYPE_CHECKING:
-    from fastmem.network import Network
+    from fastmem.network.network import Network
 
 OPSET = 18
 """The first with ReduceMax by an input and with BitwiseAnd; of December 2022."""

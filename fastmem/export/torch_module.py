@@ -16,10 +16,10 @@ from fastmem.export.layers import (
     check_size,
     second_layer,
 )
-from fastmem.extras import needs
+from fastmem.machine.extras import needs
 
 if TYPE_CHECKING:
-    from fastmem.network import Network
+    from fastmem.network.network import Network
 
 
 def to_torch(

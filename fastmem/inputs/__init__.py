@@ -4,12 +4,12 @@ Every refusal is an `InvalidInputError` whose one sentence names the value, wher
 remedy. What passes is handed on as plain arrays that kernels may trust.
 """
 
+from fastmem.errors import InvalidInputError
 from fastmem.inputs.arrow import ArrowColumn, Wording
 from fastmem.inputs.frames import check_names
 from fastmem.inputs.labels import EncodedLabels, check_known_labels, check_label, check_labels
 from fastmem.inputs.layers import block_rows, check_hyperplanes, check_seeded, check_structured
 from fastmem.inputs.points import ConvertedPoints, Points, SparseRows
-from fastmem.inputs.refusals import InvalidInputError
 from fastmem.inputs.settings import (
     Settings,
     check_count,

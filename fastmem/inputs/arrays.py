@@ -7,8 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from fastmem.errors import InvalidInputError
 from fastmem.inputs.points import ConvertedPoints, NarrowPoints, Points, SparsePoints
-from fastmem.inputs.refusals import UNREADABLE, InvalidInputError, at, refuse, typed
+from fastmem.inputs.refusals import UNREADABLE, at, refuse, typed
 from fastmem.inputs.values import (
     Place,
     block_dtype,

@@ -11,8 +11,9 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from fastmem.inputs.refusals import printable, refuse, show
+from fastmem.inputs.refusals import refuse, show
 from fastmem.inputs.values import all_usable, check_values, refuse_inexact, unusable
+from fastmem.machine.wording import printable
 
 EXACT_DIGITS = 15
 """Decimals of so many digits stay different numbers as float64."""

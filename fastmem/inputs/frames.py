@@ -17,8 +17,9 @@ import numpy as np
 from fastmem.inputs.arrays import array_points, sparse_points
 from fastmem.inputs.arrow import EXACT_DIGITS, ArrowColumn, Wording, check_pieces
 from fastmem.inputs.points import ColumnPoints, Points
-from fastmem.inputs.refusals import NAMES_SHOWN, printable, refuse, show, typed
+from fastmem.inputs.refusals import NAMES_SHOWN, refuse, show, typed
 from fastmem.inputs.values import block_dtype, check_shape
+from fastmem.machine.wording import printable
 
 _SHORT = 4096
 """Chunks of fewer rows on average are joined: they would cost more than a copy of the column."""

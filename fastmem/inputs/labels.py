@@ -9,15 +9,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from fastmem.inputs.refusals import (
-    UNREADABLE,
-    InvalidInputError,
-    at,
-    listed,
-    refuse,
-    show,
-    typed,
-)
+from fastmem.errors import InvalidInputError
+from fastmem.inputs.refusals import UNREADABLE, at, listed, refuse, show, typed
 from fastmem.inputs.values import SCAN, check_characters, is_scipy_sparse
 
 _LABEL_KINDS: dict[str, tuple[type, ...]] = {  # a bool is an int in Python: bool comes first

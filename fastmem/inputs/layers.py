@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fastmem.inputs.points import frozen
 from fastmem.inputs.refusals import at, refuse, show, whole
 from fastmem.inputs.tables import check_points
 from fastmem.inputs.values import as_array, check_dtype, check_values
+from fastmem.machine.arrays import frozen
 
 MAX_BLOCK = 1 << 16
 """Rows of the largest block of structured hyperplanes, and so their most features: D^1.5 = 2^24 is

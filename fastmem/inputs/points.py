@@ -9,7 +9,13 @@ from typing import Any
 
 import numpy as np
 
+from fastmem.machine.arrays import frozen
+from fastmem.machine.threads import ranges
+
 BLOCK_BYTES = 1 << 24
+_TASK_VALUES = 1 << 21
+"""Values that are summed at a time. A block of so many is never beyond ``max_block_rows``, so that
+sums, and with them networks, do not depend on how the points are stored."""
 
 
 class Points:
@@ -252,15 +258,15 @@ class NarrowPoints(Points):
             return self._rows(data[which], columns[which], starts)
         values = np.empty(starts[-1], self.dtype)
         places = np.empty(starts[-1], columns.dtype)
-        data, columns, bounds, rows = map(frozen_view, (data, columns, bounds, rows))
+        data, columns, bounds, rows = map(frozen, (data, columns, bounds, rows))
         take_rows(data, columns, bounds, rows, starts, values, places)
         return self._rows(values, places, starts)
 
     def _rows(self, data: np.ndarray, indices: np.ndarray, starts: np.ndarray) -> SparseRows:
         kind = np.int32 if self.n_features < 1 << 31 else np.int64
-        values = frozen_view(np.ascontiguousarray(data, self.dtype))
-        columns = frozen_view(np.ascontiguousarray(indices, kind))
-        return SparseRows(values, columns, frozen_view(starts), self.n_features)
+        values = frozen(np.ascontiguousarray(data, self.dtype))
+        columns = frozen(np.ascontiguousarray(indices, kind))
+        return SparseRows(values, columns, frozen(starts), self.n_features)
 
 
 def _starts(counts: np.ndarray) -> np.ndarray:
@@ -296,12 +302,9 @@ def _canonical(matrix: Any, dtype: np.dtype) -> Any:
     return sparse.csr_matrix(parts, shape=matrix.shape, copy=False)
 
 
-def frozen(array: np.ndarray) -> np.ndarray:
-    """Flag an array read-only, and return it."""
-    array.flags.writeable = False
-    return array
-
-
-def frozen_view(array: np.ndarray) -> np.ndarray:
-    """Return a read-only view; the array itself stays writeable."""
-    return frozen(array.view())
+def row_ranges(points: Points) -> list[tuple[int, int]]:
+    """Ranges of rows in which points are summed and hashed: the same however they are stored."""
+    size = max(1, _TASK_VALUES // points.row_values)
+    if points.is_sparse:  # their sums are made in one order, whatever the ranges
+        size = min(size, points.max_block_rows)
+    return ranges(points.n_samples, size)

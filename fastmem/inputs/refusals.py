@@ -7,24 +7,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
+from fastmem.errors import InvalidInputError
+
 NAMES_SHOWN = 8
 UNREADABLE = (TypeError, ValueError, RuntimeError, OverflowError)  # what np.asarray raises
-
-
-class InvalidInputError(ValueError):
-    """An argument that fastmem cannot use; the message names it, where it is and the remedy."""
 
 
 def refuse(sentence: str) -> NoReturn:
     """Raise the sentence."""
     raise InvalidInputError(sentence)
-
-
-def printable(text: str, most: int = 300) -> str:
-    """Return text of a foreign origin on one line, without what would move a terminal's cursor."""
-    text = " ".join(text[: most + 1].split())
-    text = "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
-    return text[:most] + "..." if len(text) > most else text
 
 
 def show(value: Any) -> str:

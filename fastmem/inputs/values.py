@@ -8,7 +8,8 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from fastmem.inputs.refusals import UNREADABLE, InvalidInputError, at, refuse, show, typed
+from fastmem.errors import InvalidInputError
+from fastmem.inputs.refusals import UNREADABLE, at, refuse, show, typed
 
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmem.kernels.bits import WORD_BITS, popcount, trailing_zeros
+from fastmem.kernels.bits import popcount, trailing_zeros
 from fastmem.kernels.compiling import njit
-from fastmem.kernels.signs import TILE
+from fastmem.kernels.layout import TILE, WORD_BITS
 
 TILE_WORDS = TILE // WORD_BITS
 _EMPTY = np.uint64(0)

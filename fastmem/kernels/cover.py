@@ -15,7 +15,7 @@ import numpy as np
 
 from fastmem.kernels.bits import popcount
 from fastmem.kernels.compiling import njit
-from fastmem.kernels.signs import TILE
+from fastmem.kernels.layout import TILE
 
 GROUP = 4
 """Masks counted at once; stacks of masks are padded to a multiple of it with empty masks."""

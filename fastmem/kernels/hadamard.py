@@ -36,10 +36,11 @@ doubtful.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 
-from fastmem.kernels.bits import WORD_BITS, trailing_zeros
+from fastmem.kernels.bits import trailing_zeros
 from fastmem.kernels.butterflies import (
     LANES,
     STAGES,
@@ -49,13 +50,12 @@ from fastmem.kernels.butterflies import (
     transpose,
 )
 from fastmem.kernels.compiling import njit
-from fastmem.kernels.signs import TILE, _exact_sign
+from fastmem.kernels.exact import UNIT32, UNIT64, exact_sign
+from fastmem.kernels.layout import TILE, WORD_BITS
 
 _HALF = 1 << STAGES
 _PITCH = _HALF + 1
 """Rows from one group of 32 to the next: one more, or rows 32 apart would share a cache set."""
-_UNIT32 = 2.0**-24
-_UNIT64 = 2.0**-53
 _ALL = np.uint32(0xFFFFFFFF)
 _NO_BITS = np.uint64(0)
 _ONE = np.uint64(1)
@@ -259,7 +259,7 @@ def structured_products(flips, point, high, low):
                 stride *= 2
     stages = rounds * math.log2(rows)
     size = math.sqrt(squares) * largest / rows * rows ** (0.5 * rounds)
-    return 2.0 * stages * stages * _UNIT64 * _UNIT64 * size + 1e-290
+    return 2.0 * stages * stages * UNIT64 * UNIT64 * size + 1e-290
 
 
 @njit(nogil=True, cache=True)
@@ -293,7 +293,7 @@ def _load_points(points, start, count, origin, scale, by_point, scaled, radii):
 def _slacks(radii, floor, largest, stages, stretch, d, slacks, limits):
     """Bounds on the errors of the sums of 16 points, and as ``butterfly_signs`` takes them."""
     bits = slacks.view(np.uint32)
-    relative = (1.01 * stages + 1.02) * _UNIT32
+    relative = (1.01 * stages + 1.02) * UNIT32
     for lane in range(LANES):
         size = stretch * radii[lane]
         bound = relative * size + stretch * 2.0**-149 * math.sqrt(d) + floor
@@ -305,21 +305,38 @@ def _slacks(radii, floor, largest, stages, stretch, d, slacks, limits):
             limits[lane] = _ALL
 
 
+class Transforms(NamedTuple):
+    """Blocks of D rows, and which of them are hyperplanes, as `structured_words` takes them.
+
+    flips (n_blocks, rounds, D) uint32 as in `structured_rows`. planes (n_blocks, D) int32: the
+    number, in biases, shifted and errors (n,) float64, of the hyperplane of each row, or -1 for a
+    row that is not used. For each 64 rows, (n_blocks, D / 64): valid uint64, bits of the rows used,
+    and targets int64, the word of the patterns they fill, or -1 if none is used. sums (n_blocks, D)
+    float32: beta of the docstring above, 0 for rows that are not used; floors and largest
+    (n_blocks,) float64: part 3 of the bound, and the largest |beta|. origin (d,) float64 and scale:
+    c and s.
+    """
+
+    flips: np.ndarray
+    sums: np.ndarray
+    floors: np.ndarray
+    largest: np.ndarray
+    planes: np.ndarray
+    valid: np.ndarray
+    targets: np.ndarray
+    biases: np.ndarray
+    origin: np.ndarray
+    shifted: np.ndarray
+    errors: np.ndarray
+    scale: float
+
+
 @njit(nogil=True, cache=True)
-def structured_words(
-    points, flips, sums, floors, largest, planes, valid, targets, biases, origin, shifted, errors,
-    scale, tiles, position,
-):  # fmt: skip
+def structured_words(points, blocks, tiles, position):
     """Fill words of the patterns of ``points`` by transforms; returns the number of doubtful bits.
 
-    points (rows, d) float32 or float64, any finite numbers; row i is written to the pattern
-    ``position + i`` of ``tiles`` (n_tiles, n_words, TILE) uint64. flips (n_blocks, rounds, D)
-    uint32 as in ``structured_rows``. planes (n_blocks, D) int32: the number, in biases, shifted
-    and errors (n,) float64, of the hyperplane of each row, or -1 for a row that is not used. For
-    each 64 rows, (n_blocks, D / 64): valid uint64, bits of the rows used, and targets int64, the
-    word of ``tiles`` they fill, or -1 if none is used. sums (n_blocks, D) float32: beta of the
-    module's docstring, 0 for rows that are not used; floors and largest (n_blocks,) float64: part
-    3 of the bound, and the largest |beta|. origin (d,) and scale: the filter's frame.
+    points (rows, d) float32 or float64, any finite numbers; blocks a `Transforms`; row i is written
+    to the pattern ``position + i`` of ``tiles`` (n_tiles, n_words, TILE) uint64.
 
     70,000 x 784 points and 10,240 hyperplanes take 0.04 to 0.06 x the time of OpenBLAS sgemm in
     blocks of 1,024 rows, same process (AVX-512 processor, OpenBLAS held to its AVX2 kernels), 0.08
@@ -327,7 +344,7 @@ def structured_words(
     a second on one core), 5 load the points, and about 8 decide 4 doubtful bits.
     """
     n_points, d = points.shape
-    n_blocks, rounds, rows = flips.shape
+    n_blocks, rounds, rows = blocks.flips.shape
     stages = np.int64(round(math.log2(rows)))
     stretch = float(rows) ** (0.5 * rounds)
     passes = _passes(stages)
@@ -351,20 +368,21 @@ def structured_words(
         tile = (position + start) // TILE
         column = position + start - tile * TILE
         count = min(LANES, n_points - start, TILE - column)
-        _load_points(points, start, count, origin, scale, by_point, scaled, radii)
+        _load_points(points, start, count, blocks.origin, blocks.scale, by_point, scaled, radii)
         for block in range(n_blocks):
             _slacks(
-                radii, floors[block], largest[block], rounds * stages, stretch, d, slacks, limits
-            )
-            _transform(scaled, flips, block, passes, no_flips, rows_of)
+                radii, blocks.floors[block], blocks.largest[block], rounds * stages, stretch, d,
+                slacks, limits,
+            )  # fmt: skip
+            _transform(scaled, blocks.flips, block, passes, no_flips, rows_of)
             for word in range(rows // WORD_BITS):
-                target = targets[block, word]
+                target = blocks.targets[block, word]
                 if target < 0:
                     continue
                 at = 2 * word * _PITCH
                 first = word * WORD_BITS
                 doubtful = np.uint64(
-                    butterfly_signs(rows_of, at, sums, block * rows + first, limits, words)
+                    butterfly_signs(rows_of, at, blocks.sums, block * rows + first, limits, words)
                 )
                 if doubtful != _NO_BITS:
                     butterflies(STAGES, rows_of, at, 1, no_flips, 0, 0, doubted, 0)
@@ -375,22 +393,22 @@ def structured_words(
                     if lane >= count:
                         break
                     for h in range(WORD_BITS):
-                        plane = planes[block, first + h]
-                        total = doubted[h * LANES + lane] + sums[block, first + h]
+                        plane = blocks.planes[block, first + h]
+                        total = doubted[h * LANES + lane] + blocks.sums[block, first + h]
                         if plane < 0 or abs(total) > slacks[lane]:
                             positive = total > np.float32(0.0)
                         else:
                             doubts += 1
-                            _integer_row(flips, block, first + h, row, square, no_flips)
+                            _integer_row(blocks.flips, block, first + h, row, square, no_flips)
                             for k in range(d):
                                 weights[k] = share * row[k]
-                            positive = _exact_sign(
-                                weights, points[start + lane], biases[plane], origin,
-                                shifted[plane], errors[plane],
+                            positive = exact_sign(
+                                weights, points[start + lane], blocks.biases[plane], blocks.origin,
+                                blocks.shifted[plane], blocks.errors[plane],
                             )  # fmt: skip
                         bit = _ONE << np.uint64(h)
                         words[lane] = words[lane] | bit if positive else words[lane] & ~bit
-                mask = valid[block, word]
+                mask = blocks.valid[block, word]
                 for lane in range(count):
                     tiles[tile, target, column + lane] = words[lane] & mask
         start += count

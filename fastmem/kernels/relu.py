@@ -38,9 +38,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmem.kernels.bits import TILE_ROWS, WORD_BITS, add_products, trailing_zeros
+from fastmem.kernels.bits import trailing_zeros
 from fastmem.kernels.compiling import njit
-from fastmem.kernels.signs import _LIMB_MASK, _LIMBS, _LOWEST_EXPONENT, TILE, _add_shifted
+from fastmem.kernels.exact import LIMB_MASK, LIMBS, LOWEST_EXPONENT, UNIT32, UNIT64, add_product
+from fastmem.kernels.layout import TILE, TILE_ROWS, WORD_BITS
+from fastmem.kernels.products import add_products
 
 LANES = 64
 """Points side by side."""
@@ -49,8 +51,6 @@ DEPTH = 64
 LEAST_POSITIVE = 2.0**-1050
 """The least threshold."""
 _LARGEST = (2.0**24 - 1.0) * 2.0**1000
-_UNIT32 = 2.0**-24
-_UNIT64 = 2.0**-53
 _NO_BITS = np.uint64(0)
 _ONE = np.uint64(1)
 _TINY = 2.0**-1074
@@ -222,8 +222,8 @@ def _activate(layer, rows, lanes, last):
 def _slack(layer, masks, b, lanes):
     """(relative, absolute): s S and S^ of mask b are within relative S^ + absolute, in any lane."""
     radius = lanes.numbers[0]
-    relative = 1.02 * (masks.counts[b] + 4.0) * _UNIT32
-    each = 1.1 * (lanes.numbers[1] + 2.0) * _UNIT32
+    relative = 1.02 * (masks.counts[b] + 4.0) * UNIT32
+    each = 1.1 * (lanes.numbers[1] + 2.0) * UNIT32
     # 2^120: no partial sum can overflow below it
     if not layer.largest[0] * radius + layer.largest[1] < 1.3e36 or relative + each > 0.01:
         return 0.0, np.inf
@@ -355,24 +355,10 @@ def _interval(layer, rows, i, words, limit):
             else:
                 errors = np.inf
             count += 1
-            bound = 1.01 * errors + 1.1 * (count + 4) * _UNIT64 * total
+            bound = 1.01 * errors + 1.1 * (count + 4) * UNIT64 * total
             if total - bound >= limit:
                 return total - bound, np.inf
     return total - bound, total + bound
-
-
-@njit(nogil=True, cache=True)
-def _add_product(limbs, weight, value):
-    """limbs += weight value, a float32 and a float64, exactly."""
-    w_fraction, w_exponent = math.frexp(weight)
-    x_fraction, x_exponent = math.frexp(value)
-    w_mantissa = np.int64(w_fraction * 16777216.0)
-    x_mantissa = np.int64(x_fraction * 9007199254740992.0)
-    high = x_mantissa >> np.int64(26)
-    low = x_mantissa - (high << np.int64(26))
-    exponent = np.int64(w_exponent) - 24 + np.int64(x_exponent) - 53
-    _add_shifted(limbs, w_mantissa * high, exponent + 26)
-    _add_shifted(limbs, w_mantissa * low, exponent)
 
 
 @njit(nogil=True, cache=True)
@@ -385,7 +371,7 @@ def _exact_sum(layer, rows, i, words):
     column = rows.places[i] - tile * TILE
     start = rows.starts[i]
     is_sparse = rows.columns.shape[0] > 0
-    limbs = np.zeros(_LIMBS, np.int64)
+    limbs = np.zeros(LIMBS, np.int64)
     for word in range(words.shape[0]):
         bits = words[word] & rows.tiles[tile, word, column]
         while bits != _NO_BITS:
@@ -396,14 +382,14 @@ def _exact_sum(layer, rows, i, words):
                 weight = np.float64(layer.weights[h, feature])
                 value = rows.values[start + k]
                 if weight != 0.0 and value != 0.0:
-                    _add_product(limbs, weight, value)
+                    add_product(limbs, weight, value)
             if layer.biases[h] != 0.0:
-                _add_product(limbs, 1.0, layer.biases[h])
+                add_product(limbs, 1.0, layer.biases[h])
     top = -1
     carry = np.int64(0)
-    for j in range(_LIMBS):
+    for j in range(LIMBS):
         total = limbs[j] + carry
-        limbs[j] = total & _LIMB_MASK
+        limbs[j] = total & LIMB_MASK
         carry = (total - limbs[j]) >> np.int64(32)
         if limbs[j] != 0:
             top = j
@@ -425,7 +411,7 @@ def _exact_sum(layer, rows, i, words):
             mantissa |= digit >> np.int64(32 - missing)
         missing -= 32
         place -= 1
-    exponent = 32 * top - _LOWEST_EXPONENT + length - 53
+    exponent = 32 * top - LOWEST_EXPONENT + length - 53
     if exponent > 971:
         return 1.7976931348623157e308
     if exponent < -1074:

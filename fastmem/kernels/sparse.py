@@ -19,17 +19,12 @@ import math
 
 import numpy as np
 
-from fastmem.kernels.bits import (
-    WORD_BITS,
-    add_few_rows,
-    add_rows,
-    compare,
-    trailing_zeros,
-)
+from fastmem.kernels.bits import trailing_zeros
 from fastmem.kernels.compiling import njit
-from fastmem.kernels.signs import DEPTH, TILE, _exact_sign
+from fastmem.kernels.exact import UNIT32, exact_sign
+from fastmem.kernels.layout import DEPTH, TILE, WORD_BITS
+from fastmem.kernels.products import add_few_rows, add_rows, compare
 
-_UNIT32 = 2.0**-24
 _NO_BITS = np.uint64(0)
 _ONE = np.uint64(1)
 _ALL = np.uint64(2**64 - 1)
@@ -125,7 +120,7 @@ def sparse_pattern_words(values, columns, starts, panels, largest, biases, first
             for k in range(begin, end):
                 length += abs(np.float64(scaled[k]))
             n_blocks = size // DEPTH
-            relative = 1.1001 * (min(size, DEPTH) + n_blocks + 6) * _UNIT32
+            relative = 1.1001 * (min(size, DEPTH) + n_blocks + 6) * UNIT32
             if relative > 0.01:
                 relative = np.inf
             floor = 2.0**-147 * (size + 2)
@@ -158,7 +153,7 @@ def sparse_pattern_words(values, columns, starts, panels, largest, biases, first
                 for k in range(size):
                     weights[k] = panels[group, columns[begin + k], bit]
                 bias = biases[group, bit]
-                if _exact_sign(weights[:size], values[begin:end], bias, zeros[:size], bias, 0.0):
+                if exact_sign(weights[:size], values[begin:end], bias, zeros[:size], bias, 0.0):
                     bits |= _ONE << np.uint64(bit)
             place = position + i
             tile = place // TILE

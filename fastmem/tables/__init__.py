@@ -1,14 +1,8 @@
 """Data files of the command line: points and labels in, labels out."""
 
+from fastmem.machine.files import check_output, moved_when_complete
 from fastmem.tables.reading import Stream, Table, load_table, read_table, stream_table
-from fastmem.tables.writing import (
-    LABEL_SUFFIXES,
-    check_output,
-    label_writer,
-    moved_when_complete,
-    save_array,
-    write_labels,
-)
+from fastmem.tables.writing import LABEL_SUFFIXES, label_writer, save_array, write_labels
 
 __all__ = [
     "LABEL_SUFFIXES",

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmem.inputs import InvalidInputError, Wording
-from fastmem.inputs.refusals import printable, show
+from fastmem.inputs.refusals import show
+from fastmem.machine.wording import printable
 from fastmem.tables.wording import some
 
 Array = NDArray[Any]

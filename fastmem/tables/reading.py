@@ -21,11 +21,12 @@ from numpy.typing import NDArray
 
 from fastmem.inputs import EncodedLabels, InvalidInputError, Points
 from fastmem.inputs.refusals import show
-from fastmem.memory import available, require
+from fastmem.machine.memory import available, require
+from fastmem.machine.wording import either, reason
 from fastmem.tables.batches import BATCH_BYTES, Batches, csv_batches, parquet_batches
 from fastmem.tables.columns import label_column
 from fastmem.tables.spool import FilePoints, Spool
-from fastmem.tables.wording import either, reason, some
+from fastmem.tables.wording import some
 
 DATA_SUFFIXES = (".csv", ".npy", ".npz", ".parquet")
 LIMIT_SHARE = 4

@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmem.inputs import ConvertedPoints, InvalidInputError, Points
-from fastmem.scratch import reserve
+from fastmem.machine.files import reserve
 
 WINDOW_BYTES = 4 << 20
 """Bytes of the file that a thread reads at a time."""

@@ -4,12 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-import os
-import secrets
-import stat
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import IO, Any
@@ -18,8 +15,7 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from fastmem.inputs import InvalidInputError
-from fastmem.tables.wording import either, reason
+from fastmem.machine.files import moved_when_complete
 
 LABEL_SUFFIXES = (".csv", ".npy")
 
@@ -103,85 +99,3 @@ def save_array(path: Path, array: Array) -> None:
     except OSError as error:
         error.filename = str(path)
         raise
-
-
-@contextmanager
-def moved_when_complete(path: Path) -> Iterator[Path]:
-    """Give a temporary name beside `path`, and move that file there once it is complete.
-
-    Parameters
-    ----------
-    path : Path
-        Where the finished file belongs; what is there is replaced. A symbolic link is followed, and
-        an old file keeps its permissions, as with ``Network.save``.
-
-    Yields
-    ------
-    Path
-        The name to write to; removed again if anything, Ctrl-C included, interrupts.
-
-    Raises
-    ------
-    InvalidInputError
-        If the file cannot be written.
-    """
-    _refuse_device(path)
-    target = Path(os.path.realpath(path))
-    # not the number of the process: two containers may both have it
-    temporary = target.with_name(f".fastmem-{secrets.token_hex(8)}.tmp")
-    try:
-        try:
-            yield temporary
-            with suppress(FileNotFoundError):
-                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
-            os.replace(temporary, target)
-        except OSError as error:
-            raise InvalidInputError(f"{path} cannot be written: {reason(error)}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
-
-
-def check_output(path: Path, suffixes: Sequence[str], inputs: Sequence[Path] = ()) -> None:
-    """Refuse a file that cannot be written, before the work that would be lost.
-
-    Parameters
-    ----------
-    path : Path
-        Where a result is to be written.
-    suffixes : sequence of str
-        What the name may end in.
-    inputs : sequence of Path
-        Files that the result is made of.
-
-    Raises
-    ------
-    InvalidInputError
-        If the suffix is another one, the file is one of the inputs, by whatever name, or there is
-        no such directory to write to.
-    """
-    if path.suffix.lower() not in suffixes:
-        raise InvalidInputError(
-            f"{path} has the suffix {path.suffix!r}: give a name that ends in {either(suffixes)}"
-        )
-    if path.is_dir():
-        raise InvalidInputError(f"{path} is a directory: give the name of a file")
-    _refuse_device(path)
-    if any(path.exists() and given.exists() and path.samefile(given) for given in inputs):
-        raise InvalidInputError(
-            f"{path} would be written over what it is made of: give the name of another file"
-        )
-    if not path.parent.is_dir():
-        raise InvalidInputError(
-            f"{path} cannot be written: there is no directory {path.parent}, so create it first"
-        )
-    if not os.access(path.parent, os.W_OK):
-        raise InvalidInputError(
-            f"{path} cannot be written: the directory {path.parent} is write-protected for you"
-        )
-
-
-def _refuse_device(path: Path) -> None:
-    """Refuse what is there but no file: root could replace /dev/null."""
-    if path.exists() and not path.is_file() and not path.is_dir():
-        raise InvalidInputError(f"{path} is not a regular file: give the name of a new file")

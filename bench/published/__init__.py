@@ -1,0 +1,1 @@
+"""The published figures of the paper's authors, run again."""

@@ -1,0 +1,234 @@
+"""Pieces of the C99 header, as text."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    pass
+
+
+HEAD = """
+/* A threshold network made by fastmem: @n hyperplanes, @m neurons, @K classes.
+   int @p_predict(const @p_point *x): the class, 0 to @K - 1, of @d coordinates.
+   @p_labels: the name of each class. C99, no library, no malloc.
+   Doubtful bits of the first layer are decided @how */
+#ifndef @UP_FASTMEM_H
+#define @UP_FASTMEM_H
+
+#include <float.h>
+#include <stdint.h>
+#include <string.h>
+
+#ifdef __FAST_MATH__
+#error "compile without -ffast-math: it breaks the error bounds"
+#endif
+#if defined(FLT_EVAL_METHOD) && FLT_EVAL_METHOD == 2
+#error "compile for SSE2 or soft floats: extended precision breaks the exact sums"
+#endif
+
+#define @UP_FEATURES @d
+#define @UP_CLASSES @K
+
+typedef @point @p_point;
+"""
+POPCOUNT = """
+static inline int @p_count(uint32_t v) {
+#if defined(__GNUC__)
+  return __builtin_popcount(v);
+#else
+  v = v - ((v >> 1) & 0x55555555u);
+  v = (v & 0x33333333u) + ((v >> 2) & 0x33333333u);
+  return (int)((((v + (v >> 4)) & 0x0f0f0f0fu) * 0x01010101u) >> 24);
+#endif
+}
+"""
+EXACT = """
+/* At least the 2-norm of x: Newton's method from above, so that each step is a bound. */
+static inline @real @p_norm(const @p_point *x) {
+  @real largest = 0, sum = 0, root;
+  int k;
+  for (k = 0; k < @d; k++) {
+    const @real size = (@real)(x[k] < 0 ? -x[k] : x[k]);
+    if (size > largest) largest = size;
+  }
+  if (largest == 0) return 0;
+  for (k = 0; k < @d; k++) {
+    const @real part = (@real)x[k] / largest;
+    sum += part * part;
+  }
+  root = (1 + sum) / 2;
+  for (k = 0; k < 8; k++) root = (root + sum / root) / 2;
+  return (@real)@inflate * root * largest;
+}
+
+/* Adds b to an expansion of *n components, without error; zeros are left out. */
+static inline void @p_grow(double *parts, int *n, double b) {
+  int i, kept = 0;
+  for (i = 0; i < *n; i++) {
+    const double a = parts[i], sum = a + b, back = sum - a;
+    const double rest = (a - (sum - back)) + (b - back);
+    if (rest != 0) parts[kept++] = rest;
+    b = sum;
+  }
+  if (b != 0) parts[kept++] = b;
+  *n = kept;
+}
+
+/* Whether <w, x> + bias > 0: in double with a bound, then exactly. */
+static int @p_positive(const float *w, const @p_point *x, double bias) {
+  double parts[@cap], total = bias, size = bias < 0 ? -bias : bias, bound;
+  int k, n = 0;
+  for (k = 0; k < @d; k++) {
+    const double term = (double)w[k] * (double)x[k];
+    total += term;
+    size += term < 0 ? -term : term;
+  }
+  bound = (@d + 4) * 1.2e-16 * size + 1e-290;
+  if (total > bound) return 1;
+  if (total < -bound) return 0;
+  @p_grow(parts, &n, bias);
+  for (k = 0; k < @d; k++) {
+@parts
+  }
+  return n > 0 && parts[n - 1] > 0;
+}
+"""
+PART_FLOAT = """    @p_grow(parts, &n, (double)w[k] * (double)x[k]);"""
+PART_DOUBLE = """    /* the upper 29 bits of x, times 24 bits, are 53 */
+    const double whole = x[k];
+    uint64_t word;
+    double high;
+    memcpy(&word, &whole, 8);
+    word &= ~(uint64_t)0xffffff;
+    memcpy(&high, &word, 8);
+    @p_grow(parts, &n, (double)w[k] * (whole - high));
+    @p_grow(parts, &n, (double)w[k] * high);"""
+TRANSFORM = """
+/* v <- H v, the Walsh-Hadamard transform in place. */
+static inline void @p_transform(@real *v) {
+  int step, i, j;
+  for (step = 1; step < @UP_ROWS; step *= 2)
+    for (i = 0; i < @UP_ROWS; i += 2 * step)
+      for (j = i; j < i + step; j++) {
+        const @real a = v[j], b = v[j + step];
+        v[j] = a + b;
+        v[j + step] = a - b;
+      }
+}
+"""
+ROW = """
+/* One row of a block, all of whose sums are exact in float. */
+static void @p_row(int block, int number, float *v) {
+  int step, i, j, t;
+  for (i = 0; i < @UP_ROWS; i++) v[i] = i == number ? 1.0f : 0.0f;
+  for (t = @UP_ROUNDS - 1; t >= 0; t--) {
+    const uint32_t *signs = @p_signs + (block * @UP_ROUNDS + t) * (@UP_ROWS / 32);
+    for (step = 1; step < @UP_ROWS; step *= 2)
+      for (i = 0; i < @UP_ROWS; i += 2 * step)
+        for (j = i; j < i + step; j++) {
+          const float a = v[j], b = v[j + step];
+          v[j] = a + b;
+          v[j + step] = a - b;
+        }
+    for (i = 0; i < @UP_ROWS; i++)
+      if (signs[i >> 5] >> (i & 31) & 1) v[i] = -v[i];
+  }
+  for (i = 0; i < @UP_ROWS; i++) v[i] *= 1.0f / @UP_ROWS;
+}
+"""
+SLACK = """
+      const @real size = beta < 0 ? -beta : beta;
+      const @real slack = @norm * reach + @bias * size + @tiny;
+      const int usable = reach < @limit;"""
+DECIDE_FLOAT = "z > 0"
+DECIDE_ROW = """
+usable && z > slack ? 1 : usable && z < -slack ? 0
+        : (@p_row(block, place, row), @p_positive(row, x, @p_biases[i]))"""
+DECIDE_STORED = """
+usable && z > slack ? 1 : usable && z < -slack ? 0
+        : @p_positive(w, x, @p_biases[i])"""
+TRANSFORMED = """
+  @real v[@D];
+@buffers  int block, place, k, t;
+  for (block = 0; block < @n_transforms; block++) {
+    for (k = 0; k < @D; k++) v[k] = k < @d ? (@real)x[k] : 0;
+    for (t = 0; t < @rounds; t++) {
+      const uint32_t *signs = @p_signs + (block * @rounds + t) * (@D / 32);
+      for (k = 0; k < @D; k++)
+        if (signs[k >> 5] >> (k & 31) & 1) v[k] = -v[k];
+      @p_transform(v);
+    }
+    for (place = 0; place < @D; place++) {
+      if (!(@p_used[block * (@D / 32) + (place >> 5)] >> (place & 31) & 1)) continue;
+      {
+      const @real beta = (@real)(@p_biases[i] * @D), z = v[place] + beta;@slack
+      bits[i >> 5] |= (uint32_t)(@decide) << (i & 31);
+      i++;
+      }
+    }
+  }"""
+SUM = """@real acc[@lanes] = {0}, sum = 0;
+      int h, l;
+      for (h = 0; h < @whole; h += @lanes)
+        for (l = 0; l < @lanes; l++) acc[l] += w[h + l] * (@real)x[h + l];
+      for (h = @whole; h < @d; h++) sum += w[h] * (@real)x[h];
+      for (l = 0; l < @lanes; l++) sum += acc[l];"""
+SHORT_SUM = """@real sum = 0;
+      int h;
+      for (h = 0; h < @d; h++) sum += w[h] * (@real)x[h];"""
+STORED = """
+  {
+    long j;
+    for (j = 0; j < @n_stored; j++, i++) {
+      const float *w = @p_weights + j * @d;
+      const @real beta = (@real)@p_biases[i];
+      @real z;
+      @sum
+      z = sum + beta;
+      {@slack
+      bits[i >> 5] |= (uint32_t)(@decide) << (i & 31);
+      }
+    }
+  }"""
+PREDICT = """
+static inline int @p_predict(const @p_point *x) {
+  uint32_t bits[@n_words];
+  long j = 0;
+  int block;
+  @start
+@prelude
+  @p_pattern(x, bits);
+  for (block = 0; block < @blocks; block++)
+    for (; j < (long)@p_block_end[block]; j++) {
+      long score = @p_levels[j];
+@count
+      if (score > best) {
+        best = score;
+        found = @p_block_class[block];
+      }
+    }
+  return found;
+}
+"""
+LISTS = """
+      {
+        const uint8_t *end = gaps + @p_mask_size[j];
+        long place = 0;
+        for (; gaps < end && score > best; gaps++) {
+          place += *gaps;
+          if (*gaps == 255) continue;
+          score -= bits[place >> 5] >> (place & 31) & 1;
+          place++;
+        }
+        gaps = end;
+      }"""
+BITS = """
+      {
+        const uint32_t *mask = @p_masks + j * @n_words;
+        int k;
+        for (k = 0; k < @n_words && score > best; k++) score -= @p_count(mask[k] & bits[k]);
+      }"""
+TAIL = """
+#endif
+"""

@@ -1,0 +1,138 @@
+"""The paper's Gaussian rows, and rows that pass between two points."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import ClassVar, Protocol
+
+import numpy as np
+
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.inputs import Points
+from fastmem.kernels.exact import shifted_biases
+from fastmem.machine.arrays import frozen
+
+
+class RowSource(Protocol):
+    """Where a first layer's rows come from; ``kind`` is their name in growth steps."""
+
+    kind: ClassVar[str]
+
+    def start(self, n: int, origin: np.ndarray, radius: float) -> Hyperplanes:
+        """The first n hyperplanes, with the frame of the data."""
+
+    def more(self, hyperplanes: Hyperplanes, n: int) -> Hyperplanes:
+        """Those of ``start`` or ``more``, perhaps extended, and n more."""
+
+    @property
+    def max_targets(self) -> int:
+        """Pairs for which ``between`` makes candidates at most."""
+
+    def between(
+        self,
+        points: Points,
+        pairs: Sequence[tuple[int, int]],
+        generator: np.random.Generator,
+        n_random: int,
+        origin: np.ndarray,
+        radius: float,
+    ) -> Hyperplanes:
+        """Candidates that pass between pairs of rows (low, high), high on the positive side."""
+
+
+class StoredCandidates:
+    """A source of rows whose candidates between pairs are stored: those of ``rows_between``."""
+
+    center: np.ndarray
+
+    @property
+    def max_targets(self) -> int:
+        """See RowSource: so many that their candidates take some 16 MB."""
+        return max(1, 2**22 // (8 * len(self.center)))
+
+    def between(
+        self,
+        points: Points,
+        pairs: Sequence[tuple[int, int]],
+        generator: np.random.Generator,
+        n_random: int,
+        origin: np.ndarray,
+        radius: float,
+    ) -> Hyperplanes:
+        """See RowSource."""
+        weights, biases = [], []
+        for pair in pairs:
+            low, high = points.dense(np.array(pair)).astype(np.float64)
+            rows, shifts = rows_between(low, high, generator, n_random)
+            weights.append(rows)
+            # a rounded bias may be infinite for points of 1e308: such a row parts nothing
+            biases.append(np.where(np.isfinite(shifts), shifts, 0.0))
+        return Hyperplanes(np.concatenate(weights), np.concatenate(biases), origin, radius)
+
+
+@dataclass(frozen=True)
+class GaussianRows(StoredCandidates):
+    """Source of the paper's hyperplanes: W_i ~ N(0, I_d), b_i ~ Uniform[-max_bias, max_bias].
+
+    The data are centred at ``center`` by folding it into the biases:
+    <w, x - center> + b = <w, x> + (b - <w, center>).
+    """
+
+    kind: ClassVar[str] = "gaussian"
+    generator: np.random.Generator
+    center: np.ndarray
+    max_bias: float
+
+    def draw(self, n: int) -> tuple[np.ndarray, np.ndarray]:
+        """The next n rows: weights (n, d) float32 and biases (n,) float64."""
+        weights = self.generator.standard_normal((n, len(self.center)), np.float32)
+        # not uniform(-max_bias, max_bias): its width may overflow
+        biases = self.max_bias * self.generator.uniform(-1.0, 1.0, n)
+        return weights, through(weights, self.center, biases)
+
+    def start(self, n: int, origin: np.ndarray, radius: float) -> Hyperplanes:
+        """See RowSource."""
+        return Hyperplanes(*self.draw(n), origin, radius)
+
+    def more(self, hyperplanes: Hyperplanes, n: int) -> Hyperplanes:
+        """See RowSource."""
+        return hyperplanes.extended(*self.draw(n))
+
+
+def through(weights: np.ndarray, point: np.ndarray, biases: np.ndarray) -> np.ndarray:
+    """biases - <weights, point>: the hyperplanes of ``biases`` about ``point``, (n,) float64.
+
+    Not a BLAS product, whose last bits depend on its threads.
+    """
+    moved, errors = np.empty(len(weights)), np.empty(len(weights))
+    shifted_biases(frozen(weights), frozen(biases), frozen(-point), moved, errors)
+    return moved
+
+
+def rows_between(
+    low: np.ndarray, high: np.ndarray, generator: np.random.Generator, n_random: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Hyperplanes that pass between two different points, ``high`` on the positive side.
+
+    low, high (d,) float64. Returns weights (n_random + 2, d) float32 and biases: n_random Gaussian
+    rows turned the right way round and put in the middle, then the one across the segment from
+    low to high, then an axis row w = +-e_k, b = -+low_k. Rounding can spoil any but the last, which
+    is exact: e_k(low) + b = 0, and positive at high, where their k-th coordinates differ.
+    """
+    gap = high - low
+    if not np.isfinite(gap).all():
+        gap = high / 2 - low / 2
+    axis = int(np.argmax(np.abs(gap)))
+    # towards 1, so that neither the squares nor float32 overflow or vanish
+    direction = np.ldexp(gap, -int(np.frexp(gap[axis])[1]))
+    weights = generator.standard_normal((n_random + 2, len(low)), np.float32)
+    length = np.sqrt(np.sum(direction * direction))
+    weights[n_random] = direction * (np.sqrt(len(low)) / length)
+    weights[:n_random][np.sum(weights[:n_random] * direction, axis=1) < 0] *= -1
+    middle = low / 2 + high / 2
+    biases = through(weights, middle, np.zeros(len(weights)))
+    weights[-1] = 0.0
+    weights[-1, axis] = np.sign(gap[axis])
+    biases[-1] = -weights[-1, axis] * low[axis]
+    return weights, biases

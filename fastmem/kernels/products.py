@@ -1,0 +1,317 @@
+"""Products of points and weights in registers, and their signs as bits."""
+
+from __future__ import annotations
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils, config
+from numba.extending import intrinsic
+
+from fastmem.kernels.layout import FEW_LANES, TILE_ROWS, WORD_BITS
+from fastmem.kernels.llvm import FLOAT32, INT32, INT64, array_pointer
+
+
+def lanes_of(context) -> int:
+    """Hyperplanes in flight: all 64 with AVX-512's 32 wide registers, else 16 a pass."""
+    features = context.codegen().magic_tuple()[-1]
+    return WORD_BITS if "+avx512f" in features else 16
+
+
+class _TileBuilder:
+    """Emits the loop over features that multiplies TILE_ROWS points by ``lanes`` hyperplanes."""
+
+    def __init__(self, builder, lanes, panel, points, depth):
+        self.builder, self.lanes = builder, lanes
+        self.panel, self.points, self.depth = panel, points, depth
+        self.vector = ir.VectorType(FLOAT32, lanes)
+
+    def load(self, pointer, offset):
+        address = self.builder.gep(pointer, [offset])
+        vector = self.builder.load(
+            self.builder.bitcast(address, self.vector.as_pointer()), typ=self.vector
+        )
+        vector.align = 4
+        return vector
+
+    def store(self, vector, pointer, offset):
+        address = self.builder.gep(pointer, [offset])
+        self.builder.store(
+            vector, self.builder.bitcast(address, self.vector.as_pointer())
+        ).align = 4
+
+    def splat(self, scalar):
+        undefined = ir.Constant(self.vector, ir.Undefined)
+        first = self.builder.insert_element(undefined, scalar, ir.Constant(INT32, 0))
+        lanes_of_zero = ir.Constant(ir.VectorType(INT32, self.lanes), [0] * self.lanes)
+        return self.builder.shuffle_vector(first, undefined, lanes_of_zero)
+
+    def products(self, first_lane):
+        """Sums over the depth of weights x coordinates, one vector a point."""
+        builder = self.builder
+        multiply_add = cgutils.get_or_insert_function(
+            builder.module,
+            ir.FunctionType(self.vector, [self.vector] * 3),
+            f"llvm.fmuladd.v{self.lanes}f32",
+        )
+        before = builder.block
+        loop = builder.function.append_basic_block("feature")
+        after = builder.function.append_basic_block("features.end")
+        builder.branch(loop)
+        builder.position_at_end(loop)
+        k = builder.phi(INT64)
+        k.add_incoming(ir.Constant(INT64, 0), before)
+        sums = []
+        for _ in range(TILE_ROWS):
+            accumulator = builder.phi(self.vector)
+            accumulator.add_incoming(ir.Constant(self.vector, [0.0] * self.lanes), before)
+            sums.append(accumulator)
+        weights = self.load(
+            self.panel,
+            builder.add(
+                builder.mul(k, ir.Constant(INT64, WORD_BITS)), ir.Constant(INT64, first_lane)
+            ),
+        )
+        at_point = builder.mul(k, ir.Constant(INT64, TILE_ROWS))
+        updated = []
+        for row, accumulator in enumerate(sums):
+            address = builder.gep(self.points, [builder.add(at_point, ir.Constant(INT64, row))])
+            coordinate = builder.load(address, typ=FLOAT32)
+            coordinate.align = 4
+            updated.append(
+                builder.call(multiply_add, [weights, self.splat(coordinate), accumulator])
+            )
+        following = builder.add(k, ir.Constant(INT64, 1))
+        k.add_incoming(following, loop)
+        for accumulator, value in zip(sums, updated, strict=True):
+            accumulator.add_incoming(value, loop)
+        builder.cbranch(builder.icmp_signed("<", following, self.depth), loop, after)
+        builder.position_at_end(after)
+        return updated
+
+    def mask(self, condition):
+        """Comparison of ``lanes`` floats as the low bits of a 64-bit word."""
+        bits = self.builder.bitcast(condition, ir.IntType(self.lanes))
+        return bits if self.lanes == WORD_BITS else self.builder.zext(bits, INT64)
+
+
+def _tile(context, builder, panels_type, panels, word, first, last, points_type, points, group):
+    """Tile of panels[word, first:last] x points[group, first:last]; last > first."""
+    panel_array = context.make_array(panels_type)(context, builder, panels)
+    features = builder.extract_value(panel_array.shape, 1)
+    row = builder.add(builder.mul(word, features), first)
+    panel = builder.gep(panel_array.data, [builder.mul(row, ir.Constant(INT64, WORD_BITS))])
+    row = builder.add(builder.mul(group, features), first)
+    point = builder.gep(
+        array_pointer(context, builder, points_type, points),
+        [builder.mul(row, ir.Constant(INT64, TILE_ROWS))],
+    )
+    return _TileBuilder(builder, lanes_of(context), panel, point, builder.sub(last, first))
+
+
+if config.DISABLE_JIT:  # type: ignore[attr-defined]
+
+    def _products(panels, word, first, last, points, group):
+        return points[group, first:last].T @ panels[word, first:last]
+
+    def add_products(panels, word, first, last, points, group, sums):
+        """See the compiled version."""
+        sums[group] += _products(panels, word, first, last, points, group)
+
+    def sign_words(
+        panels, word, first, last, points, group, initial, origin, step, slack, positive, doubtful
+    ):
+        """See the compiled version."""
+        rows = initial.reshape(-1)[
+            origin + step * np.arange(TILE_ROWS)[:, None] + np.arange(WORD_BITS)
+        ]
+        sums = _products(panels, word, first, last, points, group) + rows
+        certain = np.packbits(sums > slack, axis=1, bitorder="little").view(np.uint64)[:, 0]
+        possible = np.packbits(~(sums < -slack), axis=1, bitorder="little").view(np.uint64)[:, 0]
+        positive[:] = certain
+        doubtful[:] = certain ^ possible
+
+    def add_rows(panels, group, columns, values, start, stop, sums):
+        """See the compiled version."""
+        entries = slice(start, stop)
+        sums[: panels.shape[2]] += values[entries] @ panels[group, columns[entries]]
+
+    add_few_rows = add_rows
+
+    def compare(sums, slack, words):
+        """See the compiled version."""
+        certain = np.packbits(sums > slack, bitorder="little").view(np.uint64)[0]
+        possible = np.packbits(~(sums < -slack), bitorder="little").view(np.uint64)[0]
+        words[0], words[1] = certain, certain ^ possible
+
+else:
+
+    @intrinsic
+    def add_products(typingctx, panels, word, first, last, points, group, sums):
+        """Add the products of one tile to ``sums``.
+
+        panels (words, d, 64) float32, points (groups, d, TILE_ROWS) float32,
+        sums (groups, TILE_ROWS, 64) float32: sums[group] += points[group]^T panels[word] over the
+        features first..last-1.
+        """
+        index = types.intp
+        signature = types.void(panels, index, index, index, points, index, sums)
+
+        def codegen(context, builder, signature, args):
+            panels, word, first, last, points, group, sums = args
+            tile = _tile(
+                context, builder, signature.args[0], panels, word, first, last,
+                signature.args[4], points, group,
+            )  # fmt: skip
+            pointer = array_pointer(context, builder, signature.args[6], sums)
+            base = builder.mul(group, ir.Constant(INT64, TILE_ROWS * WORD_BITS))
+            for lane in range(0, WORD_BITS, tile.lanes):
+                for row, products in enumerate(tile.products(lane)):
+                    at = builder.add(base, ir.Constant(INT64, row * WORD_BITS + lane))
+                    tile.store(builder.fadd(tile.load(pointer, at), products), pointer, at)
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    @intrinsic
+    def sign_words(
+        typingctx, panels, word, first, last, points, group, initial, origin, step, slack,
+        positive, doubtful,
+    ):  # fmt: skip
+        """Signs of one tile, as one word a point.
+
+        To the products over the features first..last-1 (as in ``add_products``) is added, for
+        the point ``row`` of the group, initial.flat[origin + step * row:][:64]. Bit h of
+        positive[row] is 1 where the sum exceeds slack[h]; bit h of doubtful[row] where the sum
+        lies within +-slack[h] or is not a number.
+        """
+        index = types.intp
+        signature = types.void(
+            panels, index, index, index, points, index, initial, index, index, slack,
+            positive, doubtful,
+        )  # fmt: skip
+
+        def codegen(context, builder, signature, args):
+            (panels, word, first, last, points, group, initial, origin, step, slack,
+             positive, doubtful) = args  # fmt: skip
+            kinds = signature.args
+            tile = _tile(
+                context, builder, kinds[0], panels, word, first, last, kinds[4], points, group
+            )
+            initial = array_pointer(context, builder, kinds[6], initial)
+            slack = array_pointer(context, builder, kinds[9], slack)
+            certain = [ir.Constant(INT64, 0)] * TILE_ROWS
+            doubt = [ir.Constant(INT64, 0)] * TILE_ROWS
+            for lane in range(0, WORD_BITS, tile.lanes):
+                upper = None
+                for row, products in enumerate(tile.products(lane)):
+                    if upper is None:
+                        upper = tile.load(slack, ir.Constant(INT64, lane))
+                        lower = builder.fneg(upper)
+                    at = builder.add(origin, builder.mul(step, ir.Constant(INT64, row)))
+                    at = builder.add(at, ir.Constant(INT64, lane))
+                    sums = builder.fadd(products, tile.load(initial, at))
+                    is_positive = tile.mask(builder.fcmp_ordered(">", sums, upper))
+                    # unordered and >=: NaN and -inf, which an overflow leaves, are doubtful
+                    may_be = tile.mask(builder.fcmp_unordered(">=", sums, lower))
+                    shift = ir.Constant(INT64, lane)
+                    certain[row] = builder.or_(certain[row], builder.shl(is_positive, shift))
+                    doubt[row] = builder.or_(
+                        doubt[row], builder.shl(builder.xor(is_positive, may_be), shift)
+                    )
+            for array, kind, words in (
+                (positive, kinds[10], certain),
+                (doubtful, kinds[11], doubt),
+            ):
+                pointer = array_pointer(context, builder, kind, array)
+                for row, value in enumerate(words):
+                    builder.store(value, builder.gep(pointer, [ir.Constant(INT64, row)]))
+            return context.get_dummy_value()
+
+        return signature, codegen
+
+    def _row_adder(lanes):
+        """Intrinsic that adds multiples of rows of ``lanes`` floats, held in registers."""
+
+        @intrinsic
+        def add(typingctx, panels, group, columns, values, start, stop, sums):
+            """sums[:lanes] += sum over start <= k < stop of values[k] panels[group, columns[k]].
+
+            panels (groups, d, lanes) float32, columns and values (nonzeros,), sums (64,) float32.
+            """
+            index = types.intp
+            signature = types.void(panels, index, columns, values, index, index, sums)
+
+            def codegen(context, builder, signature, args):
+                panels, group, columns, values, start, stop, sums = args
+                kinds = signature.args
+                panel_array = context.make_array(kinds[0])(context, builder, panels)
+                at = builder.mul(group, builder.extract_value(panel_array.shape, 1))
+                panel = builder.gep(panel_array.data, [builder.mul(at, ir.Constant(INT64, lanes))])
+                columns = array_pointer(context, builder, kinds[2], columns)
+                values = array_pointer(context, builder, kinds[3], values)
+                sums = array_pointer(context, builder, kinds[6], sums)
+                tile = _TileBuilder(builder, lanes, panel, values, stop)
+                multiply_add = cgutils.get_or_insert_function(
+                    builder.module,
+                    ir.FunctionType(tile.vector, [tile.vector] * 3),
+                    f"llvm.fmuladd.v{lanes}f32",
+                )
+                initial = tile.load(sums, ir.Constant(INT64, 0))
+                before = builder.block
+                loop = builder.function.append_basic_block("nonzero")
+                body = builder.function.append_basic_block("nonzero.body")
+                after = builder.function.append_basic_block("nonzeros.end")
+                builder.branch(loop)
+                builder.position_at_end(loop)
+                k = builder.phi(INT64)
+                k.add_incoming(start, before)
+                total = builder.phi(tile.vector)
+                total.add_incoming(initial, before)
+                builder.cbranch(builder.icmp_signed("<", k, stop), body, after)
+                builder.position_at_end(body)
+                column = builder.load(builder.gep(columns, [k]))
+                if column.type != INT64:
+                    column = builder.sext(column, INT64)
+                value = builder.load(builder.gep(values, [k]), typ=FLOAT32)
+                row = tile.load(panel, builder.mul(column, ir.Constant(INT64, lanes)))
+                updated = builder.call(multiply_add, [row, tile.splat(value), total])
+                k.add_incoming(builder.add(k, ir.Constant(INT64, 1)), body)
+                total.add_incoming(updated, body)
+                builder.branch(loop)
+                builder.position_at_end(after)
+                tile.store(total, sums, ir.Constant(INT64, 0))
+                return context.get_dummy_value()
+
+            return signature, codegen
+
+        return add
+
+    add_rows = _row_adder(WORD_BITS)
+    add_few_rows = _row_adder(FEW_LANES)
+
+    @intrinsic
+    def compare(typingctx, sums, slack, words):
+        """Bit h of words[0]: sums[h] > slack[h]; of words[1]: within +-slack[h] or no number.
+
+        sums, slack (64,) float32, words (2,) uint64.
+        """
+        signature = types.void(sums, slack, words)
+
+        def codegen(context, builder, signature, args):
+            sums, slack, words = (
+                array_pointer(context, builder, kind, array)
+                for kind, array in zip(signature.args, args, strict=True)
+            )
+            tile = _TileBuilder(builder, WORD_BITS, None, None, None)
+            zero = ir.Constant(INT64, 0)
+            total, upper = tile.load(sums, zero), tile.load(slack, zero)
+            positive = tile.mask(builder.fcmp_ordered(">", total, upper))
+            may_be = tile.mask(builder.fcmp_unordered(">=", total, builder.fneg(upper)))
+            builder.store(positive, words)
+            builder.store(
+                builder.xor(positive, may_be), builder.gep(words, [ir.Constant(INT64, 1)])
+            )
+            return context.get_dummy_value()
+
+        return signature, codegen

@@ -1,0 +1,115 @@
+"""Files written whole or not at all, and room reserved on the disk."""
+
+from __future__ import annotations
+
+import errno
+import os
+import secrets
+import shutil
+import stat
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import IO
+
+from fastmem.inputs import InvalidInputError
+from fastmem.machine.wording import either, reason
+
+
+@contextmanager
+def moved_when_complete(path: Path) -> Iterator[Path]:
+    """Give a temporary name beside `path`, and move that file there once it is complete.
+
+    Parameters
+    ----------
+    path : Path
+        Where the finished file belongs; what is there is replaced. A symbolic link is followed, and
+        an old file keeps its permissions, as with ``Network.save``.
+
+    Yields
+    ------
+    Path
+        The name to write to; removed again if anything, Ctrl-C included, interrupts.
+
+    Raises
+    ------
+    InvalidInputError
+        If the file cannot be written.
+    """
+    _refuse_device(path)
+    target = Path(os.path.realpath(path))
+    # not the number of the process: two containers may both have it
+    temporary = target.with_name(f".fastmem-{secrets.token_hex(8)}.tmp")
+    try:
+        try:
+            yield temporary
+            with suppress(FileNotFoundError):
+                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
+            os.replace(temporary, target)
+        except OSError as error:
+            raise InvalidInputError(f"{path} cannot be written: {reason(error)}") from error
+    finally:
+        with suppress(OSError):
+            temporary.unlink()
+
+
+def check_output(path: Path, suffixes: Sequence[str], inputs: Sequence[Path] = ()) -> None:
+    """Refuse a file that cannot be written, before the work that would be lost.
+
+    Parameters
+    ----------
+    path : Path
+        Where a result is to be written.
+    suffixes : sequence of str
+        What the name may end in.
+    inputs : sequence of Path
+        Files that the result is made of.
+
+    Raises
+    ------
+    InvalidInputError
+        If the suffix is another one, the file is one of the inputs, by whatever name, or there is
+        no such directory to write to.
+    """
+    if path.suffix.lower() not in suffixes:
+        raise InvalidInputError(
+            f"{path} has the suffix {path.suffix!r}: give a name that ends in {either(suffixes)}"
+        )
+    if path.is_dir():
+        raise InvalidInputError(f"{path} is a directory: give the name of a file")
+    _refuse_device(path)
+    if any(path.exists() and given.exists() and path.samefile(given) for given in inputs):
+        raise InvalidInputError(
+            f"{path} would be written over what it is made of: give the name of another file"
+        )
+    if not path.parent.is_dir():
+        raise InvalidInputError(
+            f"{path} cannot be written: there is no directory {path.parent}, so create it first"
+        )
+    if not os.access(path.parent, os.W_OK):
+        raise InvalidInputError(
+            f"{path} cannot be written: the directory {path.parent} is write-protected for you"
+        )
+
+
+def _refuse_device(path: Path) -> None:
+    """Refuse what is there but no file: root could replace /dev/null."""
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InvalidInputError(f"{path} is not a regular file: give the name of a new file")
+
+
+def reserve(file: IO[bytes], size: int, no_room: Callable[[str], Exception]) -> None:
+    """Give the file ``size`` bytes on the disk, or raise what ``no_room(why)`` makes."""
+    missing = size - os.fstat(file.fileno()).st_size
+    if missing <= shutil.disk_usage(tempfile.gettempdir()).free:
+        try:
+            if hasattr(os, "posix_fallocate"):
+                os.posix_fallocate(file.fileno(), 0, size)
+            else:
+                os.truncate(file.fileno(), size)
+            return
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+                raise
+    raise no_room("there is no room")

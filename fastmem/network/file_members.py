@@ -1,0 +1,269 @@
+"""What a model file holds: members, and what each version has of them."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from fastmem.inputs import InvalidInputError, check_seeded, check_structured
+
+if TYPE_CHECKING:
+    pass
+
+
+FORMAT_VERSION = 10
+RELU_VERSIONS = {1: 4, 2: 5}
+"""Version of a file with ReLU activations, by that of its first layer."""
+NAMED = 5
+"""What feature names add to the version of a file."""
+_NAME_BYTES = 4096
+# A file may unpack to 64 MiB, or to 128 times its size if that is more. Deflate could reach 1,032
+# times, which is what zip bombs live on; the sparsest masks of a real network, 23 of 100,000
+# hyperplanes, reach 141, and the weights beside them do not shrink.
+ALWAYS_UNPACKED = 64 << 20
+FLOAT_MEMBERS = ("<f4", "<f8")
+STEPS = ("|i1", "<i2", "<i4", "<i8")
+COUNTS = ("|u1", "<u2", "<u4")
+# name: (dtypes, number of dimensions); the dtype of classes is the labels' own
+Members = dict[str, tuple[tuple[str, ...] | None, int]]
+MEMBERS: dict[int, Members] = {
+    1: {
+        "format_version": (("<i8",), 0),
+        "classes": (None, 1),
+        "weights": (("<f4",), 2),
+        "biases": (("<f8",), 1),
+        "origin": (("<f8",), 1),
+        "radius": (("<f8",), 0),
+        "masks": (("<u8",), 2),
+        "thresholds": (("<i4",), 1),
+        "owners": (("<i4",), 1),
+        "covered": (("<i8",), 1),
+        "summary": (("U",), 0),
+    },
+    2: {
+        "format_version": (("<i8",), 0),
+        "classes": (None, 1),
+        "signs": (("<u8",), 3),
+        "row_steps": (STEPS, 1),
+        "extra": (("<f4",), 2),
+        "biases": (FLOAT_MEMBERS, 1),
+        "origin": (FLOAT_MEMBERS, 1),
+        "radius": (("<f8",), 0),
+        "masks": (("<u8",), 2),
+        "mask_sizes": (COUNTS, 1),
+        "mask_gaps": (("|u1",), 1),
+        "thresholds": (COUNTS, 1),
+        "owners": (COUNTS, 1),
+        "covered": (COUNTS, 1),
+        "summary": (("|u1",), 1),
+    },
+}
+_LABEL_DTYPES = tuple(np.dtype(c).newbyteorder("<") for c in "?bhilqBHILQefd")
+RETRIEVE = "copy it again from where it came from, or save the network again"
+_REBUILD = "save the network again"
+
+
+class Fault(Exception):
+    """What is wrong and what to do about it: two parts of a sentence."""
+
+    def __init__(self, problem: str, remedy: str = _REBUILD) -> None:
+        super().__init__(problem)
+        self.problem = problem
+        self.remedy = remedy
+
+
+def check_plain(arrays: dict[str, np.ndarray]) -> None:
+    """Refuse what `_packed` cannot take."""
+    thresholds = "f8" if arrays["thresholds"].dtype.kind == "f" else "i4"
+    kinds = {"thresholds": thresholds, "owners": "i4", "masks": "u8", "biases": "f8"}
+    for name, dtype in kinds.items():
+        if arrays[name].dtype != np.dtype(dtype):
+            raise Fault(f"{name} has dtype {arrays[name].dtype} instead of {np.dtype(dtype)}")
+    _check_neurons(arrays)
+
+
+def checked_feature_names(arrays: dict[str, np.ndarray]) -> list[str] | None:
+    """The names that stand in a file of version 6 to 10: one a feature."""
+    if "feature_names" not in arrays:
+        return None
+    text, n_features = arrays["feature_names"], len(arrays["origin"])
+    if len(text) > (n_features + 1) * _NAME_BYTES:  # a list of them takes many times as much
+        raise Fault(f"feature_names takes {len(text)} bytes for {n_features} features")
+    try:
+        names = json.loads(text.tobytes().decode())
+    except UnicodeDecodeError as error:
+        raise Fault("feature_names is no UTF-8 text") from error
+    except (ValueError, RecursionError) as error:
+        raise Fault("feature_names is no JSON") from error
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise Fault("feature_names is not a JSON list of strings")
+    if len(names) != n_features:
+        raise Fault(f"feature_names holds {len(names)} names for {n_features} features")
+    return names
+
+
+def check_summary(summary: object) -> None:
+    if not isinstance(summary, dict):
+        raise Fault("the summary is not a JSON object")
+    for name, value in summary.items():
+        if not isinstance(name, str):
+            raise Fault(f"the name {name!r} in the summary is not a string")
+        if not (value is None or isinstance(value, bool | int | float | str)):
+            raise Fault(
+                f"entry {name!r} of the summary is a {type(value).__name__}, "
+                "not a number, a boolean, a string or None"
+            )
+
+
+def check_dtype(name: str, dtype: np.dtype, members: Members) -> None:
+    expected = members[name][0]
+    if dtype.hasobject:
+        raise Fault(f"{name} holds Python objects, which only a pickle could store")
+    is_text = dtype.kind == "U" and dtype.itemsize > 0 and dtype.newbyteorder("<") == dtype
+    if expected is None:
+        if not is_text and dtype not in _LABEL_DTYPES:
+            raise Fault(f"{name} has dtype {dtype}, which no class labels have")
+    elif expected == ("U",):
+        if not is_text:
+            raise Fault(f"{name} has dtype {dtype} instead of unicode text")
+    elif dtype not in [np.dtype(one) for one in expected]:
+        names = " or ".join(str(np.dtype(one)) for one in expected)
+        raise Fault(f"{name} has dtype {dtype} instead of {names}")
+
+
+def check_shapes(shapes: dict[str, tuple[int, ...]], members: Members) -> None:
+    """Refuse shapes that are wrong by themselves or against each other."""
+    for name, (_, n_dimensions) in members.items():
+        if len(shapes[name]) != n_dimensions:
+            raise Fault(f"{name} has {len(shapes[name])} dimensions instead of {n_dimensions}")
+    (m,) = shapes["thresholds"]
+    others: dict[str, tuple[int, ...]] = {}
+    n_masks = m
+    if "weights" in members:
+        n, d = shapes["weights"]
+    else:
+        (n,), (_, d) = shapes["row_steps"], shapes["extra"]
+        is_listed = shapes["masks"][0] == 0
+        n_masks = 0 if is_listed else m
+        others["mask_sizes"] = (m if is_listed else 0,)
+        if not is_listed:
+            others["mask_gaps"] = (0,)
+        n_bytes = m * -(-n // 64) * 8
+        if is_listed and n_bytes > ALWAYS_UNPACKED:
+            raise Fault(f"its masks would unpack to {n_bytes}, above {ALWAYS_UNPACKED}")
+    for name, expected in {
+        "biases": (n,),
+        "origin": (d,),
+        "masks": (n_masks, -(-n // 64)),
+        "owners": (m,),
+        **others,
+    }.items():
+        if shapes[name] != expected:
+            raise Fault(
+                f"{name} has shape {shapes[name]} instead of {expected}, "
+                f"as {n} hyperplanes in {d} dimensions and {m} neurons have"
+            )
+    (n_classes,) = shapes["classes"]
+    (n_covered,) = shapes["covered"]
+    if n < 1 or d < 1:
+        name = "weights" if "weights" in members else "the first layer"
+        raise Fault(f"{name} has shape {(n, d)}, which leaves no hyperplane")
+    if n_classes < 2:
+        raise Fault(f"classes holds {n_classes} labels instead of two or more")
+    if not 1 <= n_covered <= n_classes:
+        raise Fault(f"covered names {n_covered} of {n_classes} classes")
+
+
+def check_values(arrays: dict[str, np.ndarray]) -> None:
+    """Refuse values that no network has, in arrays whose types and shapes are checked."""
+    layer = "weights" if "weights" in arrays else "extra"
+    for name in (layer, "biases", "origin"):
+        finite = np.isfinite(arrays[name])
+        if not finite.all():
+            where = np.unravel_index(int(np.argmin(finite)), finite.shape)
+            index = ", ".join(str(i) for i in where)
+            raise Fault(f"{name}[{index}] is {arrays[name][where]}, which is not finite")
+    radius = float(arrays["radius"])
+    if not (math.isfinite(radius) and radius >= 0):
+        raise Fault(f"radius is {radius}, which is no distance")
+    if "rows" in arrays:
+        try:
+            layer_arrays = arrays["rows"], arrays["extra"], arrays["biases"]
+            if "key" in arrays:
+                check_seeded(int(arrays["key"]), *layer_arrays)
+            else:
+                check_structured(arrays["signs"], *layer_arrays)
+        except InvalidInputError as error:
+            raise Fault(str(error).partition("; ")[0]) from error
+    _check_classes(arrays["classes"])
+    _check_covered(arrays["covered"], len(arrays["classes"]))
+    _check_neurons(arrays)
+    _check_characters("summary", arrays["summary"])
+    check_summary(json.loads(arrays["summary"].item()))
+    checked_feature_names(arrays)
+
+
+def _check_classes(classes: np.ndarray) -> None:
+    if classes.dtype.kind == "U":
+        _check_characters("classes", classes)
+    elif classes.dtype.kind == "b":
+        wrong = bytes_of(classes) > 1
+        if wrong.any():
+            raise Fault("classes holds a boolean that is neither true nor false")
+    elif classes.dtype.kind == "f" and not np.isfinite(classes).all():
+        raise Fault("classes holds a label that is not finite")
+    ascending = classes[:-1] < classes[1:]
+    if not ascending.all():
+        i = int(np.argmin(ascending))
+        pair = f"{classes[i].item()!r} and {classes[i + 1].item()!r}"
+        raise Fault(f"classes[{i}] and classes[{i + 1}] are {pair}, where labels must ascend")
+
+
+def _check_characters(name: str, texts: np.ndarray) -> None:
+    points = bytes_of(texts).view("<u4")
+    if points.size and points.max() > 0x10FFFF:
+        raise Fault(f"{name} holds U+{points.max():X}, which is no character")
+
+
+def _check_covered(covered: np.ndarray, n_classes: int) -> None:
+    unknown = (covered < 0) | (covered >= n_classes)
+    if unknown.any():
+        i = int(np.argmax(unknown))
+        raise Fault(f"covered[{i}] is {covered[i]}, where there are classes 0 to {n_classes - 1}")
+    ascending = covered[:-1] < covered[1:]
+    if not ascending.all():
+        i = int(np.argmin(ascending)) + 1
+        raise Fault(f"covered[{i}] is {covered[i]} after {covered[i - 1]}, where codes ascend")
+
+
+def _check_neurons(arrays: dict[str, np.ndarray]) -> None:
+    thresholds, owners, masks = arrays["thresholds"], arrays["owners"], arrays["masks"]
+    n = len(arrays["biases"])
+    is_real = thresholds.dtype.kind == "f"
+    most = np.finfo(np.float64).max if is_real else n
+    right = (thresholds > 0) & (thresholds <= most)
+    if not right.all():
+        i = int(np.argmin(right))
+        possible = "they are positive" if is_real else f"1 to {n} hyperplanes can count"
+        raise Fault(f"thresholds[{i}] is {thresholds[i]}, where {possible}")
+    wrong = ~np.isin(owners, arrays["covered"])
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise Fault(f"owners[{i}] is {owners[i]}, which is no covered class")
+    falls = owners[1:] < owners[:-1]
+    if falls.any():
+        i = int(np.argmax(falls)) + 1
+        raise Fault(f"owners[{i}] is {owners[i]} after {owners[i - 1]}, where classes ascend")
+    if n % 64:
+        wrong = masks[:, -1] >> np.uint64(n % 64) != 0
+        if wrong.any():
+            i = int(np.argmax(wrong))
+            raise Fault(f"masks[{i}] has bits beyond the {n} hyperplanes")
+
+
+def bytes_of(array: np.ndarray) -> np.ndarray:
+    """View a C-contiguous array as its bytes."""
+    return array.reshape(-1).view(np.uint8)

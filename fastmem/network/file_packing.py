@@ -1,0 +1,135 @@
+"""Arrays in fewer bytes: gaps, lists and deflate."""
+
+from __future__ import annotations
+
+import zlib
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+if TYPE_CHECKING:
+    pass
+from fastmem.network.file_members import ALWAYS_UNPACKED, COUNTS, STEPS, Fault
+
+_SAMPLE = 1 << 18
+_LONG_GAP = 255
+
+
+def pack(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The members of a file of version 2 or 3."""
+    rows = arrays["rows"].astype(np.int64)
+    packed = arrays | {
+        "row_steps": _smallest(np.diff(rows, prepend=0), STEPS),
+        "biases": _shortest(arrays["biases"]),
+        "origin": _shortest(arrays["origin"]),
+        "summary": np.frombuffer(arrays["summary"].item().encode(), np.uint8),
+    }
+    for name in ("thresholds", "owners", "covered"):
+        is_real = arrays[name].dtype.kind == "f"
+        packed[name] = _shortest(arrays[name]) if is_real else _smallest(arrays[name], COUNTS)
+    masks = arrays["masks"]
+    lists = {"mask_sizes": np.empty(0, np.uint8), "mask_gaps": np.empty(0, np.uint8)}
+    # 64 MiB: a reader makes a matrix of the lists, and believes no larger one
+    if masks.size and masks.nbytes <= ALWAYS_UNPACKED:
+        some = masks[:: max(1, masks.nbytes // _SAMPLE)]
+        if _deflated(*_mask_lists(some).values()) < _deflated(some):
+            packed["masks"] = masks[:0]
+            lists = _mask_lists(masks)
+    return packed | lists
+
+
+def unpack(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What `pack` packed, from arrays whose types and shapes are checked."""
+    if "row_steps" not in arrays:
+        return arrays
+    steps = arrays["row_steps"].astype(np.int64)
+    rows = np.cumsum(steps)
+    # |a step| < 2^33 excludes an overflow of the sums: n < 2^30 of them take 8 GB
+    wrong = (steps > 1 << 33) | (steps < -(1 << 33)) | (rows != rows.astype(np.int32))
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise Fault(f"row_steps[{i}] is {steps[i]}, which leads to no row")
+    try:
+        summary = arrays["summary"].tobytes().decode()
+    except UnicodeDecodeError as error:
+        raise Fault("the summary is no UTF-8 text") from error
+    return arrays | {
+        "rows": rows.astype(np.int32),
+        "biases": arrays["biases"].astype(np.float64),
+        "origin": arrays["origin"].astype(np.float64),
+        "masks": arrays["masks"] if len(arrays["masks"]) else _masks_of_lists(arrays),
+        "thresholds": _plain_thresholds(arrays["thresholds"]),
+        "owners": _as_int32("owners", arrays["owners"]),
+        "covered": arrays["covered"].astype(np.int64),
+        "summary": np.array(summary),
+    }
+
+
+def _smallest(numbers: np.ndarray, dtypes: tuple[str, ...]) -> np.ndarray:
+    """Integers in the first of some types that holds them all."""
+    low, high = int(numbers.min(initial=0)), int(numbers.max(initial=0))
+    for dtype in dtypes:
+        if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
+            return numbers.astype(dtype)
+    raise Fault(f"a number from {low} to {high} does not fit {dtypes[-1]}")
+
+
+def _shortest(numbers: np.ndarray) -> np.ndarray:
+    """Floats as float32 if that changes none of them, not even the sign of a zero."""
+    with np.errstate(over="ignore"):
+        short = numbers.astype(np.float32)
+    return short if short.astype(np.float64).tobytes() == numbers.tobytes() else numbers
+
+
+def _plain_thresholds(thresholds: np.ndarray) -> np.ndarray:
+    if thresholds.dtype.kind == "f":
+        return thresholds.astype(np.float64)
+    return _as_int32("thresholds", thresholds)
+
+
+def _as_int32(name: str, numbers: np.ndarray) -> np.ndarray:
+    if numbers.size and numbers.max() > np.iinfo(np.int32).max:
+        i = int(np.argmax(numbers))
+        raise Fault(f"{name}[{i}] is {numbers[i]}, which does not fit int32")
+    return numbers.astype(np.int32)
+
+
+def _mask_lists(masks: np.ndarray) -> dict[str, np.ndarray]:
+    """Masks as gaps between their ones; bytes, because wider ones deflate to a third more."""
+    places = [  # one mask at a time: all as bytes would take 512 MB
+        np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
+        for mask in np.ascontiguousarray(masks, "<u8")
+    ]
+    gaps = np.concatenate([np.diff(ones, prepend=-1) - 1 for ones in places])
+    lengths = gaps // _LONG_GAP + 1
+    octets = np.full(lengths.sum(), _LONG_GAP, np.uint8)
+    octets[np.cumsum(lengths) - 1] = gaps % _LONG_GAP
+    owners = np.repeat(np.arange(len(masks)), [len(ones) for ones in places])
+    sizes = np.bincount(owners, lengths, len(masks)).astype(np.int64)
+    return {"mask_sizes": _smallest(sizes, COUNTS), "mask_gaps": octets}
+
+
+def _masks_of_lists(arrays: dict[str, np.ndarray]) -> np.ndarray:
+    n, sizes = len(arrays["row_steps"]), arrays["mask_sizes"].astype(np.int64)
+    if sizes.sum() != len(arrays["mask_gaps"]):
+        raise Fault(
+            f"mask_sizes add up to {sizes.sum()} where mask_gaps holds {len(arrays['mask_gaps'])}"
+        )
+    gaps = arrays["mask_gaps"].astype(np.int64)
+    is_one = gaps < _LONG_GAP
+    owners = np.repeat(np.arange(len(sizes)), sizes)
+    ends = np.cumsum(gaps + is_one)
+    before = np.concatenate([[0], ends])[np.cumsum(sizes) - sizes]
+    places = (ends - 1 - before[owners])[is_one]
+    owners = owners[is_one]
+    if (places >= n).any():
+        i = owners[int(np.argmax(places >= n))]
+        raise Fault(f"masks[{i}] has bits beyond the {n} hyperplanes")
+    masks = np.zeros((len(sizes), -(-n // 64)), np.uint64)
+    np.bitwise_or.at(masks, (owners, places // 64), np.uint64(1) << (places % 64).astype(np.uint64))
+    return masks
+
+
+def _deflated(*arrays: np.ndarray) -> int:
+    """Bytes that deflate makes of some arrays."""
+    return sum([len(zlib.compress(array.tobytes())) for array in arrays])

@@ -1,0 +1,336 @@
+"""The finished network: predict, margins, score, widths."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.inputs import (
+    InvalidInputError,
+    Points,
+    check_known_labels,
+    check_points,
+    check_threads,
+)
+from fastmem.kernels.cover import margins
+from fastmem.kernels.layout import TILE
+from fastmem.machine.memory import require_for_prediction
+from fastmem.network import model_file
+from fastmem.network.margins import RealMargins
+from fastmem.network.report import FitReport
+from fastmem.patterns.of_points import tiles_of_blocks
+from fastmem.patterns.words import padded
+from fastmem.second_layer.cover_layer import CoverLayer
+
+_OFF = np.int64(-(2**62))
+_SCORES = 1 << 20
+"""Scores that a task computes: 8 MB where there are many classes."""
+
+
+class Network:
+    """Three-layer threshold network that memorises a data set; see :func:`fastmem.interpolate`.
+
+    Raises
+    ------
+    InvalidInputError
+        If the layers do not fit together.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (K,)
+        The labels, sorted.
+    n_features_in_ : int
+        Columns that points must have.
+    first : Hyperplanes
+        First layer: weights (n, d) float32, biases (n,) float64.
+    second : CoverLayer
+        Second layer: masks (m, ceil(n / 64)) uint64, thresholds (m,) int32 or, for ReLU
+        activations, float64, owners (m,) int32.
+    covered : tuple of int
+        Indices into ``classes_`` of the classes with a block of neurons, ascending.
+    report : FitReport or None
+        None for a network that was loaded.
+    summary : dict of str to int, float, str or None
+        Small facts of the fit; they are saved with the network.
+    feature_names : tuple of str or None
+        The columns of the data frame that it was fitted to. Frames must then have these columns in
+        this order; arrays have no names and are taken as they are.
+    """
+
+    feature_names: tuple[str, ...] | None = None  # of networks that older releases pickled
+
+    def __init__(
+        self,
+        classes: np.ndarray,
+        first: Hyperplanes,
+        second: CoverLayer,
+        covered: tuple[int, ...],
+        report: FitReport | None = None,
+        summary: Mapping[str, int | float | str | None] | None = None,
+        feature_names: Sequence[str] | None = None,
+    ) -> None:
+        if second.masks.shape[1] != first.n_words:
+            raise InvalidInputError(
+                f"masks has {second.masks.shape[1]} words a row where {len(first)} hyperplanes "
+                f"have {first.n_words}; build both layers for one width"
+            )
+        if not np.isin(second.owners, covered).all() or not all(
+            0 <= code < len(classes) for code in covered
+        ):
+            raise InvalidInputError(
+                f"covered is {covered!r}; pass the codes, below {len(classes)}, of all classes "
+                f"that own neurons"
+            )
+        if feature_names is not None and len(feature_names) != first.n_features:
+            raise InvalidInputError(
+                f"feature_names has {len(feature_names)} names for {first.n_features} features; "
+                f"pass one for each, or None"
+            )
+        self.classes_ = classes
+        self.first = first
+        self.second = second
+        self.covered = tuple(sorted(int(code) for code in covered))
+        self.report = report
+        self.summary = dict(summary or {})
+        self.n_features_in_ = first.n_features
+        self.feature_names = None if feature_names is None else tuple(map(str, feature_names))
+        self._real: dict[bool, RealMargins] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What pickle and copy take: not what is computed from the layers on demand."""
+        return {k: v for k, v in vars(self).items() if k not in ("_stack", "nbytes")}
+
+    def __repr__(self) -> str:
+        n, m = self.widths
+        relu = " with ReLU" if self.second.activation == "relu" else ""
+        return (
+            f"<fastmem.Network: {self.n_features_in_} features, {n} hyperplanes{relu}, "
+            f"{m} neurons, {len(self.classes_)} classes>"
+        )
+
+    @property
+    def widths(self) -> tuple[int, int]:
+        """Hyperplanes in the first layer and neurons in the second."""
+        return len(self.first), len(self.second)
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights and biases of all three layers, zeros included: n (d + 1) + m (n + 1) + m."""
+        n, m = self.widths
+        return n * (self.n_features_in_ + 1) + m * (n + 2)
+
+    @property
+    def n_nonzero(self) -> int:
+        """Weights and biases that are not zero."""
+        return int(
+            self.first.n_nonzero
+            + np.bitwise_count(self.second.masks).sum(dtype=np.int64)
+            + np.count_nonzero(self.second.thresholds)
+            + len(self.second)
+        )
+
+    @cached_property
+    def nbytes(self) -> int:
+        """Size of the model in its file, in bytes."""
+        return model_file.size_in_file(self)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Write the network to ``path``, under that very name; see :func:`fastmem.load`.
+
+        The file is an uncompressed or compressed ``.npz`` without pickles. It is written to a
+        temporary name and then moved, so that the path never holds half a file.
+
+        Raises
+        ------
+        OSError
+            If the file cannot be written.
+        """
+        model_file.save(self, path)
+
+    def predict(self, X, *, n_threads: int | None = None) -> np.ndarray:
+        """Label every point; right on every training point that was separated.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix or data frame of shape (n_samples, n_features_in_)
+        n_threads : int, optional
+            Threads to use; all cores by default.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), dtype of classes_
+            The class with the largest score (see :meth:`decision_function`); of equals the first.
+
+        Raises
+        ------
+        InvalidInputError
+            If X is not a finite real matrix with as many columns as the training set, or a data
+            frame with other columns, or in another order.
+        MemoryError
+            If results for so many points have no room.
+        """
+        points = self._points(X)
+        require_for_prediction(points.n_samples, 8 + self.classes_.itemsize)
+        return self.classes_[self._codes(points, check_threads(n_threads))]
+
+    def decision_function(self, X, *, n_threads: int | None = None) -> np.ndarray:
+        """Margins: how far each point is inside, or outside, the cells of each class.
+
+        Parameters
+        ----------
+        X, n_threads
+            As for :meth:`predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, K), float64, or (n_samples,) for two classes
+            The score of a class is the maximum over its neurons of m - <u, Phi(x)>, which is at
+            least 1 where one of them is on and at most 0 where all are off; -inf for a block
+            without neurons. A class that was left out scores 0.5. For two classes, what is
+            positive means ``classes_[1]``: the difference of the two scores.
+
+            With ``activation="relu"`` the score is the maximum of m - <u, max(Wx + b, 0)>, a real
+            number in the units of Wx + b, with the precision of float32. Its sign is exact:
+            positive where a neuron is on, negative where all are off, and a class that was left
+            out scores 0.
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`predict`.
+        """
+        points = self._points(X)
+        require_for_prediction(points.n_samples, 8 * len(self.classes_))
+        scores = np.empty((points.n_samples, len(self.classes_)))
+
+        def keep(start: int, stop: int, best: np.ndarray) -> None:
+            scores[start:stop] = self._scores(best)
+
+        self._run(points, check_threads(n_threads), False, keep)
+        if len(self.classes_) > 2:
+            return scores
+        with np.errstate(invalid="ignore"):
+            difference = scores[:, 1] - scores[:, 0]
+        # two blocks without neurons: -inf - -inf
+        return np.nan_to_num(difference, copy=False, nan=0.0, posinf=np.inf, neginf=-np.inf)
+
+    def score(self, X, y, *, n_threads: int | None = None) -> float:
+        """Share of points whose label is predicted right.
+
+        Parameters
+        ----------
+        X, n_threads
+            As for :meth:`predict`.
+        y : array-like of shape (n_samples,)
+            Labels among ``classes_``.
+
+        Returns
+        -------
+        float
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`predict`; or where y has another length than X, or unknown labels.
+        """
+        points = self._points(X)
+        codes = check_known_labels(y, points.n_samples, self.classes_)
+        return float(np.mean(self._codes(points, check_threads(n_threads)) == codes))
+
+    def _points(self, X) -> Points:
+        return check_points(X, n_features=self.n_features_in_, feature_names=self.feature_names)
+
+    @cached_property
+    def _stack(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Masks, thresholds and rows of ``best``, as ``kernels.cover.margins`` takes them."""
+        masks = padded(self.second.masks)
+        blocks = np.full(len(masks), -1, np.int64)
+        blocks[: len(self.second)] = np.searchsorted(self.covered, self.second.owners)
+        return masks, padded(self.second.thresholds.astype(np.int64)), blocks
+
+    def _real_margins(self, is_sparse: bool) -> RealMargins:
+        if is_sparse not in self._real:
+            second = self.second
+            rows = np.searchsorted(self.covered, second.owners)
+            self._real[is_sparse] = RealMargins(
+                self.first, second.masks, second.thresholds, rows, is_sparse
+            )
+        return self._real[is_sparse]
+
+    def _codes(self, points: Points, n_threads: int) -> np.ndarray:
+        codes = np.empty(points.n_samples, np.intp)
+        # with one block of two classes, on or off is all that matters
+        only_on = len(self.covered) == 1 and len(self.classes_) == 2
+
+        def keep(start: int, stop: int, best: np.ndarray) -> None:
+            if only_on:
+                codes[start:stop] = np.where(best[0] > 0, self.covered[0], 1 - self.covered[0])
+            else:
+                codes[start:stop] = self._scores(best).argmax(axis=1)
+
+        self._run(points, n_threads, only_on, keep)
+        return codes
+
+    def _scores(self, best: np.ndarray) -> np.ndarray:
+        is_real = self.second.activation == "relu"
+        scores = np.full((best.shape[1], len(self.classes_)), 0.0 if is_real else 0.5)
+        scores[:, self.covered] = best.T
+        if not is_real:
+            scores[scores == _OFF] = -np.inf
+        return scores
+
+    def _run(self, points: Points, n_threads: int, stop_when_on: bool, keep) -> None:
+        """Stream blocks of rows through both layers; keep(start, stop, best) takes the margins."""
+        n_blocks = len(self.covered)
+        if self.second.activation == "relu":
+            real = self._real_margins(points.is_sparse)
+
+            def add_up(start: int, stop: int, tiles: np.ndarray) -> None:
+                keep(start, stop, real.of(points, start, stop, tiles, stop_when_on, n_blocks))
+
+            tiles_of_blocks(points, self.first, n_threads, add_up, real.task_rows(points))
+            return
+        masks, thresholds, blocks = self._stack
+
+        def work(start: int, stop: int, tiles: np.ndarray) -> None:
+            sizes = np.full(len(tiles), TILE, np.int64)
+            sizes[-1] = stop - start - (len(tiles) - 1) * TILE
+            best = np.full((n_blocks, len(tiles) * TILE), _OFF)
+            margins(tiles, sizes, masks, thresholds, blocks, stop_when_on, best)
+            keep(start, stop, best[:, : stop - start])
+
+        tiles_of_blocks(points, self.first, n_threads, work, _SCORES // len(self.classes_))
+
+
+def load(path: str | os.PathLike[str]) -> Network:
+    """Read a network that :meth:`Network.save` wrote.
+
+    Nothing in the file is executed or believed: it holds no pickle, and every size, type and value
+    is checked before it is used.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+
+    Returns
+    -------
+    Network
+        Equal to the saved one bit for bit, except that ``report`` is None.
+
+    Raises
+    ------
+    ModelFileError
+        If the file is damaged, is not a fastmem model, or was written by a newer fastmem.
+    OSError
+        As from ``open``: no such file, no permission, a directory.
+    """
+    parts = model_file.read(path)
+    return Network(
+        parts.classes, parts.first, parts.second, parts.covered, None, parts.summary,
+        parts.feature_names,
+    )  # fmt: skip

@@ -1,0 +1,146 @@
+"""What a fit says of itself: times, memory, growth, and the points that it could not separate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from fastmem.version import __version__
+
+
+@dataclass
+class FitReport:
+    """What :func:`fastmem.interpolate` did.
+
+    Attributes
+    ----------
+    n_samples, n_features : int
+        Shape of the training set.
+    classes : ndarray of shape (K,)
+        The labels, sorted.
+    covered : tuple of int
+        Indices into ``classes`` of the classes that have a block of neurons.
+    unseparated : ndarray of int64
+        Training rows that no neuron can cover (with ReLU activations: that none covers),
+        ascending: the only ones predicted wrong.
+    seconds : dict of str to float
+        Wall-clock seconds of each stage and in total.
+    peak_bytes : int
+        Largest resident memory of the process so far, by the operating system's account; 0 where
+        it gives none.
+    estimated_bytes : int
+        Memory that the fit was expected to take at most beside what the process held, its input
+        included, for the width that it came to; checked against what was free before the work.
+    evaluations : int
+        (mask, point) pairs counted: what the second layer cost. Where a class is left out, its
+        share, up to where its block was given up, depends on the threads a little.
+    evaluations_per_candidate : float
+        Those of the second layer, for each point from which a neuron was tried: about n_samples by
+        random selection, some times as many where cells are merged.
+    doubtful_bits : int
+        Signs that float32 could not decide.
+    growth : list of GrowthStep
+        Rounds of ``width="auto"``; empty for a given width.
+    seed : int
+        Repeats the fit, also where none was given.
+    n_threads : int
+    selection : {"merge", "random"}
+    activation : {"threshold", "relu"}
+    projection : {"gaussian", "structured"}
+    max_bias : float
+        The paper's lambda.
+    margin : float
+    trials : list of Trial
+        What ``width="smallest"`` and ``compact=True`` tried; empty without them.
+    file_bytes : int
+        Size of the temporary file that held the sign patterns; 0 where they were in memory.
+    """
+
+    n_samples: int
+    n_features: int
+    classes: np.ndarray
+    covered: tuple[int, ...]
+    unseparated: np.ndarray
+    seconds: dict[str, float]
+    peak_bytes: int
+    evaluations: int
+    evaluations_per_candidate: float
+    doubtful_bits: int
+    seed: int | Sequence[int] | None
+    n_threads: int
+    selection: str
+    projection: str
+    max_bias: float
+    margin: float = 0.0
+    activation: str = "threshold"
+    growth: list[GrowthStep] = field(default_factory=list)
+    trials: list[Trial] = field(default_factory=list)
+    file_bytes: int = 0
+    estimated_bytes: int = 0
+
+    def summary(self) -> dict[str, int | float | str | None]:
+        """The facts that are saved with the network."""
+        return {
+            "fastmem": __version__,
+            "n_samples": self.n_samples,
+            "n_unseparated": len(self.unseparated),
+            "selection": self.selection,
+            "activation": self.activation,
+            "projection": self.projection,
+            "max_bias": self.max_bias,
+            "margin": self.margin,
+            "seed": str(self.seed),  # may have more than 64 bits
+        }
+
+    def warning(self, width: int) -> str | None:
+        """One sentence on the points that were not separated, if there are any."""
+        failed = len(self.unseparated)
+        if not failed:
+            return None
+        rows = ", ".join(str(row) for row in self.unseparated[:3])
+        return (
+            f"{failed} of {self.n_samples} training points (rows {rows}"
+            f"{', ...' if failed > 3 else ''}; all in report.unseparated) cannot be covered with "
+            f"{width} hyperplanes and are predicted wrong; raise width, or pass width='auto'"
+        )
+
+
+@dataclass(frozen=True)
+class GrowthStep:
+    """One round of growth: what was added, and what was open after it.
+
+    Attributes
+    ----------
+    width : int
+        Hyperplanes after the step.
+    kind : {"gaussian", "structured", "targeted"}
+        How its rows were chosen.
+    open_points : int
+        Points of the classes to cover that are not known to be separated after it.
+    """
+
+    width: int
+    kind: str
+    open_points: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One width that was tried: hyperplanes, neurons and parameters of the network.
+
+    Attributes
+    ----------
+    width, neurons, n_parameters : int
+        As ``Network.widths`` and ``Network.n_parameters``.
+    """
+
+    width: int
+    neurons: int
+    n_parameters: int
+
+
+def n_parameters(width: int, neurons: int, n_features: int) -> int:
+    """Weights and biases of all three layers: n (d + 1) + m (n + 1) + m."""
+    return width * (n_features + 1) + neurons * (width + 2)

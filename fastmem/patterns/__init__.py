@@ -1,0 +1,1 @@
+"""Sign patterns: how the bits of points are decided, and where they are kept."""

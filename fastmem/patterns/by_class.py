@@ -1,0 +1,146 @@
+"""Sign patterns of a labelled data set, sorted by class."""
+
+from __future__ import annotations
+
+import copy
+import threading
+from collections.abc import Callable
+
+import numpy as np
+
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.inputs import Points
+from fastmem.kernels.columns import pick
+from fastmem.kernels.layout import TILE, WORD_BITS
+from fastmem.machine.threads import ranges, run_tasks
+from fastmem.patterns.of_points import (
+    pattern_threads,
+    task_rows,
+)
+from fastmem.patterns.passes import passes
+from fastmem.patterns.tile_store import TileStore
+
+
+class Patterns:
+    """Sign patterns of a labelled data set, sorted by class; every class starts a new tile.
+
+    Attributes
+    ----------
+    tiles : ndarray of shape (n_tiles, n_words, TILE), uint64
+        Layout as in ``kernels.signs``.
+    sizes : ndarray of shape (n_tiles,), int64
+        Points in each tile; the columns after them are zero.
+    first_tile : ndarray of shape (K + 1,), int64
+        Tiles first_tile[c]..first_tile[c+1]-1 hold class c.
+    store : TileStore
+        Where the tiles are; ``room`` bytes of them may be in memory.
+    order, starts : ndarrays of shape (N,) and (K + 1,), int32 and int64
+        order[starts[c] + j] is the row, in the user's data, of the j-th point of class c.
+    """
+
+    def __init__(
+        self, codes: np.ndarray, n_classes: int, n_words: int = 0, room: int | None = None
+    ) -> None:
+        counts = np.sum(
+            [np.bincount(codes[a:b], minlength=n_classes) for a, b in ranges(len(codes), 1 << 20)],
+            axis=0,
+        )  # in ranges, because it would copy all codes as int64
+        self.order = np.argsort(codes, kind="stable").astype(
+            np.int32 if len(codes) < 1 << 31 else np.int64
+        )
+        self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        tiles_of = -(-counts // TILE)
+        self.first_tile = np.concatenate([[0], np.cumsum(tiles_of)]).astype(np.int64)
+        self.sizes = np.full(self.first_tile[-1], TILE, np.int64)
+        last = self.first_tile[1:] - 1
+        self.sizes[last] = counts - (tiles_of - 1) * TILE
+        self.store = TileStore(len(self.sizes), n_words, room)
+        self.doubtful = 0
+
+    @property
+    def tiles(self) -> np.ndarray:
+        """The patterns; see the class."""
+        return self.store.tiles
+
+    @property
+    def n_classes(self) -> int:
+        """Number of classes."""
+        return len(self.starts) - 1
+
+    def class_size(self, code: int) -> int:
+        """Number of points of a class."""
+        return int(self.starts[code + 1] - self.starts[code])
+
+    def rows(self, code: int, local: np.ndarray) -> np.ndarray:
+        """Rows, in the user's data, of the points ``local`` of class ``code``."""
+        return self.order[self.starts[code] + local]
+
+    def codes_at(self, positions: np.ndarray) -> np.ndarray:
+        """Classes of the points at ``positions`` of the tiles, int64."""
+        return np.searchsorted(self.first_tile, positions // TILE, side="right") - 1
+
+    def rows_at(self, positions: np.ndarray) -> np.ndarray:
+        """Rows, in the user's data, of the points at ``positions`` of the tiles."""
+        code = self.codes_at(positions)
+        return self.order[self.starts[code] + positions - self.first_tile[code] * TILE]
+
+    def picked(self, hyperplanes: np.ndarray, n_threads: int) -> Patterns:
+        """The bits of some hyperplanes, int64, in memory; all else is shared."""
+        fewer = copy.copy(self)
+        n_words = -(-len(hyperplanes) // WORD_BITS)
+        fewer.store = TileStore(len(self.sizes), n_words, None)
+
+        def work(task: tuple[int, int]) -> None:
+            pick(self.tiles, *task, hyperplanes, fewer.tiles)
+            self.store.release(self.tiles[slice(*task)])
+
+        size = max(1, min(self.store.tiles_at_once, 100_000 // len(hyperplanes)))
+        run_tasks(work, ranges(len(self.sizes), size), n_threads)
+        return fewer
+
+    def fill(
+        self,
+        points: Points,
+        hyperplanes: Hyperplanes,
+        n_threads: int,
+        first: int = 0,
+        progress: Callable[[int, int, int], object] = lambda done, total, neurons: None,
+    ) -> None:
+        """Compute the bits of the hyperplanes first..n-1, keeping those before.
+
+        ``progress(points done, points in all, 0)`` is called on the calling thread.
+        """
+        first_word = first // WORD_BITS
+        n_words = hyperplanes.n_words
+        if n_words != self.tiles.shape[1]:
+            self.store.widen(n_words, first_word)
+        tiles = self.tiles
+        n_new = WORD_BITS * (n_words - first_word)
+        size = task_rows(points, n_new)
+        n_threads = pattern_threads(points, n_new, n_threads)
+        tasks = [
+            (code, start, stop)
+            for code in range(self.n_classes)
+            for start, stop in ranges(self.class_size(code), size)
+        ]
+        caller = threading.get_ident()
+        lock = threading.Lock()
+        done = 0.0
+        for one in passes(hyperplanes, points, first_word):
+            fill, share = one.prepare(n_threads), one.share
+
+            def work(task: tuple[int, int, int], fill=fill, share=share) -> None:
+                nonlocal done
+                code, start, stop = task
+                block = points.take(self.rows(code, np.arange(start, stop)))
+                position = int(self.first_tile[code]) * TILE + start
+                doubtful = fill(block, tiles, position)
+                self.store.release(tiles[position // TILE : -(-(position + stop - start) // TILE)])
+                with lock:
+                    self.doubtful += doubtful
+                    done += share * (stop - start)
+                if threading.get_ident() == caller:
+                    progress(int(done), len(self.order), 0)
+
+            run_tasks(work, tasks, n_threads)
+        progress(len(self.order), len(self.order), 0)

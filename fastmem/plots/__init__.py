@@ -1,0 +1,15 @@
+"""Pictures of networks and of what they cover, with matplotlib (the extra ``plot``)."""
+
+from fastmem.plots.curves import coverage_curve, widths_over_samples
+from fastmem.plots.regions import decision_regions, save_decision_regions
+from fastmem.plots.supports import neuron_supports
+from fastmem.plots.tessellation import tessellation
+
+__all__ = [
+    "coverage_curve",
+    "decision_regions",
+    "neuron_supports",
+    "save_decision_regions",
+    "tessellation",
+    "widths_over_samples",
+]

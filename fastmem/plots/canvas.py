@@ -1,0 +1,258 @@
+"""Pictures of networks: decision regions, cells and neurons on the plane, coverage, widths."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmem.inputs import InvalidInputError, check_points, check_threads
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+    from fastmem.network.network import Network
+
+# Okabe and Ito's palette, which stays distinct under the common kinds of colour blindness.
+CLASS_COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#999999",
+    "#F0E442",
+)
+# How far a class's colour is mixed with white: where no neuron of its own is on, and in turn for
+# its neurons' cells. The order puts unlike tints next to each other.
+PLAIN_TINT = 0.86
+CELL_TINTS = (0.46, 0.78, 0.62, 0.70, 0.54)
+LINE_COLOUR = "#222222"
+GRID_ROWS_PER_BLOCK = 1 << 16
+MARGIN = 0.06
+MARKERS = "os^Dv*PX"
+MOST_TICKS = 8
+SHADOW = "#BBBBBB"
+MIXED = (0.85, 0.85, 0.85)
+
+
+def new_figure(size: tuple[float, float] = (9, 6.2)) -> Figure:
+    """Give a figure that pyplot does not know of."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=size, dpi=150, layout="constrained")
+
+
+def in_plane(network: Network, X: Any, y: Any) -> tuple[Any, NDArray[Any]]:
+    """Check that there are points of two features, and labels, to draw."""
+    if network.n_features_in_ != 2:
+        raise InvalidInputError(
+            f"The network has {network.n_features_in_} features: only a network of 2 features "
+            "can be drawn on the plane"
+        )
+    points = check_points(X, n_features=2)
+    labels = np.asarray(y).reshape(-1)
+    if len(labels) != points.n_samples or points.n_samples == 0:
+        raise InvalidInputError(
+            f"X has {points.n_samples} points and y has {len(labels)} labels: "
+            "give at least one point and one label a point"
+        )
+    return points, labels
+
+
+def class_colours(network: Network) -> NDArray[np.float64]:
+    """Give a colour (red, green, blue) for each class."""
+    from matplotlib.colors import to_rgb
+
+    n_classes = len(network.classes_)
+    return np.array([to_rgb(CLASS_COLOURS[i % len(CLASS_COLOURS)]) for i in range(n_classes)])
+
+
+def scatter_points(
+    ax: Axes,
+    network: Network,
+    points: Any,
+    labels: NDArray[Any],
+    max_points: int,
+    random: np.random.Generator,
+) -> None:
+    """Draw some points, in a dark shade of their class's colour and with its marker."""
+    chosen = random.permutation(points.n_samples)[:max_points]
+    sample, sample_labels = points.take(chosen), labels[chosen]
+    size = min(14.0, max(2.0, 9_000 / len(chosen)))
+    for i, (label, colour) in enumerate(
+        zip(network.classes_.tolist(), class_colours(network), strict=True)
+    ):
+        part = sample[sample_labels == label]
+        ax.scatter(
+            part[:, 0], part[:, 1], s=size, color=mixed_with_black(colour), linewidths=0,
+            marker=MARKERS[i % len(MARKERS)], zorder=2,
+        )  # fmt: skip
+
+
+def plane_axes(ax: Axes, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
+    ax.set(
+        xlim=(low[0], high[0]),
+        ylim=(low[1], high[1]),
+        aspect="equal",
+        xlabel="feature 0",
+        ylabel="feature 1",
+    )
+
+
+def legend_below(ax: Axes, handles: Sequence[Any]) -> None:
+    # In units of the font size, so that the axis label keeps its place whatever the height.
+    ax.legend(
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), borderaxespad=4.5,
+        ncols=3, frameon=False, fontsize="small",
+    )  # fmt: skip
+
+
+def view_of(points: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the corners of the view: the points' bounding box with a margin."""
+    low, high = np.full(2, np.inf), np.full(2, -np.inf)
+    for start in range(0, points.n_samples, GRID_ROWS_PER_BLOCK):
+        block = points.block(start, min(start + GRID_ROWS_PER_BLOCK, points.n_samples))
+        low = np.minimum(low, block.min(axis=0))
+        high = np.maximum(high, block.max(axis=0))
+    longer = float((high - low).max())
+    margin = MARGIN * (longer if longer > 0 else 1.0)
+    # Nearly flat data, two lines close together say, still get a view that is high enough.
+    middle = (low + high) / 2
+    half = np.maximum((high - low) / 2 + margin, 0.2 * longer)
+    return middle - half, middle + half
+
+
+def grid_blocks(
+    low: NDArray[np.float64], high: NDArray[np.float64], resolution: int
+) -> tuple[list[NDArray[np.float64]], tuple[int, int]]:
+    """Give the pixels of a view, row by row in blocks, and their rows and columns."""
+    step = float((high - low).max()) / resolution
+    shape = (math.ceil((high[1] - low[1]) / step), math.ceil((high[0] - low[0]) / step))
+    # The middle of each pixel, in double precision as far-away data need it.
+    x = low[0] + (np.arange(shape[1]) + 0.5) * (high[0] - low[0]) / shape[1]
+    y = low[1] + (np.arange(shape[0]) + 0.5) * (high[1] - low[1]) / shape[0]
+    grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
+    return [
+        grid[a : a + GRID_ROWS_PER_BLOCK] for a in range(0, len(grid), GRID_ROWS_PER_BLOCK)
+    ], shape
+
+
+def cell_borders(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Say which pixels have another number than the one above or to the right."""
+    between = np.zeros(numbers.shape, bool)
+    between[:-1] |= numbers[:-1] != numbers[1:]
+    between[:, :-1] |= numbers[:, :-1] != numbers[:, 1:]
+    return between
+
+
+def are_on(network: Network, points: NDArray[Any], neurons: Sequence[int]) -> NDArray[np.bool_]:
+    """Say where neurons are on: (len(neurons), len(points))."""
+    from fastmem import sign_patterns
+
+    if network.second.activation == "relu":
+        owners = network.second.owners
+        return np.array(
+            [
+                first_real_neuron_on(
+                    network, points, np.full(len(points), owners[j]), slice(j, j + 1)
+                )
+                >= 0
+                for j in neurons
+            ]
+        )
+    patterns = sign_patterns(points, network.first)
+    return np.array([_is_on(network, patterns, j) for j in neurons])
+
+
+def _is_on(network: Network, patterns: NDArray[np.uint64], neuron: int) -> NDArray[np.bool_]:
+    """Say for which patterns a neuron is on."""
+    outside = np.bitwise_count(patterns & network.second.masks[neuron])
+    result: NDArray[np.bool_] = (
+        outside.sum(axis=1, dtype=np.int64) < network.second.thresholds[neuron]
+    )
+    return result
+
+
+def first_real_neuron_on(
+    network: Network,
+    grid: NDArray[Any],
+    codes: NDArray[np.intp],
+    neurons: slice = slice(None),
+) -> NDArray[np.int64]:
+    """As `first_cell_on`, for points (rows, 2) of a network with ReLU activations."""
+    from fastmem.second_layer.real_sums import first_neuron_on
+
+    second = network.second
+    return first_neuron_on(
+        np.arange(len(grid)), check_points(grid), codes, network.first, second.masks[neurons],
+        second.thresholds[neurons], second.owners[neurons], check_threads(None),
+    )  # fmt: skip
+
+
+def first_cell_on(
+    network: Network, patterns: NDArray[np.uint64], codes: NDArray[np.intp]
+) -> NDArray[np.int64]:
+    """Give, for each pattern, the first neuron of the predicted class that is on, or -1."""
+    first = np.full(len(patterns), -1, np.int64)
+    second = network.second
+    for code in np.unique(codes):
+        undecided = np.flatnonzero(codes == code)
+        for neuron in np.flatnonzero(second.owners == code):
+            if len(undecided) == 0:
+                break
+            is_on = _is_on(network, patterns[undecided], int(neuron))
+            first[undecided[is_on]] = neuron
+            undecided = undecided[~is_on]
+    return first
+
+
+def add_lines(ax: Axes, lines: NDArray[np.float64], colour: str, width: float) -> None:
+    """Draw segments behind the points."""
+    from matplotlib.collections import LineCollection
+
+    ax.add_collection(
+        LineCollection(list(lines), colors=colour, linewidths=width, alpha=0.5, zorder=1)
+    )
+
+
+def mixed_with_white(colour: Any, share: Any) -> Any:
+    """Mix a colour, or an array of them in its last axis, with a share of white."""
+    return np.asarray(colour) * (1 - share) + share
+
+
+def mixed_with_black(colour: Sequence[float] | NDArray[np.float64]) -> tuple[float, float, float]:
+    """Darken a class's colour for its points, which must stand out from its region."""
+    red, green, blue = colour
+    return 0.72 * red, 0.72 * green, 0.72 * blue
+
+
+def hyperplanes_in_view(
+    network: Network,
+    low: NDArray[np.float64],
+    high: NDArray[np.float64],
+    at_most: int,
+    random: np.random.Generator,
+    among: NDArray[np.bool_] | None = None,
+) -> NDArray[np.float64]:
+    """Give segments (n, 2, 2) of some hyperplanes that pass through the view, beyond its edge."""
+    weights = network.first.weights.astype(np.float64)
+    norms = np.linalg.norm(weights, axis=1)
+    middle, reach = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
+    with np.errstate(divide="ignore", invalid="ignore"):
+        normals = weights / norms[:, None]
+        distance = (weights @ middle + network.first.biases) / norms
+    # A line meets the rectangle iff it is no farther from its middle than the corner's reach in
+    # the direction of the normal; a zero row gives NaN and is no line.
+    in_view = np.abs(distance) < np.abs(normals) @ (high - low) / 2
+    if among is not None:
+        in_view &= among
+    chosen = random.permutation(np.flatnonzero(in_view))[:at_most]
+    nearest = middle - distance[chosen, None] * normals[chosen]
+    along = normals[chosen][:, ::-1] * [-reach, reach]
+    return np.stack([nearest - 2 * along, nearest + 2 * along], axis=1)

@@ -1,0 +1,216 @@
+"""Second layer: which cells of the tessellation cover a class and miss all others."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.inputs import Points
+from fastmem.kernels.cover import GROUP
+from fastmem.kernels.layout import TILE
+from fastmem.machine.threads import run_tasks
+from fastmem.patterns.by_class import Patterns
+from fastmem.second_layer.class_cover import TASK_WORDS, Block
+from fastmem.second_layer.cover_layer import CoverLayer
+from fastmem.second_layer.merged_cells import Merger, blocks_at_once
+from fastmem.second_layer.real_cover import ReluBlock, step_together
+from fastmem.second_layer.real_sums import RealSums
+
+_APART_WORDS = {"merge": 3 << 20, "random": TASK_WORDS // 16}
+"""Words of patterns up to which blocks advance side by side. A step of one then takes no longer
+than Ctrl-C may wait. Beyond the third-level cache merged cells are better counted all together:
+digits784-70k takes 0.91 s side by side and 0.96 s together at n = 2,048, 1.91 s and 1.72 s at
+n = 10,240; random selection 0.56 s and 0.66 s, 2.12 s and 2.42 s."""
+
+
+class Selector:
+    """Chooses second layers for one fit: the same settings, seeds and account for all.
+
+    Given ``points``, neurons cover them by real sums, else by counts.
+
+    Attributes
+    ----------
+    evaluations, candidates : int
+        Counts made so far, and points from which a neuron was tried.
+    """
+
+    def __init__(
+        self,
+        selection: str,
+        margin: float,
+        only_inside: bool,
+        seeds: Sequence[np.random.SeedSequence],
+        n_threads: int,
+        progress: Callable[[int, int, int], object],
+        points: Points | None = None,
+    ) -> None:
+        self.selection, self.margin, self.only_inside = selection, margin, only_inside
+        self.seeds, self.n_threads, self.progress = seeds, n_threads, progress
+        self.points = points
+        self.evaluations = self.candidates = 0
+
+    def blocks(
+        self,
+        patterns: Patterns,
+        first: Hyperplanes,
+        codes: Sequence[int],
+        leave_one_out: bool = False,
+    ) -> list[Block]:
+        """Cover the classes ``codes`` by the hyperplanes ``first``, which ``patterns`` are of."""
+        generators = {code: np.random.default_rng(self.seeds[code]) for code in codes}
+        blocks: list[Block]
+        if self.points is None:
+            blocks = [
+                Block(
+                    patterns, len(first), code, generators[code], self.n_threads,
+                    margin=self.margin, only_inside=self.only_inside,
+                )
+                for code in codes
+            ]  # fmt: skip
+        else:
+            sums = RealSums(first, self.points.is_sparse)
+            blocks = [
+                ReluBlock(
+                    patterns, self.points, sums, code, generators[code], self.n_threads,
+                    self.margin,
+                )
+                for code in codes
+            ]  # fmt: skip
+        kept, spent = choose_neurons(
+            blocks, self.selection, self.n_threads, leave_one_out, self.progress
+        )
+        self.evaluations += spent
+        self.candidates += sum(block.width + len(block.failed) for block in blocks)
+        return kept
+
+
+def choose_neurons(
+    blocks: list[Block],
+    selection: str,
+    n_threads: int,
+    leave_one_out: bool,
+    progress: Callable[[int, int, int], object],
+) -> tuple[list[Block], int]:
+    """Run the blocks to their ends; returns those that the network keeps, and the counts made.
+
+    With ``leave_one_out`` (covered="auto") the class with most failures is left out, of equals the
+    one whose block is widest. All blocks advance together, so that this is known as soon as all
+    others are done and none of their points failed: the widest block is never finished.
+    """
+    total = sum(block.remaining for block in blocks)
+    step = Merger(blocks).step if selection == "merge" else _step_random
+    most = GROUP if selection == "merge" else 1
+    patterns = blocks[0].patterns
+    at_once = blocks_at_once(len(blocks[0].valid)) if selection == "merge" else len(blocks)
+    small = len(patterns.sizes) * TILE * patterns.tiles.shape[1] <= _APART_WORDS[selection]
+    small = small and blocks[0].steps_are_short
+
+    def tell() -> None:
+        progress(total - sum(b.remaining for b in blocks), total, sum(b.width for b in blocks))
+
+    while True:
+        active = [block for block in blocks if not block.done]
+        if not active or (leave_one_out and _is_widest(active, blocks)):
+            break
+        active = active[:at_once]
+        if small and n_threads > 1 and len(active) >= 2 * n_threads:
+            _side_by_side(step, active, most, n_threads, tell)
+        else:
+            step(active)
+            tell()
+    evaluations = sum(block.evaluations for block in blocks)
+    if leave_one_out:
+        left = max(blocks, key=lambda b: (len(b.failed), b.remaining > 0, b.width, b.code))
+        blocks = [block for block in blocks if block is not left]
+    return blocks, evaluations
+
+
+def _step_random(blocks: Sequence[Block]) -> None:
+    by_sums = [block for block in blocks if isinstance(block, ReluBlock)]
+    if by_sums:
+        step_together(by_sums)
+        return
+    for block in blocks:
+        block.step_random()
+
+
+def _side_by_side(
+    step: Callable[[Sequence[Block]], object],
+    blocks: list[Block],
+    most: int,
+    n_threads: int,
+    tell: Callable[[], object],
+) -> None:
+    """Advance groups of up to ``most`` blocks, each on one thread, while all threads have enough.
+
+    Blocks do not depend on each other. That no thread waits for another until few blocks are left
+    takes random selection for digits784-20k at n = 2,048 from 0.100 s to 0.081 s, merged cells from
+    0.136 s to 0.121 s (one thread: 0.137 s, 0.173 s; 0.192 s in two processes at once, so that 1.8
+    times is the most that two cores give merged cells).
+    """
+    ready = deque(blocks)
+    n_active = len(blocks)
+    caller = threading.get_ident()
+    lock = threading.Lock()
+    ended = False
+    for block in blocks:
+        block.n_threads = 1
+
+    def work(_: int) -> None:
+        nonlocal n_active, ended
+        group: list[Block] = []
+        try:
+            while True:
+                with lock:
+                    ready.extend(block for block in group if not block.done)
+                    n_active -= sum(block.done for block in group)
+                    ended = ended or not ready or n_active < 2 * n_threads
+                    if ended:
+                        return
+                    size = min(most, n_active // n_threads, len(ready))
+                    group = [ready.popleft() for _ in range(size)]
+                step(group)
+                if threading.get_ident() == caller:
+                    tell()
+        except BaseException:
+            ended = True
+            raise
+
+    run_tasks(work, range(n_threads), n_threads)
+    for block in blocks:
+        block.n_threads = n_threads
+
+
+def _is_widest(active: list[Block], blocks: list[Block]) -> bool:
+    others = [block for block in blocks if block.done]
+    return (
+        len(active) == 1
+        and not any(block.failed for block in others)
+        and all(active[0].width >= block.width for block in others)
+    )
+
+
+def cover_layer(blocks: Sequence[Block]) -> CoverLayer:
+    """The chosen neurons, block by block, those that cover most first."""
+    masks, thresholds, owners = [], [], []
+    for block in sorted(blocks, key=lambda b: b.code):
+        for j in np.argsort(-np.array(block.gained, np.int64), kind="stable"):
+            masks.append(block.masks[j])
+            thresholds.append(block.thresholds[j])
+            owners.append(block.code)
+    n_words = len(blocks[0].valid)
+    return CoverLayer(
+        np.array(masks, np.uint64).reshape(len(masks), n_words),
+        np.array(thresholds, blocks[0].threshold_dtype),
+        np.array(owners, np.int32),
+    )
+
+
+def failed_rows(blocks: Sequence[Block]) -> np.ndarray:
+    """Rows, in the user's data, of the points that cannot be covered; ascending int64."""
+    failed = [b.patterns.rows(b.code, np.array(b.failed, np.int64)) for b in blocks]
+    return np.sort(np.concatenate(failed)).astype(np.int64)

@@ -1,0 +1,1 @@
+"""How wide: hyperplanes until all is separated, the fewest parameters, compact networks."""

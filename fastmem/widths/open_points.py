@@ -1,0 +1,55 @@
+"""Points that are not known to be separated."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastmem.patterns.by_class import Patterns
+from fastmem.second_layer.class_cover import Block, least_counts
+
+_PROBE = 256
+"""Open points of a class looked at before a whole run over it: while most of them fail, the run
+would only find that out again, one sweep a point."""
+MANY = 0.05
+"""Share of failing points above which random rows are added as long as they help."""
+
+
+class OpenPoints:
+    """The points of one class that are not known to be separated, and pairs that fail.
+
+    Attributes
+    ----------
+    members : ndarray of int32
+        These points, by their numbers within the class.
+    failing : int
+        How many of them fail, as far as is known.
+    pairs : list of (int, int)
+        Points that fail and, for each, the position in all patterns of one whose pattern lies
+        below its own.
+    """
+
+    def __init__(self, patterns: Patterns, code: int) -> None:
+        self.code = code
+        self.members = np.arange(patterns.class_size(code), dtype=np.int32)
+        self.failing = len(self.members)
+        self.pairs: list[tuple[int, int]] = []
+
+    def look(self, patterns: Patterns, width: int, seed, n_threads: int) -> int:
+        """Find out which members are separated; returns the counts made."""
+        block = Block(
+            patterns, width, self.code, np.random.default_rng(seed), n_threads, self.members
+        )
+        probe = block.next_candidates(_PROBE)
+        least, nearest = least_counts([block] * len(probe), block.masks_of(probe))
+        fails = np.flatnonzero(least == 0)
+        share = len(fails) / len(probe)
+        if share > MANY:
+            self.failing = int(np.ceil(share * len(self.members)))
+            self.pairs = [(int(block.members[probe[i]]), int(nearest[i])) for i in fails]
+            return block.evaluations
+        while not block.done:
+            block.step_random()
+        self.members = np.sort(np.array(block.failed, np.int32))
+        self.failing = len(self.members)
+        self.pairs = list(zip(block.failed, block.witnesses, strict=True))
+        return block.evaluations
