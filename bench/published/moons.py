@@ -7,7 +7,7 @@ compared, in units of the standard error of their difference: the share of trial
 every point, and the mean number of neurons; see `fastmem.experiments.comparison`. All cells at
 once, with a picture: ``fastmem reproduce moons --compare FILE``.
 
-``published_moons.csv`` holds the cells compared by default, taken from the results in the authors'
+``moons.csv`` holds the cells compared by default, taken from the results in the authors'
 repository, https://github.com/patrickfinke/memo (MIT licence, copyright 2023 Patrick Finke), of
 arXiv 2310.00327; ``--csv`` reads a file of the same columns with more of them.
 """
