@@ -46,8 +46,8 @@ def separate(
     With ``leave_one_out`` all but one of them (the one that is hardest to separate). Stops at
     ``max_width`` rows. Returns the hyperplanes, the steps and the counts made.
 
-    Targeted rows pass between a point and the other point whose pattern lies below it (DESIGN's
-    targeted completion): for every such pair a few candidates are made and the greedy choice of
+    Targeted rows pass between a point and the other point whose pattern lies below it: for every
+    such pair a few candidates are made and the greedy choice of
     those that part most of the failing pairs is kept, so each round separates all pairs it sees.
     """
     generator = np.random.default_rng(seed.spawn(1)[0])
@@ -107,7 +107,8 @@ def _targeted_rows(
     low_rows = np.array([patterns.rows(code, np.array(low)) for code, low, _ in pairs])
     high_rows = patterns.rows_at(np.array([high for _, _, high in pairs]))
     targets = list(zip(low_rows[:n_targets], high_rows[:n_targets], strict=True))
-    trial = rows.between(points, targets, generator, _CANDIDATES, where.mean, where.radius)
+    ends = (points.dense(np.array(pair)).astype(np.float64) for pair in targets)
+    trial = rows.between(ends, generator, _CANDIDATES, where.mean, where.radius)
     parted = ~_bits(points.take(low_rows), trial) & _bits(points.take(high_rows), trial)
     left = np.ones(len(pairs), np.bool_)
     chosen_rows: list[int] = []
