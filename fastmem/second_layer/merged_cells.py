@@ -37,8 +37,8 @@ nine classes where 64 misses give 232.
 _NEAR = 3072
 _POOL = 1 << 15
 _POOL_WORDS = 640 << 10
-"""Words of the points among which a cell grows: 5 MB, so that those of a class stay in the third-level
-cache. digits784-70k at n = 9,984: 273 neurons among 7,000 points a class, 271 among 4,096, 290
+"""Words of the points among which a cell grows: 5 MB, so that those of a class stay in the
+third-level cache. digits784-70k at n = 9,984: 273 neurons among 7,000 points a class, 271 among 4,096, 290
 among 2,048, 334 among 1,024."""
 _POOLS_WORDS = 1 << 24
 _AT_ONCE_BYTES = 64 << 20

@@ -116,7 +116,7 @@ def thinned(layer: CoverLayer, patterns: Patterns, n: int, n_threads: int) -> Co
 def _needed(
     patterns: Patterns, columns: np.ndarray, masks: np.ndarray, neurons: np.ndarray, code: int
 ) -> list[int]:
-    """The ``neurons`` of a class, those that cover most first, without those that are not needed."""
+    """The needed ones of ``neurons``, all of one class, those that cover most first."""
     first, last = (TILE_WORDS * int(t) for t in patterns.first_tile[code : code + 2])
     own = _points_of(patterns, np.arange(first // TILE_WORDS, last // TILE_WORDS))
     on = np.tile(own, (len(neurons), 1))
