@@ -240,8 +240,8 @@ def check_memory_limit(value: Any) -> int | None:
 def stores_weights(settings: Settings, n_features: int) -> bool:
     """Whether Gaussian weights are stored, or computed again and again because they are many."""
     n = settings.width or min(settings.max_width or AUTO_ROWS, AUTO_ROWS)
-    room = WEIGHT_BYTES if settings.memory_limit is None else settings.memory_limit // 4
-    return 4 * n * n_features <= room
+    budget_bytes = WEIGHT_BYTES if settings.memory_limit is None else settings.memory_limit // 4
+    return 4 * n * n_features <= budget_bytes
 
 
 def check_memory(memory_limit: int | None, n_samples: int) -> int | None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
-from fastmem.kernels.columns import pick
+from fastmem.kernels.columns import copy_columns
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.of_points import (
@@ -33,13 +33,13 @@ class Patterns:
     first_tile : ndarray of shape (K + 1,), int64
         Tiles first_tile[c]..first_tile[c+1]-1 hold class c.
     store : TileStore
-        Where the tiles are; ``room`` bytes of them may be in memory.
+        Where the tiles are; ``budget_bytes`` of them may be in memory.
     order, starts : ndarrays of shape (N,) and (K + 1,), int32 and int64
         order[starts[c] + j] is the row, in the user's data, of the j-th point of class c.
     """
 
     def __init__(
-        self, codes: np.ndarray, n_classes: int, n_words: int = 0, room: int | None = None
+        self, codes: np.ndarray, n_classes: int, n_words: int = 0, budget_bytes: int | None = None
     ) -> None:
         counts = np.sum(
             [np.bincount(codes[a:b], minlength=n_classes) for a, b in ranges(len(codes), 1 << 20)],
@@ -54,7 +54,7 @@ class Patterns:
         self.sizes = np.full(self.first_tile[-1], TILE, np.int64)
         last = self.first_tile[1:] - 1
         self.sizes[last] = counts - (tiles_of - 1) * TILE
-        self.store = TileStore(len(self.sizes), n_words, room)
+        self.store = TileStore(len(self.sizes), n_words, budget_bytes)
         self.doubtful = 0
 
     @property
@@ -91,7 +91,7 @@ class Patterns:
         fewer.store = TileStore(len(self.sizes), n_words, None)
 
         def work(task: tuple[int, int]) -> None:
-            pick(self.tiles, *task, hyperplanes, fewer.tiles)
+            copy_columns(self.tiles, *task, hyperplanes, fewer.tiles)
             self.store.release(self.tiles[slice(*task)])
 
         size = max(1, min(self.store.tiles_at_once, 100_000 // len(hyperplanes)))

@@ -38,7 +38,7 @@ class TileStore:
     Parameters
     ----------
     n_tiles : int
-    room : int or None
+    budget_bytes : int or None
         Bytes that tiles may take in memory; beyond, they move to a file. None: no limit.
 
     Attributes
@@ -46,8 +46,8 @@ class TileStore:
     tiles : ndarray of shape (n_tiles, n_words, TILE), uint64
     """
 
-    def __init__(self, n_tiles: int, n_words: int, room: int | None = None) -> None:
-        self._room = room
+    def __init__(self, n_tiles: int, n_words: int, budget_bytes: int | None = None) -> None:
+        self._budget_bytes = budget_bytes
         self._file: IO[bytes] | None = None
         self._memory: mmap.mmap | None = None
         self.tiles = np.zeros((n_tiles, 0, TILE), np.uint64)
@@ -77,7 +77,7 @@ class TileStore:
             return
         old, old_memory = self.tiles, self._memory
         in_place = self._file is not None
-        if not in_place and (self._room is None or size <= self._room):
+        if not in_place and (self._budget_bytes is None or size <= self._budget_bytes):
             what = f"growing the sign patterns to {readable(size)}"
             require(size - old.nbytes, what, _REMEDY)
         elif not in_place:
