@@ -32,7 +32,7 @@ def test_widening_keeps_the_bits_and_clears_the_rest(budget_bytes, window, monke
     rng = np.random.default_rng(window)
     store = TileStore(5, 2, budget_bytes)
     assert not store.tiles.any()
-    for n_words, kept in [(3, 2), (4, 1), (4, 4), (11, 3)]:
+    for n_words, kept in [(3, 2), (4, 1), (4, 4), (11, 3), (12, 0)]:
         bits = rng.integers(2**64, size=store.tiles.shape, dtype=np.uint64)
         store.tiles[:] = bits
         store.release(store.tiles[1:3])
