@@ -127,7 +127,7 @@ def margins(times: int, sizes: Sizes, n_threads: int) -> Call:
 def select(selection: str, sizes: Sizes, n_threads: int) -> Call:
     """Choose the second layer for the digits, given the sign patterns."""
     problem = Selection(sizes.digits_random, n_threads)
-    return lambda: problem.select(problem.blocks(), selection)
+    return lambda: problem.select(problem.covers(), selection)
 
 
 def fingerprints(sizes: Sizes, n_threads: int) -> Call:

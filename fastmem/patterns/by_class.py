@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
-from fastmem.kernels.columns import pick
+from fastmem.kernels.columns import copy_columns
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.of_points import (
@@ -31,30 +31,29 @@ class Patterns:
     sizes : ndarray of shape (n_tiles,), int64
         Points in each tile; the columns after them are zero.
     first_tile : ndarray of shape (K + 1,), int64
-        Tiles first_tile[c]..first_tile[c+1]-1 hold class c.
+        Tiles first_tile[c]..first_tile[c+1]-1 hold class c; none where it has no points.
     store : TileStore
-        Where the tiles are; ``room`` bytes of them may be in memory.
+        Where the tiles are; ``budget_bytes`` of them may be in memory.
     order, starts : ndarrays of shape (N,) and (K + 1,), int32 and int64
         order[starts[c] + j] is the row, in the user's data, of the j-th point of class c.
     """
 
     def __init__(
-        self, codes: np.ndarray, n_classes: int, n_words: int = 0, room: int | None = None
+        self, codes: np.ndarray, n_classes: int, n_words: int = 0, budget_bytes: int | None = None
     ) -> None:
-        counts = np.sum(
-            [np.bincount(codes[a:b], minlength=n_classes) for a, b in ranges(len(codes), 1 << 20)],
-            axis=0,
-        )  # in ranges, because it would copy all codes as int64
+        counts = np.zeros(n_classes, np.int64)
+        for a, b in ranges(len(codes), 1 << 20):  # all codes at once would be copied as int64
+            counts += np.bincount(codes[a:b], minlength=n_classes)
         self.order = np.argsort(codes, kind="stable").astype(
             np.int32 if len(codes) < 1 << 31 else np.int64
         )
         self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        tiles_of = -(-counts // TILE)
-        self.first_tile = np.concatenate([[0], np.cumsum(tiles_of)]).astype(np.int64)
+        n_tiles = -(-counts // TILE)
+        self.first_tile = np.concatenate([[0], np.cumsum(n_tiles)]).astype(np.int64)
         self.sizes = np.full(self.first_tile[-1], TILE, np.int64)
-        last = self.first_tile[1:] - 1
-        self.sizes[last] = counts - (tiles_of - 1) * TILE
-        self.store = TileStore(len(self.sizes), n_words, room)
+        is_there = counts > 0  # a class without points has no tile: the one before is another's
+        self.sizes[self.first_tile[1:][is_there] - 1] -= (n_tiles * TILE - counts)[is_there]
+        self.store = TileStore(len(self.sizes), n_words, budget_bytes)
         self.doubtful = 0
 
     @property
@@ -91,7 +90,7 @@ class Patterns:
         fewer.store = TileStore(len(self.sizes), n_words, None)
 
         def work(task: tuple[int, int]) -> None:
-            pick(self.tiles, *task, hyperplanes, fewer.tiles)
+            copy_columns(self.tiles, *task, hyperplanes, fewer.tiles)
             self.store.release(self.tiles[slice(*task)])
 
         size = max(1, min(self.store.tiles_at_once, 100_000 // len(hyperplanes)))

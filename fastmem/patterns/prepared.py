@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
-from typing import Any, TypeVar, TypeVarTuple, Unpack
+from typing import Any, TypeVar, TypeVarTuple
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -40,14 +40,14 @@ Prepared = TypeVar("Prepared")
 
 
 def kept_with_the_layer(
-    make: Callable[[Layer, Unpack[Key]], Prepared],
-) -> Callable[[Layer, Unpack[Key]], Prepared]:
+    make: Callable[[Layer, *Key], Prepared],
+) -> Callable[[Layer, *Key], Prepared]:
     """Call make(layer, *key) once for each layer and key; its result must not hold the layer."""
     kept: WeakKeyDictionary[Layer, dict[Any, Prepared]] = WeakKeyDictionary()
     lock = threading.Lock()
 
     @wraps(make)
-    def prepared(layer: Layer, *key: Unpack[Key]) -> Prepared:
+    def prepared(layer: Layer, *key: *Key) -> Prepared:
         with lock:
             of_layer = kept.setdefault(layer, {})
         if key not in of_layer:
