@@ -39,7 +39,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
 from fastmem.kernels.bits import trailing_zeros
 from fastmem.kernels.butterflies import (
@@ -53,7 +52,7 @@ from fastmem.kernels.butterflies import (
 from fastmem.kernels.compiling import njit
 from fastmem.kernels.exact import UNIT32, UNIT64, exact_sign
 from fastmem.kernels.layout import TILE, WORD_BITS
-from fastmem.kernels.queue import Loop, take
+from fastmem.kernels.queue import take
 from fastmem.kernels.signs import row_number
 
 _HALF = 1 << STAGES
@@ -448,7 +447,7 @@ def _fill_lanes(tasks, start, count, place, blocks, passes, room):
 
 @njit(nogil=True, cache=True)
 def structured_words(queue, stop, tasks, blocks):
-    """Fill words of the patterns of dense points by transforms: the worker of STRUCTURED_WORDS.
+    """Fill words of the patterns of dense points by transforms: a worker, see ``kernels.queue``.
 
     tasks `RowTasks`, blocks a `Transforms`.
     """
@@ -467,15 +466,6 @@ def structured_words(queue, stop, tasks, blocks):
             start += count
             place += count
         tasks.doubts[task] = doubts
-
-
-@njit(nogil=True, cache=True, parallel=True)
-def _structured_words_by_prange(n_workers, queue, stop, tasks, blocks):
-    for _ in prange(n_workers):
-        structured_words(queue, stop, tasks, blocks)
-
-
-STRUCTURED_WORDS = Loop(structured_words, _structured_words_by_prange)
 
 
 @njit(nogil=True, cache=True)

@@ -11,15 +11,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar
 
 import numba
 import numpy as np
+from numba._dispatcher import compute_fingerprint
 from numba.core import config
 
-from fastmem.kernels.queue import Loop, new_queue
+from fastmem.kernels.queue import new_queue
+from fastmem.kernels.side_by_side import address_of, start_workers
 from fastmem.machine.threading_layer import may_use_prange
 
 Task = TypeVar("Task")
@@ -33,7 +34,7 @@ _FASTER = 32
 
 
 def run_loop(
-    loop: Loop,
+    worker: Any,
     n_tasks: int,
     n_threads: int,
     arguments: tuple[Any, ...],
@@ -44,9 +45,9 @@ def run_loop(
 
     Parameters
     ----------
-    loop : Loop
-        Its worker is called with a queue, where to stop, and ``arguments``. Every task must write
-        only what is its own, so that results do not depend on the order.
+    worker : kernel
+        As in ``kernels.queue``, called with a queue, where to stop, and ``arguments``. Every task
+        must write only what is its own, so that results do not depend on the order.
     most : int, optional
         Tasks a launch at most; in any case one lasts about 0.15 s.
     after : callable, optional
@@ -56,7 +57,7 @@ def run_loop(
     n_threads = min(n_threads, n_tasks)
     by_prange = n_threads > 1 and may_use_prange()
     mask = numba.get_num_threads() if by_prange else 0
-    queue = new_queue()
+    queue, failures = new_queue(), np.zeros(1, np.int64)
     try:
         if by_prange:
             n_threads = min(n_threads, config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
@@ -66,13 +67,15 @@ def run_loop(
             last = min(n_tasks, first + size)
             queue[0] = first
             start = perf_counter()
+            launch = (queue, last, *arguments)
             if by_prange:
-                loop.by_prange(n_threads, queue, last, *arguments)
+                start_workers(n_threads, _address(worker, launch), launch, failures)
+                if failures[0]:
+                    raise MemoryError("there is no memory left for what kernels work in")
             elif n_threads > 1:
-                work = partial(_run_worker, loop.worker, queue, last, arguments)
-                run_tasks(work, range(n_threads), n_threads)
+                run_tasks(lambda launch: worker(*launch), [launch] * n_threads, n_threads)
             else:
-                loop.worker(queue, last, *arguments)
+                worker(*launch)
             took = max(perf_counter() - start, 1e-6)
             if after is not None:
                 after(first, last)
@@ -84,10 +87,15 @@ def run_loop(
             numba.set_num_threads(mask)
 
 
-def _run_worker(
-    worker: Any, queue: np.ndarray, stop: int, arguments: tuple[Any, ...], number: int
-) -> None:
-    worker(queue, stop, *arguments)
+_addresses: dict[tuple[Any, bytes], int] = {}
+
+
+def _address(worker: Any, arguments: tuple[Any, ...]) -> int:
+    """Where the machine code of a worker for these arguments begins."""
+    key = worker, compute_fingerprint(arguments)
+    if key not in _addresses:
+        _addresses[key] = address_of(worker, tuple(map(numba.typeof, arguments)))
+    return _addresses[key]
 
 
 def run_tasks(work: Callable[[Task], object], tasks: Sequence[Task], n_threads: int) -> None:

@@ -11,10 +11,10 @@ from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.structured import StructuredHyperplanes, flips_of, sums_with_errors
 from fastmem.kernels.exact import UNIT32
 from fastmem.kernels.hadamard import (
-    STRUCTURED_WORDS,
     Transforms,
     collect_bits,
     structured_products,
+    structured_words,
 )
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.kernels.signs import FloatFilter
@@ -53,7 +53,7 @@ def passes(hyperplanes: StructuredHyperplanes, words: tuple[int, int]) -> Sequen
         plan = _plan(hyperplanes, words)
         if plan is None:
             return fill_with(float_filter(hyperplanes.explicit), words)
-        loop = SignLoop(STRUCTURED_WORDS, (plan.transforms,))
+        loop = SignLoop(structured_words, (plan.transforms,))
         return loop if plan.is_direct else _fill_and_collect(loop, plan, words)
 
     return [Pass(1.0, prepare)]
