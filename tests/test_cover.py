@@ -15,7 +15,7 @@ from fastmem.kernels import cover as kernels
 from fastmem.kernels.layout import TILE
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import padded, valid_bits
-from fastmem.second_layer import class_cover, merged_cells
+from fastmem.second_layer import class_cover, counting, merged_cells
 from fastmem.second_layer.class_cover import ClassCover, least_counts
 from fastmem.second_layer.selection import choose_neurons, cover_layer, failed_rows
 
@@ -225,7 +225,7 @@ def test_near_points_change_no_selection(monkeypatch):
     layers = []
     for near, n_ranges in ((1536, 256), (TILE, 1), (1, 1), (3, 256)):
         monkeypatch.setattr(merged_cells, "_NEAR", near)
-        monkeypatch.setattr(class_cover, "_RANGES", n_ranges)
+        monkeypatch.setattr(counting, "_RANGES", n_ranges)
         layers.append(cover_layer(select(bits, codes, "merge", 1)[1]))
     for other in layers[1:]:
         np.testing.assert_array_equal(layers[0].masks, other.masks)
@@ -257,7 +257,7 @@ def test_interruptions_change_no_selection(selection, monkeypatch):
     bits = centres[codes] ^ random_bits(rng, 1000, 90, 0.2)
     layers = []
     for most in (1 << 40, 5_000):
-        monkeypatch.setattr(class_cover, "TASK_WORDS", most)
+        monkeypatch.setattr(counting, "TASK_WORDS", most)
         monkeypatch.setattr(merged_cells, "TASK_WORDS", most)
         layers.append(cover_layer(select(bits, codes, selection, 1, n_threads=2)[1]))
     assert len(layers[0]) > 10

@@ -40,6 +40,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastmem.kernels.arrays import aligned_zeros
 from fastmem.kernels.bits import trailing_zeros
 from fastmem.kernels.butterflies import (
     LANES,
@@ -65,10 +66,8 @@ _ONE = np.uint64(1)
 
 @njit(nogil=True, cache=True)
 def _zeros(rows):
-    """Float32 zeros, rows x LANES of them, at a multiple of 64 bytes: a row is one cache line."""
-    raw = np.zeros(rows * LANES + LANES, np.float32)
-    skip = (64 - raw.ctypes.data % 64) % 64 // 4
-    return raw[skip : skip + rows * LANES]
+    """Float32 zeros, rows x LANES of them: a row is one cache line."""
+    return aligned_zeros(rows * LANES, np.float32)
 
 
 @njit(nogil=True, cache=True)
