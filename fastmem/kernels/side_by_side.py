@@ -81,7 +81,7 @@ def start_workers(n_workers, address, arguments, failures):
     arguments: a tuple of the types that it was compiled for. failures (1,) int64 grows by the
     number of workers that an exception ended: there was no memory for what they work in.
     """
-    pair = _packed(address, arguments, failures)  # type: ignore[call-arg]
+    pair = _packed(address, arguments, failures)  # type: ignore[call-arg, var-annotated]
     _call_side_by_side(n_workers, pair[0], pair[1])
 
 
