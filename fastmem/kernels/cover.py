@@ -7,12 +7,15 @@ of a point is the number of ones that its pattern has inside the mask (``kernels
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from fastmem.kernels.bits import popcount
 from fastmem.kernels.compiling import njit
 from fastmem.kernels.counts import count_group, group_counts
 from fastmem.kernels.layout import MASK_GROUP, TILE
+from fastmem.kernels.queue import take
 
 _ALWAYS = np.uint64(1 << 60)
 
@@ -39,68 +42,100 @@ def gather(tiles, positions, out, first):
             out[out_tile, word, out_column] = tiles[tile, word, column]
 
 
-@njit(nogil=True, cache=True)
-def minima(tiles, sizes, first_tile, last_tile, step, masks, skip, least, nearest):
-    """Smallest counts of each mask over the tiles first_tile..last_tile-1, and where they are.
+class TileTasks(NamedTuple):
+    """Tasks of a loop that counts masks over tiles: each takes ``size`` tiles, the last what is left.
 
-    masks (B, n_words) uint64, B a multiple of MASK_GROUP; skip (B, 2) int64: the tiles skip[b, 0]
+    tiles (n_tiles, n_words, TILE) uint64, sizes (n_tiles,) int64, masks (B, n_words) uint64, B a
+    multiple of MASK_GROUP.
+    """
+
+    tiles: np.ndarray
+    sizes: np.ndarray
+    masks: np.ndarray
+    size: int
+
+
+@njit(nogil=True, cache=True)
+def minima(queue, stop, tasks, skip, step, least, nearest):
+    """Smallest counts of each mask over ranges of tiles, and where: a worker, see ``kernels.queue``.
+
+    tasks `TileTasks`, whose size is a multiple of ``step``; skip (B, 2) int64: the tiles skip[b, 0]
     up to skip[b, 1] - 1, the class of the mask, do not count for mask b. Updates, in row
     tile // step of least and nearest (rows, B) int64, least[:, b] and the position
     TILE * tile + column of the first point at the minimum.
     """
     counts = group_counts()
-    for tile in range(first_tile, last_tile):
-        size = sizes[tile]
-        r = tile // step
-        for first in range(0, masks.shape[0], MASK_GROUP):
-            needed = False
-            for b in range(first, first + MASK_GROUP):
-                needed = needed or tile < skip[b, 0] or tile >= skip[b, 1]
-            if not needed:
-                continue
-            count_group(tiles[tile], TILE, masks, first, counts)
-            for q in range(MASK_GROUP):
-                b = first + q
-                if skip[b, 0] <= tile < skip[b, 1]:
-                    continue
-                row = counts[q]
-                smallest = _ALWAYS
-                for i in range(size):
-                    smallest = min(smallest, row[i])
-                if np.int64(smallest) < least[r, b]:
-                    least[r, b] = np.int64(smallest)
-                    for i in range(size):
-                        if row[i] == smallest:
-                            nearest[r, b] = tile * TILE + i
-                            break
+    while True:
+        task = take(queue)
+        if task >= stop:
+            return
+        last = min((task + 1) * tasks.size, tasks.sizes.shape[0])
+        for tile in range(task * tasks.size, last):
+            _lower_minima(tasks, tile, skip, least[tile // step], nearest[tile // step], counts)
 
 
 @njit(nogil=True, cache=True)
-def cover(tiles, sizes, first_tile, last_tile, masks, thresholds, uncovered, gained):
-    """Clear ``uncovered`` where a neuron is on: count < thresholds[b].
+def _lower_minima(tasks, tile, skip, least, nearest, counts):
+    """`minima` over one tile: least and nearest (B,)."""
+    masks, size = tasks.masks, tasks.sizes[tile]
+    for first in range(0, masks.shape[0], MASK_GROUP):
+        needed = False
+        for b in range(first, first + MASK_GROUP):
+            needed = needed or tile < skip[b, 0] or tile >= skip[b, 1]
+        if not needed:
+            continue
+        count_group(tasks.tiles[tile], TILE, masks, first, counts)
+        for q in range(MASK_GROUP):
+            b = first + q
+            if skip[b, 0] <= tile < skip[b, 1]:
+                continue
+            row = counts[q]
+            smallest = _ALWAYS
+            for i in range(size):
+                smallest = min(smallest, row[i])
+            if np.int64(smallest) < least[b]:
+                least[b] = np.int64(smallest)
+                for i in range(size):
+                    if row[i] == smallest:
+                        nearest[b] = tile * TILE + i
+                        break
 
-    masks (B, n_words) uint64, B a multiple of MASK_GROUP (thresholds of the padding are 0);
-    uncovered (n_tiles, TILE) bool. gained (B,) int64 grows by the points that neuron b is the
-    first to cover.
+
+@njit(nogil=True, cache=True)
+def cover(queue, stop, tasks, levels, uncovered, gained):
+    """Clear ``uncovered`` where a count is below its mask's level: a worker, see ``kernels.queue``.
+
+    tasks `TileTasks`; levels (B,) int64, 0 for the padding; uncovered (n_tiles, TILE) bool.
+    gained[task] (B,) int64 grows by the points that mask b is the first to cover.
     """
     counts = group_counts()
-    for tile in range(first_tile, last_tile):
-        size = sizes[tile]
-        still = uncovered[tile]
-        for first in range(0, masks.shape[0], MASK_GROUP):
-            remaining = 0
+    while True:
+        task = take(queue)
+        if task >= stop:
+            return
+        last = min((task + 1) * tasks.size, tasks.sizes.shape[0])
+        for tile in range(task * tasks.size, last):
+            _cover_tile(tasks, tile, levels, uncovered[tile], gained[task], counts)
+
+
+@njit(nogil=True, cache=True)
+def _cover_tile(tasks, tile, levels, still, gained, counts):
+    """`cover` for one tile: still (TILE,), gained (B,)."""
+    size = tasks.sizes[tile]
+    for first in range(0, tasks.masks.shape[0], MASK_GROUP):
+        remaining = 0
+        for i in range(size):
+            remaining += still[i]
+        if remaining == 0:
+            return
+        count_group(tasks.tiles[tile], TILE, tasks.masks, first, counts)
+        for q in range(MASK_GROUP):
+            level = np.uint64(levels[first + q])
+            row = counts[q]
             for i in range(size):
-                remaining += still[i]
-            if remaining == 0:
-                break
-            count_group(tiles[tile], TILE, masks, first, counts)
-            for q in range(MASK_GROUP):
-                threshold = np.uint64(thresholds[first + q])
-                row = counts[q]
-                for i in range(size):
-                    if still[i] and row[i] < threshold:
-                        still[i] = False
-                        gained[first + q] += 1
+                if still[i] and row[i] < level:
+                    still[i] = False
+                    gained[first + q] += 1
 
 
 @njit(nogil=True, cache=True)

@@ -6,14 +6,14 @@ second layer looks inside. Work is cut into tasks for several threads, short eno
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastmem.kernels.cover import complements, cover, gather, minima
+from fastmem.kernels.cover import TileTasks, complements, cover, gather, minima
 from fastmem.kernels.layout import TILE
 from fastmem.machine.arrays import aligned_zeros
-from fastmem.machine.threads import ranges, run_tasks
+from fastmem.machine.threads import ranges, run_loop
 from fastmem.patterns.tile_store import TileStore
 from fastmem.patterns.words import padded
 
@@ -22,6 +22,8 @@ TASK_WORDS = 400_000_000
 SERIAL_SECONDS = 2e-4
 """Less work is not worth starting threads for."""
 _SERIAL_WORDS = 4_000_000
+_LOOP_WORDS = 1_000_000
+"""Popcounts of a task of a loop."""
 _NEVER = np.int64(2**62)
 _RANGES = 1024
 """Places that refute a cell at most at once: fewer, and cells are sent back more often."""
@@ -66,6 +68,25 @@ class TiledPoints(NamedTuple):
                 self.store.release(self.tiles[some[0] // TILE : some[-1] // TILE + 1])
         return TiledPoints(copies, sizes_of(len(places)), self.store)
 
+    def _run(
+        self, worker: Any, masks: np.ndarray, size: int, n_threads: int, arguments: tuple[Any, ...]
+    ) -> None:
+        """Run a worker of ``kernels.cover`` over tasks of ``size`` tiles."""
+
+        def release(first: int, last: int) -> None:
+            self.store.release(self.tiles[first * size : last * size])
+
+        run_loop(
+            worker, -(-len(self.sizes) // size), n_threads,
+            (TileTasks(self.tiles, self.sizes, masks, size), *arguments),
+            most=max(1, self.store.tiles_at_once // size), after=release,
+        )  # fmt: skip
+
+
+def _task_tiles(masks: np.ndarray) -> int:
+    """Tiles that a task takes: some 50 us, so that cores share them evenly."""
+    return max(1, _LOOP_WORDS // (masks.size * TILE))
+
 
 def sizes_of(n_points: int) -> np.ndarray:
     """How many points each tile holds that is filled in order; at least one tile, int64."""
@@ -92,26 +113,19 @@ def least_over(
     but leave nearly all tiles; and picking single points out of tiles costs more than it saves
     against whole tiles at full vector speed.
     """
-    tiles, sizes, store = points
+    tiles, sizes, _ = points
     stack = padded(masks)
     # padding skips every tile
     skipped = np.tile(np.array([0, len(sizes)], np.int64), (len(stack), 1))
     skipped[: len(masks)] = skip
     if len(stack) * len(sizes) * TILE * tiles.shape[1] < _SERIAL_WORDS:
         n_threads = 1
-    most = store.tiles_at_once
-    size = max(1, min(TASK_WORDS // (len(stack) * TILE * tiles.shape[1]), most))
-    size = min(size, -(-len(sizes) // (2 * n_threads)))
-    step = min(size, -(-len(sizes) // _RANGES)) if by_range else size
-    tasks = ranges(len(sizes), size // step * step)
+    size = max(_task_tiles(stack), -(-len(sizes) // _RANGES))
+    step = -(-len(sizes) // _RANGES) if by_range else size
+    size = size // step * step
     least = np.full((-(-len(sizes) // step), len(stack)), _NEVER)
     nearest = np.full(least.shape, -1, np.int64)
-
-    def work(task: tuple[int, int]) -> None:
-        minima(tiles, sizes, *task, step, stack, skipped, least, nearest)
-        store.release(tiles[slice(*task)])
-
-    run_tasks(work, tasks, n_threads)
+    points._run(minima, stack, size, n_threads, (skipped, step, least, nearest))
     least, nearest = least[:, : len(masks)], nearest[:, : len(masks)]
     if by_range:
         return least, nearest
@@ -132,16 +146,12 @@ def take_covered(
     masks (B, n_words) uint64, levels (B,) int64, uncovered (n_tiles, TILE) bool; returns int64 of
     shape (B,).
     """
-    tiles, sizes, store = points
+    tiles, sizes, _ = points
     stack, limits = padded(masks), padded(levels)
-    words = len(stack) * TILE * tiles.shape[1]
-    tasks = ranges(len(tiles), max(1, min(TASK_WORDS // words, store.tiles_at_once)))
-    gained = np.zeros((len(tasks), len(stack)), np.int64)
-
-    def work(task: int) -> None:
-        cover(tiles, sizes, *tasks[task], stack, limits, uncovered, gained[task])
-        store.release(tiles[slice(*tasks[task])])
-
-    run_tasks(work, range(len(tasks)), n_threads)
+    if len(stack) * len(sizes) * TILE * tiles.shape[1] < _SERIAL_WORDS:
+        n_threads = 1
+    size = _task_tiles(stack)
+    gained = np.zeros((-(-len(sizes) // size), len(stack)), np.int64)
+    points._run(cover, stack, size, n_threads, (limits, uncovered, gained))
     totals: np.ndarray = gained.sum(axis=0)[: len(masks)]
     return totals
