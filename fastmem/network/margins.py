@@ -15,10 +15,9 @@ from fastmem.inputs import Points
 from fastmem.kernels.cover import margins
 from fastmem.kernels.layout import TILE
 from fastmem.kernels.relu import Masks, sum_margins
-from fastmem.machine.threads import ranges
 from fastmem.patterns.words import padded
 from fastmem.second_layer.cover_layer import CoverLayer
-from fastmem.second_layer.real_sums import RealSums, rows_for_sums
+from fastmem.second_layer.real_sums import RealSums, rows_in_parts
 
 _SCORES = 1 << 20
 """Margins that a task computes: 8 MB where there are many blocks."""
@@ -139,11 +138,8 @@ class SumMargins:
         """See `Margins`."""
         sums, masks = self._sums(points)
         best = np.full((self._n_blocks, stop - start), -np.inf)
-        for first, last in ranges(stop - start, self.task_rows(points)):
-            rows = rows_for_sums(
-                points.block(start + first, start + last), tiles, np.arange(first, last)
-            )
-            here = np.full((self._n_blocks, last - first), -np.inf)
+        for part, rows in rows_in_parts(points, start, stop, tiles, self.task_rows(points)):
+            here = np.full((self._n_blocks, part.stop - part.start), -np.inf)
             sum_margins(sums.layer, masks, self._thresholds, self._blocks, rows, stop_when_on, here)
-            best[:, first:last] = here
+            best[:, part] = here
         return best
