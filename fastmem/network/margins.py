@@ -56,7 +56,7 @@ def margins_of(
     blocks (m,) int64 says to which of ``n_blocks`` blocks each neuron belongs.
     """
     if second.activation == "relu":
-        return SumMargins(first, second, blocks, n_blocks)
+        return RealMargins(first, second, blocks, n_blocks)
     return CountMargins(second, blocks, n_blocks)
 
 
@@ -98,7 +98,7 @@ class CountMargins:
         return largest
 
 
-class SumMargins:
+class RealMargins:
     """Margins of neurons that add up real activations: see ``kernels.relu.sum_margins``.
 
     Parameters
