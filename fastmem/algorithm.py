@@ -19,9 +19,10 @@ from fastmem.kernels.layout import WORD_BITS
 from fastmem.machine.clock import Clock, peak_bytes
 from fastmem.machine.progress import drawing
 from fastmem.network.network import Network
+from fastmem.network.neurons_on import first_neuron_on
 from fastmem.network.report import FitReport, GrowthStep, Trial
 from fastmem.patterns.by_class import Patterns
-from fastmem.second_layer.real_sums import first_neuron_on, real_thresholds
+from fastmem.second_layer.real_sums import real_thresholds
 from fastmem.second_layer.selection import Selector, cover_layer, failed_rows
 from fastmem.widths.compact import compact as make_compact
 from fastmem.widths.compact import more_to_choose_from
@@ -234,10 +235,7 @@ def interpolate(
                 second = replace(second, thresholds=sums)
         if is_real:
             # sums do not rank as counts do: another point's neuron may cover a point with m = 0
-            on = first_neuron_on(
-                unseparated, points, codes, first, second.masks, second.thresholds, second.owners,
-                threads,
-            )  # fmt: skip
+            on = first_neuron_on(points, codes, first, second, threads, unseparated)
             unseparated = unseparated[on < 0]
     # Third layer, line 14: the class whose block is on, else the one that was left out
     covered_codes = tuple(cover.code for cover in covers)

@@ -20,6 +20,7 @@ from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.kernels.signs import FloatFilter
 from fastmem.patterns.prepared import Fill, Pass, SignLoop, kept_with_the_layer
 from fastmem.patterns.stored_rows import fill_with, float_filter, made_filter
+from fastmem.patterns.words import packed
 
 _MORE_STAGES = 15
 """What a row of a transform costs beside its stages, in stages: points, signs, last pass."""
@@ -128,8 +129,7 @@ def _made_plan(hyperplanes: StructuredHyperplanes, words: tuple[int, int]) -> _P
     shape = (len(used), size)
     plane_of = np.full(shape, -1, np.int32)
     plane_of[blocks, places] = planes
-    bits = (plane_of >= 0).reshape(len(used), -1, WORD_BITS)
-    valid = np.packbits(bits, axis=2, bitorder="little").view(np.uint64)[:, :, 0]
+    valid = packed(plane_of >= 0)
     targets = np.full(valid.shape, -1, np.int64)
     is_direct = _is_direct(in_words)
     if is_direct:

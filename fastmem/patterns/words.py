@@ -19,8 +19,8 @@ def rows_of(tiles: np.ndarray, n_points: int) -> np.ndarray:
 
 def unpacked(words: np.ndarray, n: int) -> np.ndarray:
     """The first n bits of each row of words, (m, n_words) uint64, as bool (m, n)."""
-    octets = np.ascontiguousarray(words).astype("<u8").view(np.uint8)
-    return np.unpackbits(octets, axis=1, count=n, bitorder="little").astype(np.bool_)
+    octets = np.ascontiguousarray(words, "<u8").view(np.uint8)
+    return np.unpackbits(octets, axis=1, count=n, bitorder="little").view(np.bool_)
 
 
 def packed(bits: np.ndarray) -> np.ndarray:
