@@ -43,7 +43,7 @@ def gather(tiles, positions, out, first):
 
 
 class TileTasks(NamedTuple):
-    """Tasks of a loop that counts masks over tiles: each takes ``size`` tiles, the last what is left.
+    """Tasks of a loop that counts masks over tiles: each takes ``size`` tiles, the last the rest.
 
     tiles (n_tiles, n_words, TILE) uint64, sizes (n_tiles,) int64, masks (B, n_words) uint64, B a
     multiple of MASK_GROUP.
@@ -57,7 +57,7 @@ class TileTasks(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def minima(queue, stop, tasks, skip, step, least, nearest):
-    """Smallest counts of each mask over ranges of tiles, and where: a worker, see ``kernels.queue``.
+    """Smallest counts of each mask over ranges of tiles, and where: a worker of ``kernels.queue``.
 
     tasks `TileTasks`, whose size is a multiple of ``step``; skip (B, 2) int64: the tiles skip[b, 0]
     up to skip[b, 1] - 1, the class of the mask, do not count for mask b. Updates, in row

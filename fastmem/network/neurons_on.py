@@ -122,6 +122,7 @@ class _SomePoints(Points):
     """Some rows of points, in any order."""
 
     __slots__ = ("_points", "_rows", "is_sparse")
+    array = None
 
     def __init__(self, points: Points, rows: np.ndarray) -> None:
         self._points, self._rows = points, rows
