@@ -8,7 +8,7 @@ with S_1, ..., S_r diagonals of signs, r (``rounds``) usually 3. H / sqrt(D) is 
 row of D W has 2-norm D^(r/2) and, for r = 3, integer entries of at most D^1.5 <= 2^24 for
 D <= 2^16: each is a float32 number, and so is each partial sum on the way, by the same norm.
 Hence the weights are exact, a bit is defined for them as in ``kernels.signs``, and doubtful bits
-go through the same two stages, with the row computed anew (``_integer_row``, 1 us at D = 1,024).
+go through the same two stages, with the row computed anew (``_integer_row``).
 
 The float32 filter. Points are scaled and shifted as in ``kernels.signs``: with the scale s and the
 origin c, D s (<w, x> + b) = <D w, s (x - c)> + beta, beta = D s (b + <w, c>). u = 2^-24.
@@ -268,7 +268,7 @@ def _load_points(points, start, count, origin, scale, by_point, scaled, radii):
     d = points.shape[1]
     pitch = by_point.shape[0] // LANES
     for lane in range(LANES):
-        # slices, or LLVM leaves the loop scalar: 1 us, not 4, for 16 points of 784
+        # slices, or LLVM leaves the loop scalar
         values = by_point[lane * pitch : lane * pitch + d]
         if lane < count:
             point = points[start + lane]
@@ -338,10 +338,8 @@ def structured_words(points, blocks, tiles, position):
     points (rows, d) float32 or float64, any finite numbers; blocks a `Transforms`; row i is written
     to the pattern ``position + i`` of ``tiles`` (n_tiles, n_words, TILE) uint64.
 
-    70,000 x 784 points and 10,240 hyperplanes take 0.04 to 0.06 x the time of OpenBLAS sgemm in
-    blocks of 1,024 rows, same process (AVX-512 processor, OpenBLAS held to its AVX2 kernels), 0.08
-    x where OpenBLAS uses AVX-512. Of some 70 us for 16 points, 46 are transforms (106 G additions
-    a second on one core), 5 load the points, and about 8 decide 4 doubtful bits.
+    ``python -m bench.bars structured`` sets it beside the sgemm that Gaussian rows need. Most of
+    the time goes to the transforms, little to loading points and to doubtful bits.
     """
     n_points, d = points.shape
     n_blocks, rounds, rows = blocks.flips.shape
