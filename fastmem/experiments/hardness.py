@@ -45,15 +45,13 @@ from fastmem.tables import moved_when_complete
 __all__ = ["Hardness", "hardness"]
 
 NEIGHBOURS = 5
-"""Points of each class whose counts are averaged. Average precision for wrong labels, 3 seeds:
-digits784-20k with 1 % and 5 % wrong 0.938 and 0.928 with 1 neighbour, 0.978 and 0.991 with 3, 0.978
-and 0.992 with 5, 0.971 and 0.990 with 10 (3 first layers of 1,024 hyperplanes)."""
+"""Points of each class whose counts are averaged: a single one may have a wrong label itself, and
+the last of many is far from a point of a rare shape."""
 WIDTH = 2048
 LAYERS = 4
-"""First layers. Average precision as above, all in all 1,024; 2,048; 4,096; 8,192 hyperplanes:
-0.957, 0.970, 0.976, 0.980 and 0.985, 0.990, 0.993, 0.993."""
+"""First layers: the more hyperplanes, the better the ranking, but by less and less."""
 PAIRS = 5_000_000_000
-"""Pairs of points compared for each first layer at most: some 20 s on two cores at WIDTH."""
+"""Pairs of points compared for each first layer at most; more points meet fewer references."""
 _LEAST_REFERENCES = 2_000
 _EACH_CLASS = 2 * NEIGHBOURS
 

@@ -219,7 +219,7 @@ def pattern_words(queue, stop, tasks, planes, words):
 
     tasks `RowTasks`, whose patterns begin at multiples of TILE_ROWS; planes a `FloatFilter`; words
     (first, last, shift): the words first..last-1 of the hyperplanes are written to those from
-    first + shift on of the patterns.
+    first + shift on of the patterns. ``python -m bench.bars signs`` sets it beside OpenBLAS.
     """
     scratch = _new_scratch(tasks.points.shape[1])
     while True:

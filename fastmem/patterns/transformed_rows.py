@@ -85,8 +85,7 @@ def _fill_and_collect(transform: SignLoop, plan: _Plan, words: tuple[int, int]) 
 def _dense_is_cheaper(hyperplanes: StructuredHyperplanes, words: tuple[int, int]) -> bool:
     """Whether a product with the rows is faster than transforms of the blocks they are in.
 
-    In multiply-adds of the dense kernel, 9 ps each on one core: an addition of a transform
-    takes as long.
+    In multiply-adds of the dense kernel: an addition of a transform takes as long as one.
     """
     n, d = len(hyperplanes), hyperplanes.n_features
     signs, size = hyperplanes.signs, hyperplanes.block_rows
