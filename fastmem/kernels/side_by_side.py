@@ -24,6 +24,20 @@ CALL_BYTES = 4096
 _BYTE = ir.IntType(8).as_pointer()
 
 
+def _not_counted(context, builder, kind, value):
+    """The value with no references counted, where it outlives the function that has it."""
+    if isinstance(kind, types.Array):
+        array = context.make_array(kind)(context, builder, value)
+        array.meminfo = ir.Constant(array.meminfo.type, None)
+        return array._getvalue()
+    if isinstance(kind, types.BaseTuple):
+        parts = cgutils.unpack_tuple(builder, value, len(kind.types))
+        pairs = zip(kind.types, parts, strict=True)
+        parts = [_not_counted(context, builder, *pair) for pair in pairs]
+        return context.make_tuple(builder, kind, parts)
+    return value
+
+
 @intrinsic
 def _pack(typingctx, room, address, arguments, failures):
     """Write a call to ``room``; returns the address of a C function that makes such calls.
@@ -39,7 +53,8 @@ def _pack(typingctx, room, address, arguments, failures):
         pointers = [
             context.make_array(signature.args[i])(context, builder, args[i]).data for i in (0, 3)
         ]
-        call = cgutils.make_anonymous_struct(builder, [args[1], args[2], pointers[1]])
+        held = _not_counted(context, builder, signature.args[2], args[2])
+        call = cgutils.make_anonymous_struct(builder, [args[1], held, pointers[1]])
         if context.get_abi_sizeof(call.type) > CALL_BYTES:
             raise NotImplementedError(f"a call's arguments take more than {CALL_BYTES} bytes")
         place = call.type.as_pointer()
