@@ -176,8 +176,11 @@ def _count(cell, own, others, space):
 @njit(nogil=True, cache=True)
 def _extend(cell, own, others, space, level, misses, budget):
     """Try one point after the other; returns whether the cell is finished."""
-    n_words, n_own, n_others = own.tiles.shape[1], own.tiles.shape[0], others.tiles.shape[0]
-    mask = cell.mask
+    own_tiles, own_counts, nearest = own.tiles, space.own, space.nearest
+    other_tiles, other_sizes, other_counts = others.tiles, others.sizes, space.others
+    mask, all_trials = cell.mask, space.trial
+    n_own, n_words = own_tiles.shape[0], own_tiles.shape[1]
+    n_others = other_tiles.shape[0]
     n_aside = _n_aside(cell)
     delta = np.empty(n_words, np.uint64)
     changed = np.empty(n_words, np.int64)
@@ -186,18 +189,18 @@ def _extend(cell, own, others, space, level, misses, budget):
     while spent < budget:
         near_tile = 0
         for tile in range(n_own):
-            if space.nearest[tile] < space.nearest[near_tile]:
+            if nearest[tile] < nearest[near_tile]:
                 near_tile = tile
-        count = space.nearest[near_tile]
+        count = nearest[near_tile]
         if count >= _OUT // 2:
             return True
-        row = space.own[near_tile]
+        row = own_counts[near_tile]
         column = 0
         while row[column] != count:
             column += 1
         n_changed = 0
         for word in range(n_words):
-            delta[word] = mask[word] & own.tiles[near_tile, word, column]
+            delta[word] = mask[word] & own_tiles[near_tile, word, column]
             if delta[word] != _EMPTY:
                 changed[n_changed] = word
                 n_changed += 1
@@ -205,10 +208,10 @@ def _extend(cell, own, others, space, level, misses, budget):
         for t in range(n_others):
             # what refuted the last point often refutes the next
             tile = (refuting + t) % n_others
-            trial = space.trial[tile]
-            _lower(others.tiles[tile], delta, changed, n_changed, space.others[tile], trial)
+            trial = all_trials[tile]
+            _lower(other_tiles[tile], delta, changed, n_changed, other_counts[tile], trial)
             spent += n_changed * TILE
-            if _least(trial, others.sizes[tile]) < level:
+            if _least(trial, other_sizes[tile]) < level:
                 refuting = tile
                 joins = False
                 break
@@ -218,16 +221,16 @@ def _extend(cell, own, others, space, level, misses, budget):
         cell.n_tried[0] = step + 1
         if not joins:
             row[column] += _OUT
-            space.nearest[near_tile] = _least_positive(row)
+            nearest[near_tile] = _least_positive(row)
             n_aside += 1
             if n_aside > misses:
                 return True
             continue
-        space.others[:n_others] = space.trial[:n_others]
+        other_counts[:n_others] = all_trials[:n_others]
         for tile in range(n_own):
-            row = space.own[tile]
-            _lower(own.tiles[tile], delta, changed, n_changed, row, row)
-            space.nearest[tile] = _least_positive(row)
+            row = own_counts[tile]
+            _lower(own_tiles[tile], delta, changed, n_changed, row, row)
+            nearest[tile] = _least_positive(row)
         spent += (n_changed + 1) * TILE * n_own
         for j in range(n_changed):
             mask[changed[j]] ^= delta[changed[j]]

@@ -56,12 +56,20 @@ class _NearPoints:
     The least count over a few hundred of them is nearly always the least over all. They only save
     work: what is found with them is checked against all points, so the choice of these points
     changes no result.
+
+    Attributes
+    ----------
+    known : ndarray of int64
+        Their positions in all patterns.
+    others : Others
+        The points as the kernel takes them.
     """
 
     def __init__(self, cover: ClassCover) -> None:
         self.known = np.empty(0, np.int64)
         self._patterns = cover.patterns
         self._tiles = aligned_zeros((1, len(cover.valid), TILE), np.uint64)
+        self.others = Others(self._tiles, sizes_of(0))
 
     def add(self, positions: np.ndarray) -> None:
         """Take in the points at ``positions`` of all patterns, none of which is known yet."""
@@ -76,11 +84,8 @@ class _NearPoints:
             self._tiles = larger
         gather(self._patterns.tiles, positions, self._tiles, n_old)
         self._patterns.store.release(self._patterns.tiles)
-
-    def others(self) -> Others:
-        """The points, as a cell must miss them."""
         sizes = sizes_of(len(self.known))
-        return Others(self._tiles[: len(sizes)], sizes)
+        self.others = Others(self._tiles[: len(sizes)], sizes)
 
     def forget(self) -> None:
         """Keep the latest points only, if there are many.
@@ -90,9 +95,11 @@ class _NearPoints:
         """
         count = len(self.known)
         if count > _NEAR:
-            points = TiledPoints(self._tiles, sizes_of(count), self._patterns.store)
-            self._tiles = points.gathered(np.arange(count - _NEAR, count)).tiles
+            points = TiledPoints(*self.others, self._patterns.store)
+            latest = points.gathered(np.arange(count - _NEAR, count))
+            self._tiles = latest.tiles
             self.known = self.known[-_NEAR:]
+            self.others = Others(latest.tiles, latest.sizes)
 
 
 class _Pool:
@@ -179,15 +186,13 @@ class _Growth:
 
     def grow(self, space: Space) -> None:
         """Go on with the cell as far as the near points tell."""
-        own, others = self.pool.own, self.near.others()
         outcome = UNFINISHED
         while outcome == UNFINISHED:
-            outcome = grow_cell(self.cell, own, others, space, self.level, MISSES, TASK_WORDS // 4)
+            outcome = grow_cell(
+                self.cell, self.pool.own, self.near.others, space, self.level, MISSES,
+                TASK_WORDS // 4,
+            )  # fmt: skip
         self.failed = outcome == UNCOVERABLE
-
-    def n_tiles(self) -> tuple[int, int]:
-        """Tiles of the class's own points and of the others."""
-        return len(self.pool.own.tiles), len(sizes_of(len(self.near.known)))
 
 
 class Merger:
@@ -264,7 +269,7 @@ class Merger:
 
     def _grow(self, growth: _Growth) -> None:
         start = perf_counter()
-        n_own, n_others = growth.n_tiles()
+        n_own, n_others = len(growth.pool.own.tiles), len(growth.near.others.tiles)
         try:
             space = self._spare.pop()
         except IndexError:
