@@ -30,7 +30,7 @@ def _not_counted(context, builder, kind, value):
         array = context.make_array(kind)(context, builder, value)
         array.meminfo = ir.Constant(array.meminfo.type, None)
         return array._getvalue()
-    if isinstance(kind, types.BaseTuple):
+    if isinstance(kind, types.Tuple | types.UniTuple | types.NamedTuple | types.NamedUniTuple):
         parts = cgutils.unpack_tuple(builder, value, len(kind.types))
         pairs = zip(kind.types, parts, strict=True)
         parts = [_not_counted(context, builder, *pair) for pair in pairs]
