@@ -88,8 +88,7 @@ from fastmem.kernels.relu import (
 )
 from fastmem.machine.arrays import frozen
 from fastmem.machine.threads import ranges, run_tasks
-from fastmem.patterns.of_points import tiles_of_blocks
-from fastmem.patterns.passes import fill
+from fastmem.patterns.of_points import fill, tiles_of_blocks
 from fastmem.patterns.words import new_tiles, unpacked
 
 _TASK_TERMS = 1 << 30

@@ -19,7 +19,7 @@ from fastmem.inputs import Points
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.network.report import GrowthStep
 from fastmem.patterns.by_class import Patterns
-from fastmem.patterns.passes import fill
+from fastmem.patterns.of_points import fill
 from fastmem.patterns.words import new_tiles, rows_of, unpacked
 from fastmem.widths.open_points import MANY, OpenPoints
 
