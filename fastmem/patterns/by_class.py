@@ -14,7 +14,11 @@ from fastmem.kernels.columns import copy_columns
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.of_points import passes, pattern_threads, task_rows
+from fastmem.patterns.prepared import Fill, SignLoop
 from fastmem.patterns.tile_store import TileStore
+
+_TASK_PRODUCTS = 2_000_000
+"""Multiply-adds of a task of a loop, some 10 us, or those of a tile."""
 
 
 class Patterns:
@@ -109,10 +113,61 @@ class Patterns:
         n_words = hyperplanes.n_words
         if n_words != self.tiles.shape[1]:
             self.store.widen(n_words, first_word)
-        tiles = self.tiles
         n_new = WORD_BITS * (n_words - first_word)
-        size = task_rows(points, n_new)
         n_threads = pattern_threads(points, n_new, n_threads)
+        before = 0.0
+        for one in passes(hyperplanes, points, first_word):
+            fill = one.prepare(n_threads)
+
+            def tell(n_done: int, before=before, share=one.share) -> None:
+                progress(int(before + share * n_done), len(self.order), 0)
+
+            if isinstance(fill, SignLoop) and points.array is not None:
+                self._fill_by_loop(points.array, fill, n_new, n_threads, tell)
+            else:
+                self._fill_by_blocks(points, fill, n_new, n_threads, tell)
+            before += one.share * len(self.order)
+        progress(len(self.order), len(self.order), 0)
+
+    def _fill_by_loop(
+        self,
+        points: np.ndarray,
+        fill: SignLoop,
+        n_new: int,
+        n_threads: int,
+        tell: Callable[[int], object],
+    ) -> None:
+        """Write ``n_new`` bits of each point by launches of a loop, whose tasks are tiles."""
+        size = max(1, _TASK_PRODUCTS // (TILE * n_new * (points.shape[1] + 16)))
+        tasks = np.concatenate([
+            _tile_tasks(int(start), int(stop), int(tile), size)
+            for start, stop, tile in zip(
+                self.starts, self.starts[1:], self.first_tile, strict=False
+            )
+        ])  # fmt: skip
+
+        def after(first: int, last: int) -> None:
+            self.store.release(
+                self.tiles[tasks[first, 2] // TILE : tasks[last - 1, 2] // TILE + size]
+            )
+            tell(int(tasks[last - 1, 1]))
+
+        self.doubtful += fill.run(
+            points, self.order, tasks, self.tiles, n_threads,
+            most=max(1, self.store.tiles_at_once // size), after=after,
+        )  # fmt: skip
+
+    def _fill_by_blocks(
+        self,
+        points: Points,
+        fill: Fill,
+        n_new: int,
+        n_threads: int,
+        tell: Callable[[int], object],
+    ) -> None:
+        """Write ``n_new`` bits of points that come in blocks, a block a task."""
+        tiles = self.tiles
+        size = task_rows(points, n_new)
         tasks = [
             (code, start, stop)
             for code in range(self.n_classes)
@@ -120,22 +175,26 @@ class Patterns:
         ]
         caller = threading.get_ident()
         lock = threading.Lock()
-        done = 0.0
-        for one in passes(hyperplanes, points, first_word):
-            fill, share = one.prepare(n_threads), one.share
+        done = 0
 
-            def work(task: tuple[int, int, int], fill=fill, share=share) -> None:
-                nonlocal done
-                code, start, stop = task
-                block = points.take(self.rows(code, np.arange(start, stop)))
-                position = int(self.first_tile[code]) * TILE + start
-                doubtful = fill(block, tiles, position)
-                self.store.release(tiles[position // TILE : -(-(position + stop - start) // TILE)])
-                with lock:
-                    self.doubtful += doubtful
-                    done += share * (stop - start)
-                if threading.get_ident() == caller:
-                    progress(int(done), len(self.order), 0)
+        def work(task: tuple[int, int, int]) -> None:
+            nonlocal done
+            code, start, stop = task
+            block = points.take(self.rows(code, np.arange(start, stop)))
+            position = int(self.first_tile[code]) * TILE + start
+            doubtful = fill(block, tiles, position)
+            self.store.release(tiles[position // TILE : -(-(position + stop - start) // TILE)])
+            with lock:
+                self.doubtful += doubtful
+                done += stop - start
+            if threading.get_ident() == caller:
+                tell(done)
 
-            run_tasks(work, tasks, n_threads)
-        progress(len(self.order), len(self.order), 0)
+        run_tasks(work, tasks, n_threads)
+
+
+def _tile_tasks(start: int, stop: int, tile: int, size: int) -> np.ndarray:
+    """Tasks of `RowTasks`: the points start..stop-1, from ``tile`` on, ``size`` tiles each."""
+    first = np.arange(start, stop, size * TILE, dtype=np.int64)
+    last = np.minimum(first + size * TILE, stop)
+    return np.stack([first, last, first - start + tile * TILE], axis=1)

@@ -1,8 +1,8 @@
 """The way from hyperplanes to the sign patterns of points, whatever kind both are, on all cores.
 
-It goes by passes over the points. Where the weights of all hyperplanes are at hand at once, one pass
-writes all bits. Where they are computed from a key, or points are sparse with many columns, each
-pass has the weights of some.
+It goes by passes over the points. Where the weights of all hyperplanes are at hand at once, one
+pass writes all bits. Where they are computed from a key, or points are sparse with many columns,
+each pass has the weights of some.
 """
 
 from __future__ import annotations

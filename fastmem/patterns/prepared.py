@@ -12,6 +12,9 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.kernels.queue import Loop
+from fastmem.kernels.signs import RowTasks
+from fastmem.machine.threads import run_loop
 
 Fill = Callable[[Any, np.ndarray, int], int]
 """fill(block, tiles, position): write some words of the patterns of ``block``, an ndarray or
@@ -32,6 +35,48 @@ class Pass:
 
     share: float
     prepare: Callable[[int], Fill]
+
+
+_IN_ORDER = np.empty(0, np.int32)
+
+
+@dataclass(frozen=True)
+class SignLoop:
+    """A `Fill` of dense points that can also run over many of them at once, on several cores.
+
+    Attributes
+    ----------
+    loop : Loop
+        Of ``kernels.signs`` or ``kernels.hadamard``: its worker takes `RowTasks` and
+    arguments : tuple
+        what comes after them.
+    """
+
+    loop: Loop
+    arguments: tuple[Any, ...]
+
+    def __call__(self, block: np.ndarray, tiles: np.ndarray, position: int) -> int:
+        """See Fill: on this thread."""
+        tasks = np.array([[0, len(block), position]])
+        return self.run(block, _IN_ORDER, tasks, tiles, 1)
+
+    def run(
+        self,
+        points: np.ndarray,
+        rows: np.ndarray,
+        tasks: np.ndarray,
+        tiles: np.ndarray,
+        n_threads: int,
+        **launches: Any,
+    ) -> int:
+        """Write the patterns of ``rows`` of ``points``, task by task; see `RowTasks`.
+
+        ``launches`` are the last parameters of `run_loop`. Returns the doubtful bits.
+        """
+        doubts = np.zeros(len(tasks), np.int64)
+        what = RowTasks(points, rows, tasks, doubts, tiles)
+        run_loop(self.loop, len(tasks), n_threads, (what, *self.arguments), **launches)
+        return int(doubts.sum())
 
 
 Layer = TypeVar("Layer", bound=Hyperplanes)

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from fastmem.inputs import EncodedLabels, InvalidInputError, Points
+from fastmem.errors import InvalidInputError
+from fastmem.inputs import EncodedLabels, Points
 from fastmem.inputs.refusals import show
 from fastmem.machine.memory import available, require
 from fastmem.machine.wording import either, reason
@@ -35,7 +36,7 @@ MOST_IN_MEMORY = 1 << 40
 """Bytes of points that are kept in memory where nobody says how much there is."""
 
 Array = NDArray[Any]
-Tell = Callable[[str, int, int, int], object]  # as `fastmem.progress`
+Tell = Callable[[str, int, int, int], object]  # as `fastmem.machine.progress`
 
 _NPY_HEADERS = {
     (1, 0): npy_format.read_array_header_1_0,

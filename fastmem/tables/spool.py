@@ -1,6 +1,6 @@
 """Rows that come in batches, kept in memory while they fit, else in a temporary file.
 
-As in `fastmem.scratch` the file has no name, is in the directory that ``TMPDIR`` names, and is
+As in `fastmem.patterns.tile_store` the file has no name, is where ``TMPDIR`` says, and is
 gone when the process ends in whatever way.
 """
 
@@ -17,7 +17,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem.inputs import ConvertedPoints, InvalidInputError, Points
+from fastmem.errors import InvalidInputError
+from fastmem.inputs import ConvertedPoints, Points
 from fastmem.machine.files import reserve
 
 WINDOW_BYTES = 4 << 20
