@@ -7,14 +7,18 @@ from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 
+import numpy as np
+
 from fastmem.errors import UnseparatedWarning
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.sources import largest_bias
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.machine.clock import Clock, peak_bytes
 from fastmem.machine.progress import drawing
 from fastmem.network.network import Network
 from fastmem.network.report import FitReport, GrowthStep, Trial
-from fastmem.problem import checked_problem
+from fastmem.problem import Problem, checked_problem
+from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.second_layer.real_sums import first_neuron_on, real_thresholds
 from fastmem.second_layer.selection import Selector, cover_layer, failed_rows
 from fastmem.widths.compact import compact as make_compact
@@ -200,20 +204,8 @@ def interpolate(
             with clock.stage("compaction"):
                 first, second, more = make_compact(layer, covers, selector)
                 trials += more
-        if problem.is_real and not problem.covers_by_sums:
-            with clock.stage("thresholds"):
-                sums = real_thresholds(
-                    problem.points, problem.codes, first, second.masks, second.owners,
-                    problem.n_threads,
-                )  # fmt: skip
-                second = replace(second, thresholds=sums)
         if problem.is_real:
-            # sums do not rank as counts do: another point's neuron may cover a point with m = 0
-            on = first_neuron_on(
-                unseparated, problem.points, problem.codes, first, second.masks,
-                second.thresholds, second.owners, problem.n_threads,
-            )  # fmt: skip
-            unseparated = unseparated[on < 0]
+            second, unseparated = _with_real_sums(problem, first, second, unseparated, clock)
 
     # Third layer, line 14: the class whose neuron is on, else the one that was left out
     covered_codes = tuple(cover.code for cover in covers)
@@ -235,3 +227,19 @@ def interpolate(
         problem.classes, first, second, covered_codes, report, report.summary(),
         problem.points.feature_names,
     )  # fmt: skip
+
+
+def _with_real_sums(
+    problem: Problem, first: Hyperplanes, second: CoverLayer, failed: np.ndarray, clock: Clock
+) -> tuple[CoverLayer, np.ndarray]:
+    """The second layer with real thresholds, and the rows among ``failed`` that it leaves off."""
+    points, codes, n_threads = problem.points, problem.codes, problem.n_threads
+    if not problem.covers_by_sums:
+        with clock.stage("thresholds"):
+            sums = real_thresholds(points, codes, first, second.masks, second.owners, n_threads)
+            second = replace(second, thresholds=sums)
+    # sums do not rank as counts do: another point's neuron may cover a point with m = 0
+    on = first_neuron_on(
+        failed, points, codes, first, second.masks, second.thresholds, second.owners, n_threads
+    )
+    return second, failed[on < 0]

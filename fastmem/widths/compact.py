@@ -44,12 +44,13 @@ digits784-20k from n = 2,048: 350 hyperplanes and 418 neurons, 422,000 parameter
 329,000; 172 and 870, 286,000; 130 and 1,285, 272,000, which is not worth it.
 """
 _PAIRS = 4096
+"""Unseparated pairs for which hyperplanes are chosen at a time."""
 _CHOICE = 8
 """Hyperplanes to choose from, in least separating widths, where no width is given. digits784-20k:
 105 hyperplanes and 1,966 neurons from 1, 146 and 871 from 8, 205 and 664 from 32."""
 _START = 0.25
-"""The search begins with this share of the hyperplanes in order; each trial takes 0.7 times as
-many, or as few."""
+"""The search begins with this share of the hyperplanes in order; each trial takes _SHRINK times as
+many as the last, or, where that was no better, divides by it."""
 
 
 class Found(NamedTuple):
@@ -163,22 +164,22 @@ def _separating(
     more along the order, those that part these pairs are added, greedily. Returns them, ascending,
     and their patterns.
     """
+    n_threads = selector.n_threads
     kept = np.sort(chosen)
     classes = []
     for cover in covers:
-        some = OpenPoints(patterns, cover.code)
-        some.members = np.setdiff1d(some.members, np.array(cover.failed, np.int32))
-        classes.append(some)
+        c = OpenPoints(patterns, cover.code)
+        c.members = np.setdiff1d(c.members, np.array(cover.failed, np.int32))
+        classes.append(c)
     while True:
-        fewer = patterns.picked(kept, selector.n_threads)
+        fewer = patterns.picked(kept, n_threads)
         pairs = []
-        for some in classes:
-            if len(some.members):
-                seed = selector.seeds[some.code]
-                selector.evaluations += some.look(fewer, len(kept), seed, selector.n_threads)
-                start = int(patterns.first_tile[some.code]) * TILE
-                pairs += [(start + low, high) for low, high in some.pairs]
-        if not any(len(some.members) for some in classes):
+        for c in classes:
+            if len(c.members):
+                selector.evaluations += c.look(fewer, len(kept), selector.seeds[c.code], n_threads)
+                start = int(patterns.first_tile[c.code]) * TILE
+                pairs += [(start + low, high) for low, high in c.pairs]
+        if not any(len(c.members) for c in classes):
             return kept, fewer
         low, high = np.array(pairs[:_PAIRS], np.int64).T
         parts = ~_bits_at(patterns, low, n) & _bits_at(patterns, high, n)
