@@ -1,4 +1,4 @@
-"""The problem that every stage of a fit is given: what it says of the settings, and its refusals."""
+"""What a fit is given: what it says of its settings, and what it refuses before any work."""
 
 from __future__ import annotations
 
