@@ -24,6 +24,8 @@ SERIAL_SECONDS = 2e-4
 _SERIAL_WORDS = 4_000_000
 _LOOP_WORDS = 1_000_000
 """Popcounts of a task of a loop."""
+_TASKS = 16
+"""Tasks a thread at most, where each begins with minima of its own: it looks for places anew."""
 _NEVER = np.int64(2**62)
 _RANGES = 1024
 """Places that refute a cell at most at once: fewer, and cells are sent back more often."""
@@ -120,9 +122,9 @@ def least_over(
     skipped[: len(masks)] = skip
     if len(stack) * len(sizes) * TILE * tiles.shape[1] < _SERIAL_WORDS:
         n_threads = 1
-    size = max(_task_tiles(stack), -(-len(sizes) // _RANGES))
+    size = max(_task_tiles(stack), -(-len(sizes) // (_TASKS * n_threads)))
     step = -(-len(sizes) // _RANGES) if by_range else size
-    size = size // step * step
+    size = -(-size // step) * step
     least = np.full((-(-len(sizes) // step), len(stack)), _NEVER)
     nearest = np.full(least.shape, -1, np.int64)
     points._run(minima, stack, size, n_threads, (skipped, step, least, nearest))
