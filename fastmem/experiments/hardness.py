@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmem.errors import InvalidInputError
 from fastmem.hyperplanes.extent import extent
 from fastmem.hyperplanes.sources import row_source
 from fastmem.inputs import (
-    InvalidInputError,
     check_interpolate,
     check_labels,
     check_points,
