@@ -1,4 +1,4 @@
-"""The bars against peers, measured: ``python -m bench.bars [NAME ...] [--smoke] [--runs 5]``.
+"""The bars of the design, measured: ``python -m bench.bars [NAME ...] [--smoke] [--runs 5]``.
 
 Each bar is a ratio of medians in one process, after compilation. A peer that takes longer than
 SLOW seconds is run once, and the table says how often each side ran. The bars on memory, import

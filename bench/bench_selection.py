@@ -17,11 +17,11 @@ from bench.workloads import Sizes
 def test_select(benchmark: Any, sizes: Sizes, workload: str, selection: str) -> None:
     problem = Selection(getattr(sizes, workload), all_threads())
     benchmark.group = f"selection, {problem.workload.name}"
-    blocks = benchmark.pedantic(
-        problem.select, setup=lambda: ((problem.blocks(), selection), {}), rounds=5, warmup_rounds=1
+    covers = benchmark.pedantic(
+        problem.select, setup=lambda: ((problem.covers(), selection), {}), rounds=5, warmup_rounds=1
     )
-    benchmark.extra_info["neurons"] = sum(block.width for block in blocks)
-    assert all(block.done for block in blocks)
+    benchmark.extra_info["neurons"] = sum(cover.width for cover in covers)
+    assert all(cover.done for cover in covers)
 
 
 def test_peer_dense(benchmark: Any, sizes: Sizes) -> None:

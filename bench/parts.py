@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 import fastmem
 from bench.workloads import Workload
-from fastmem.hyperplanes.extent import extent
+from fastmem.hyperplanes.extent import extent_of
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.structured import StructuredHyperplanes, StructuredRows
 from fastmem.inputs import check_points
@@ -21,7 +21,7 @@ from fastmem.inputs.contradictions import refuse_contradictions
 from fastmem.kernels.bits import popcount
 from fastmem.machine.threads import run_tasks
 from fastmem.patterns.by_class import Patterns
-from fastmem.second_layer.class_cover import Block, least_counts
+from fastmem.second_layer.class_cover import ClassCover, least_counts
 from fastmem.second_layer.selection import choose_neurons
 
 Words = NDArray[np.uint64]
@@ -76,11 +76,11 @@ class Counts:
         codes = np.ones(n_rows + 1, np.intp)
         codes[0] = 0
         patterns = _filled(codes, 1, self.rows)
-        self.block = Block(patterns, 64 * n_words, 0, generator, n_threads)
+        self.cover = ClassCover(patterns, 64 * n_words, 0, generator, n_threads)
 
     def minima(self) -> NDArray[np.int64]:
         """Return the smallest count of each mask over all rows: shape (B,)."""
-        result: NDArray[np.int64] = least_counts([self.block] * len(self.masks), self.masks)[0]
+        result: NDArray[np.int64] = least_counts([self.cover] * len(self.masks), self.masks)[0]
         return result
 
 
@@ -100,18 +100,18 @@ class Coverage:
         codes = np.zeros(n_rows + 1, np.intp)
         codes[-1] = 1
         patterns = _filled(codes, 0, rows)
-        self.block = Block(patterns, 64 * n_words, 0, generator, n_threads)
-        self._uncovered = self.block.uncovered.copy()
+        self.cover = ClassCover(patterns, 64 * n_words, 0, generator, n_threads)
+        self._uncovered = self.cover.uncovered.copy()
 
-    def accept(self) -> Block:
-        """Give the neurons to the block, which has none; return it."""
-        block = self.block
-        block.uncovered[:] = self._uncovered
-        block.remaining = int(self._uncovered.sum())
-        for neurons in (block.masks, block.thresholds, block.gained):
+    def accept(self) -> ClassCover:
+        """Give the neurons to the cover, which has none; return it."""
+        cover = self.cover
+        cover.uncovered[:] = self._uncovered
+        cover.remaining = int(self._uncovered.sum())
+        for neurons in (cover.masks, cover.thresholds, cover.gained):
             neurons.clear()
-        block.accept(self.masks, self.thresholds)
-        return block
+        cover.accept(self.masks, self.thresholds)
+        return cover
 
 
 class Extents:
@@ -128,7 +128,7 @@ class Extents:
 
     def extent(self) -> Any:
         """Return the mean and the radius."""
-        return extent(self.points, self.n_threads)
+        return extent_of(self.points, self.n_threads)
 
 
 class Selection:
@@ -151,20 +151,20 @@ class Selection:
         self.patterns = Patterns(y, int(y.max()) + 1)
         self.patterns.fill(check_points(X), self.hyperplanes, n_threads)
 
-    def blocks(self) -> list[Block]:
-        """Return fresh blocks of the covered classes, without a neuron."""
+    def covers(self) -> list[ClassCover]:
+        """Return fresh covers of the covered classes, without a neuron."""
         covered: Any = self.workload.covered
         codes = range(self.patterns.n_classes) if covered == "all" else covered
         seeds = np.random.default_rng(0).spawn(len(codes))
         n = len(self.hyperplanes)
         return [
-            Block(self.patterns, n, code, seed, self.n_threads)
+            ClassCover(self.patterns, n, code, seed, self.n_threads)
             for code, seed in zip(codes, seeds, strict=True)
         ]
 
-    def select(self, blocks: list[Block], selection: str) -> list[Block]:
-        """Run the blocks to their ends; which blocks are kept, all of them, is returned."""
-        kept, _ = choose_neurons(blocks, selection, self.n_threads, False, lambda *_: None)
+    def select(self, covers: list[ClassCover], selection: str) -> list[ClassCover]:
+        """Run the covers to their ends; which covers are kept, all of them, is returned."""
+        kept, _ = choose_neurons(covers, selection, self.n_threads, False, lambda *_: None)
         return kept
 
 

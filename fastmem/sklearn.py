@@ -28,13 +28,14 @@ except ImportError as missing:
     ) from missing
 
 from fastmem.algorithm import interpolate
-from fastmem.hyperplanes.extent import extent
+from fastmem.hyperplanes.extent import extent_of
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.sources import row_source
 from fastmem.inputs import InvalidInputError, check_interpolate, check_points
 from fastmem.inputs.contradictions import settle_contradictions
 from fastmem.network.network import Network
 from fastmem.patterns.of_points import sign_patterns
+from fastmem.patterns.words import unpacked
 from fastmem.second_layer.cover_layer import CoverLayer
 
 __all__ = ["ContradictionWarning", "HyperplanePatterns", "InterpolatingClassifier"]
@@ -427,11 +428,11 @@ class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             projection=self.projection, center=self.center, seed=_seed(self.random_state),
             n_threads=threads, is_sparse=points.is_sparse,
         )  # fmt: skip
-        where = extent(points, threads)
+        extent = extent_of(points, threads)
         # the first of the seeds that interpolate() spawns, so that both draw the same rows
         generator = np.random.default_rng(settings.seed.spawn(3)[0])
-        rows = row_source(settings, generator, where)
-        self.hyperplanes_ = rows.start(int(self.n_hyperplanes), where.mean, where.radius)
+        source = row_source(settings, generator, extent)
+        self.hyperplanes_ = source.start(int(self.n_hyperplanes), extent.mean, extent.radius)
         return self
 
     def transform(self, X: Any) -> np.ndarray:
@@ -452,7 +453,5 @@ class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         words = sign_patterns(X, self.hyperplanes_, n_threads=_threads(self.n_jobs))
         if self.output == "packed":
             return words
-        octets = words.astype("<u8", copy=False).view(np.uint8)
-        n = len(self.hyperplanes_)
-        bits: np.ndarray = np.unpackbits(octets, axis=1, count=n, bitorder="little")
-        return bits.view(np.bool_) if self.output == "bool" else bits
+        bits = unpacked(words, len(self.hyperplanes_))
+        return bits if self.output == "bool" else bits.view(np.uint8)

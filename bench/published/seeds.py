@@ -28,7 +28,7 @@ from fastmem.experiments.studies import make_study
 from fastmem.experiments.study import Result
 from fastmem.inputs import check_points
 from fastmem.patterns.by_class import Patterns
-from fastmem.second_layer.class_cover import Block
+from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.selection import choose_neurons
 
 BIASES = np.arange(0.0, 2.55, 0.05)
@@ -71,9 +71,9 @@ def failures(X: np.ndarray, y: np.ndarray, planes: fastmem.Hyperplanes) -> int:
     """Count the points of label 1 that fastmem cannot cover by these hyperplanes."""
     patterns = Patterns(y.astype(np.uint16), 2)
     patterns.fill(check_points(X), planes, 1)
-    block = Block(patterns, len(planes), 1, np.random.default_rng(0), 1)
-    choose_neurons([block], "random", 1, False, lambda done, total, neurons: None)
-    return len(block.failed)
+    cover = ClassCover(patterns, len(planes), 1, np.random.default_rng(0), 1)
+    choose_neurons([cover], "random", 1, False, lambda done, total, neurons: None)
+    return len(cover.failed)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

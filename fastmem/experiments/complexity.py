@@ -31,7 +31,7 @@ from fastmem.experiments.complexity_report import (
 from fastmem.experiments.gap import DIMENSION_POINTS, class_gap, intrinsic_dimension
 from fastmem.experiments.hardness import LAYERS, WIDTH, Hardness, hardness
 from fastmem.geometry.covering import mutual_covering
-from fastmem.hyperplanes.extent import extent
+from fastmem.hyperplanes.extent import extent_of
 from fastmem.inputs import (
     check_interpolate,
     check_labels,
@@ -167,7 +167,7 @@ def complexity(
         name=name, n_samples=points.n_samples, n_features=points.n_features,
         n_contradictory=int(np.count_nonzero(~usable)),
         contradictory=[[int(row) for row in group] for group in groups[:hard_points]],
-        classes=facts, radius=extent(points, threads).radius, gap=gap, dimension=dimension,
+        classes=facts, radius=extent_of(points, threads).radius, gap=gap, dimension=dimension,
         width=width, widths=widths, hardest=_hard_points(found, codes, classes, hard_points),
         curves=Curves(
             covered,

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmem.errors import InvalidInputError
-from fastmem.hyperplanes.extent import extent
+from fastmem.hyperplanes.extent import extent_of
 from fastmem.hyperplanes.sources import row_source
 from fastmem.inputs import (
     check_interpolate,
@@ -28,7 +28,14 @@ from fastmem.inputs import (
 )
 from fastmem.kernels.cover import gather
 from fastmem.kernels.layout import TILE, WORD_BITS
-from fastmem.kernels.nearest import nearest_counts, separation_widths
+from fastmem.kernels.nearest import (
+    Nearness,
+    Queries,
+    References,
+    nearest_counts,
+    new_nearness,
+    separation_widths,
+)
 from fastmem.machine.arrays import aligned_zeros
 from fastmem.machine.threads import run_tasks
 from fastmem.patterns.by_class import Patterns
@@ -193,7 +200,7 @@ def hardness(
         center=center, seed=seed, n_threads=n_threads, is_sparse=points.is_sparse,
     )  # fmt: skip
     threads = settings.n_threads
-    where = extent(points, threads)
+    extent = extent_of(points, threads)
     reference_seed, *layer_seeds = settings.seed.spawn(1 + n_layers)
     most = references or max(_LEAST_REFERENCES, PAIRS // points.n_samples)
     kept = _references(codes, len(classes), most, np.random.default_rng(reference_seed))
@@ -201,8 +208,8 @@ def hardness(
     patterns = Patterns(codes, len(classes), -(-n_hyperplanes // WORD_BITS))
     compare = _Comparison(patterns, kept, n_hyperplanes, threads)
     for layer, layer_seed in enumerate(layer_seeds):
-        rows = row_source(settings, np.random.default_rng(layer_seed), where)
-        patterns.fill(points, rows.start(n_hyperplanes, where.mean, where.radius), threads)
+        source = row_source(settings, np.random.default_rng(layer_seed), extent)
+        patterns.fill(points, source.start(n_hyperplanes, extent.mean, extent.radius), threads)
         compare.run(found, layer)
         if progress is not None:
             progress("first layers", layer + 1, n_layers, 0)
@@ -290,7 +297,7 @@ class _Comparison:
             self.selves[at] = here
             self.rows[here] = patterns.rows(c, at - patterns.first_tile[c] * TILE)
 
-    def _references(self) -> NDArray[np.uint64]:
+    def _tiles(self) -> NDArray[np.uint64]:
         if self.all_of:
             return self.patterns.tiles
         tiles = aligned_zeros((len(self.sizes), len(self.valid), TILE), np.uint64)
@@ -300,7 +307,8 @@ class _Comparison:
 
     def run(self, sums: _Sums, layer: int) -> None:
         """Add a layer to ``sums``."""
-        patterns, refs = self.patterns, self._references()
+        patterns = self.patterns
+        references = References(self._tiles(), self.sizes, self.first_tile, self.valid)
         tasks = [
             (c, tile)
             for c in range(patterns.n_classes)
@@ -312,25 +320,19 @@ class _Comparison:
             size = int(patterns.sizes[tile])
             local = np.arange(size) + (tile - patterns.first_tile[c]) * TILE
             rows = patterns.rows(c, local)
-            means, counts = np.empty((2, TILE)), np.empty((2, TILE), np.int32)
-            which = np.empty((3, TILE), np.int64)
-            nearest_counts(
-                patterns.tiles[tile], size, refs, self.sizes, self.first_tile, c,
-                self.selves[tile * TILE : (tile + 1) * TILE], self.valid, NEIGHBOURS,
-                means[0], means[1], which[0], counts[0], which[1], counts[1],
-            )  # fmt: skip
-            separation_widths(
-                patterns.tiles[tile], size, refs, self.sizes, self.first_tile[c : c + 2],
-                self.valid, which[2],
-            )  # fmt: skip
-            means[:, :size][means[:, :size] < 0] = self.width
-            sums.own[rows] += means[0, :size]
-            sums.other[rows] += means[1, :size]
-            sums.threshold[rows] += counts[0, :size]
-            sums.alone[rows] += counts[1, :size] == 0
-            sums.suggested[layer, rows] = which[0, :size]
-            sums.separated_at[layer, rows] = which[2, :size]
+            selves = self.selves[tile * TILE : (tile + 1) * TILE]
+            queries = Queries(patterns.tiles[tile], size, c, selves)
+            near, widths = new_nearness(), np.empty(TILE, np.int64)
+            nearest_counts(queries, references, NEIGHBOURS, near)
+            separation_widths(queries, references, widths)
+            near = Nearness(*(values[:size] for values in near))
+            sums.own[rows] += np.where(near.own_mean < 0, self.width, near.own_mean)
+            sums.other[rows] += np.where(near.other_mean < 0, self.width, near.other_mean)
+            sums.threshold[rows] += near.threshold
+            sums.alone[rows] += near.company == 0
+            sums.suggested[layer, rows] = near.other_class
+            sums.separated_at[layer, rows] = widths[:size]
             if layer == 0:
-                sums.nearest[rows] = self.rows[which[1, :size]]
+                sums.nearest[rows] = self.rows[near.nearest]
 
         run_tasks(work, tasks, self.n_threads)

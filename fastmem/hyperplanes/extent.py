@@ -30,7 +30,7 @@ class Extent:
     norm: float
 
 
-def extent(points: Points, n_threads: int) -> Extent:
+def extent_of(points: Points, n_threads: int) -> Extent:
     """Mean and radius of the points.
 
     Sums are made for fixed ranges of rows and added in order: the same for any ``n_threads``.

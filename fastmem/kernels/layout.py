@@ -18,3 +18,5 @@ DEPTH = 512
 """Features summed at once: a panel of 64 hyperplanes x DEPTH (128 KB) stays in the L2 cache, and
 the error bound, which grows with the length of a sum, is halved at d = 784."""
 GROUPS = TILE // TILE_ROWS
+MASK_GROUP = 4
+"""Masks counted at once; stacks of masks are padded to a multiple of it with empty masks."""

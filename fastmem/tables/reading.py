@@ -135,8 +135,8 @@ def load_table(
             table = Table(*_read_arrays(path, label))
         else:
             limit = available()[0] / 2 if memory_limit is None else memory_limit / LIMIT_SHARE
-            room = int(min(limit, MOST_IN_MEMORY))
-            table = _spooled(_batches(path, parts, label, None), room, progress)
+            budget_bytes = int(min(limit, MOST_IN_MEMORY))
+            table = _spooled(_batches(path, parts, label, None), budget_bytes, progress)
     if table.labels is None and labels_required:
         raise InvalidInputError(
             f"{path} needs a label column: give its name or its 0-based index with --label"
@@ -275,8 +275,8 @@ def _batches(
     return parquet_batches(path, parts, label)
 
 
-def _spooled(batches: Batches, room: int, progress: Tell) -> Table:
-    spool = Spool(room, batches.n_rows, is_exact=batches.is_exact)
+def _spooled(batches: Batches, budget_bytes: int, progress: Tell) -> Table:
+    spool = Spool(budget_bytes, batches.n_rows, is_exact=batches.is_exact)
     codes: list[Array] = []
     done = 0
     for block, some_codes in batches:
