@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastmem.experiments.complexity_report import ComplexityReport
-from fastmem.tables import moved_when_complete
+from fastmem.machine.files import moved_when_complete
 
 __all__ = ["facts", "page", "save_page", "width_rows"]
 

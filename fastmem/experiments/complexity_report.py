@@ -9,7 +9,7 @@ from typing import Any
 
 from fastmem.errors import InvalidInputError
 from fastmem.experiments.hardness import Hardness
-from fastmem.tables import moved_when_complete
+from fastmem.machine.files import moved_when_complete
 
 FORMAT = 1
 Label = int | float | str | bool

@@ -32,8 +32,8 @@ from fastmem.experiments.theory_fit import (
 from fastmem.geometry.covering import mutual_covering
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.kernels.nearest import rows_needed
+from fastmem.machine.files import moved_when_complete
 from fastmem.patterns.of_points import sign_patterns
-from fastmem.tables import moved_when_complete
 
 __all__ = [
     "DATA_SETS",

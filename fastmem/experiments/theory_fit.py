@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmem.errors import InvalidInputError
-from fastmem.tables import moved_when_complete
+from fastmem.machine.files import moved_when_complete
 
 Floats = NDArray[np.float64]
 

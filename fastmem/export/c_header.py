@@ -112,7 +112,7 @@ def to_c(
         check_choice(argument, value, ("auto", "float32", "float64"))
     check_choice("masks", masks, ("auto", "bits", "lists"))
     path = Path(path)
-    from fastmem.tables import check_output, moved_when_complete
+    from fastmem.machine.files import check_output, moved_when_complete
 
     check_output(path, (".h",))
     prefix = _prefix(name, path)
