@@ -14,8 +14,10 @@ pytest.importorskip("sklearn")
 import fastmem
 from bench.check import baseline, check, slowed
 from bench.check.baseline import BaselineError, Machine
-from bench.check.check import FASTER, NEW, SAME, SLOWER, Timing, verdict
-from bench.check.entries import CALIBRATIONS, ENTRIES, Entry
+from bench.check.calibrations import CALIBRATIONS
+from bench.check.check import FASTER, NEW, SAME, SLOWER, verdict
+from bench.check.entries import ENTRIES, Entry
+from bench.measuring import Pairs
 from fastmem.datasets import two_moons
 
 FIRST, SECOND = ENTRIES[:2]
@@ -32,7 +34,7 @@ class FakeBench:
         return self
 
     def measure(self, entries, passes):
-        return [Timing([self.ratios[entry.name].pop(0)], [1.0]) for entry in entries]
+        return [Pairs([self.ratios[entry.name].pop(0)], [1.0]) for entry in entries]
 
     def pause(self):
         self.pauses += 1
@@ -87,8 +89,8 @@ def test_a_ratio_is_a_mean_over_pairs_of_neighbours():
     entry, calibration = np.full(20, 2.0), np.ones(20)
     entry[5:9], calibration[5:9] = 4, 2
     entry[10], calibration[14] = 400, 400
-    assert Timing(list(entry), list(calibration)).ratio == pytest.approx(2)
-    assert Timing([1.0, 4.0], [1.0, 1.0]).ratio == pytest.approx(2)
+    assert Pairs(list(entry), list(calibration)).ratio == pytest.approx(2)
+    assert Pairs([1.0, 4.0], [1.0, 1.0]).ratio == pytest.approx(2)
 
 
 def test_noise_that_passes_is_measured_again_and_is_no_regression():

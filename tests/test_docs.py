@@ -129,7 +129,7 @@ YOURS: dict[str, Callable[[Path], object]] = {
     "data.csv": _flowers,
     "new.csv": lambda path: _flowers(path, labelled=False),
     "pixels.parquet": _pixels,
-    "published.csv": lambda path: shutil.copy(ROOT / "bench" / "published_moons.csv", path),
+    "published.csv": lambda path: shutil.copy(ROOT / "bench" / "published" / "moons.csv", path),
 }
 """Made where a command wants them and the page's text names them."""
 
@@ -240,10 +240,13 @@ class Run:
             return ""
         assert words[1].startswith(("bench.", "fastmem.")), f"no rule for python -m {words[1]}"
         module = importlib.import_module(words[1])
+        if hasattr(module, "__path__"):
+            module = importlib.import_module(f"{words[1]}.__main__")
         options = parsed(module.main, words[2:])
         if words[1] in NAMES:
             place, asked = NAMES[words[1]]
-            known = [getattr(entry, "name", entry) for entry in getattr(module, place)]
+            entries = getattr(sys.modules[module.main.__module__], place)
+            known = [getattr(entry, "name", entry) for entry in entries]
             assert not set(asked(options)) - set(known), f"{asked(options)} of {known}"
         return ""
 
