@@ -1,1 +1,1 @@
-"""Measurements: pytest-benchmark files, the bars of the design, and the published moons."""
+"""Measurements: pytest-benchmark files, the bars against peers, and the published moons."""

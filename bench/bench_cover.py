@@ -20,11 +20,11 @@ def cover(n_words: int, sizes: Sizes, n_threads: int) -> Work:
     """Neurons with random masks that are added to a class of random patterns of so many words."""
     problem = Coverage(sizes.count_rows, n_words, sizes.count_masks, n_threads)
 
-    def check(block: Any) -> Facts:
+    def check(cover: Any) -> Facts:
         counts = np.bitwise_count(problem.rows[:500, None] & problem.masks).sum(axis=2)
         expected = (counts < problem.thresholds).any(axis=1)
-        assert np.array_equal(problem.covered(block)[:500], expected)
-        return {"covered": int(problem.covered(block).sum())}
+        assert np.array_equal(problem.covered(cover)[:500], expected)
+        return {"covered": int(problem.covered(cover).sum())}
 
     def dense() -> Side:
         patterns, masks = dense_bits(problem.rows), dense_bits(problem.masks)

@@ -18,9 +18,9 @@ def select(workload: str, sizes: Sizes, n_threads: int) -> Work:
     chosen: Workload = getattr(sizes, workload)
     problem = Selection(chosen, n_threads)
 
-    def check(blocks: Any) -> Facts:
-        assert all(block.done for block in blocks)
-        return {"neurons": sum(block.width for block in blocks)}
+    def check(covers: Any) -> Facts:
+        assert all(cover.done for cover in covers)
+        return {"neurons": sum(cover.width for cover in covers)}
 
     def dense() -> Side:
         X, y = chosen.data()

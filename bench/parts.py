@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import fastmem
 from bench.workloads import Workload
-from fastmem.hyperplanes.extent import extent
+from fastmem.hyperplanes.extent import extent_of
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.structured import StructuredHyperplanes, StructuredRows
 from fastmem.inputs import check_points
@@ -20,7 +20,7 @@ from fastmem.inputs.contradictions import refuse_contradictions
 from fastmem.kernels.bits import popcount
 from fastmem.machine.threads import run_tasks
 from fastmem.patterns.by_class import Patterns
-from fastmem.second_layer.class_cover import Block, least_counts
+from fastmem.second_layer.class_cover import ClassCover, least_counts
 from fastmem.second_layer.real_sums import real_thresholds
 from fastmem.second_layer.selection import choose_neurons
 
@@ -71,11 +71,11 @@ class Counts:
         codes = np.ones(n_rows + 1, np.intp)
         codes[0] = 0
         patterns = _filled(codes, 1, self.rows)
-        self.block = Block(patterns, 64 * n_words, 0, generator, n_threads)
+        self.cover = ClassCover(patterns, 64 * n_words, 0, generator, n_threads)
 
     def minima(self) -> NDArray[np.int64]:
         """Return the smallest count of each mask over all rows: shape (B,)."""
-        result: NDArray[np.int64] = least_counts([self.block] * len(self.masks), self.masks)[0]
+        result: NDArray[np.int64] = least_counts([self.cover] * len(self.masks), self.masks)[0]
         return result
 
 
@@ -102,22 +102,22 @@ class Coverage:
         codes = np.zeros(n_rows + 1, np.intp)
         codes[-1] = 1
         patterns = _filled(codes, 0, self.rows)
-        self.block = Block(patterns, 64 * n_words, 0, generator, n_threads)
-        self._uncovered = self.block.uncovered.copy()
+        self.cover = ClassCover(patterns, 64 * n_words, 0, generator, n_threads)
+        self._uncovered = self.cover.uncovered.copy()
 
-    def accept(self) -> Block:
-        """Give the neurons to the block, which has none; return it."""
-        block = self.block
-        block.uncovered[:] = self._uncovered
-        block.remaining = int(self._uncovered.sum())
-        for neurons in (block.masks, block.thresholds, block.gained):
+    def accept(self) -> ClassCover:
+        """Give the neurons to the cover, which has none; return it."""
+        cover = self.cover
+        cover.uncovered[:] = self._uncovered
+        cover.remaining = int(self._uncovered.sum())
+        for neurons in (cover.masks, cover.thresholds, cover.gained):
             neurons.clear()
-        block.accept(self.masks, self.thresholds)
-        return block
+        cover.accept(self.masks, self.thresholds)
+        return cover
 
-    def covered(self, block: Block) -> NDArray[np.bool_]:
-        """Which of the rows the neurons of the block cover: shape (N,)."""
-        return ~block.uncovered.reshape(-1)[: len(self.rows)]
+    def covered(self, cover: ClassCover) -> NDArray[np.bool_]:
+        """Which of the rows the neurons reach: shape (N,)."""
+        return ~cover.uncovered.reshape(-1)[: len(self.rows)]
 
 
 class Extents:
@@ -134,7 +134,7 @@ class Extents:
 
     def extent(self) -> tuple[NDArray[np.float64], float]:
         """Return the mean and the radius."""
-        found = extent(self.points, self.n_threads)
+        found = extent_of(self.points, self.n_threads)
         return found.mean, found.radius
 
 
@@ -162,15 +162,15 @@ class Selection:
         everything = range(self.patterns.n_classes)
         self.codes: Any = everything if workload.covered == "all" else workload.covered
 
-    def select(self) -> list[Block]:
-        """Run fresh blocks of the covered classes to their ends; return them."""
+    def select(self) -> list[ClassCover]:
+        """Run fresh covers of the covered classes to their ends; return them."""
         seeds = np.random.default_rng(0).spawn(len(self.codes))
         n = len(self.hyperplanes)
-        blocks = [
-            Block(self.patterns, n, code, seed, self.n_threads)
+        covers = [
+            ClassCover(self.patterns, n, code, seed, self.n_threads)
             for code, seed in zip(self.codes, seeds, strict=True)
         ]
-        kept, _ = choose_neurons(blocks, self.selection, self.n_threads, False, lambda *_: None)
+        kept, _ = choose_neurons(covers, self.selection, self.n_threads, False, lambda *_: None)
         return kept
 
 
@@ -178,9 +178,9 @@ def uncoverable(X: Any, y: Any, hyperplanes: Hyperplanes, code: int) -> int:
     """Count the points of a class that no neuron can cover, given the hyperplanes."""
     patterns = Patterns(y.astype(np.uint16), int(y.max()) + 1)
     patterns.fill(check_points(X), hyperplanes, 1)
-    block = Block(patterns, len(hyperplanes), code, np.random.default_rng(0), 1)
-    choose_neurons([block], "random", 1, False, lambda *_: None)
-    return len(block.failed)
+    cover = ClassCover(patterns, len(hyperplanes), code, np.random.default_rng(0), 1)
+    choose_neurons([cover], "random", 1, False, lambda *_: None)
+    return len(cover.failed)
 
 
 def least_sums(X: Any, y: Any, network: fastmem.Network, n_threads: int) -> NDArray[np.float64]:

@@ -1,11 +1,10 @@
 """Networks that memorise labelled data exactly, built without training."""
 
 from fastmem.algorithm import interpolate
-from fastmem.errors import ContradictionError, ModelFileError, UnseparatedWarning
+from fastmem.errors import ContradictionError, InvalidInputError, ModelFileError, UnseparatedWarning
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.seeded import SeededHyperplanes
 from fastmem.hyperplanes.structured import StructuredHyperplanes
-from fastmem.inputs import InvalidInputError
 from fastmem.network.network import Network, load
 from fastmem.network.report import FitReport, GrowthStep
 from fastmem.patterns.of_points import sign_patterns

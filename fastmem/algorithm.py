@@ -11,7 +11,7 @@ import numpy as np
 
 from fastmem.errors import UnseparatedWarning
 from fastmem.fit_memory import fit_bytes, require_for_fit
-from fastmem.hyperplanes.extent import extent
+from fastmem.hyperplanes.extent import extent_of
 from fastmem.hyperplanes.sources import largest_bias, row_source
 from fastmem.inputs import check_interpolate, check_labels, check_memory, check_points
 from fastmem.inputs.contradictions import refuse_contradictions
@@ -166,20 +166,20 @@ def interpolate(
             seed=seed, n_threads=n_threads, is_sparse=points.is_sparse, progress=progress,
             max_width=max_width, margin=margin, compact=compact, memory_limit=memory_limit,
         )  # fmt: skip
-        room = check_memory(settings.memory_limit, points.n_samples)
-        need = partial(fit_bytes, points, len(classes), settings, room)
-        require_for_fit(points, len(classes), settings, room)
+        budget_bytes = check_memory(settings.memory_limit, points.n_samples)
+        need = partial(fit_bytes, points, len(classes), settings, budget_bytes)
+        require_for_fit(points, len(classes), settings, budget_bytes)
         # radix sort takes 16 bits: 4 ms for a million points where 64 bits take 13
         codes = codes.astype(np.uint16 if len(classes) <= 1 << 16 else np.int64, copy=False)
         threads = settings.n_threads
         if settings.width is None:
             refuse_contradictions(points, codes, classes, threads)
-        where = extent(points, threads)
+        extent = extent_of(points, threads)
     leave_one_out = settings.covered == "auto" and settings.margin == 0
     to_cover = list(range(len(classes))) if isinstance(settings.covered, str) else settings.covered
     rows_seed, growth_seed, selection_seed = settings.seed.spawn(3)
-    rows = row_source(settings, np.random.default_rng(rows_seed), where)
-    patterns = Patterns(codes, len(classes), room=room)
+    source = row_source(settings, np.random.default_rng(rows_seed), extent)
+    patterns = Patterns(codes, len(classes), budget_bytes=budget_bytes)
     store = patterns.store
     # real sums decide what a neuron covers where it is the paper's; merged cells grow by counts,
     # and whatever has count 0 has sum 0
@@ -195,12 +195,12 @@ def interpolate(
         if settings.width is None:
             with clock.stage("growth"):
                 first, growth, evaluations = separate(
-                    points, patterns, rows, where, to_cover, leave_one_out, growth_seed,
+                    points, patterns, source, extent, to_cover, leave_one_out, growth_seed,
                     settings.max_width, threads, partial(tell, "hyperplanes"),
                 )  # fmt: skip
         else:  # line 1 of Algorithm 2: n rows
             with clock.stage("hyperplanes"):
-                first = rows.start(settings.width, where.mean, where.radius)
+                first = source.start(settings.width, extent.mean, extent.radius)
             with clock.stage("patterns"):
                 patterns.fill(points, first, threads, 0, partial(tell, "patterns"))
         # Second layer, lines 6-13: neurons until every point of the covered classes is on
@@ -211,21 +211,21 @@ def interpolate(
                 points if by_sums else None,
             )  # fmt: skip
             if settings.smallest:
-                first, patterns, blocks, trials = smallest(
-                    points, first, patterns, rows, selector, to_cover, leave_one_out,
+                first, patterns, covers, trials = smallest(
+                    points, first, patterns, source, selector, to_cover, leave_one_out,
                     settings.max_width,
                 )  # fmt: skip
             else:
                 if settings.compact and settings.width is None:
                     first = more_to_choose_from(
-                        points, first, patterns, rows, settings.max_width, threads
+                        points, first, patterns, source, settings.max_width, threads
                     )
-                blocks = selector.blocks(patterns, first, to_cover, leave_one_out)
-            second, unseparated = cover_layer(blocks), failed_rows(blocks)
+                covers = selector.covers(patterns, first, to_cover, leave_one_out)
+            second, unseparated = cover_layer(covers), failed_rows(covers)
         if settings.compact:
             with clock.stage("compaction"):
                 first, second, unseparated, more = make_compact(
-                    first, patterns, blocks, selector, threads
+                    first, patterns, covers, selector, threads
                 )
                 trials += more
         if is_real and not by_sums:
@@ -240,7 +240,7 @@ def interpolate(
             )  # fmt: skip
             unseparated = unseparated[on < 0]
     # Third layer, line 14: the class whose block is on, else the one that was left out
-    covered_codes = tuple(block.code for block in blocks)
+    covered_codes = tuple(cover.code for cover in covers)
     report = FitReport(
         n_samples=points.n_samples, n_features=points.n_features, classes=classes,
         covered=covered_codes, unseparated=unseparated, seconds=clock.seconds(),
@@ -248,7 +248,7 @@ def interpolate(
         evaluations_per_candidate=selector.evaluations / max(1, selector.candidates),
         doubtful_bits=patterns.doubtful, seed=settings.seed.entropy, n_threads=threads,
         selection=settings.selection, projection=settings.projection,
-        max_bias=largest_bias(settings, where), margin=settings.margin,
+        max_bias=largest_bias(settings, extent), margin=settings.margin,
         activation=settings.activation, growth=growth, trials=trials,
         file_bytes=store.file_bytes, estimated_bytes=need(store.tiles.shape[1] * WORD_BITS),
     )  # fmt: skip

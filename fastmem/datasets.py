@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem.inputs import InvalidInputError
+from fastmem.errors import InvalidInputError
 from fastmem.machine.extras import needs
 
 __all__ = [

@@ -12,7 +12,7 @@ from fastmem.machine.memory import UNCHECKED, require
 from fastmem.patterns.computed_rows import PART_BYTES
 from fastmem.patterns.sparse_rows import PANEL_BYTES
 from fastmem.patterns.tile_store import require_disk
-from fastmem.second_layer.merged_cells import MOST_NEAR, blocks_at_once
+from fastmem.second_layer.merged_cells import MOST_NEAR, covers_at_once
 
 _FIXED = 24 << 20
 _THREAD = 16 << 20
@@ -20,7 +20,7 @@ _THREAD = 16 << 20
 _POINT = 24
 """Order, numbers and marks of a point; at another time its hash, sorted and in a copy."""
 _COMPACTED = 64 << 20
-"""Patterns that are still uncovered, in a copy; see ``blocks``."""
+"""Patterns that are still uncovered, in a copy; see ``ClassCover``."""
 _CLASS = 1 << 14
 _STORED = 2.25
 """Weights and their panels in float32, and what both are made of in between."""
@@ -36,7 +36,7 @@ def pattern_bytes(n_samples: int, n_classes: int, width: int) -> int:
 
 
 def fit_bytes(
-    points: Points, n_classes: int, settings: Settings, room: int | None, width: int
+    points: Points, n_classes: int, settings: Settings, budget_bytes: int | None, width: int
 ) -> int:
     """Bytes that a fit takes at its peak beside the process and its input.
 
@@ -45,7 +45,7 @@ def fit_bytes(
     points : Points
     n_classes : int
     settings : Settings
-    room : int or None
+    budget_bytes : int or None
         Bytes of patterns that may be in memory; more are in a file.
     width : int
         Hyperplanes, where ``settings`` does not say how many: those so far.
@@ -54,10 +54,10 @@ def fit_bytes(
     n_words = -(-width // WORD_BITS)
     patterns = pattern_bytes(n_samples, n_classes, width)
     total = _FIXED + settings.n_threads * _THREAD + _POINT * n_samples + _CLASS * n_classes
-    total += patterns if room is None or patterns <= room else 0
+    total += patterns if budget_bytes is None or patterns <= budget_bytes else 0
     total += min(_COMPACTED, patterns)
     if settings.selection == "merge":
-        growing = min(n_classes, blocks_at_once(n_words))
+        growing = min(n_classes, covers_at_once(n_words))
         total += growing * min(2 * MOST_NEAR, n_samples) * n_words * 8
     if settings.margin:  # nearly a neuron for each point, and each mask twice
         total += int(2 * min(1.0, settings.margin) * n_samples * (n_words * 8 + 200))
@@ -82,20 +82,22 @@ def _layer_bytes(points: Points, settings: Settings, width: int) -> int:
     return int(copies * 4 * width * d) + panels
 
 
-def require_for_fit(points: Points, n_classes: int, settings: Settings, room: int | None) -> None:
+def require_for_fit(
+    points: Points, n_classes: int, settings: Settings, budget_bytes: int | None
+) -> None:
     """Refuse a fit that has no room in memory, or for its temporary file.
 
     Where the width is found, at the first width; ``TileStore.widen`` looks again.
     """
     width = settings.width or min(settings.max_width or WORD_BITS, WORD_BITS)
-    needed = fit_bytes(points, n_classes, settings, room, width)
+    needed = fit_bytes(points, n_classes, settings, budget_bytes, width)
     patterns = pattern_bytes(points.n_samples, n_classes, width)
-    if room is not None and patterns > room:
+    if budget_bytes is not None and patterns > budget_bytes:
         require_disk(patterns)
     if needed < UNCHECKED:
         return
     remedies = []
-    if room is None and 4 * patterns > needed:
+    if budget_bytes is None and 4 * patterns > needed:
         remedies.append("memory_limit= so that sign patterns go to a temporary file")
     if 2 * _layer_bytes(points, settings, width) > needed:
         remedies.append("fewer features")

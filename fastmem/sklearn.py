@@ -28,7 +28,7 @@ except ImportError as missing:
     ) from missing
 
 from fastmem.algorithm import interpolate
-from fastmem.hyperplanes.extent import extent
+from fastmem.hyperplanes.extent import extent_of
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.sources import row_source
 from fastmem.inputs import InvalidInputError, check_interpolate, check_points
@@ -427,11 +427,11 @@ class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             projection=self.projection, center=self.center, seed=_seed(self.random_state),
             n_threads=threads, is_sparse=points.is_sparse,
         )  # fmt: skip
-        where = extent(points, threads)
+        extent = extent_of(points, threads)
         # the first of the seeds that interpolate() spawns, so that both draw the same rows
         generator = np.random.default_rng(settings.seed.spawn(3)[0])
-        rows = row_source(settings, generator, where)
-        self.hyperplanes_ = rows.start(int(self.n_hyperplanes), where.mean, where.radius)
+        source = row_source(settings, generator, extent)
+        self.hyperplanes_ = source.start(int(self.n_hyperplanes), extent.mean, extent.radius)
         return self
 
     def transform(self, X: Any) -> np.ndarray:

@@ -110,8 +110,8 @@ def _use(X: Any, y: np.ndarray, **settings: Any) -> None:
 
 def _use_seeded(X: Any, d: int) -> None:
     """Weights that are computed again and again, which only large fits have."""
-    rows = SeededRows(np.random.default_rng(0), np.zeros(d), 1.0, 1)
-    hyperplanes = rows.start(64, np.zeros(d), 1.0)
+    source = SeededRows(np.random.default_rng(0), np.zeros(d), 1.0, 1)
+    hyperplanes = source.start(64, np.zeros(d), 1.0)
     sign_patterns(X, hyperplanes, n_threads=1)
 
 
@@ -130,6 +130,6 @@ def _study(X: np.ndarray, y: np.ndarray) -> None:
 def _use_scattered() -> None:
     """Rows of a transform that are not in order: their bits are brought to their places."""
     d = 512
-    rows = StructuredRows(np.random.default_rng(0), np.zeros(d), 1.0)
-    some = rows.start(d, np.zeros(d), 1.0).subset(np.arange(1, d))
+    source = StructuredRows(np.random.default_rng(0), np.zeros(d), 1.0)
+    some = source.start(d, np.zeros(d), 1.0).subset(np.arange(1, d))
     sign_patterns(np.ones((_N_SAMPLES, d), np.float32), some, n_threads=1)

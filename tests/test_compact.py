@@ -33,7 +33,7 @@ def column_words(bits):
 def turned(bits):
     tiles, filled = tiles_of(bits)
     columns = np.empty((tiles.shape[1] * 64, 3 * len(tiles)), np.uint64)
-    kernels.turn(tiles, filled, np.arange(len(tiles)), columns, 0, len(tiles))
+    kernels.transpose_tiles(tiles, filled, np.arange(len(tiles)), columns, 0, len(tiles))
     return columns
 
 
@@ -52,7 +52,7 @@ def test_picked_bits_are_those_of_the_chosen_hyperplanes(n_samples, n, n_chosen,
     chosen = rng.integers(0, n, n_chosen)
     tiles, _ = tiles_of(bits)
     out = np.full((len(tiles), -(-n_chosen // 64), TILE), 7, np.uint64)
-    kernels.pick(tiles, 0, len(tiles), chosen, out)
+    kernels.copy_columns(tiles, 0, len(tiles), chosen, out)
     words = out.transpose(0, 2, 1).reshape(-1, out.shape[1])[:n_samples]
     np.testing.assert_array_equal(words, oracle.pack(bits[:, chosen]))
 
@@ -82,7 +82,7 @@ def test_a_thin_mask_is_the_greedy_cover(n_samples, n, density, seed):
     allowed, must_hit = rng.uniform(size=n) < 0.7, rng.uniform(size=n_samples) < 0.8
     mask = oracle.pack(allowed[None])[0]
     words = column_words(must_hit[:, None])[0]
-    done = kernels.thin(column_words(bits), words, mask)
+    done = kernels.thin_mask(column_words(bits), words, mask)
     left, expected = must_hit.copy(), np.zeros(n, bool)
     while left.any():
         hits = np.where(allowed, bits[left].sum(axis=0), 0)

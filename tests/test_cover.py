@@ -16,7 +16,7 @@ from fastmem.kernels.layout import TILE
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import padded, valid_bits
 from fastmem.second_layer import class_cover, merged_cells
-from fastmem.second_layer.class_cover import Block, least_counts
+from fastmem.second_layer.class_cover import ClassCover, least_counts
 from fastmem.second_layer.selection import choose_neurons, cover_layer, failed_rows
 
 fast = settings(max_examples=60, deadline=None)
@@ -119,7 +119,7 @@ def test_margins_equal_the_oracle(n_samples, n_masks, n, density, stop, seed):
 
 
 def orders_of(patterns, seed):
-    """The orders that blocks with generators ``seed + code`` walk along."""
+    """The orders that covers with generators ``seed + code`` walk along."""
     return {
         code: np.random.default_rng(seed + code).permutation(patterns.class_size(code)).tolist()
         for code in range(patterns.n_classes)
@@ -132,7 +132,7 @@ def ignore(done, total, neurons):
 
 def blocks_of(patterns, n, seed, n_threads=1, margin=0.0):
     return [
-        Block(patterns, n, code, np.random.default_rng(seed + code), n_threads, margin=margin)
+        ClassCover(patterns, n, code, np.random.default_rng(seed + code), n_threads, margin=margin)
         for code in range(patterns.n_classes)
     ]
 
@@ -170,12 +170,12 @@ def test_selection_equals_the_oracle_for_the_same_orders(
     patterns, kept = select(bits, codes, selection, seed, margin=margin)
     choose = oracle.cover_random if selection == "random" else oracle.cover_merge
     choose = partial(choose, margin=margin)
-    blocks, failed = oracle.memorise(bits, codes, orders_of(patterns, seed), choose)
-    for block in kept:
-        masks, thresholds = blocks[block.code]
-        found = np.array(block.masks, np.uint64).reshape(len(masks), -(-n // 64))
+    covers, failed = oracle.memorise(bits, codes, orders_of(patterns, seed), choose)
+    for cover in kept:
+        masks, thresholds = covers[cover.code]
+        found = np.array(cover.masks, np.uint64).reshape(len(masks), -(-n // 64))
         np.testing.assert_array_equal(found, oracle.pack(masks))
-        assert block.thresholds == thresholds.tolist()
+        assert cover.thresholds == thresholds.tolist()
     np.testing.assert_array_equal(failed_rows(kept), failed)
 
 
@@ -191,16 +191,16 @@ def test_fewer_or_more_misses_equal_the_oracle_too(misses, noise, monkeypatch):
     bits = centres[codes + 3 * rng.integers(0, 3, 240)] ^ random_bits(rng, 240, 100, noise)
     bits &= ~random_bits(rng, 240, 100, 0.1)
     patterns, kept = select(bits, codes, "merge", 0)
-    for block in kept:
+    for cover in kept:
         masks, thresholds, failed = oracle.cover_merge(
-            bits[codes == block.code],
-            bits[codes != block.code],
-            orders_of(patterns, 0)[block.code],
+            bits[codes == cover.code],
+            bits[codes != cover.code],
+            orders_of(patterns, 0)[cover.code],
             misses=misses,
         )
-        np.testing.assert_array_equal(np.array(block.masks), oracle.pack(masks))
-        assert block.thresholds == thresholds.tolist()
-        assert sorted(block.failed) == failed.tolist()
+        np.testing.assert_array_equal(np.array(cover.masks), oracle.pack(masks))
+        assert cover.thresholds == thresholds.tolist()
+        assert sorted(cover.failed) == failed.tolist()
 
 
 @pytest.mark.parametrize("selection", ["random", "merge"])
@@ -239,12 +239,12 @@ def test_cells_grow_among_the_first_points_of_a_large_class(seed, monkeypatch):
     centres = random_bits(rng, 2, 60, 0.5)
     bits = centres[codes] ^ random_bits(rng, 1400, 60, 0.15)
     patterns, kept = select(bits, codes, "merge", seed)
-    for block in kept:
-        order = orders_of(patterns, seed)[block.code]
-        covered, others = bits[codes == block.code], bits[codes != block.code]
+    for cover in kept:
+        order = orders_of(patterns, seed)[cover.code]
+        covered, others = bits[codes == cover.code], bits[codes != cover.code]
         masks, thresholds, _ = oracle.cover_merge(covered, others, order, pool=TILE + 7)
-        np.testing.assert_array_equal(np.array(block.masks), oracle.pack(masks))
-        assert block.thresholds == thresholds.tolist()
+        np.testing.assert_array_equal(np.array(cover.masks), oracle.pack(masks))
+        assert cover.thresholds == thresholds.tolist()
         whole, _, _ = oracle.cover_merge(covered, others, order)
         assert len(whole) != len(masks) or not np.array_equal(whole, masks)
 
@@ -281,7 +281,7 @@ def test_classes_side_by_side_give_what_they_give_in_turns(selection, leave_one_
         kept = select(bits, codes, selection, seed, n_threads, leave_one_out, margin=0.1 * seed)[1]
         layers.append(cover_layer(kept))
         failed.append(failed_rows(kept))
-        assert all(block.n_threads == n_threads for block in kept)
+        assert all(cover.n_threads == n_threads for cover in kept)
     for layer, rows in zip(layers[1:], failed[1:], strict=True):
         np.testing.assert_array_equal(layer.masks, layers[0].masks)
         np.testing.assert_array_equal(layer.thresholds, layers[0].thresholds)
@@ -302,7 +302,7 @@ def test_an_exception_ends_classes_side_by_side(selection):
     with pytest.raises(KeyboardInterrupt):
         choose_neurons(chosen, selection, 2, False, stop)
     assert len(calls) == 1
-    assert sum(block.done for block in chosen) < 5
+    assert sum(cover.done for cover in chosen) < 5
     assert threading.active_count() == 1
 
 
@@ -322,7 +322,7 @@ def test_auto_leaves_out_the_widest_of_equally_good_blocks(selection, seed):
 
 
 def test_auto_waits_for_a_slow_block_that_is_not_the_widest():
-    """A wide block can be done first: its candidates are accepted by the batch."""
+    """A wide cover can be done first: its candidates are accepted by the batch."""
     rng = np.random.default_rng(0)
     isolated = random_bits(rng, 60, 200, 0.5)
     centres = random_bits(rng, 30, 200, 0.5)
@@ -344,12 +344,12 @@ def test_least_counts_skip_each_masks_own_class():
     codes = np.repeat([0, 1, 2], 200)
     bits = random_bits(rng, 600, 65, 0.5)
     patterns = patterns_of(bits, codes)
-    blocks = [Block(patterns, 65, c, np.random.default_rng(c), 2) for c in range(3)]
-    owners = [blocks[c] for c in (0, 0, 1, 2, 2)]
+    covers = [ClassCover(patterns, 65, c, np.random.default_rng(c), 2) for c in range(3)]
+    owners = [covers[c] for c in (0, 0, 1, 2, 2)]
     masks = random_bits(rng, 5, 65, 0.5)
     least, _ = least_counts(owners, oracle.pack(masks))
-    for block, mask, found in zip(owners, masks, least, strict=True):
-        assert found == oracle.minima(mask[None], bits[codes != block.code])[0]
+    for cover, mask, found in zip(owners, masks, least, strict=True):
+        assert found == oracle.minima(mask[None], bits[codes != cover.code])[0]
 
 
 @pytest.mark.parametrize("n", [1, 63, 64, 65, 128])

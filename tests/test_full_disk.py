@@ -154,6 +154,7 @@ WRITERS = {
 def test_what_cannot_be_written_leaves_all_as_it_was(
     name, place, is_there, tmp_path, network, moons
 ):
+    from fastmem.commands.application import _sentence
 
     WRITERS[name](tmp_path / name, network, moons)  # and imports what it needs
     assert (tmp_path / name).stat().st_size > 400
@@ -171,7 +172,7 @@ def test_what_cannot_be_written_leaves_all_as_it_was(
         before = sorted(os.listdir(folder))
         with pytest.raises((OSError, InvalidInputError)) as caught:
             WRITERS[name](folder / name, network, moons)
-        sentence = sentence(caught.value)
+        sentence = _sentence(caught.value)
         assert str(folder / name) in sentence and "\n" not in sentence
         reasons = {
             no_large_files: os.strerror(errno.EFBIG),

@@ -9,7 +9,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from fastmem import datasets
-from fastmem.hyperplanes.extent import extent
+from fastmem.hyperplanes.extent import extent_of
 from fastmem.hyperplanes.gaussian import GaussianRows, rows_between
 from fastmem.inputs import check_points
 from fastmem.patterns.by_class import Patterns
@@ -50,16 +50,16 @@ def test_random_rows_pass_between_points_that_are_not_near():
 def test_targeted_rows_part_every_pair_they_have_room_for(most):
     X, y = datasets.random_labels(300, 3)
     points = check_points(X)
-    where = extent(points, 1)
-    rows = GaussianRows(np.random.default_rng(0), where.mean, 2.0)
-    first = rows.start(4, where.mean, where.radius)
+    extent = extent_of(points, 1)
+    source = GaussianRows(np.random.default_rng(0), extent.mean, 2.0)
+    first = source.start(4, extent.mean, extent.radius)
     patterns = Patterns(y, 2)
     patterns.fill(points, first, 1)
     open_points = growth.OpenPoints(patterns, 0)
     open_points.look(patterns, 4, np.random.SeedSequence(0), 1)
     assert len(open_points.pairs) > 20
     more = growth._targeted_rows(
-        points, patterns, [open_points], most, rows, where, np.random.default_rng(0)
+        points, patterns, [open_points], most, source, extent, np.random.default_rng(0)
     )
     assert 1 <= len(more) <= most
     low = X[patterns.rows(0, np.array([p for p, _ in open_points.pairs]))]
@@ -79,7 +79,7 @@ def test_targeted_rows_part_every_pair_they_have_room_for(most):
 def test_what_is_separated_stays_so_and_is_not_looked_at_again():
     X, y = datasets.random_labels(600, 8)
     points = check_points(X)
-    where = extent(points, 1)
+    extent = extent_of(points, 1)
     looked = []
     original = growth.OpenPoints.look
 
@@ -87,12 +87,12 @@ def test_what_is_separated_stays_so_and_is_not_looked_at_again():
         looked.append(len(self.members))
         return original(self, *arguments)
 
-    rows = GaussianRows(np.random.default_rng(0), where.mean, where.radius)
+    source = GaussianRows(np.random.default_rng(0), extent.mean, extent.radius)
     growth.OpenPoints.look = look
     try:
         patterns = Patterns(y, 2)
         first, steps, _ = growth.separate(
-            points, patterns, rows, where, [1], False, np.random.SeedSequence(0), None, 2,
+            points, patterns, source, extent, [1], False, np.random.SeedSequence(0), None, 2,
             lambda done, total, neurons: None,
         )  # fmt: skip
     finally:
@@ -105,6 +105,6 @@ def test_what_is_separated_stays_so_and_is_not_looked_at_again():
 
 def test_mean_and_radius_do_not_depend_on_the_layout_of_large_points():
     X = np.random.default_rng(0).standard_normal((300_000, 20))
-    mine, theirs = (extent(check_points(table), 2) for table in (X, np.asfortranarray(X)))
+    mine, theirs = (extent_of(check_points(table), 2) for table in (X, np.asfortranarray(X)))
     np.testing.assert_array_equal(mine.mean, theirs.mean)
     assert (mine.radius, mine.norm) == (theirs.radius, theirs.norm)

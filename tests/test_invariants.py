@@ -1,4 +1,4 @@
-"""DESIGN's invariants 1 to 6, each by name, on real data sets through the public names only."""
+"""What README.md promises, by its numbers, on real data sets through the public names only."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The facts the design uses, proved on the oracle itself and so of the algorithm."""
+"""The facts that fastmem uses, proved on the oracle itself and so of the algorithm."""
 
 from __future__ import annotations
 

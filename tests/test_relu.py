@@ -28,7 +28,7 @@ from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.passes import fill
 from fastmem.patterns.words import new_tiles
 from fastmem.second_layer.cover_layer import CoverLayer
-from fastmem.second_layer.real_cover import ReluBlock, step_together
+from fastmem.second_layer.real_cover import RealClassCover, step_together
 from fastmem.second_layer.real_sums import RealSums, rows_for_sums
 
 KINDS = [("random", "gaussian"), ("merge", "gaussian"), ("merge", "structured")]
@@ -200,22 +200,22 @@ def test_random_selection_equals_the_oracle_for_the_same_orders(kind, n, margin,
     patterns = Patterns(codes, 3, hyperplanes.n_words)
     patterns.fill(points, hyperplanes, 1)
     sums = RealSums(hyperplanes, False)
-    blocks = [
-        ReluBlock(patterns, points, sums, code, np.random.default_rng(code), 1, margin)
+    covers = [
+        RealClassCover(patterns, points, sums, code, np.random.default_rng(code), 1, margin)
         for code in range(3)
     ]
-    while active := [block for block in blocks if not block.done]:
+    while active := [cover for cover in covers if not cover.done]:
         step_together(active)
     values = oracle.relu_values(X, hyperplanes.weights, hyperplanes.biases)
-    for code, block in enumerate(blocks):
+    for code, cover in enumerate(covers):
         order = np.random.default_rng(code).permutation((codes == code).sum())
         masks, thresholds, failed = oracle.cover_random_relu(
             values[codes == code], values[codes != code], order.tolist(), margin
         )
-        found = np.array(block.masks, np.uint64).reshape(len(masks), hyperplanes.n_words)
+        found = np.array(cover.masks, np.uint64).reshape(len(masks), hyperplanes.n_words)
         np.testing.assert_array_equal(found, oracle.pack(masks))
-        assert block.thresholds == thresholds.tolist()
-        assert sorted(block.failed) == failed.tolist()
+        assert cover.thresholds == thresholds.tolist()
+        assert sorted(cover.failed) == failed.tolist()
 
 
 def three_classes(n_samples=120, d=4):

@@ -148,8 +148,9 @@ def test_candidates_part_their_pairs(is_sparse):
     X[5, column] = np.nextafter(X[4, column], 9)  # as near as floats can be
     points = check_points(sp.csr_array(X) if is_sparse else X)
     assert points.is_sparse == is_sparse
-    rows = SeededRows(np.random.default_rng(0), np.zeros(300), 1.0, 1)
-    trial = rows.between(points, [(0, 1), (4, 5), (6, 7)], rng, 3, np.zeros(300), 1.0)
+    source = SeededRows(np.random.default_rng(0), np.zeros(300), 1.0, 1)
+    pairs = [points.dense(np.array(pair)) for pair in ((0, 1), (4, 5), (6, 7))]
+    trial = source.between(pairs, rng, 3, np.zeros(300), 1.0)
     bits = oracle.exact_bits(X, trial.weights, trial.biases)
     parted = ~bits[[0, 4, 6]] & bits[[1, 5, 7]]
     assert parted.any(axis=1).all()

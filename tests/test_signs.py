@@ -133,10 +133,10 @@ def test_the_compensated_bias_is_within_its_bound():
     shifted, errors = np.empty(50), np.empty(50)
     exact.shifted_biases(weights, biases, origin, shifted, errors)
     for i in range(50):
-        exact = Fraction(biases[i]) + sum(
+        value = Fraction(biases[i]) + sum(
             Fraction(float(w)) * Fraction(c) for w, c in zip(weights[i], origin, strict=True)
         )
-        assert abs(exact - Fraction(shifted[i])) <= Fraction(errors[i])
+        assert abs(value - Fraction(shifted[i])) <= Fraction(errors[i])
         assert errors[i] <= 1e-12 * max(abs(shifted[i]), 1e-12)
 
 

@@ -12,7 +12,7 @@ from test_signs import on_hyperplanes
 
 import fastmem
 from fastmem import ContradictionError, Hyperplanes, sign_patterns
-from fastmem.hyperplanes.extent import extent
+from fastmem.hyperplanes.extent import extent_of
 from fastmem.inputs import InvalidInputError, check_points
 from fastmem.inputs.contradictions import refuse_contradictions
 from fastmem.patterns import sparse_rows
@@ -105,7 +105,7 @@ def test_extent_is_that_of_the_dense_points():
     rng = np.random.default_rng(3)
     X, csr = sparse_points(rng, 500, 300, 0.05, np.float64)
     X[:, 7] = 100.0  # far from 0, where |x|^2 - 2 <x, c> + |c|^2 cancels
-    found, expected = (extent(check_points(x), 2) for x in (sp.csr_array(X), X))
+    found, expected = (extent_of(check_points(x), 2) for x in (sp.csr_array(X), X))
     np.testing.assert_allclose(found.mean, expected.mean, rtol=1e-12, atol=1e-14)
     assert found.norm == pytest.approx(expected.norm, rel=1e-12)
     assert expected.radius * (1 - 1e-9) <= found.radius <= 1.01 * expected.radius

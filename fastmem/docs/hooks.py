@@ -30,8 +30,11 @@ MIRRORED = {
     "bench/report/report.md": "bench/report/index.md",
 }
 """Pages that lie elsewhere, and where they are on the site."""
-INTERNAL = ("cli", "commands", "extras", "inputs", "kernels", "progress", "tables")
-"""Modules of fastmem whose ``__all__`` is for fastmem itself."""
+INTERNAL = (
+    "cli", "commands", "hyperplanes", "inputs", "kernels", "machine", "network", "patterns",
+    "problem", "second_layer", "tables", "widths",
+)  # fmt: skip
+"""Rooms of fastmem whose ``__all__`` is for fastmem itself."""
 
 LINK = re.compile(r"(?P<text>!?\[[^\[\]]*\])\((?P<target>[^()\s]+)\)")
 SECTION = re.compile(r"<!-- section of (?P<path>\S+): (?P<title>.+?) -->")

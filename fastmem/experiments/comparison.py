@@ -11,8 +11,8 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+from fastmem.errors import InvalidInputError
 from fastmem.experiments.study import Result
-from fastmem.inputs import InvalidInputError
 
 __all__ = [
     "Band",

@@ -16,7 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-import fastmem
+from fastmem.algorithm import interpolate
+from fastmem.errors import InvalidInputError, UnseparatedWarning
 from fastmem.experiments.complexity_report import (
     ClassFacts,
     ComplexityReport,
@@ -30,9 +31,8 @@ from fastmem.experiments.complexity_report import (
 from fastmem.experiments.gap import DIMENSION_POINTS, class_gap, intrinsic_dimension
 from fastmem.experiments.hardness import LAYERS, WIDTH, Hardness, hardness
 from fastmem.geometry.covering import mutual_covering
-from fastmem.hyperplanes.extent import extent
+from fastmem.hyperplanes.extent import extent_of
 from fastmem.inputs import (
-    InvalidInputError,
     check_interpolate,
     check_labels,
     check_points,
@@ -40,6 +40,7 @@ from fastmem.inputs import (
 from fastmem.inputs.contradictions import contradictions
 from fastmem.machine.progress import ProgressCallback, drawing
 from fastmem.network.coverage import coverage
+from fastmem.network.network import Network
 
 __all__ = ["ComplexityReport", "complexity"]
 
@@ -166,7 +167,7 @@ def complexity(
         name=name, n_samples=points.n_samples, n_features=points.n_features,
         n_contradictory=int(np.count_nonzero(~usable)),
         contradictory=[[int(row) for row in group] for group in groups[:hard_points]],
-        classes=facts, radius=extent(points, threads).radius, gap=gap, dimension=dimension,
+        classes=facts, radius=extent_of(points, threads).radius, gap=gap, dimension=dimension,
         width=width, widths=widths, hardest=_hard_points(found, codes, classes, hard_points),
         curves=Curves(
             covered,
@@ -269,10 +270,10 @@ def _dimension(study: _Study, watch: _Watch) -> dict[str, float] | None:
         return None
 
 
-def _memorised(X: Any, y: Any, **settings: Any) -> fastmem.Network:
+def _memorised(X: Any, y: Any, **settings: Any) -> Network:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", fastmem.UnseparatedWarning)
-        return fastmem.interpolate(X, y, **settings)
+        warnings.simplefilter("ignore", UnseparatedWarning)
+        return interpolate(X, y, **settings)
 
 
 def _widths(

@@ -7,10 +7,8 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fastmem.errors import InvalidInputError
 from fastmem.experiments.hardness import Hardness
-from fastmem.inputs import (
-    InvalidInputError,
-)
 from fastmem.tables import moved_when_complete
 
 FORMAT = 1

@@ -18,10 +18,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem.hyperplanes.extent import extent
+from fastmem.errors import InvalidInputError
+from fastmem.hyperplanes.extent import extent_of
 from fastmem.hyperplanes.sources import row_source
 from fastmem.inputs import (
-    InvalidInputError,
     check_interpolate,
     check_labels,
     check_points,
@@ -195,7 +195,7 @@ def hardness(
         center=center, seed=seed, n_threads=n_threads, is_sparse=points.is_sparse,
     )  # fmt: skip
     threads = settings.n_threads
-    where = extent(points, threads)
+    extent = extent_of(points, threads)
     reference_seed, *layer_seeds = settings.seed.spawn(1 + n_layers)
     most = references or max(_LEAST_REFERENCES, PAIRS // points.n_samples)
     kept = _references(codes, len(classes), most, np.random.default_rng(reference_seed))
@@ -203,8 +203,8 @@ def hardness(
     patterns = Patterns(codes, len(classes), -(-n_hyperplanes // WORD_BITS))
     compare = _Comparison(patterns, kept, n_hyperplanes, threads)
     for layer, layer_seed in enumerate(layer_seeds):
-        rows = row_source(settings, np.random.default_rng(layer_seed), where)
-        patterns.fill(points, rows.start(n_hyperplanes, where.mean, where.radius), threads)
+        source = row_source(settings, np.random.default_rng(layer_seed), extent)
+        patterns.fill(points, source.start(n_hyperplanes, extent.mean, extent.radius), threads)
         compare.run(found, layer)
         if progress is not None:
             progress("first layers", layer + 1, n_layers, 0)

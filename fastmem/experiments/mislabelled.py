@@ -20,8 +20,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmem.errors import InvalidInputError
 from fastmem.experiments.hardness import NEIGHBOURS, hardness
-from fastmem.inputs import InvalidInputError
 from fastmem.machine.extras import needs
 from fastmem.tables import moved_when_complete
 

@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmem.errors import InvalidInputError
 from fastmem.experiments.comparison import Pair, share_within
 from fastmem.experiments.study import Result
-from fastmem.inputs import InvalidInputError
 from fastmem.machine.extras import needs
 
 if TYPE_CHECKING:

@@ -16,8 +16,8 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+from fastmem.errors import InvalidInputError
 from fastmem.experiments.study import Cell, Result
-from fastmem.inputs import InvalidInputError
 
 __all__ = ["Table", "read_results"]
 

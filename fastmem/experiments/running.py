@@ -14,7 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
 
-import fastmem
+from fastmem.errors import InvalidInputError
 from fastmem.experiments.results import Table
 from fastmem.experiments.study import Cell, Result, Study, measure
 from fastmem.inputs import check_threads
@@ -157,7 +157,7 @@ class _Worker:
 
     def __init__(self, shared: dict[str, Any]) -> None:
         # The same fastmem as here, installed or not.
-        package = str(Path(fastmem.__file__).parents[1])
+        package = str(Path(__file__).parents[2])
         paths = [package, *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = subprocess.Popen(
             [sys.executable, "-m", "fastmem.experiments.worker"],
@@ -194,7 +194,7 @@ class _Worker:
         if "result" in answer:
             return self._index, Result(**answer["result"])
         if "refusal" in answer:
-            raise fastmem.InvalidInputError(answer["refusal"])
+            raise InvalidInputError(answer["refusal"])
         if "failure" in answer:
             raise RuntimeError(f"A worker failed in {self._cell}:\n{answer['failure']}")
         code = self._process.wait()

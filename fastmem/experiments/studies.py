@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmem.errors import InvalidInputError
 from fastmem.experiments.study import PAPER, Cell, Study
-from fastmem.inputs import InvalidInputError
 
 __all__ = ["STUDIES", "Recipe", "make_study", "read_axes"]
 

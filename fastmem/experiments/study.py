@@ -13,7 +13,8 @@ from typing import Any
 
 import numpy as np
 
-import fastmem
+from fastmem.algorithm import interpolate
+from fastmem.errors import UnseparatedWarning
 
 __all__ = ["PAPER", "Cell", "Result", "Study", "measure"]
 
@@ -158,8 +159,8 @@ def measure(
     widths: list[int] = []
     for trial in range(trials):
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", fastmem.UnseparatedWarning)
-            network = fastmem.interpolate(
+            warnings.simplefilter("ignore", UnseparatedWarning)
+            network = interpolate(
                 X,
                 y,
                 width=cell.first_width,

@@ -17,7 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem import Hyperplanes, UnseparatedWarning, datasets, interpolate, sign_patterns
+from fastmem import datasets
+from fastmem.algorithm import interpolate
+from fastmem.errors import InvalidInputError, UnseparatedWarning
 from fastmem.experiments.theory_fit import (
     Constants,
     Row,
@@ -28,8 +30,9 @@ from fastmem.experiments.theory_fit import (
     write_rows,
 )
 from fastmem.geometry.covering import mutual_covering
-from fastmem.inputs import InvalidInputError
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.kernels.nearest import rows_needed
+from fastmem.patterns.of_points import sign_patterns
 from fastmem.tables import moved_when_complete
 
 __all__ = [

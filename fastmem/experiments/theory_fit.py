@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem.inputs import InvalidInputError
+from fastmem.errors import InvalidInputError
 from fastmem.tables import moved_when_complete
 
 Floats = NDArray[np.float64]

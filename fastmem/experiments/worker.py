@@ -23,8 +23,8 @@ def main() -> None:
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # whatever else prints must not come between the answers
 
+    from fastmem.errors import InvalidInputError
     from fastmem.experiments.study import Cell, measure
-    from fastmem.inputs import InvalidInputError
 
     shared = json.loads(sys.stdin.readline())
     # Mapped, not read: all workers share the operating system's copy.

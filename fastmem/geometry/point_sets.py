@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem.hyperplanes.extent import extent
+from fastmem.hyperplanes.extent import extent_of
 from fastmem.inputs import (
     Points,
 )
@@ -63,10 +63,10 @@ class Units:
     """The mean, a scale near 1 / R, and the directions of the marks."""
 
     def __init__(self, points: Points, n_threads: int) -> None:
-        where = extent(points, n_threads)
-        self.mean = where.mean
-        self.scale = 2.0 ** -max(math.frexp(where.radius)[1], -1000)
-        self.radius = where.radius * self.scale
+        extent = extent_of(points, n_threads)
+        self.mean = extent.mean
+        self.scale = 2.0 ** -max(math.frexp(extent.radius)[1], -1000)
+        self.radius = extent.radius * self.scale
         # what a computed distance may be off, as a share of it
         self.slack = (points.n_features + 8) * _ROUND
         self.directions: Floats | None = None

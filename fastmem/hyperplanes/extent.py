@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastmem.inputs import InvalidInputError, Points
+from fastmem.errors import InvalidInputError
+from fastmem.inputs import Points
 from fastmem.inputs.points import row_ranges
 from fastmem.kernels.rows import add_columns, largest_squares
 from fastmem.kernels.sparse import (
@@ -29,7 +30,7 @@ class Extent:
     norm: float
 
 
-def extent(points: Points, n_threads: int) -> Extent:
+def extent_of(points: Points, n_threads: int) -> Extent:
     """Mean and radius of the points.
 
     Sums are made for fixed ranges of rows and added in order: the same for any ``n_threads``.

@@ -1,26 +1,25 @@
-"""The paper's Gaussian rows, and rows that pass between two points."""
+"""Sources of hyperplanes, the paper's Gaussian one, and rows that pass between two points."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
-from fastmem.inputs import Points
 from fastmem.kernels.exact import shifted_biases
 from fastmem.machine.arrays import frozen
 
 
 class RowSource(Protocol):
-    """Where a first layer's rows come from; ``kind`` is their name in growth steps."""
+    """Where a first layer's hyperplanes come from; ``kind`` is their name in growth steps."""
 
     kind: ClassVar[str]
 
     def start(self, n: int, origin: np.ndarray, radius: float) -> Hyperplanes:
-        """The first n hyperplanes, with the frame of the data."""
+        """The first n hyperplanes; origin (d,) float64 and radius say where the points are."""
 
     def more(self, hyperplanes: Hyperplanes, n: int) -> Hyperplanes:
         """Those of ``start`` or ``more``, perhaps extended, and n more."""
@@ -31,14 +30,17 @@ class RowSource(Protocol):
 
     def between(
         self,
-        points: Points,
-        pairs: Sequence[tuple[int, int]],
+        pairs: Iterable[np.ndarray],
         generator: np.random.Generator,
         n_random: int,
         origin: np.ndarray,
         radius: float,
     ) -> Hyperplanes:
-        """Candidates that pass between pairs of rows (low, high), high on the positive side."""
+        """Candidates that pass between pairs of points (low, high), high on the positive side.
+
+        Each pair (2, d) float64. For each pair ``n_random`` random ones and, where it needs them,
+        some that are made for it.
+        """
 
 
 class StoredCandidates:
@@ -53,8 +55,7 @@ class StoredCandidates:
 
     def between(
         self,
-        points: Points,
-        pairs: Sequence[tuple[int, int]],
+        pairs: Iterable[np.ndarray],
         generator: np.random.Generator,
         n_random: int,
         origin: np.ndarray,
@@ -62,8 +63,7 @@ class StoredCandidates:
     ) -> Hyperplanes:
         """See RowSource."""
         weights, biases = [], []
-        for pair in pairs:
-            low, high = points.dense(np.array(pair)).astype(np.float64)
+        for low, high in pairs:
             rows, shifts = rows_between(low, high, generator, n_random)
             weights.append(rows)
             # a rounded bias may be infinite for points of 1e308: such a row parts nothing

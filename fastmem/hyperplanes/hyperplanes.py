@@ -106,7 +106,7 @@ class Hyperplanes:
         return self.extended(others.weights, others.biases)
 
     def panel_maker(self, start: int, stop: int) -> PanelMaker:
-        """What writes the weights of the hyperplanes start..stop-1 for ``sparse_passes``."""
+        """What writes the weights of the hyperplanes start..stop-1 for sparse points."""
         return partial(transpose, self.weights, np.arange(start, stop))
 
     @property

@@ -1,13 +1,12 @@
 """Gaussian hyperplanes whose weights are computed when they are needed, from a key of 64 bits.
 
 For layers that would not fit in memory: a million columns, or many rows of ten thousand.
-``kernels.normals`` says what the weights are. Computing one takes 1.7 ns, less than reading it
-from a transposed copy, and the model file holds the key instead.
+``kernels.normals`` says what the weights are. The model file holds the key instead of them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from itertools import count
 from typing import ClassVar
@@ -17,7 +16,7 @@ import numpy as np
 from fastmem.hyperplanes.gaussian import rows_between, through
 from fastmem.hyperplanes.hyperplanes import Hyperplanes, PanelMaker, checked_origin, checked_radius
 from fastmem.hyperplanes.numbered import NumberedHyperplanes
-from fastmem.inputs import Points, check_seeded
+from fastmem.inputs import check_seeded
 from fastmem.kernels.normals import normal_panels, normal_rows, row_seeds
 from fastmem.machine.threads import ranges, run_tasks
 
@@ -154,8 +153,7 @@ class SeededRows:
 
     def between(
         self,
-        points: Points,
-        pairs: Sequence[tuple[int, int]],
+        pairs: Iterable[np.ndarray],
         generator: np.random.Generator,
         n_random: int,
         origin: np.ndarray,
@@ -169,8 +167,7 @@ class SeededRows:
         numbers: list[int] = []
         extra: list[np.ndarray] = []
         biases: list[float] = []
-        for pair in pairs:
-            low, high = points.dense(np.array(pair)).astype(np.float64)
+        for low, high in pairs:
             columns = np.flatnonzero((low != 0) | (high != 0))
             new = np.array([next(self._numbers) for _ in range(n_random)])
             panels = np.empty((1, max(1, len(columns)), n_random), np.float32)

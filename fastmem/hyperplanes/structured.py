@@ -2,8 +2,8 @@
 
 A block of D rows takes D log D operations a point and 3 D bits, where Gaussian rows take D d
 operations and D d numbers (Dirksen and Stollenwerk, Fast binary embeddings with Gaussian circulant
-matrices, 2018, studied their like). ``kernels.hadamard`` says
-what the rows are and why every bit is exact.
+matrices, 2018, studied their like). ``kernels.hadamard`` says what the rows are and why every bit
+is exact.
 """
 
 from __future__ import annotations

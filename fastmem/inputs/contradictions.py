@@ -1,4 +1,4 @@
-"""Where the points are: mean, radius, and equal points with different labels."""
+"""Equal points with different labels."""
 
 from __future__ import annotations
 

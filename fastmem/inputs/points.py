@@ -51,6 +51,12 @@ class Points:
         self.max_block_rows: int = self.n_samples or 1
 
     @property
+    def array(self) -> np.ndarray | None:
+        """All points as kernels take them, (n_samples, n_features); None where only blocks are."""
+        source: np.ndarray = self._source
+        return source
+
+    @property
     def row_values(self) -> int:
         """Values of a row that are stored and multiplied: its features, or its mean nonzeros."""
         return self.n_features
@@ -81,6 +87,7 @@ class ConvertedPoints(Points):
     """Points whose blocks are copied out: any strides, byte order or real dtype."""
 
     __slots__ = ()
+    array = None
 
     def __init__(self, source: Any, shape: Sequence[int], dtype: np.dtype) -> None:
         self._source = source
@@ -216,6 +223,7 @@ class NarrowPoints(Points):
 
     __slots__ = ()
     is_sparse = True
+    array = None
 
     def __init__(self, matrix: Any, dtype: np.dtype, has_duplicates: bool) -> None:
         self._source = _canonical(matrix, dtype) if has_duplicates else matrix

@@ -8,7 +8,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from fastmem.inputs.refusals import (
     typed,
     whole,
 )
+from fastmem.machine.wording import either
 
 _MAX_WIDTH = 1_000_000
 _MAX_THREADS = 1024
@@ -36,8 +37,27 @@ MEMORY_BESIDE = 256 << 20
 """Bytes that a fit takes beside its input, its sign patterns and what grows with the points."""
 STRUCTURED_FROM = 128
 """Features from which on projection="auto" takes structured hyperplanes for dense points: the first
-layer then takes 0.4 times as long as Gaussian rows' at n = 2,048, 0.11 times at d = 784 (20,000
-points); at d = 64 0.7 times, below nothing is gained. Widths are the same: bench.agreement."""
+layer is faster with them (`python -m bench.bars` says by how much at 784 features), while below 64
+features nothing is gained. Widths are the same: bench.agreement."""
+
+
+class Parameters(NamedTuple):
+    """The parameters of `fastmem.interpolate`, with its defaults, as they are passed: unchecked."""
+
+    width: Any = "auto"
+    max_bias: Any = "auto"
+    selection: Any = "merge"
+    activation: Any = "threshold"
+    projection: Any = "auto"
+    covered: Any = "auto"
+    center: Any = True
+    seed: Any = None
+    n_threads: Any = None
+    progress: Any = False
+    max_width: Any = None
+    margin: Any = 0.0
+    compact: Any = False
+    memory_limit: Any = None
 
 
 @dataclass(frozen=True)
@@ -62,91 +82,106 @@ class Settings:
 
 
 def check_interpolate(
-    classes: np.ndarray,
-    n_features: int = 1,
-    *,
-    width: Any = "auto",
-    max_bias: Any = "auto",
-    selection: Any = "merge",
-    activation: Any = "threshold",
-    projection: Any = "auto",
-    is_sparse: bool = False,
-    covered: Any = "auto",
-    center: Any = True,
-    seed: Any = None,
-    n_threads: Any = None,
-    progress: Any = False,
-    max_width: Any = None,
-    margin: Any = 0.0,
-    compact: Any = False,
-    memory_limit: Any = None,
+    classes: np.ndarray, n_features: int = 1, *, is_sparse: bool = False, **parameters: Any
 ) -> Settings:
     """Check the parameters of `fastmem.interpolate`, given classes and columns found.
 
-    Raises InvalidInputError for a parameter that has a value it cannot take.
+    Parameters
+    ----------
+    classes : ndarray of shape (n_classes,)
+    n_features : int
+    is_sparse : bool
+        Whether points are CSR rows.
+    **parameters
+        Some of `Parameters`.
+
+    Raises
+    ------
+    InvalidInputError
+        For a parameter that has a value it cannot take.
     """
-    automatic, smallest = is_text(width, "auto", "smallest"), is_text(width, "smallest")
-    width = None if automatic else whole(width, "width", "'auto', 'smallest'", high=_MAX_WIDTH)
-    if max_width is not None:
-        max_width = whole(max_width, "max_width", "None")
-        if not automatic:
-            refuse(
-                f"max_width is {max_width} but width is {width}; max_width limits width='auto' "
-                f"or 'smallest' only, so leave one of them out"
-            )
-    if not is_text(selection, "merge", "random"):
-        hint = did_you_mean(selection, ["merge", "random"])
-        refuse(f"selection is {typed(selection)}; pass 'merge' or 'random'{hint}")
-    if not is_text(activation, "threshold", "relu"):
-        hint = did_you_mean(activation, ["threshold", "relu"])
-        refuse(f"activation is {typed(activation)}; pass 'threshold' or 'relu'{hint}")
-    if not is_text(projection, "auto", "gaussian", "structured"):
-        hint = did_you_mean(projection, ["auto", "gaussian", "structured"])
-        refuse(f"projection is {typed(projection)}; pass 'auto', 'gaussian' or 'structured'{hint}")
-    if projection == "auto":
-        pays = STRUCTURED_FROM <= n_features <= MAX_BLOCK and not is_sparse
-        projection = "structured" if pays else "gaussian"
-    if projection == "structured" and n_features > MAX_BLOCK:
-        refuse(
-            f"projection is 'structured' but X has {n_features} columns, more than {MAX_BLOCK:,}; "
-            f"pass 'gaussian'"
-        )
-    if not isinstance(compact, bool | np.bool_):
-        refuse(f"compact is {typed(compact)}; pass True or False")
+    given = Parameters(**parameters)
+    width, max_width = _widths(given)
+    selection = _option("selection", given.selection, "merge", "random")
+    activation = _option("activation", given.activation, "threshold", "relu")
+    projection = _projection(given.projection, n_features, is_sparse)
+    compact = _flag("compact", given.compact)
     if compact and selection == "random":
         refuse(
             "compact is True but selection is 'random'; compact chooses merged cells anew, so "
             "leave one of them out"
         )
-    if not isinstance(center, bool | np.bool_):
-        refuse(f"center is {typed(center)}; pass True or False")
+    center = _flag("center", given.center)
+    progress = given.progress
     if not callable(progress) and not isinstance(progress, bool | np.bool_):
         function = "a function of (stage, done, total, neurons)"
         refuse(f"progress is {typed(progress)}; pass True, False or {function}")
     settings = Settings(
         width=width,
-        smallest=smallest,
-        max_bias=_max_bias(max_bias),
-        selection=str(selection),
-        activation=str(activation),
-        projection=str(projection),
-        covered=_covered(covered, classes),
-        center=bool(center),
-        seed=check_seed(seed),
-        n_threads=check_threads(n_threads),
+        smallest=is_text(given.width, "smallest"),
+        max_bias=_max_bias(given.max_bias),
+        selection=selection,
+        activation=activation,
+        projection=projection,
+        covered=_covered(given.covered, classes),
+        center=center,
+        seed=check_seed(given.seed),
+        n_threads=check_threads(given.n_threads),
         max_width=max_width,
-        margin=share(margin, "margin"),
-        compact=bool(compact),
-        memory_limit=check_memory_limit(memory_limit),
+        margin=share(given.margin, "margin"),
+        compact=compact,
+        memory_limit=check_memory_limit(given.memory_limit),
         progress=progress if callable(progress) else bool(progress),
     )
     if settings.activation == "relu" and not stores_weights(settings, n_features):
+        limit = "" if given.memory_limit is None else ", a larger memory_limit"
         refuse(
             f"activation is 'relu' but weights of {n_features:,} features are too many to be "
             f"stored, which real activations need; pass 'threshold', a smaller width"
-            f"{'' if memory_limit is None else ', a larger memory_limit'} or fewer features"
+            f"{limit} or fewer features"
         )
     return settings
+
+
+def _widths(given: Parameters) -> tuple[int | None, int | None]:
+    """Width, None where it is to be found, and the largest that it may become."""
+    if is_text(given.width, "auto", "smallest"):
+        limit = given.max_width
+        return None, None if limit is None else whole(limit, "max_width", "None")
+    width = whole(given.width, "width", "'auto', 'smallest'", high=_MAX_WIDTH)
+    if given.max_width is None:
+        return width, None
+    max_width = whole(given.max_width, "max_width", "None")
+    refuse(
+        f"max_width is {max_width} but width is {width}; max_width limits width='auto' "
+        f"or 'smallest' only, so leave one of them out"
+    )
+
+
+def _option(name: str, value: Any, *options: str) -> str:
+    if not is_text(value, *options):
+        hint = did_you_mean(value, options)
+        refuse(f"{name} is {typed(value)}; pass {either([repr(o) for o in options])}{hint}")
+    return str(value)
+
+
+def _flag(name: str, value: Any) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        refuse(f"{name} is {typed(value)}; pass True or False")
+    return bool(value)
+
+
+def _projection(value: Any, n_features: int, is_sparse: bool) -> str:
+    projection = _option("projection", value, "auto", "gaussian", "structured")
+    if projection == "auto":
+        pays = STRUCTURED_FROM <= n_features <= MAX_BLOCK and not is_sparse
+        return "structured" if pays else "gaussian"
+    if projection == "structured" and n_features > MAX_BLOCK:
+        refuse(
+            f"projection is 'structured' but X has {n_features} columns, more than {MAX_BLOCK:,}; "
+            f"pass 'gaussian'"
+        )
+    return projection
 
 
 def check_threads(n_threads: Any) -> int:
@@ -205,8 +240,8 @@ def check_memory_limit(value: Any) -> int | None:
 def stores_weights(settings: Settings, n_features: int) -> bool:
     """Whether Gaussian weights are stored, or computed again and again because they are many."""
     n = settings.width or min(settings.max_width or AUTO_ROWS, AUTO_ROWS)
-    room = WEIGHT_BYTES if settings.memory_limit is None else settings.memory_limit // 4
-    return 4 * n * n_features <= room
+    budget_bytes = WEIGHT_BYTES if settings.memory_limit is None else settings.memory_limit // 4
+    return 4 * n * n_features <= budget_bytes
 
 
 def check_memory(memory_limit: int | None, n_samples: int) -> int | None:

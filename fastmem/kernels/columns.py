@@ -19,7 +19,7 @@ _ONE = np.uint64(1)
 
 
 @njit(nogil=True, cache=True)
-def turn(tiles, sizes, which, columns, first, last):
+def transpose_tiles(tiles, sizes, which, columns, first, last):
     """Fill the words of the tiles which[first:last]: tile which[t] becomes tile t of ``columns``.
 
     tiles (n_tiles, n_words, TILE) uint64, sizes (n_tiles,) and which (T,) int64, columns
@@ -42,7 +42,7 @@ def turn(tiles, sizes, which, columns, first, last):
 
 
 @njit(nogil=True, cache=True)
-def pick(tiles, first, last, chosen, out):
+def copy_columns(tiles, first, last, chosen, out):
     """Copy the bits of the hyperplanes ``chosen`` (k,) int64 of the tiles first..last-1.
 
     tiles (n_tiles, n_words, TILE), out (n_tiles, ceil(k / 64), TILE) uint64: bit i of the copy is
@@ -92,7 +92,7 @@ def strike(column, missed, usable):
 
 
 @njit(nogil=True, cache=True)
-def thin(columns, missed, mask):
+def thin_mask(columns, missed, mask):
     """Keep of ``mask`` a greedy choice of hyperplanes that together hit all of ``missed``.
 
     columns (n, W) uint64; missed (W,) uint64, which is emptied; mask (n_words,) uint64. Each time

@@ -39,6 +39,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numba import prange
 
 from fastmem.kernels.bits import trailing_zeros
 from fastmem.kernels.butterflies import (
@@ -52,6 +53,8 @@ from fastmem.kernels.butterflies import (
 from fastmem.kernels.compiling import njit
 from fastmem.kernels.exact import UNIT32, UNIT64, exact_sign
 from fastmem.kernels.layout import TILE, WORD_BITS
+from fastmem.kernels.queue import Loop, take
+from fastmem.kernels.signs import row_number
 
 _HALF = 1 << STAGES
 _PITCH = _HALF + 1
@@ -263,15 +266,17 @@ def structured_products(flips, point, high, low):
 
 
 @njit(nogil=True, cache=True)
-def _load_points(points, start, count, origin, scale, by_point, scaled, radii):
+def _load_points(tasks, start, count, blocks, room):
     """Rows of ``scaled`` = float32(scale (x - origin)), a lane a point; radii = their 2-norms."""
-    d = points.shape[1]
+    d = tasks.points.shape[1]
+    scale, origin = blocks.scale, blocks.origin
+    by_point, scaled, radii = room.by_point, room.scaled, room.radii
     pitch = by_point.shape[0] // LANES
     for lane in range(LANES):
-        # slices, or LLVM leaves the loop scalar: 1 us, not 4, for 16 points of 784
+        # slices, or LLVM leaves the loop scalar: a quarter of the time
         values = by_point[lane * pitch : lane * pitch + d]
         if lane < count:
-            point = points[start + lane]
+            point = tasks.points[row_number(tasks.rows, start + lane)]
             for k in range(d):
                 values[k] = np.float32(scale * (np.float64(point[k]) - origin[k]))
         else:
@@ -331,88 +336,146 @@ class Transforms(NamedTuple):
     scale: float
 
 
+class _Room(NamedTuple):
+    """Room to work in: 16 points, and what is computed of them for one block."""
+
+    by_point: np.ndarray
+    scaled: np.ndarray
+    rows_of: np.ndarray
+    doubted: np.ndarray
+    row: np.ndarray
+    square: np.ndarray
+    weights: np.ndarray
+    radii: np.ndarray
+    slacks: np.ndarray
+    limits: np.ndarray
+    words: np.ndarray
+    no_flips: np.ndarray
+
+
 @njit(nogil=True, cache=True)
-def structured_words(points, blocks, tiles, position):
-    """Fill words of the patterns of ``points`` by transforms; returns the number of doubtful bits.
+def _new_room(rows, d):
+    return _Room(
+        _zeros((d + LANES - 1) // LANES * LANES),
+        _zeros(rows // _HALF * _PITCH),
+        _zeros(rows // _HALF * _PITCH),
+        _zeros(WORD_BITS),
+        _zeros(max(rows, LANES * LANES) // LANES),
+        _zeros(LANES),
+        np.empty(d, np.float32),
+        np.empty(LANES, np.float64),
+        np.empty(LANES, np.float32),
+        np.empty(LANES, np.uint32),
+        np.empty(LANES, np.uint64),
+        np.zeros(1, np.uint32),
+    )
 
-    points (rows, d) float32 or float64, any finite numbers; blocks a `Transforms`; row i is written
-    to the pattern ``position + i`` of ``tiles`` (n_tiles, n_words, TILE) uint64.
 
-    70,000 x 784 points and 10,240 hyperplanes take 0.04 to 0.06 x the time of OpenBLAS sgemm in
-    blocks of 1,024 rows, same process (AVX-512 processor, OpenBLAS held to its AVX2 kernels), 0.08
-    x where OpenBLAS uses AVX-512. Of some 70 us for 16 points, 46 are transforms (106 G additions
-    a second on one core), 5 load the points, and about 8 decide 4 doubtful bits.
-    """
-    n_points, d = points.shape
-    n_blocks, rounds, rows = blocks.flips.shape
-    stages = np.int64(round(math.log2(rows)))
-    stretch = float(rows) ** (0.5 * rounds)
-    passes = _passes(stages)
-    no_flips = np.zeros(1, np.uint32)
-    pitch = (d + LANES - 1) // LANES * LANES
-    by_point = _zeros(pitch)
-    scaled = _zeros(rows // _HALF * _PITCH)
-    rows_of = _zeros(rows // _HALF * _PITCH)
-    doubted = _zeros(WORD_BITS)
-    row = _zeros(max(rows, LANES * LANES) // LANES)
-    square = _zeros(LANES)
-    weights = np.empty(d, np.float32)
-    radii = np.empty(LANES, np.float64)
-    slacks = np.empty(LANES, np.float32)
-    limits = np.empty(LANES, np.uint32)
-    words = np.empty(LANES, np.uint64)
+@njit(nogil=True, cache=True)
+def _decided(blocks, block, word, lane, point, room):
+    """The word of one point, bit by bit where it is in doubt; and how many bits were."""
+    rows, d = blocks.flips.shape[2], point.shape[0]
     share = np.float32(1.0 / rows)
+    bits = room.words[lane]
     doubts = 0
-    start = 0
-    while start < n_points:
-        tile = (position + start) // TILE
-        column = position + start - tile * TILE
-        count = min(LANES, n_points - start, TILE - column)
-        _load_points(points, start, count, blocks.origin, blocks.scale, by_point, scaled, radii)
-        for block in range(n_blocks):
-            _slacks(
-                radii, blocks.floors[block], blocks.largest[block], rounds * stages, stretch, d,
-                slacks, limits,
+    for h in range(WORD_BITS):
+        number = word * WORD_BITS + h
+        plane = blocks.planes[block, number]
+        total = room.doubted[h * LANES + lane] + blocks.sums[block, number]
+        if plane < 0 or abs(total) > room.slacks[lane]:
+            positive = total > np.float32(0.0)
+        else:
+            doubts += 1
+            _integer_row(blocks.flips, block, number, room.row, room.square, room.no_flips)
+            for k in range(d):
+                room.weights[k] = share * room.row[k]
+            positive = exact_sign(
+                room.weights, point, blocks.biases[plane], blocks.origin, blocks.shifted[plane],
+                blocks.errors[plane],
             )  # fmt: skip
-            _transform(scaled, blocks.flips, block, passes, no_flips, rows_of)
-            for word in range(rows // WORD_BITS):
-                target = blocks.targets[block, word]
-                if target < 0:
-                    continue
-                at = 2 * word * _PITCH
-                first = word * WORD_BITS
-                doubtful = np.uint64(
-                    butterfly_signs(rows_of, at, blocks.sums, block * rows + first, limits, words)
+        bit = _ONE << np.uint64(h)
+        bits = bits | bit if positive else bits & ~bit
+    return bits, doubts
+
+
+@njit(nogil=True, cache=True)
+def _fill_lanes(tasks, start, count, place, blocks, passes, room):
+    """Write words of the patterns of at most 16 points, which lie in one tile."""
+    d = tasks.points.shape[1]
+    n_blocks, rounds, rows = blocks.flips.shape
+    stages = rounds * np.int64(round(math.log2(rows)))
+    stretch = float(rows) ** (0.5 * rounds)
+    tile = place // TILE
+    column = place - tile * TILE
+    doubts = 0
+    _load_points(tasks, start, count, blocks, room)
+    for block in range(n_blocks):
+        _slacks(
+            room.radii, blocks.floors[block], blocks.largest[block], stages, stretch, d,
+            room.slacks, room.limits,
+        )  # fmt: skip
+        _transform(room.scaled, blocks.flips, block, passes, room.no_flips, room.rows_of)
+        for word in range(rows // WORD_BITS):
+            target = blocks.targets[block, word]
+            if target < 0:
+                continue
+            at = 2 * word * _PITCH
+            doubtful = np.uint64(
+                butterfly_signs(
+                    room.rows_of, at, blocks.sums, block * rows + word * WORD_BITS, room.limits,
+                    room.words,
                 )
-                if doubtful != _NO_BITS:
-                    butterflies(STAGES, rows_of, at, 1, no_flips, 0, 0, doubted, 0)
-                    butterflies(STAGES, rows_of, at + _PITCH, 1, no_flips, 0, 0, doubted, _HALF)
-                while doubtful != _NO_BITS:
-                    lane = trailing_zeros(doubtful)
-                    doubtful &= doubtful - _ONE
-                    if lane >= count:
-                        break
-                    for h in range(WORD_BITS):
-                        plane = blocks.planes[block, first + h]
-                        total = doubted[h * LANES + lane] + blocks.sums[block, first + h]
-                        if plane < 0 or abs(total) > slacks[lane]:
-                            positive = total > np.float32(0.0)
-                        else:
-                            doubts += 1
-                            _integer_row(blocks.flips, block, first + h, row, square, no_flips)
-                            for k in range(d):
-                                weights[k] = share * row[k]
-                            positive = exact_sign(
-                                weights, points[start + lane], blocks.biases[plane], blocks.origin,
-                                blocks.shifted[plane], blocks.errors[plane],
-                            )  # fmt: skip
-                        bit = _ONE << np.uint64(h)
-                        words[lane] = words[lane] | bit if positive else words[lane] & ~bit
-                mask = blocks.valid[block, word]
-                for lane in range(count):
-                    tiles[tile, target, column + lane] = words[lane] & mask
-        start += count
+            )  # fmt: skip
+            if doubtful != _NO_BITS:
+                for half in range(2):
+                    butterflies(
+                        STAGES, room.rows_of, at + half * _PITCH, 1, room.no_flips, 0, 0,
+                        room.doubted, half * _HALF,
+                    )  # fmt: skip
+            while doubtful != _NO_BITS:
+                lane = trailing_zeros(doubtful)
+                doubtful &= doubtful - _ONE
+                if lane >= count:
+                    break
+                point = tasks.points[row_number(tasks.rows, start + lane)]
+                room.words[lane], more = _decided(blocks, block, word, lane, point, room)
+                doubts += more
+            mask = blocks.valid[block, word]
+            for lane in range(count):
+                tasks.tiles[tile, target, column + lane] = room.words[lane] & mask
     return doubts
+
+
+@njit(nogil=True, cache=True)
+def structured_words(queue, stop, tasks, blocks):
+    """Fill words of the patterns of dense points by transforms: the worker of STRUCTURED_WORDS.
+
+    tasks `RowTasks`, blocks a `Transforms`.
+    """
+    rows = blocks.flips.shape[2]
+    room = _new_room(rows, tasks.points.shape[1])
+    passes = _passes(np.int64(round(math.log2(rows))))
+    while True:
+        task = take(queue)
+        if task >= stop:
+            return
+        start, end, place = tasks.tasks[task]
+        doubts = 0
+        while start < end:
+            count = min(LANES, end - start, TILE - place % TILE)
+            doubts += _fill_lanes(tasks, start, count, place, blocks, passes, room)
+            start += count
+            place += count
+        tasks.doubts[task] = doubts
+
+
+@njit(nogil=True, cache=True, parallel=True)
+def _structured_words_by_prange(n_workers, queue, stop, tasks, blocks):
+    for _ in prange(n_workers):
+        structured_words(queue, stop, tasks, blocks)
+
+
+STRUCTURED_WORDS = Loop(structured_words, _structured_words_by_prange)
 
 
 @njit(nogil=True, cache=True)

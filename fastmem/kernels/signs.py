@@ -30,6 +30,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from numba import prange
 
 from fastmem.kernels.bits import trailing_zeros
 from fastmem.kernels.compiling import njit
@@ -39,32 +40,26 @@ from fastmem.kernels.exact import (
 )
 from fastmem.kernels.layout import DEPTH, GROUPS, TILE, TILE_ROWS, WORD_BITS
 from fastmem.kernels.products import add_products, sign_words
+from fastmem.kernels.queue import Loop, take
 
 _NO_BITS = np.uint64(0)
 _ONE = np.uint64(1)
 
 
-@njit(nogil=True, cache=True)
-def _load_points(points, start, stop, origin, scale, scaled):
-    """scaled[group, feature, row] = float32(scale (x - origin)); returns the largest norm."""
-    d = points.shape[1]
-    largest = 0.0
-    groups = (stop - start + TILE_ROWS - 1) // TILE_ROWS
-    for group in range(groups):
-        for row in range(TILE_ROWS):
-            i = start + group * TILE_ROWS + row
-            squares = 0.0
-            if i < stop:
-                for k in range(d):
-                    value = np.float32(scale * (np.float64(points[i, k]) - origin[k]))
-                    scaled[group, k, row] = value
-                    squares += np.float64(value) * np.float64(value)
-            else:
-                for k in range(d):
-                    scaled[group, k, row] = np.float32(0.0)
-            if not squares <= largest:
-                largest = squares
-    return math.sqrt(largest) * (1.0 + 1e-9)
+class RowTasks(NamedTuple):
+    """Tasks of a loop over dense points, which writes some of their patterns.
+
+    points (N, d) float32 or float64, any finite numbers; rows (m,) int32 or int64 row numbers, or
+    of size 0 for all in order. Task t, tasks (T, 3) int64: the rows tasks[t, 0]..tasks[t, 1] - 1 of
+    ``rows`` are written to the patterns from tasks[t, 2] on of tiles (n_tiles, n_words, TILE)
+    uint64. doubts (T,) int64 take the number of doubtful bits.
+    """
+
+    points: np.ndarray
+    rows: np.ndarray
+    tasks: np.ndarray
+    doubts: np.ndarray
+    tiles: np.ndarray
 
 
 class FloatFilter(NamedTuple):
@@ -89,87 +84,163 @@ class FloatFilter(NamedTuple):
     scale: float
 
 
+class _Scratch(NamedTuple):
+    """Room to work in: coordinates of a tile's points, sums, and bits of TILE_ROWS of them."""
+
+    scaled: np.ndarray
+    sums: np.ndarray
+    slack: np.ndarray
+    positive: np.ndarray
+    doubtful: np.ndarray
+
+
 @njit(nogil=True, cache=True)
-def pattern_words(points, planes, first_word, last_word, tiles, position, shift):
-    """Fill the words first_word..last_word-1 of the patterns of ``points``; returns doubtful bits.
+def _new_scratch(d):
+    return _Scratch(
+        np.empty((GROUPS, d, TILE_ROWS), np.float32),
+        np.empty((GROUPS if d > DEPTH else 1, TILE_ROWS, WORD_BITS), np.float32),
+        np.empty(WORD_BITS, np.float32),
+        np.empty(TILE_ROWS, np.uint64),
+        np.empty(TILE_ROWS, np.uint64),
+    )
 
-    They are written to the words first_word + shift and so on of ``tiles``.
 
-    points (rows, d) float32 or float64, any finite numbers; planes a `FloatFilter`; row i is
-    written to the pattern ``position + i`` of ``tiles`` (n_tiles, n_words, TILE) uint64; position
-    is a multiple of TILE_ROWS.
+@njit(nogil=True, cache=True)
+def row_number(rows, i):
+    """The row of the i-th point of `RowTasks`."""
+    return np.int64(rows[i]) if rows.shape[0] else np.int64(i)
 
-    Against OpenBLAS sgemm alone, same process, same blocks, no signs and no packing: 0.64 x its
-    time at 20,000 x 784 x 2,048, 0.63 x at 9,984 hyperplanes, 0.6 x at d = 64 and d = 2 (AVX-512
-    processor, OpenBLAS held to its AVX2 kernels); 1.05 to 1.16 x where OpenBLAS uses AVX-512.
-    """
-    rows, d = points.shape
-    n = planes.biases.shape[0]
-    n_blocks = (d + DEPTH - 1) // DEPTH
-    roundings = min(d, DEPTH) + n_blocks + 3
-    relative = 1.1 * (roundings + 2) * UNIT32
+
+@njit(nogil=True, cache=True)
+def _load_points(points, rows, start, stop, planes, scaled):
+    """scaled[group, feature, row] = float32(scale (x - origin)); returns the largest norm."""
+    d = points.shape[1]
+    scale, origin = planes.scale, planes.origin
+    largest = 0.0
+    groups = (stop - start + TILE_ROWS - 1) // TILE_ROWS
+    for group in range(groups):
+        for row in range(TILE_ROWS):
+            i = start + group * TILE_ROWS + row
+            squares = 0.0
+            if i < stop:
+                point = points[row_number(rows, i)]
+                for k in range(d):
+                    value = np.float32(scale * (np.float64(point[k]) - origin[k]))
+                    scaled[group, k, row] = value
+                    squares += np.float64(value) * np.float64(value)
+            else:
+                for k in range(d):
+                    scaled[group, k, row] = np.float32(0.0)
+            if not squares <= largest:
+                largest = squares
+    return math.sqrt(largest) * (1.0 + 1e-9)
+
+
+@njit(nogil=True, cache=True)
+def _fill_slack(planes, word, radius, d, slack):
+    """Bounds on the errors of the sums of 64 hyperplanes; also the same for all points."""
+    relative = 1.1 * (min(d, DEPTH) + (d + DEPTH - 1) // DEPTH + 5) * UNIT32
     if relative > 0.01:
         relative = np.inf
-    scaled = np.empty((GROUPS, d, TILE_ROWS), np.float32)
-    sums = np.empty((GROUPS if n_blocks > 1 else 1, TILE_ROWS, WORD_BITS), np.float32)
-    slack = np.empty(WORD_BITS, np.float32)
-    positive = np.empty(TILE_ROWS, np.uint64)
-    doubtful = np.empty(TILE_ROWS, np.uint64)
-    doubts = 0
-    start = 0
-    while start < rows:
-        place = position + start
-        tile = place // TILE
-        column = place - tile * TILE
-        stop = min(rows, start + TILE - column)
-        groups = (stop - start + TILE_ROWS - 1) // TILE_ROWS
-        radius = _load_points(points, start, stop, planes.origin, planes.scale, scaled)
-        for word in range(first_word, last_word):
+    for h in range(WORD_BITS):
+        size = planes.norms[word, h] * radius + abs(np.float64(planes.scaled_biases[word, h]))
+        bound = 1.0001 * (relative * size + planes.floors[word, h])
+        # 2^120: no partial sum can overflow below it
+        slack[h] = np.float32(bound) if size < 1.3e36 else np.float32(np.inf)
+
+
+@njit(nogil=True, cache=True)
+def _add_first_features(planes, word, groups, d, scaled, sums):
+    """sums = biases + products of all features but those of the last DEPTH; returns how many."""
+    n_blocks = (d + DEPTH - 1) // DEPTH
+    for group in range(groups):
+        for row in range(TILE_ROWS):
             for h in range(WORD_BITS):
-                size = planes.norms[word, h] * radius
-                size += abs(np.float64(planes.scaled_biases[word, h]))
-                bound = 1.0001 * (relative * size + planes.floors[word, h])
-                # 2^120: no partial sum can overflow below it
-                slack[h] = np.float32(bound) if size < 1.3e36 else np.float32(np.inf)
-            initial, step = planes.scaled_biases, 0
-            if n_blocks > 1:
-                initial, step = sums.reshape((GROUPS * TILE_ROWS, WORD_BITS)), WORD_BITS
-                for group in range(groups):
-                    for row in range(TILE_ROWS):
-                        for h in range(WORD_BITS):
-                            sums[group, row, h] = planes.scaled_biases[word, h]
-                for block in range(n_blocks - 1):
-                    for group in range(groups):
-                        add_products(
-                            planes.panels,
-                            word,
-                            block * DEPTH,
-                            block * DEPTH + DEPTH,
-                            scaled,
-                            group,
-                            sums,
-                        )
-            last_block = (n_blocks - 1) * DEPTH
-            for group in range(groups):
-                base = word * WORD_BITS if step == 0 else group * TILE_ROWS * WORD_BITS
-                sign_words(
-                    planes.panels, word, last_block, d, scaled, group, initial, base, step, slack,
-                    positive, doubtful,
-                )  # fmt: skip
-                i = start + group * TILE_ROWS
-                for row in range(min(TILE_ROWS, stop - i)):
-                    bits = positive[row]
-                    doubt = doubtful[row]
-                    while doubt != _NO_BITS:
-                        bit = trailing_zeros(doubt)
-                        doubt &= doubt - _ONE
-                        h = word * WORD_BITS + bit
-                        doubts += 1
-                        if h < n and exact_sign(
-                            planes.weights[h], points[i + row], planes.biases[h], planes.origin,
-                            planes.shifted[h], planes.errors[h],
-                        ):  # fmt: skip
-                            bits |= _ONE << np.uint64(bit)
-                    tiles[tile, word + shift, column + group * TILE_ROWS + row] = bits
-        start = stop
+                sums[group, row, h] = planes.scaled_biases[word, h]
+    for first in range(0, (n_blocks - 1) * DEPTH, DEPTH):
+        for group in range(groups):
+            add_products(planes.panels, word, first, first + DEPTH, scaled, group, sums)
+    return (n_blocks - 1) * DEPTH
+
+
+@njit(nogil=True, cache=True)
+def _decided(bits, doubt, point, planes, word):
+    """``bits`` of one point and word, with those in ``doubt`` decided; and how many they were."""
+    doubts = 0
+    while doubt != _NO_BITS:
+        bit = trailing_zeros(doubt)
+        doubt &= doubt - _ONE
+        h = word * WORD_BITS + bit
+        doubts += 1
+        if h < planes.biases.shape[0] and exact_sign(
+            planes.weights[h], point, planes.biases[h], planes.origin, planes.shifted[h],
+            planes.errors[h],
+        ):  # fmt: skip
+            bits |= _ONE << np.uint64(bit)
+    return bits, doubts
+
+
+@njit(nogil=True, cache=True)
+def _fill_tile(tasks, start, stop, place, planes, words, scratch):
+    """Write words of the patterns of the points start..stop-1, which lie in one tile."""
+    points, rows, tiles = tasks.points, tasks.rows, tasks.tiles
+    first_word, last_word, shift = words
+    d = points.shape[1]
+    tile = place // TILE
+    column = place - tile * TILE
+    groups = (stop - start + TILE_ROWS - 1) // TILE_ROWS
+    radius = _load_points(points, rows, start, stop, planes, scratch.scaled)
+    doubts = 0
+    for word in range(first_word, last_word):
+        _fill_slack(planes, word, radius, d, scratch.slack)
+        initial, step, last = planes.scaled_biases, 0, 0
+        if d > DEPTH:
+            last = _add_first_features(planes, word, groups, d, scratch.scaled, scratch.sums)
+            initial, step = scratch.sums.reshape((GROUPS * TILE_ROWS, WORD_BITS)), WORD_BITS
+        for group in range(groups):
+            base = word * WORD_BITS if step == 0 else group * TILE_ROWS * WORD_BITS
+            sign_words(
+                planes.panels, word, last, d, scratch.scaled, group, initial, base, step,
+                scratch.slack, scratch.positive, scratch.doubtful,
+            )  # fmt: skip
+            i = start + group * TILE_ROWS
+            for row in range(min(TILE_ROWS, stop - i)):
+                bits = scratch.positive[row]
+                if scratch.doubtful[row] != _NO_BITS:
+                    point = points[row_number(rows, i + row)]
+                    bits, more = _decided(bits, scratch.doubtful[row], point, planes, word)
+                    doubts += more
+                tiles[tile, word + shift, column + group * TILE_ROWS + row] = bits
     return doubts
+
+
+@njit(nogil=True, cache=True)
+def pattern_words(queue, stop, tasks, planes, words):
+    """Fill words of the patterns of dense points: the worker of PATTERN_WORDS.
+
+    tasks `RowTasks`, whose patterns begin at multiples of TILE_ROWS; planes a `FloatFilter`; words
+    (first, last, shift): the words first..last-1 of the hyperplanes are written to those from
+    first + shift on of the patterns.
+    """
+    scratch = _new_scratch(tasks.points.shape[1])
+    while True:
+        task = take(queue)
+        if task >= stop:
+            return
+        start, end, place = tasks.tasks[task]
+        doubts = 0
+        while start < end:
+            count = min(end - start, TILE - place % TILE)
+            doubts += _fill_tile(tasks, start, start + count, place, planes, words, scratch)
+            start += count
+            place += count
+        tasks.doubts[task] = doubts
+
+
+@njit(nogil=True, cache=True, parallel=True)
+def _pattern_words_by_prange(n_workers, queue, stop, tasks, planes, words):
+    for _ in prange(n_workers):
+        pattern_words(queue, stop, tasks, planes, words)
+
+
+PATTERN_WORDS = Loop(pattern_words, _pattern_words_by_prange)

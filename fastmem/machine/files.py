@@ -13,7 +13,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
 
-from fastmem.inputs import InvalidInputError
+from fastmem.errors import InvalidInputError
 from fastmem.machine.wording import either, reason
 
 

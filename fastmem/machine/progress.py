@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from fastmem.inputs import InvalidInputError
+from fastmem.errors import InvalidInputError
 
 __all__ = ["ProgressCallback", "drawing", "terminal_progress"]
 

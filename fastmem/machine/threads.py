@@ -1,10 +1,9 @@
-"""Runs compiled loops on several cores: the only place that starts threads.
+"""Runs work on several cores: the only place that starts threads.
 
-Kernels are serial functions over a range that release the GIL; plain Python threads run them.
-Numba's own ``prange`` would need one of its threading layers for the whole process: workqueue
-aborts on concurrent calls, GNU OpenMP dies in a forked child, and a parallel kernel's cache is not
-safe while several processes fill it. Threads started for one call have none of these faults, and
-the main thread stays free to take Ctrl-C between two tasks.
+Compiled loops run by `run_loop`: workers that share a queue of tasks, by Numba's ``prange`` where
+`threading_layer` allows it, else by plain Python threads. What is Python between two kernels (a
+block of rows converted, a result handed to a caller) runs by `run_tasks`, on plain threads, while
+kernels release the GIL. The main thread takes Ctrl-C between two launches or tasks.
 """
 
 from __future__ import annotations
@@ -12,9 +11,83 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from functools import partial
+from time import perf_counter
+from typing import Any, TypeVar
+
+import numba
+import numpy as np
+from numba.core import config
+
+from fastmem.kernels.queue import Loop, new_queue
+from fastmem.machine.threading_layer import may_use_prange
 
 Task = TypeVar("Task")
+
+_LAUNCH_SECONDS = 0.15
+"""About the longest launch of a loop: Ctrl-C waits for its end."""
+_FIRST_TASKS = 8
+"""Tasks a worker in the first launch of a loop, which says how long one takes."""
+_FASTER = 32
+"""A launch has at most so many times the tasks of the one before."""
+
+
+def run_loop(
+    loop: Loop,
+    n_tasks: int,
+    n_threads: int,
+    arguments: tuple[Any, ...],
+    most: int | None = None,
+    after: Callable[[int, int], object] | None = None,
+) -> None:
+    """Do the tasks 0..n_tasks-1 of a loop on up to ``n_threads`` threads, in no set order.
+
+    Parameters
+    ----------
+    loop : Loop
+        Its worker is called with a queue, where to stop, and ``arguments``. Every task must write
+        only what is its own, so that results do not depend on the order.
+    most : int, optional
+        Tasks a launch at most; in any case one lasts about 0.15 s.
+    after : callable, optional
+        ``after(first, last)`` is called on the calling thread when the tasks first..last-1 and all
+        before are done.
+    """
+    n_threads = min(n_threads, n_tasks)
+    by_prange = n_threads > 1 and may_use_prange()
+    mask = numba.get_num_threads() if by_prange else 0
+    queue = new_queue()
+    try:
+        if by_prange:
+            n_threads = min(n_threads, config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
+            numba.set_num_threads(n_threads)
+        first, size = 0, min(n_tasks, most or n_tasks, _FIRST_TASKS * n_threads)
+        while first < n_tasks:
+            last = min(n_tasks, first + size)
+            queue[0] = first
+            start = perf_counter()
+            if by_prange:
+                loop.by_prange(n_threads, queue, last, *arguments)
+            elif n_threads > 1:
+                work = partial(_run_worker, loop.worker, queue, last, arguments)
+                run_tasks(work, range(n_threads), n_threads)
+            else:
+                loop.worker(queue, last, *arguments)
+            took = max(perf_counter() - start, 1e-6)
+            if after is not None:
+                after(first, last)
+            first = last
+            size = max(n_threads, int(size * min(_FASTER, _LAUNCH_SECONDS / took)))
+            size = min(size, most or size)
+    finally:
+        if by_prange:
+            numba.set_num_threads(mask)
+
+
+def _run_worker(
+    worker: Any, queue: np.ndarray, stop: int, arguments: tuple[Any, ...], number: int
+) -> None:
+    worker(queue, stop, *arguments)
 
 
 def run_tasks(work: Callable[[Task], object], tasks: Sequence[Task], n_threads: int) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
-from fastmem.kernels.columns import pick
+from fastmem.kernels.columns import copy_columns
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.of_points import (
@@ -18,7 +18,11 @@ from fastmem.patterns.of_points import (
     task_rows,
 )
 from fastmem.patterns.passes import passes
+from fastmem.patterns.prepared import Fill, SignLoop
 from fastmem.patterns.tile_store import TileStore
+
+_TASK_PRODUCTS = 2_000_000
+"""Multiply-adds of a task of a loop, some 10 us, or those of a tile."""
 
 
 class Patterns:
@@ -31,30 +35,29 @@ class Patterns:
     sizes : ndarray of shape (n_tiles,), int64
         Points in each tile; the columns after them are zero.
     first_tile : ndarray of shape (K + 1,), int64
-        Tiles first_tile[c]..first_tile[c+1]-1 hold class c.
+        Tiles first_tile[c]..first_tile[c+1]-1 hold class c; none where it has no points.
     store : TileStore
-        Where the tiles are; ``room`` bytes of them may be in memory.
+        Where the tiles are; ``budget_bytes`` of them may be in memory.
     order, starts : ndarrays of shape (N,) and (K + 1,), int32 and int64
         order[starts[c] + j] is the row, in the user's data, of the j-th point of class c.
     """
 
     def __init__(
-        self, codes: np.ndarray, n_classes: int, n_words: int = 0, room: int | None = None
+        self, codes: np.ndarray, n_classes: int, n_words: int = 0, budget_bytes: int | None = None
     ) -> None:
-        counts = np.sum(
-            [np.bincount(codes[a:b], minlength=n_classes) for a, b in ranges(len(codes), 1 << 20)],
-            axis=0,
-        )  # in ranges, because it would copy all codes as int64
+        counts = np.zeros(n_classes, np.int64)
+        for a, b in ranges(len(codes), 1 << 20):  # all codes at once would be copied as int64
+            counts += np.bincount(codes[a:b], minlength=n_classes)
         self.order = np.argsort(codes, kind="stable").astype(
             np.int32 if len(codes) < 1 << 31 else np.int64
         )
         self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
-        tiles_of = -(-counts // TILE)
-        self.first_tile = np.concatenate([[0], np.cumsum(tiles_of)]).astype(np.int64)
+        n_tiles = -(-counts // TILE)
+        self.first_tile = np.concatenate([[0], np.cumsum(n_tiles)]).astype(np.int64)
         self.sizes = np.full(self.first_tile[-1], TILE, np.int64)
-        last = self.first_tile[1:] - 1
-        self.sizes[last] = counts - (tiles_of - 1) * TILE
-        self.store = TileStore(len(self.sizes), n_words, room)
+        is_there = counts > 0  # a class without points has no tile: the one before is another's
+        self.sizes[self.first_tile[1:][is_there] - 1] -= (n_tiles * TILE - counts)[is_there]
+        self.store = TileStore(len(self.sizes), n_words, budget_bytes)
         self.doubtful = 0
 
     @property
@@ -91,7 +94,7 @@ class Patterns:
         fewer.store = TileStore(len(self.sizes), n_words, None)
 
         def work(task: tuple[int, int]) -> None:
-            pick(self.tiles, *task, hyperplanes, fewer.tiles)
+            copy_columns(self.tiles, *task, hyperplanes, fewer.tiles)
             self.store.release(self.tiles[slice(*task)])
 
         size = max(1, min(self.store.tiles_at_once, 100_000 // len(hyperplanes)))
@@ -114,10 +117,61 @@ class Patterns:
         n_words = hyperplanes.n_words
         if n_words != self.tiles.shape[1]:
             self.store.widen(n_words, first_word)
-        tiles = self.tiles
         n_new = WORD_BITS * (n_words - first_word)
-        size = task_rows(points, n_new)
         n_threads = pattern_threads(points, n_new, n_threads)
+        before = 0.0
+        for one in passes(hyperplanes, points, first_word):
+            fill = one.prepare(n_threads)
+
+            def tell(n_done: int, before=before, share=one.share) -> None:
+                progress(int(before + share * n_done), len(self.order), 0)
+
+            if isinstance(fill, SignLoop) and points.array is not None:
+                self._fill_by_loop(points.array, fill, n_new, n_threads, tell)
+            else:
+                self._fill_by_blocks(points, fill, n_new, n_threads, tell)
+            before += one.share * len(self.order)
+        progress(len(self.order), len(self.order), 0)
+
+    def _fill_by_loop(
+        self,
+        points: np.ndarray,
+        fill: SignLoop,
+        n_new: int,
+        n_threads: int,
+        tell: Callable[[int], object],
+    ) -> None:
+        """Write ``n_new`` bits of each point by launches of a loop, whose tasks are tiles."""
+        size = max(1, _TASK_PRODUCTS // (TILE * n_new * (points.shape[1] + 16)))
+        tasks = np.concatenate([
+            _tile_tasks(int(start), int(stop), int(tile), size)
+            for start, stop, tile in zip(
+                self.starts, self.starts[1:], self.first_tile, strict=False
+            )
+        ])  # fmt: skip
+
+        def after(first: int, last: int) -> None:
+            self.store.release(
+                self.tiles[tasks[first, 2] // TILE : tasks[last - 1, 2] // TILE + size]
+            )
+            tell(int(tasks[last - 1, 1]))
+
+        self.doubtful += fill.run(
+            points, self.order, tasks, self.tiles, n_threads,
+            most=max(1, self.store.tiles_at_once // size), after=after,
+        )  # fmt: skip
+
+    def _fill_by_blocks(
+        self,
+        points: Points,
+        fill: Fill,
+        n_new: int,
+        n_threads: int,
+        tell: Callable[[int], object],
+    ) -> None:
+        """Write ``n_new`` bits of points that come in blocks, a block a task."""
+        tiles = self.tiles
+        size = task_rows(points, n_new)
         tasks = [
             (code, start, stop)
             for code in range(self.n_classes)
@@ -125,22 +179,26 @@ class Patterns:
         ]
         caller = threading.get_ident()
         lock = threading.Lock()
-        done = 0.0
-        for one in passes(hyperplanes, points, first_word):
-            fill, share = one.prepare(n_threads), one.share
+        done = 0
 
-            def work(task: tuple[int, int, int], fill=fill, share=share) -> None:
-                nonlocal done
-                code, start, stop = task
-                block = points.take(self.rows(code, np.arange(start, stop)))
-                position = int(self.first_tile[code]) * TILE + start
-                doubtful = fill(block, tiles, position)
-                self.store.release(tiles[position // TILE : -(-(position + stop - start) // TILE)])
-                with lock:
-                    self.doubtful += doubtful
-                    done += share * (stop - start)
-                if threading.get_ident() == caller:
-                    progress(int(done), len(self.order), 0)
+        def work(task: tuple[int, int, int]) -> None:
+            nonlocal done
+            code, start, stop = task
+            block = points.take(self.rows(code, np.arange(start, stop)))
+            position = int(self.first_tile[code]) * TILE + start
+            doubtful = fill(block, tiles, position)
+            self.store.release(tiles[position // TILE : -(-(position + stop - start) // TILE)])
+            with lock:
+                self.doubtful += doubtful
+                done += stop - start
+            if threading.get_ident() == caller:
+                tell(done)
 
-            run_tasks(work, tasks, n_threads)
-        progress(len(self.order), len(self.order), 0)
+        run_tasks(work, tasks, n_threads)
+
+
+def _tile_tasks(start: int, stop: int, tile: int, size: int) -> np.ndarray:
+    """Tasks of `RowTasks`: the points start..stop-1, from ``tile`` on, ``size`` tiles each."""
+    first = np.arange(start, stop, size * TILE, dtype=np.int64)
+    last = np.minimum(first + size * TILE, stop)
+    return np.stack([first, last, first - start + tile * TILE], axis=1)

@@ -9,8 +9,8 @@ import numpy as np
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.kernels.exact import shifted_biases
 from fastmem.kernels.layout import WORD_BITS
-from fastmem.kernels.signs import FloatFilter, pattern_words
-from fastmem.patterns.prepared import Fill, Pass, kept_with_the_layer
+from fastmem.kernels.signs import PATTERN_WORDS, FloatFilter
+from fastmem.patterns.prepared import Pass, SignLoop, kept_with_the_layer
 
 
 def passes(hyperplanes: Hyperplanes, words: tuple[int, int]) -> Sequence[Pass]:
@@ -18,14 +18,9 @@ def passes(hyperplanes: Hyperplanes, words: tuple[int, int]) -> Sequence[Pass]:
     return [Pass(1.0, lambda n_threads: fill_with(float_filter(hyperplanes), words))]
 
 
-def fill_with(planes: FloatFilter, words: tuple[int, int], shift: int = 0) -> Fill:
+def fill_with(planes: FloatFilter, words: tuple[int, int], shift: int = 0) -> SignLoop:
     """What writes words of the patterns of dense points, ``shift`` words farther on."""
-
-    def fill(block: np.ndarray, tiles: np.ndarray, position: int) -> int:
-        doubtful: int = pattern_words(block, planes, *words, tiles, position, shift)
-        return doubtful
-
-    return fill
+    return SignLoop(PATTERN_WORDS, (planes, (*words, shift)))
 
 
 def made_filter(hyperplanes: Hyperplanes) -> FloatFilter:

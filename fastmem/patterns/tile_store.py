@@ -10,11 +10,13 @@ cache as long as memory is free, and nothing is lost.
 from __future__ import annotations
 
 import errno
+import math
 import mmap
 import os
 import shutil
 import tempfile
 import weakref
+from collections.abc import Iterator
 from contextlib import suppress
 from typing import IO
 
@@ -38,7 +40,7 @@ class TileStore:
     Parameters
     ----------
     n_tiles : int
-    room : int or None
+    budget_bytes : int or None
         Bytes that tiles may take in memory; beyond, they move to a file. None: no limit.
 
     Attributes
@@ -46,8 +48,8 @@ class TileStore:
     tiles : ndarray of shape (n_tiles, n_words, TILE), uint64
     """
 
-    def __init__(self, n_tiles: int, n_words: int, room: int | None = None) -> None:
-        self._room = room
+    def __init__(self, n_tiles: int, n_words: int, budget_bytes: int | None = None) -> None:
+        self._budget_bytes = budget_bytes
         self._file: IO[bytes] | None = None
         self._memory: mmap.mmap | None = None
         self.tiles = np.zeros((n_tiles, 0, TILE), np.uint64)
@@ -72,38 +74,59 @@ class TileStore:
         they are. No one may hold views of the old tiles.
         """
         shape = (len(self.tiles), n_words, TILE)
-        size = 8 * int(np.prod(shape))
+        size = 8 * math.prod(shape)
         if size == 0:
             return
-        old, old_memory = self.tiles, self._memory
-        in_place = self._file is not None
-        if not in_place and (self._room is None or size <= self._room):
-            what = f"growing the sign patterns to {readable(size)}"
-            require(size - old.nbytes, what, _REMEDY)
-        elif not in_place:
-            try:
-                self._file = tempfile.TemporaryFile(prefix="fastmem-")  # noqa: SIM115
-            except OSError as error:
-                why = f"{error.strerror or 'there is no temporary directory'}"
-                raise _no_room(size, f"no file can be made there ({why})") from error
-            weakref.finalize(self, self._file.close)
         if self._file:
-            reserve(self._file, size, lambda why: _no_room(size, why))
-        memory = _mapped(self._file, size)
+            self._grow_in_the_file(self._file, shape, size, kept)
+        elif self._budget_bytes is None or size <= self._budget_bytes:
+            self._grow_in_memory(shape, size, kept)
+        else:
+            self._move_to_a_file(shape, size, kept)
+
+    def _grow_in_memory(self, shape: tuple[int, int, int], size: int, kept: int) -> None:
+        what = f"growing the sign patterns to {readable(size)}"
+        require(size - self.tiles.nbytes, what, _REMEDY)
+        memory = _mapped(None, size)
         new = np.frombuffer(memory, np.uint64).reshape(shape)
-        step = max(1, WINDOW_BYTES // (size // len(new)))
-        # from the last on: in a file a tile moves up, never onto one that is still to move
-        for stop in range(len(new) if kept else 0, 0, -step):
-            start = max(0, stop - step)
-            for tile in range(stop - 1, start - 1, -1):
-                new[tile, :kept] = old[tile, :kept].copy()  # the places may overlap
-                new[tile, kept:] = 0
-            if self._file:
-                _release(memory, new, new[start:stop])
-            if old_memory:
-                # whole pages only: without a file their bytes are lost, and below are more tiles
-                _release(old_memory, old, old[start:stop], inside=not in_place)
+        if kept:
+            for some in _copied(self.tiles, new, kept):
+                self._give_back_memory(some)
         self.tiles, self._memory = new, memory
+
+    def _move_to_a_file(self, shape: tuple[int, int, int], size: int, kept: int) -> None:
+        try:
+            file: IO[bytes] = tempfile.TemporaryFile(prefix="fastmem-")  # noqa: SIM115
+        except OSError as error:
+            why = f"{error.strerror or 'there is no temporary directory'}"
+            raise _no_room(size, f"no file can be made there ({why})") from error
+        weakref.finalize(self, file.close)
+        reserve(file, size, lambda why: _no_room(size, why))
+        memory = _mapped(file, size)
+        new = np.frombuffer(memory, np.uint64).reshape(shape)
+        if kept:
+            for some in _copied(self.tiles, new, kept):
+                _release(memory, new, new[some])
+                self._give_back_memory(some)
+        self.tiles, self._memory, self._file = new, memory, file
+
+    def _grow_in_the_file(
+        self, file: IO[bytes], shape: tuple[int, int, int], size: int, kept: int
+    ) -> None:
+        reserve(file, size, lambda why: _no_room(size, why))
+        memory = _mapped(file, size)
+        new = np.frombuffer(memory, np.uint64).reshape(shape)
+        for some in _copied(self.tiles, new, kept):
+            _release(memory, new, new[some])
+            if self._memory:
+                _release(self._memory, self.tiles, self.tiles[some])
+        self.tiles, self._memory = new, memory
+
+    def _give_back_memory(self, some: slice) -> None:
+        """Give back tiles that are in memory: what is below them is still to be copied."""
+        if self._memory:
+            # whole pages only, for their bytes are lost
+            _release(self._memory, self.tiles, self.tiles[some], inside=True)
 
     def release(self, tiles: np.ndarray) -> None:
         """Give back the pages of ``tiles``, some of the store's, if they are in a file.
@@ -112,6 +135,21 @@ class TileStore:
         """
         if self._file and self._memory and len(tiles):
             _release(self._memory, self.tiles, tiles)
+
+
+def _copied(old: np.ndarray, new: np.ndarray, kept: int) -> Iterator[slice]:
+    """Copy the first ``kept`` words of all tiles, and zero the others; gives what has been copied.
+
+    Goes from the last tile to the first: in one file a tile moves up, never onto one that is still
+    to be moved.
+    """
+    step = max(1, WINDOW_BYTES // new[0].nbytes)
+    for stop in range(len(new), 0, -step):
+        start = max(0, stop - step)
+        for tile in range(stop - 1, start - 1, -1):
+            new[tile, :kept] = old[tile, :kept].copy()  # the places may overlap
+            new[tile, kept:] = 0
+        yield slice(start, stop)
 
 
 def _mapped(file: IO[bytes] | None, size: int) -> mmap.mmap:

@@ -11,14 +11,14 @@ from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.structured import StructuredHyperplanes, flips_of, sums_with_errors
 from fastmem.kernels.exact import UNIT32
 from fastmem.kernels.hadamard import (
+    STRUCTURED_WORDS,
     Transforms,
     collect_bits,
     structured_products,
-    structured_words,
 )
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.kernels.signs import FloatFilter
-from fastmem.patterns.prepared import Fill, Pass, kept_with_the_layer
+from fastmem.patterns.prepared import Fill, Pass, SignLoop, kept_with_the_layer
 from fastmem.patterns.stored_rows import fill_with, float_filter, made_filter
 
 _MORE_STAGES = 15
@@ -53,26 +53,25 @@ def passes(hyperplanes: StructuredHyperplanes, words: tuple[int, int]) -> Sequen
         plan = _plan(hyperplanes, words)
         if plan is None:
             return fill_with(float_filter(hyperplanes.explicit), words)
-        return _fill_by_transforms(plan, words)
+        loop = SignLoop(STRUCTURED_WORDS, (plan.transforms,))
+        return loop if plan.is_direct else _fill_and_collect(loop, plan, words)
 
     return [Pass(1.0, prepare)]
 
 
-def _fill_by_transforms(plan: _Plan, words: tuple[int, int]) -> Fill:
+def _fill_and_collect(transform: SignLoop, plan: _Plan, words: tuple[int, int]) -> Fill:
+    """What writes the words of transforms to one side, and brings their bits to their places."""
+    stored = None if plan.stored is None else fill_with(plan.stored, (0, len(plan.stored.panels)))
+
     def fill(block: np.ndarray, tiles: np.ndarray, position: int) -> int:
-        doubtful: int
-        if plan.is_direct:
-            doubtful = structured_words(block, plan.transforms, tiles, position)
-            return doubtful
         column = position % TILE
         n_tiles = -(-(column + len(block)) // TILE)
         parts = np.empty((n_tiles, plan.n_words, TILE), np.uint64)
-        doubtful = structured_words(block, plan.transforms, parts, column)
+        doubtful = transform(block, parts, column)
         collect_bits(parts, plan.sources, plan.bits, tiles, position, len(block), True, *words)
-        if plan.stored is not None:
-            n_words = len(plan.stored.panels)
-            parts = np.empty((n_tiles, n_words, TILE), np.uint64)
-            doubtful += fill_with(plan.stored, (0, n_words))(block, parts, column)
+        if plan.stored is not None and stored is not None:
+            parts = np.empty((n_tiles, len(plan.stored.panels), TILE), np.uint64)
+            doubtful += stored(block, parts, column)
             numbers = np.arange(len(plan.stored_bits))
             collect_bits(
                 parts, numbers, plan.stored_bits, tiles, position, len(block), False, *words

@@ -96,6 +96,7 @@ def scatter_points(
 
 
 def plane_axes(ax: Axes, low: NDArray[np.float64], high: NDArray[np.float64]) -> None:
+    """Set the axes of a plane of two features: limits (2,), equal units, names."""
     ax.set(
         xlim=(low[0], high[0]),
         ylim=(low[1], high[1]),
@@ -106,6 +107,7 @@ def plane_axes(ax: Axes, low: NDArray[np.float64], high: NDArray[np.float64]) ->
 
 
 def legend_below(ax: Axes, handles: Sequence[Any]) -> None:
+    """Put a legend below the axes."""
     # In units of the font size, so that the axis label keeps its place whatever the height.
     ax.legend(
         handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), borderaxespad=4.5,
@@ -153,7 +155,7 @@ def cell_borders(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
 
 def are_on(network: Network, points: NDArray[Any], neurons: Sequence[int]) -> NDArray[np.bool_]:
     """Say where neurons are on: (len(neurons), len(points))."""
-    from fastmem import sign_patterns
+    from fastmem.patterns.of_points import sign_patterns
 
     if network.second.activation == "relu":
         owners = network.second.owners

@@ -185,7 +185,7 @@ def _regions(
     network: Network, low: NDArray[np.float64], high: NDArray[np.float64], resolution: int
 ) -> tuple[NDArray[np.intp], NDArray[np.int64], tuple[int, int]]:
     """Give the predicted class code and the first neuron of it that is on (or -1) on a grid."""
-    from fastmem import sign_patterns
+    from fastmem.patterns.of_points import sign_patterns
 
     grid, shape = grid_blocks(low, high, resolution)
     codes = np.empty(shape[0] * shape[1], np.intp)

@@ -135,7 +135,7 @@ def _cells(
     K + 1 where there are none. Also gives the shape of the view and the number of cells of several
     classes.
     """
-    from fastmem import sign_patterns
+    from fastmem.patterns.of_points import sign_patterns
 
     grid, shape = grid_blocks(low, high, resolution)
     n_pixels = shape[0] * shape[1]

@@ -49,7 +49,7 @@ def gathered(
     return copies, sizes
 
 
-class Block:
+class ClassCover:
     """The neurons of one covered class, while they are being chosen.
 
     Points are numbered by their place in ``tiles``, which holds the class's patterns and, once
@@ -237,9 +237,9 @@ class Block:
 
 
 def least_counts(
-    owners: Sequence[Block], masks: np.ndarray, by_range: bool = False
+    owners: Sequence[ClassCover], masks: np.ndarray, by_range: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """For each mask the least count over the classes other than its block's, and its position.
+    """For each mask the least count over the classes other than its cover's, and its position.
 
     Returns two int64 arrays of shape (len(masks),). With ``by_range`` of shape (ranges,
     len(masks)): one pair for each of up to 1,024 ranges of tiles.
@@ -255,7 +255,7 @@ def least_counts(
     stack = padded(masks)
     # padding skips every tile
     skip = np.tile(np.array([0, len(sizes)], np.int64), (len(stack), 1))
-    skip[: len(masks)] = [block.skip for block in owners]
+    skip[: len(masks)] = [owner.skip for owner in owners]
     if len(stack) * len(sizes) * TILE * tiles.shape[1] < _SERIAL_WORDS:
         n_threads = 1
     most = patterns.store.tiles_at_once
@@ -271,8 +271,8 @@ def least_counts(
         patterns.store.release(tiles[slice(*task)])
 
     run_tasks(work, tasks, n_threads)
-    for block in owners:
-        block.evaluations += len(patterns.order) - patterns.class_size(block.code)
+    for owner in owners:
+        owner.evaluations += len(patterns.order) - patterns.class_size(owner.code)
     least, nearest = least[:, : len(masks)], nearest[:, : len(masks)]
     if by_range:
         return least, nearest

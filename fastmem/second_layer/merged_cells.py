@@ -21,7 +21,7 @@ from fastmem.machine.threads import run_tasks
 from fastmem.second_layer.class_cover import (
     SERIAL_SECONDS,
     TASK_WORDS,
-    Block,
+    ClassCover,
     gathered,
     least_counts,
 )
@@ -37,21 +37,21 @@ nine classes where 64 misses give 232.
 _NEAR = 3072
 _POOL = 1 << 15
 _POOL_WORDS = 640 << 10
-"""Words of the points among which a cell grows: 5 MB, so that a block's stay in the third-level
-cache. digits784-70k at n = 9,984: 273 neurons among 7,000 points a class, 271 among 4,096, 290
+"""Words of the points among which a cell grows: 5 MB, so that those of a class stay in the
+third-level cache. digits784-70k at n = 9,984: 273 neurons among 7,000 points a class, 271 among 4,096, 290
 among 2,048, 334 among 1,024."""
 _POOLS_WORDS = 1 << 24
 _AT_ONCE_BYTES = 64 << 20
 MOST_NEAR = 1024
 
 
-def blocks_at_once(n_words: int) -> int:
-    """Blocks that may grow at the same time, so that their near points take some 64 MB."""
+def covers_at_once(n_words: int) -> int:
+    """Covers that may grow at the same time, so that their near points take some 64 MB."""
     return max(2 * GROUP, _AT_ONCE_BYTES // (8 * n_words * MOST_NEAR))
 
 
 class _NearPoints:
-    """Points of other classes that came nearest to the cells of a block so far.
+    """Points of other classes that came nearest to the cells of a class so far.
 
     The least count over a few hundred of them is nearly always the least over all. They only save
     work: what is found with them is checked against all points, so the choice of these points
@@ -70,9 +70,9 @@ class _NearPoints:
         while n_tiles * TILE < len(self.known):
             n_tiles *= 2
         if n_tiles > len(self._tiles):
-            room = aligned_zeros((n_tiles, *self._tiles.shape[1:]), np.uint64)
-            room[: len(self._tiles)] = self._tiles
-            self._tiles = room
+            larger = aligned_zeros((n_tiles, *self._tiles.shape[1:]), np.uint64)
+            larger[: len(self._tiles)] = self._tiles
+            self._tiles = larger
         gather(tiles, positions, self._tiles, n_old)
 
     def used(self) -> tuple[np.ndarray, np.ndarray]:
@@ -95,47 +95,47 @@ class _NearPoints:
 
 
 class _Pool:
-    """Uncovered points of a block among which its cells grow, as ``kernels.cover`` takes them.
+    """Uncovered points of a cover among which its cells grow, as ``kernels.cover`` takes them.
 
     The whole class where it has at most ``most`` uncovered points; else a copy of the first so
-    many along the block's order, taken anew when half of them are covered.
+    many along the cover's order, taken anew when half of them are covered.
     """
 
-    def __init__(self, block: Block, most: int) -> None:
-        self.block, self.most = block, most
+    def __init__(self, cover: ClassCover, most: int) -> None:
+        self.cover, self.most = cover, most
         self._numbers = np.empty(0, np.int32)
         self._is_whole = False
 
     def refresh(self) -> None:
         """Take note of what is covered by now."""
-        block = self.block
-        store = block.patterns.store
-        in_file = store.file_bytes and np.may_share_memory(block.tiles, store.tiles)
-        becomes_whole = block.remaining <= self.most and not self._is_whole
-        if block.remaining <= self.most and not in_file:
-            self.tiles, self.sizes, self.uncovered = block.tiles, block.sizes, block.uncovered
-            self._numbers = block.members
+        cover = self.cover
+        store = cover.patterns.store
+        in_file = store.file_bytes and np.may_share_memory(cover.tiles, store.tiles)
+        becomes_whole = cover.remaining <= self.most and not self._is_whole
+        if cover.remaining <= self.most and not in_file:
+            self.tiles, self.sizes, self.uncovered = cover.tiles, cover.sizes, cover.uncovered
+            self._numbers = cover.members
             return
-        is_open = block.is_open(self._numbers)
+        is_open = cover.is_open(self._numbers)
         if becomes_whole or (2 * np.count_nonzero(is_open) <= self.most and not self._is_whole):
-            chosen = np.sort(block.next_candidates(self.most)).astype(np.int64)
-            self.tiles, self.sizes = gathered(block.tiles, chosen, store)
+            chosen = np.sort(cover.next_candidates(self.most)).astype(np.int64)
+            self.tiles, self.sizes = gathered(cover.tiles, chosen, store)
             self._is_whole = becomes_whole
-            self._numbers = block.members[chosen]
+            self._numbers = cover.members[chosen]
             is_open = np.ones(len(chosen), np.bool_)
         self.uncovered = np.zeros((len(self.tiles), TILE), np.bool_)
         self.uncovered.reshape(-1)[: len(is_open)] = is_open
 
     def place(self, point: int) -> int:
-        """Where the block's ``point`` is among them."""
-        return int(np.searchsorted(self._numbers, self.block.members[point]))
+        """Where the cover's ``point`` is among them."""
+        return int(np.searchsorted(self._numbers, self.cover.members[point]))
 
 
 @dataclass(eq=False)
 class _Cell:
-    """One cell being grown from the point ``start`` of its block; see ``kernels.cover``."""
+    """One cell being grown from the point ``start`` of its cover; see ``kernels.cover``."""
 
-    block: Block
+    cover: ClassCover
     pool: _Pool
     start: int
     level: int = 1
@@ -144,7 +144,7 @@ class _Cell:
     state: np.ndarray = field(init=False)
 
     def __post_init__(self) -> None:
-        self.mask = self.block.masks_of(np.array([self.start]))[0]
+        self.mask = self.cover.masks_of(np.array([self.start]))[0]
         # every point that joins takes a one from the mask
         self.log = np.empty(int(np.bitwise_count(self.mask).sum()) + MISSES + 2, np.int64)
         self.state = np.array([self.pool.place(self.start), 0, 0, 0])
@@ -156,64 +156,64 @@ class _Cell:
 
 
 class Merger:
-    """Adds merged neurons to the blocks of a fit.
+    """Adds merged neurons to the covers of a fit.
 
-    A cell grows among a pool of its block's uncovered points; then it covers what it can of the
+    A cell grows among a pool of its cover's uncovered points; then it covers what it can of the
     whole class. All pools together take at most 128 MB.
     """
 
-    def __init__(self, blocks: Sequence[Block]) -> None:
-        n_words = len(blocks[0].valid)
-        words = min(_POOL_WORDS, _POOLS_WORDS // len(blocks))
+    def __init__(self, covers: Sequence[ClassCover]) -> None:
+        n_words = len(covers[0].valid)
+        words = min(_POOL_WORDS, _POOLS_WORDS // len(covers))
         pool_size = max(TILE, min(_POOL, words // n_words))
-        self.pools = {block: _Pool(block, pool_size) for block in blocks}
-        self.near: dict[Block, _NearPoints] = {}
-        self._cells: dict[Block, _Cell] = {}
+        self.pools = {cover: _Pool(cover, pool_size) for cover in covers}
+        self.near: dict[ClassCover, _NearPoints] = {}
+        self._cells: dict[ClassCover, _Cell] = {}
         self._spare: list[tuple[np.ndarray, ...]] = []
         self._pace = np.inf
 
-    def step(self, blocks: Sequence[Block]) -> None:
-        """Grow a cell in every block, as far as its near points tell, and settle those that hold.
+    def step(self, covers: Sequence[ClassCover]) -> None:
+        """Grow a cell in every cover, as far as its near points tell, and settle those that hold.
 
-        Cells are grown against the block's few near points instead of all other points, which can
+        Cells are grown against the cover's few near points instead of all other points, which can
         only overrate m_S: a point that was set aside would be set aside in any case. If the last
         u_S holds against all points, it did so at every step, so every point that joined was
         allowed to: the cell is what growing it against all points would give. Otherwise the points
         that refute it join the near ones, and in the next step it goes back to where they would
-        have mattered. Blocks do not wait for each other, so that full groups of masks are counted.
-        Calls with other blocks may run at the same time on other threads.
+        have mattered. Covers do not wait for each other, so that full groups of masks are counted.
+        Calls with other covers may run at the same time on other threads.
         """
-        new = [block for block in blocks if block not in self._cells]
-        for block in new:
-            if block not in self.near:
-                self.near[block] = _NearPoints(len(block.valid))
-            self.near[block].forget()
-            self.pools[block].refresh()
-            self._cells[block] = _Cell(block, self.pools[block], int(block.next_candidates(1)[0]))
+        new = [cover for cover in covers if cover not in self._cells]
+        for cover in new:
+            if cover not in self.near:
+                self.near[cover] = _NearPoints(len(cover.valid))
+            self.near[cover].forget()
+            self.pools[cover].refresh()
+            self._cells[cover] = _Cell(cover, self.pools[cover], int(cover.next_candidates(1)[0]))
         self._look_around([self._cells[b] for b in new if b.margin or not len(self.near[b].known)])
-        cells = [self._cells[block] for block in blocks]
+        cells = [self._cells[cover] for cover in covers]
         worth_it = self._pace * len(cells) > SERIAL_SECONDS
-        run_tasks(self._grow, cells, blocks[0].n_threads if worth_it else 1)
+        run_tasks(self._grow, cells, covers[0].n_threads if worth_it else 1)
         for cell in cells:
             if cell.failed:
-                cell.block.drop(np.array([cell.start]), np.array([-1]))
-                del self._cells[cell.block]
+                cell.cover.drop(np.array([cell.start]), np.array([-1]))
+                del self._cells[cell.cover]
         self._settle([cell for cell in cells if not cell.failed])
-        for block in blocks:
-            if block.done:
-                del self.near[block], self.pools[block]
+        for cover in covers:
+            if cover.done:
+                del self.near[cover], self.pools[cover]
 
     def _look_around(self, cells: list[_Cell]) -> None:
         """Count the first masks of cells over all other points; what is nearest becomes near."""
         if not cells:
             return
         masks = np.array([cell.mask for cell in cells])
-        least, nearest = least_counts([cell.block for cell in cells], masks, by_range=True)
+        least, nearest = least_counts([cell.cover for cell in cells], masks, by_range=True)
         for i, cell in enumerate(cells):
-            near = self.near[cell.block]
+            near = self.near[cell.cover]
             new = nearest[:, i][nearest[:, i] >= 0]
-            self._learn(cell.block, new[~np.isin(new, near.known)])
-            cell.level = max(1, int(np.ceil(cell.block.margin * least[:, i].min())))
+            self._learn(cell.cover, new[~np.isin(new, near.known)])
+            cell.level = max(1, int(np.ceil(cell.cover.margin * least[:, i].min())))
 
     def _settle(self, cells: list[_Cell]) -> None:
         """Count the masks of cells over all other points: those that hold become neurons.
@@ -223,24 +223,24 @@ class Merger:
         if not cells:
             return
         masks = np.array([cell.mask for cell in cells])
-        least, nearest = least_counts([cell.block for cell in cells], masks, by_range=True)
+        least, nearest = least_counts([cell.cover for cell in cells], masks, by_range=True)
         for i, cell in enumerate(cells):
             wrong = least[:, i] < cell.level
             if wrong.any():
                 # never known ones, against which the cell was grown
-                self._learn(cell.block, nearest[wrong, i])
+                self._learn(cell.cover, nearest[wrong, i])
             else:
-                cell.block.accept(cell.mask[None], least[:, i].min(keepdims=True))
-                del self._cells[cell.block]
+                cell.cover.accept(cell.mask[None], least[:, i].min(keepdims=True))
+                del self._cells[cell.cover]
 
-    def _learn(self, block: Block, positions: np.ndarray) -> None:
-        patterns = block.patterns
-        self.near[block].add(patterns.tiles, positions)
+    def _learn(self, cover: ClassCover, positions: np.ndarray) -> None:
+        patterns = cover.patterns
+        self.near[cover].add(patterns.tiles, positions)
         patterns.store.release(patterns.tiles)
 
     def _grow(self, cell: _Cell) -> None:
         start = perf_counter()
-        tiles, sizes = self.near[cell.block].used()
+        tiles, sizes = self.near[cell.cover].used()
         try:
             space = self._spare.pop()
         except IndexError:
@@ -250,7 +250,7 @@ class Merger:
             space = _work_space(len(pool.tiles), len(tiles))
         own, others, trial, nearest = space
         while not grow_cell(
-            pool.tiles, pool.sizes, pool.uncovered, tiles, sizes, cell.block.valid,
+            pool.tiles, pool.sizes, pool.uncovered, tiles, sizes, cell.cover.valid,
             own, others, trial, nearest,
             cell.mask, cell.log, cell.state, cell.level, MISSES, TASK_WORDS // 4,
         ):  # fmt: skip

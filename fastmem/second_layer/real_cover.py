@@ -17,7 +17,7 @@ from fastmem.kernels.relu import (
 )
 from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.by_class import Patterns
-from fastmem.second_layer.class_cover import Block, least_counts
+from fastmem.second_layer.class_cover import ClassCover, least_counts
 from fastmem.second_layer.real_sums import (
     RealSums,
     refuse_zeros,
@@ -25,13 +25,14 @@ from fastmem.second_layer.real_sums import (
 )
 
 _BATCH = 1024
-"""Candidates of all blocks together that are looked at at once: they share activations."""
+"""Candidates of all covers together that are looked at at once: they share activations."""
 
 
-class ReluBlock(Block):
-    """A block whose neurons cover points by their real sums: the paper's random selection.
+class RealClassCover(ClassCover):
+    """A cover whose neurons cover points by their real sums: the paper's random selection.
 
-    Takes the points and the first layer, which belong to ``patterns``; all else is as in `Block`.
+    Takes the points and the first layer, which belong to ``patterns``; all else is as in
+    `ClassCover`.
     """
 
     threshold_dtype = np.float64
@@ -118,36 +119,36 @@ class ReluBlock(Block):
         return below
 
 
-def step_together(blocks: Sequence[ReluBlock]) -> None:
-    """The paper's selection by real sums for the next few candidates of each block.
+def step_together(covers: Sequence[RealClassCover]) -> None:
+    """The paper's selection by real sums for the next few candidates of each cover.
 
-    As ``Block.step_random``; the candidates of all blocks share a pass over the points, and with it
-    the activations.
+    As ``ClassCover.step_random``; the candidates of all covers share a pass over the points, and
+    with it the activations.
     """
-    most = max(GROUP, _BATCH // len(blocks))
-    found = [block.candidates(most) for block in blocks]
-    owners = [block for block, (chosen, _) in zip(blocks, found, strict=True) for _ in chosen]
+    most = max(GROUP, _BATCH // len(covers))
+    found = [cover.candidates(most) for cover in covers]
+    owners = [cover for cover, (chosen, _) in zip(covers, found, strict=True) for _ in chosen]
     masks = np.concatenate([masks for _, masks in found])
     counts, nearest = least_counts(owners, masks)
     # a sum is 0 where the count is, so the bits say which points cannot be covered
     can = counts > 0
-    codes = np.array([block.code for block in owners], np.int64)
+    codes = np.array([cover.code for cover in owners], np.int64)
     least = np.zeros(len(masks))
     if can.any():
-        least[can] = _least_over_others(blocks[0], masks[can], codes[can], nearest[can])
+        least[can] = _least_over_others(covers[0], masks[can], codes[can], nearest[can])
     start = 0
-    for block, (candidates, masks) in zip(blocks, found, strict=True):
+    for cover, (candidates, masks) in zip(covers, found, strict=True):
         here = slice(start, start + len(candidates))
-        block.settle(candidates, masks, least[here], nearest[here])
+        cover.settle(candidates, masks, least[here], nearest[here])
         start = here.stop
 
 
 def _least_over_others(
-    one: ReluBlock, masks: np.ndarray, owners: np.ndarray, nearest: np.ndarray
+    one: RealClassCover, masks: np.ndarray, owners: np.ndarray, nearest: np.ndarray
 ) -> np.ndarray:
     """Least sums of masks over all points of classes other than their owners'.
 
-    ``one`` of the blocks knows points and patterns; ``nearest`` are positions of good points to
+    ``one`` of the covers knows points and patterns; ``nearest`` are positions of good points to
     begin with.
     """
     patterns, points, sums = one.patterns, one.points, one.sums

@@ -14,14 +14,14 @@ from fastmem.kernels.cover import GROUP
 from fastmem.kernels.layout import TILE
 from fastmem.machine.threads import run_tasks
 from fastmem.patterns.by_class import Patterns
-from fastmem.second_layer.class_cover import TASK_WORDS, Block
+from fastmem.second_layer.class_cover import TASK_WORDS, ClassCover
 from fastmem.second_layer.cover_layer import CoverLayer
-from fastmem.second_layer.merged_cells import Merger, blocks_at_once
-from fastmem.second_layer.real_cover import ReluBlock, step_together
+from fastmem.second_layer.merged_cells import Merger, covers_at_once
+from fastmem.second_layer.real_cover import RealClassCover, step_together
 from fastmem.second_layer.real_sums import RealSums
 
 _APART_WORDS = {"merge": 3 << 20, "random": TASK_WORDS // 16}
-"""Words of patterns up to which blocks advance side by side. A step of one then takes no longer
+"""Words of patterns up to which covers advance side by side. A step of one then takes no longer
 than Ctrl-C may wait. Beyond the third-level cache merged cells are better counted all together:
 digits784-70k takes 0.91 s side by side and 0.96 s together at n = 2,048, 1.91 s and 1.72 s at
 n = 10,240; random selection 0.56 s and 0.66 s, 2.12 s and 2.42 s."""
@@ -53,19 +53,19 @@ class Selector:
         self.points = points
         self.evaluations = self.candidates = 0
 
-    def blocks(
+    def covers(
         self,
         patterns: Patterns,
         first: Hyperplanes,
         codes: Sequence[int],
         leave_one_out: bool = False,
-    ) -> list[Block]:
+    ) -> list[ClassCover]:
         """Cover the classes ``codes`` by the hyperplanes ``first``, which ``patterns`` are of."""
         generators = {code: np.random.default_rng(self.seeds[code]) for code in codes}
-        blocks: list[Block]
+        covers: list[ClassCover]
         if self.points is None:
-            blocks = [
-                Block(
+            covers = [
+                ClassCover(
                     patterns, len(first), code, generators[code], self.n_threads,
                     margin=self.margin, only_inside=self.only_inside,
                 )
@@ -73,48 +73,48 @@ class Selector:
             ]  # fmt: skip
         else:
             sums = RealSums(first, self.points.is_sparse)
-            blocks = [
-                ReluBlock(
+            covers = [
+                RealClassCover(
                     patterns, self.points, sums, code, generators[code], self.n_threads,
                     self.margin,
                 )
                 for code in codes
             ]  # fmt: skip
         kept, spent = choose_neurons(
-            blocks, self.selection, self.n_threads, leave_one_out, self.progress
+            covers, self.selection, self.n_threads, leave_one_out, self.progress
         )
         self.evaluations += spent
-        self.candidates += sum(block.width + len(block.failed) for block in blocks)
+        self.candidates += sum(cover.width + len(cover.failed) for cover in covers)
         return kept
 
 
 def choose_neurons(
-    blocks: list[Block],
+    covers: list[ClassCover],
     selection: str,
     n_threads: int,
     leave_one_out: bool,
     progress: Callable[[int, int, int], object],
-) -> tuple[list[Block], int]:
-    """Run the blocks to their ends; returns those that the network keeps, and the counts made.
+) -> tuple[list[ClassCover], int]:
+    """Run the covers to their ends; returns those that the network keeps, and the counts made.
 
     With ``leave_one_out`` (covered="auto") the class with most failures is left out, of equals the
-    one whose block is widest. All blocks advance together, so that this is known as soon as all
-    others are done and none of their points failed: the widest block is never finished.
+    one whose cover is widest. All covers advance together, so that this is known as soon as all
+    others are done and none of their points failed: the widest cover is never finished.
     """
-    total = sum(block.remaining for block in blocks)
-    step = Merger(blocks).step if selection == "merge" else _step_random
+    total = sum(cover.remaining for cover in covers)
+    step = Merger(covers).step if selection == "merge" else _step_random
     most = GROUP if selection == "merge" else 1
-    patterns = blocks[0].patterns
-    at_once = blocks_at_once(len(blocks[0].valid)) if selection == "merge" else len(blocks)
+    patterns = covers[0].patterns
+    at_once = covers_at_once(len(covers[0].valid)) if selection == "merge" else len(covers)
     small = len(patterns.sizes) * TILE * patterns.tiles.shape[1] <= _APART_WORDS[selection]
-    small = small and blocks[0].steps_are_short
+    small = small and covers[0].steps_are_short
 
     def tell() -> None:
-        progress(total - sum(b.remaining for b in blocks), total, sum(b.width for b in blocks))
+        progress(total - sum(c.remaining for c in covers), total, sum(c.width for c in covers))
 
     while True:
-        active = [block for block in blocks if not block.done]
-        if not active or (leave_one_out and _is_widest(active, blocks)):
+        active = [cover for cover in covers if not cover.done]
+        if not active or (leave_one_out and _is_widest(active, covers)):
             break
         active = active[:at_once]
         if small and n_threads > 1 and len(active) >= 2 * n_threads:
@@ -122,52 +122,52 @@ def choose_neurons(
         else:
             step(active)
             tell()
-    evaluations = sum(block.evaluations for block in blocks)
+    evaluations = sum(cover.evaluations for cover in covers)
     if leave_one_out:
-        left = max(blocks, key=lambda b: (len(b.failed), b.remaining > 0, b.width, b.code))
-        blocks = [block for block in blocks if block is not left]
-    return blocks, evaluations
+        left = max(covers, key=lambda c: (len(c.failed), c.remaining > 0, c.width, c.code))
+        covers = [cover for cover in covers if cover is not left]
+    return covers, evaluations
 
 
-def _step_random(blocks: Sequence[Block]) -> None:
-    by_sums = [block for block in blocks if isinstance(block, ReluBlock)]
+def _step_random(covers: Sequence[ClassCover]) -> None:
+    by_sums = [cover for cover in covers if isinstance(cover, RealClassCover)]
     if by_sums:
         step_together(by_sums)
         return
-    for block in blocks:
-        block.step_random()
+    for cover in covers:
+        cover.step_random()
 
 
 def _side_by_side(
-    step: Callable[[Sequence[Block]], object],
-    blocks: list[Block],
+    step: Callable[[Sequence[ClassCover]], object],
+    covers: list[ClassCover],
     most: int,
     n_threads: int,
     tell: Callable[[], object],
 ) -> None:
-    """Advance groups of up to ``most`` blocks, each on one thread, while all threads have enough.
+    """Advance groups of up to ``most`` covers, each on one thread, while all threads have enough.
 
-    Blocks do not depend on each other. That no thread waits for another until few blocks are left
+    Covers do not depend on each other. That no thread waits for another until few covers are left
     takes random selection for digits784-20k at n = 2,048 from 0.100 s to 0.081 s, merged cells from
     0.136 s to 0.121 s (one thread: 0.137 s, 0.173 s; 0.192 s in two processes at once, so that 1.8
     times is the most that two cores give merged cells).
     """
-    ready = deque(blocks)
-    n_active = len(blocks)
+    ready = deque(covers)
+    n_active = len(covers)
     caller = threading.get_ident()
     lock = threading.Lock()
     ended = False
-    for block in blocks:
-        block.n_threads = 1
+    for cover in covers:
+        cover.n_threads = 1
 
     def work(_: int) -> None:
         nonlocal n_active, ended
-        group: list[Block] = []
+        group: list[ClassCover] = []
         try:
             while True:
                 with lock:
-                    ready.extend(block for block in group if not block.done)
-                    n_active -= sum(block.done for block in group)
+                    ready.extend(cover for cover in group if not cover.done)
+                    n_active -= sum(cover.done for cover in group)
                     ended = ended or not ready or n_active < 2 * n_threads
                     if ended:
                         return
@@ -181,36 +181,36 @@ def _side_by_side(
             raise
 
     run_tasks(work, range(n_threads), n_threads)
-    for block in blocks:
-        block.n_threads = n_threads
+    for cover in covers:
+        cover.n_threads = n_threads
 
 
-def _is_widest(active: list[Block], blocks: list[Block]) -> bool:
-    others = [block for block in blocks if block.done]
+def _is_widest(active: list[ClassCover], covers: list[ClassCover]) -> bool:
+    others = [cover for cover in covers if cover.done]
     return (
         len(active) == 1
-        and not any(block.failed for block in others)
-        and all(active[0].width >= block.width for block in others)
+        and not any(cover.failed for cover in others)
+        and all(active[0].width >= cover.width for cover in others)
     )
 
 
-def cover_layer(blocks: Sequence[Block]) -> CoverLayer:
-    """The chosen neurons, block by block, those that cover most first."""
+def cover_layer(covers: Sequence[ClassCover]) -> CoverLayer:
+    """The chosen neurons, cover by cover, those that cover most first."""
     masks, thresholds, owners = [], [], []
-    for block in sorted(blocks, key=lambda b: b.code):
-        for j in np.argsort(-np.array(block.gained, np.int64), kind="stable"):
-            masks.append(block.masks[j])
-            thresholds.append(block.thresholds[j])
-            owners.append(block.code)
-    n_words = len(blocks[0].valid)
+    for cover in sorted(covers, key=lambda c: c.code):
+        for j in np.argsort(-np.array(cover.gained, np.int64), kind="stable"):
+            masks.append(cover.masks[j])
+            thresholds.append(cover.thresholds[j])
+            owners.append(cover.code)
+    n_words = len(covers[0].valid)
     return CoverLayer(
         np.array(masks, np.uint64).reshape(len(masks), n_words),
-        np.array(thresholds, blocks[0].threshold_dtype),
+        np.array(thresholds, covers[0].threshold_dtype),
         np.array(owners, np.int32),
     )
 
 
-def failed_rows(blocks: Sequence[Block]) -> np.ndarray:
+def failed_rows(covers: Sequence[ClassCover]) -> np.ndarray:
     """Rows, in the user's data, of the points that cannot be covered; ascending int64."""
-    failed = [b.patterns.rows(b.code, np.array(b.failed, np.int64)) for b in blocks]
+    failed = [c.patterns.rows(c.code, np.array(c.failed, np.int64)) for c in covers]
     return np.sort(np.concatenate(failed)).astype(np.int64)

@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem.inputs import ArrowColumn, InvalidInputError, Wording
+from fastmem.errors import InvalidInputError
+from fastmem.inputs import ArrowColumn, Wording
 from fastmem.inputs.refusals import show
 from fastmem.inputs.values import block_dtype
 from fastmem.tables.columns import LabelColumn, file_wording, is_index, label_column

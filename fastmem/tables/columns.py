@@ -11,7 +11,8 @@ from typing import Any, NoReturn
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem.inputs import InvalidInputError, Wording
+from fastmem.errors import InvalidInputError
+from fastmem.inputs import Wording
 from fastmem.inputs.refusals import show
 from fastmem.machine.wording import printable
 from fastmem.tables.wording import some

@@ -19,7 +19,8 @@ import numpy as np
 from numpy.lib import format as npy_format
 from numpy.typing import NDArray
 
-from fastmem.inputs import EncodedLabels, InvalidInputError, Points
+from fastmem.errors import InvalidInputError
+from fastmem.inputs import EncodedLabels, Points
 from fastmem.inputs.refusals import show
 from fastmem.machine.memory import available, require
 from fastmem.machine.wording import either, reason
@@ -35,7 +36,7 @@ MOST_IN_MEMORY = 1 << 40
 """Bytes of points that are kept in memory where nobody says how much there is."""
 
 Array = NDArray[Any]
-Tell = Callable[[str, int, int, int], object]  # as `fastmem.progress`
+Tell = Callable[[str, int, int, int], object]  # as `fastmem.machine.progress`
 
 _NPY_HEADERS = {
     (1, 0): npy_format.read_array_header_1_0,
@@ -134,8 +135,8 @@ def load_table(
             table = Table(*_read_arrays(path, label))
         else:
             limit = available()[0] / 2 if memory_limit is None else memory_limit / LIMIT_SHARE
-            room = int(min(limit, MOST_IN_MEMORY))
-            table = _spooled(_batches(path, parts, label, None), room, progress)
+            budget_bytes = int(min(limit, MOST_IN_MEMORY))
+            table = _spooled(_batches(path, parts, label, None), budget_bytes, progress)
     if table.labels is None and labels_required:
         raise InvalidInputError(
             f"{path} needs a label column: give its name or its 0-based index with --label"
@@ -274,8 +275,8 @@ def _batches(
     return parquet_batches(path, parts, label)
 
 
-def _spooled(batches: Batches, room: int, progress: Tell) -> Table:
-    spool = Spool(room, batches.n_rows, is_exact=batches.is_exact)
+def _spooled(batches: Batches, budget_bytes: int, progress: Tell) -> Table:
+    spool = Spool(budget_bytes, batches.n_rows, is_exact=batches.is_exact)
     codes: list[Array] = []
     done = 0
     for block, some_codes in batches:

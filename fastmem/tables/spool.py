@@ -1,6 +1,6 @@
 """Rows that come in batches, kept in memory while they fit, else in a temporary file.
 
-As in `fastmem.scratch` the file has no name, is in the directory that ``TMPDIR`` names, and is
+As in `fastmem.patterns.tile_store` the file has no name, is where ``TMPDIR`` says, and is
 gone when the process ends in whatever way.
 """
 
@@ -17,7 +17,8 @@ from typing import IO, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem.inputs import ConvertedPoints, InvalidInputError, Points
+from fastmem.errors import InvalidInputError
+from fastmem.inputs import ConvertedPoints, Points
 from fastmem.machine.files import reserve
 
 WINDOW_BYTES = 4 << 20
@@ -91,19 +92,19 @@ class FilePoints(ConvertedPoints):
 
 
 class Spool:
-    """Rows as they come, in memory up to ``room`` bytes, beyond in a file.
+    """Rows as they come, in memory up to ``budget_bytes``, beyond in a file.
 
     Parameters
     ----------
-    room : int
+    budget_bytes : int
     n_rows : int
         Rows that are expected: exact, or a guess.
     is_exact : bool
         Whether the file may be reserved, or the array made, for just so many.
     """
 
-    def __init__(self, room: int, n_rows: int, *, is_exact: bool) -> None:
-        self._room, self._expected, self._is_exact = room, n_rows, is_exact
+    def __init__(self, budget_bytes: int, n_rows: int, *, is_exact: bool) -> None:
+        self._budget_bytes, self._expected, self._is_exact = budget_bytes, n_rows, is_exact
         self._array = np.empty((0, 0))
         self._file: IO[bytes] | None = None
         self._filled = 0
@@ -114,12 +115,12 @@ class Spool:
         needed = (self._filled + len(block)) * row_bytes
         if not self._filled:
             expected = self._expected * row_bytes if self._is_exact else needed
-            if max(expected, needed) > self._room:
+            if max(expected, needed) > self._budget_bytes:
                 self._open(expected if self._is_exact else 0)
             else:
                 rows = max(expected, needed) // row_bytes
                 self._array = np.empty((rows, block.shape[1]), block.dtype)
-        elif self._file is None and needed > self._room:
+        elif self._file is None and needed > self._budget_bytes:
             self._open(0)
             self._write(self._array[: self._filled])
         if self._file is not None:

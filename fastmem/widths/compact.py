@@ -28,7 +28,7 @@ from fastmem.kernels.layout import TILE
 from fastmem.network.report import Trial, n_parameters
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import unpacked
-from fastmem.second_layer.class_cover import Block
+from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.second_layer.selection import Selector, cover_layer, failed_rows
 from fastmem.widths.open_points import OpenPoints
@@ -55,30 +55,34 @@ many, or as few."""
 
 
 def compact(
-    first: Hyperplanes, patterns: Patterns, blocks: list[Block], selector: Selector, n_threads: int
+    first: Hyperplanes,
+    patterns: Patterns,
+    covers: list[ClassCover],
+    selector: Selector,
+    n_threads: int,
 ) -> tuple[Hyperplanes, CoverLayer, np.ndarray, list[Trial]]:
     """Both layers with as few parameters as the search finds; see the module's docstring.
 
-    ``blocks`` are those of the layer on all hyperplanes. Also returns the rows that cannot be
-    covered, which are those of ``blocks``, and what was tried.
+    ``covers`` are those of the layer on all hyperplanes. Also returns the rows that cannot be
+    covered, which are those of ``covers``, and what was tried.
     """
-    codes = [block.code for block in blocks]
-    failed = failed_rows(blocks)
-    if not any(block.width for block in blocks):
+    codes = [cover.code for cover in covers]
+    failed = failed_rows(covers)
+    if not any(cover.width for cover in covers):
         # no point can be covered, and a layer has at least one hyperplane
-        empty = cover_layer(blocks)
+        empty = cover_layer(covers)
         one = CoverLayer(empty.masks[:, :1], empty.thresholds, empty.owners)
         return first.subset(np.arange(1)), one, failed, []
-    order = hyperplane_order(patterns, blocks, n_threads)
-    least = n_parameters(len(first), sum(block.width for block in blocks), first.n_features)
+    order = hyperplane_order(patterns, covers, n_threads)
+    least = n_parameters(len(first), sum(cover.width for cover in covers), first.n_features)
     trials: list[Trial] = []
-    best: tuple[np.ndarray, Patterns, list[Block]] | None = None
+    best: tuple[np.ndarray, Patterns, list[ClassCover]] | None = None
 
     def improves(width: int) -> bool:
         nonlocal best, least
-        kept, fewer = _separating(order[:width], len(first), patterns, blocks, selector)
-        chosen = selector.blocks(fewer, first.subset(kept), codes)
-        neurons = sum(block.width for block in chosen)
+        kept, fewer = _separating(order[:width], len(first), patterns, covers, selector)
+        chosen = selector.covers(fewer, first.subset(kept), codes)
+        neurons = sum(cover.width for cover in chosen)
         size = n_parameters(len(kept), neurons, first.n_features)
         trials.append(Trial(len(kept), neurons, size))
         if size > _WORTH * least:
@@ -98,10 +102,10 @@ def compact(
                 break
     if best is None:
         kept = np.arange(len(first))
-        best = kept, patterns.picked(kept, n_threads), blocks
+        best = kept, patterns.picked(kept, n_threads), covers
     kept, fewer, chosen = best
     layer = cover_layer(chosen)
-    if not any(block.margin for block in chosen):
+    if not any(cover.margin for cover in chosen):
         layer = thinned(layer, fewer, len(kept), n_threads)
     layer, still = without_unused(layer, len(kept))
     return first.subset(kept[still]), layer, failed, trials
@@ -111,7 +115,7 @@ def more_to_choose_from(
     points: Points,
     first: Hyperplanes,
     patterns: Patterns,
-    rows: RowSource,
+    source: RowSource,
     max_width: int | None,
     n_threads: int,
 ) -> Hyperplanes:
@@ -119,13 +123,13 @@ def more_to_choose_from(
     n = len(first)
     width = min(_CHOICE * n, max_width or 2**62)
     if width > n:
-        first = rows.more(first, width - n)
+        first = source.more(first, width - n)
         patterns.fill(points, first, n_threads, n)
     return first
 
 
 def _separating(
-    chosen: np.ndarray, n: int, patterns: Patterns, blocks: Sequence[Block], selector: Selector
+    chosen: np.ndarray, n: int, patterns: Patterns, covers: Sequence[ClassCover], selector: Selector
 ) -> tuple[np.ndarray, Patterns]:
     """Some of the n hyperplanes, among them ``chosen``, that separate what all n do.
 
@@ -135,9 +139,9 @@ def _separating(
     """
     kept = np.sort(chosen)
     classes = []
-    for block in blocks:
-        some = OpenPoints(patterns, block.code)
-        some.members = np.setdiff1d(some.members, np.array(block.failed, np.int32))
+    for cover in covers:
+        some = OpenPoints(patterns, cover.code)
+        some.members = np.setdiff1d(some.members, np.array(cover.failed, np.int32))
         classes.append(some)
     while True:
         fewer = patterns.picked(kept, selector.n_threads)

@@ -32,8 +32,8 @@ _CANDIDATES = 4
 def separate(
     points: Points,
     patterns: Patterns,
-    rows: RowSource,
-    where: Extent,
+    source: RowSource,
+    extent: Extent,
     codes: Sequence[int],
     leave_one_out: bool,
     seed: np.random.SeedSequence,
@@ -46,14 +46,14 @@ def separate(
     With ``leave_one_out`` all but one of them (the one that is hardest to separate). Stops at
     ``max_width`` rows. Returns the hyperplanes, the steps and the counts made.
 
-    Targeted rows pass between a point and the other point whose pattern lies below it (DESIGN's
-    targeted completion): for every such pair a few candidates are made and the greedy choice of
+    Targeted rows pass between a point and the other point whose pattern lies below it: for every
+    such pair a few candidates are made and the greedy choice of
     those that part most of the failing pairs is kept, so each round separates all pairs it sees.
     """
     generator = np.random.default_rng(seed.spawn(1)[0])
-    hyperplanes = rows.start(min(WORD_BITS, max_width or WORD_BITS), where.mean, where.radius)
+    hyperplanes = source.start(min(WORD_BITS, max_width or WORD_BITS), extent.mean, extent.radius)
     known = 0
-    kind = rows.kind
+    kind = source.kind
     classes = [OpenPoints(patterns, code) for code in codes]
     total = sum(len(c.members) for c in classes)
     steps: list[GrowthStep] = []
@@ -78,11 +78,11 @@ def separate(
         failing = sum(c.failing for c in needed)
         size = min(room, max(WORD_BITS, known // 4 // WORD_BITS * WORD_BITS))
         if failing > MANY * total and failing <= _HELPS * last_failing:
-            kind = rows.kind
-            hyperplanes = rows.more(hyperplanes, size)
+            kind = source.kind
+            hyperplanes = source.more(hyperplanes, size)
         else:
             kind = "targeted"
-            more = _targeted_rows(points, patterns, needed, size, rows, where, generator)
+            more = _targeted_rows(points, patterns, needed, size, source, extent, generator)
             hyperplanes = hyperplanes.joined(more)
         last_failing = failing
 
@@ -92,8 +92,8 @@ def _targeted_rows(
     patterns: Patterns,
     classes: list[OpenPoints],
     most: int,
-    rows: RowSource,
-    where: Extent,
+    source: RowSource,
+    extent: Extent,
     generator: np.random.Generator,
 ) -> Hyperplanes:
     """Rows that part failing pairs, at most ``most``: greedy set cover over candidates."""
@@ -103,11 +103,12 @@ def _targeted_rows(
         pairs = [pairs[i] for i in np.sort(chosen)]
     # so many pairs that they take no more than some 32 MB
     pairs = pairs[: max(1, 2**21 // points.row_values)]
-    n_targets = min(most, len(pairs), rows.max_targets)
+    n_targets = min(most, len(pairs), source.max_targets)
     low_rows = np.array([patterns.rows(code, np.array(low)) for code, low, _ in pairs])
     high_rows = patterns.rows_at(np.array([high for _, _, high in pairs]))
     targets = list(zip(low_rows[:n_targets], high_rows[:n_targets], strict=True))
-    trial = rows.between(points, targets, generator, _CANDIDATES, where.mean, where.radius)
+    ends = (points.dense(np.array(pair)).astype(np.float64) for pair in targets)
+    trial = source.between(ends, generator, _CANDIDATES, extent.mean, extent.radius)
     parted = ~_bits(points.take(low_rows), trial) & _bits(points.take(high_rows), trial)
     left = np.ones(len(pairs), np.bool_)
     chosen_rows: list[int] = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastmem.patterns.by_class import Patterns
-from fastmem.second_layer.class_cover import Block, least_counts
+from fastmem.second_layer.class_cover import ClassCover, least_counts
 
 _PROBE = 256
 """Open points of a class looked at before a whole run over it: while most of them fail, the run
@@ -36,20 +36,20 @@ class OpenPoints:
 
     def look(self, patterns: Patterns, width: int, seed, n_threads: int) -> int:
         """Find out which members are separated; returns the counts made."""
-        block = Block(
+        cover = ClassCover(
             patterns, width, self.code, np.random.default_rng(seed), n_threads, self.members
         )
-        probe = block.next_candidates(_PROBE)
-        least, nearest = least_counts([block] * len(probe), block.masks_of(probe))
+        probe = cover.next_candidates(_PROBE)
+        least, nearest = least_counts([cover] * len(probe), cover.masks_of(probe))
         fails = np.flatnonzero(least == 0)
         share = len(fails) / len(probe)
         if share > MANY:
             self.failing = int(np.ceil(share * len(self.members)))
-            self.pairs = [(int(block.members[probe[i]]), int(nearest[i])) for i in fails]
-            return block.evaluations
-        while not block.done:
-            block.step_random()
-        self.members = np.sort(np.array(block.failed, np.int32))
+            self.pairs = [(int(cover.members[probe[i]]), int(nearest[i])) for i in fails]
+            return cover.evaluations
+        while not cover.done:
+            cover.step_random()
+        self.members = np.sort(np.array(cover.failed, np.int32))
         self.failing = len(self.members)
-        self.pairs = list(zip(block.failed, block.witnesses, strict=True))
-        return block.evaluations
+        self.pairs = list(zip(cover.failed, cover.witnesses, strict=True))
+        return cover.evaluations

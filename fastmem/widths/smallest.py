@@ -18,7 +18,7 @@ from fastmem.inputs import Points
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.network.report import Trial, n_parameters
 from fastmem.patterns.by_class import Patterns
-from fastmem.second_layer.class_cover import Block
+from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.selection import Selector
 
 _PATIENCE = 2
@@ -28,37 +28,37 @@ def smallest(
     points: Points,
     first: Hyperplanes,
     patterns: Patterns,
-    rows: RowSource,
+    source: RowSource,
     selector: Selector,
     codes: Sequence[int],
     leave_one_out: bool,
     max_width: int | None,
-) -> tuple[Hyperplanes, Patterns, list[Block], list[Trial]]:
-    """The best first layer from ``first`` on, its patterns and blocks, and what was tried.
+) -> tuple[Hyperplanes, Patterns, list[ClassCover], list[Trial]]:
+    """The best first layer from ``first`` on, its patterns and covers, and what was tried.
 
     ``first`` separates the points of ``codes``, and ``patterns`` are its own; rows are added up to
     ``max_width``.
     """
     trials: list[Trial] = []
     d = first.n_features
-    best: list[Block] = []
+    best: list[ClassCover] = []
     least = 2**62
     worse = 0
     while True:
         width = len(first)
-        blocks = selector.blocks(patterns, first, codes, leave_one_out)
-        neurons = sum(block.width for block in blocks)
+        covers = selector.covers(patterns, first, codes, leave_one_out)
+        neurons = sum(cover.width for cover in covers)
         size = n_parameters(width, neurons, d)
         trials.append(Trial(width, neurons, size))
         if size < least:
-            best, best_width, least, worse = blocks, width, size, 0
+            best, best_width, least, worse = covers, width, size, 0
         else:
             worse += 1
         more = max(WORD_BITS, width // 4 // WORD_BITS * WORD_BITS)
         more = min(more, (max_width or 2**62) - width)
         if worse == _PATIENCE or more <= 0 or n_parameters(width + more, 1, d) >= least:
             break
-        first = rows.more(first, more)
+        first = source.more(first, more)
         patterns.fill(points, first, selector.n_threads, width)
     if best_width < len(first):
         kept = np.arange(best_width)

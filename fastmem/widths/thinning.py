@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastmem.kernels.columns import TILE_WORDS, gains, inside, strike, thin, turn
+from fastmem.kernels.columns import TILE_WORDS, gains, inside, strike, thin_mask, transpose_tiles
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import packed, unpacked
-from fastmem.second_layer.class_cover import Block
+from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.cover_layer import CoverLayer
 
 _SAMPLE_TILES = 96
@@ -20,8 +20,10 @@ _SAMPLE_TILES = 96
 _COVERS = 4
 
 
-def hyperplane_order(patterns: Patterns, blocks: Sequence[Block], n_threads: int) -> np.ndarray:
-    """Hyperplanes, those that the neurons of ``blocks`` need most first; int64.
+def hyperplane_order(
+    patterns: Patterns, covers: Sequence[ClassCover], n_threads: int
+) -> np.ndarray:
+    """Hyperplanes, those that the neurons of ``covers`` need most first; int64.
 
     Four covers after one another: the second begins where no pair is left for the first, and so
     on, so that a longer order leaves every neuron more choice.
@@ -29,8 +31,8 @@ def hyperplane_order(patterns: Patterns, blocks: Sequence[Block], n_threads: int
     n_tiles = len(patterns.sizes)
     which = np.unique(np.linspace(0, n_tiles - 1, _SAMPLE_TILES).astype(np.int64))
     columns = _columns(patterns, which, n_threads)
-    masks = np.array([mask for block in blocks for mask in block.masks])
-    owners = [block.code for block in blocks for _ in block.masks]
+    masks = np.array([mask for cover in covers for mask in cover.masks])
+    owners = [cover.code for cover in covers for _ in cover.masks]
     must_hit = _others(patterns, which, np.array(owners))
     n = len(columns)
     usable = np.ascontiguousarray(unpacked(masks, n).T)
@@ -73,7 +75,7 @@ def _columns(patterns: Patterns, which: np.ndarray, n_threads: int) -> np.ndarra
     columns = np.empty((tiles.shape[1] * WORD_BITS, TILE_WORDS * len(which)), np.uint64)
 
     def work(task: tuple[int, int]) -> None:
-        turn(tiles, sizes, which, columns, *task)
+        transpose_tiles(tiles, sizes, which, columns, *task)
         patterns.store.release(tiles[which[task[0]] : which[task[1] - 1] + 1])
 
     run_tasks(work, ranges(len(which), max(1, len(which) // (4 * n_threads))), n_threads)
@@ -101,7 +103,7 @@ def thinned(layer: CoverLayer, patterns: Patterns, n: int, n_threads: int) -> Co
 
     def work(j: int) -> None:
         missed = _others(patterns, which, layer.owners[j : j + 1])[0]
-        if not thin(columns, missed, masks[j]):
+        if not thin_mask(columns, missed, masks[j]):
             raise AssertionError("a neuron is on for a point of another class")
 
     run_tasks(work, range(len(layer)), n_threads)
@@ -112,13 +114,13 @@ def thinned(layer: CoverLayer, patterns: Patterns, n: int, n_threads: int) -> Co
 
 
 def _needed(
-    patterns: Patterns, columns: np.ndarray, masks: np.ndarray, block: np.ndarray, code: int
+    patterns: Patterns, columns: np.ndarray, masks: np.ndarray, neurons: np.ndarray, code: int
 ) -> list[int]:
-    """Neurons of a block, those that cover most first, without those that are not needed."""
+    """The needed ones of ``neurons``, all of one class, those that cover most first."""
     first, last = (TILE_WORDS * int(t) for t in patterns.first_tile[code : code + 2])
     own = _points_of(patterns, np.arange(first // TILE_WORDS, last // TILE_WORDS))
-    on = np.tile(own, (len(block), 1))
-    for points, mask in zip(on, masks[block], strict=True):
+    on = np.tile(own, (len(neurons), 1))
+    for points, mask in zip(on, masks[neurons], strict=True):
         inside(columns, first, last, mask, points)
     times = np.zeros(len(own) * WORD_BITS, np.int32)
     for points in on:
@@ -130,7 +132,7 @@ def _needed(
         if (times[covers] > 1).all():
             times[covers] -= 1
         else:
-            kept.append(int(block[j]))
+            kept.append(int(neurons[j]))
     return kept[::-1]
 
 

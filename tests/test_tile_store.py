@@ -25,14 +25,14 @@ def tight(monkeypatch):
     monkeypatch.setattr(inputs.settings, "MEMORY_BESIDE", 0)
 
 
-@pytest.mark.parametrize("room", [None, 0, 5 * 3 * TILE * 8])
+@pytest.mark.parametrize("budget_bytes", [None, 0, 5 * 3 * TILE * 8])
 @pytest.mark.parametrize("window", [1, 10_000, 1 << 20])
-def test_widening_keeps_the_bits_and_clears_the_rest(room, window, monkeypatch):
+def test_widening_keeps_the_bits_and_clears_the_rest(budget_bytes, window, monkeypatch):
     monkeypatch.setattr(tile_store, "WINDOW_BYTES", window)
     rng = np.random.default_rng(window)
-    store = TileStore(5, 2, room)
+    store = TileStore(5, 2, budget_bytes)
     assert not store.tiles.any()
-    for n_words, kept in [(3, 2), (4, 1), (4, 4), (11, 3)]:
+    for n_words, kept in [(3, 2), (4, 1), (4, 4), (11, 3), (12, 0)]:
         bits = rng.integers(2**64, size=store.tiles.shape, dtype=np.uint64)
         store.tiles[:] = bits
         store.release(store.tiles[1:3])
@@ -40,7 +40,7 @@ def test_widening_keeps_the_bits_and_clears_the_rest(room, window, monkeypatch):
         assert store.tiles.shape == (5, n_words, TILE)
         np.testing.assert_array_equal(store.tiles[:, :kept], bits[:, :kept])
         assert not store.tiles[:, kept:].any()
-    assert (store.file_bytes > 0) == (room is not None)
+    assert (store.file_bytes > 0) == (budget_bytes is not None)
 
 
 def test_releasing_pages_loses_nothing():
