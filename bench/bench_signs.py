@@ -11,7 +11,7 @@ from bench.cases import Case, Facts, Run, Side, Work
 from bench.peers import dense_patterns, sgemm_in_blocks
 from bench.workloads import Points, Sizes
 
-SHAPES = {2: 50, 16: 10, 64: 5, 784: 1}
+SHAPES = {2: 50, 16: 10, 64: 5, 128: 4, 784: 1}
 """How many times ``sign_rows`` points in so many dimensions: about equal work for each."""
 
 

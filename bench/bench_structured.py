@@ -1,4 +1,4 @@
-"""Structured sign patterns, by transforms, against the sgemm that Gaussian hyperplanes need."""
+"""Structured sign patterns, by transforms, against Gaussian ones and the sgemm that those need."""
 
 from __future__ import annotations
 
@@ -23,9 +23,17 @@ def _work(X: Points, width: int, n_threads: int) -> Work:
         assert (words[some] == fastmem.sign_patterns(X[some], explicit)).all()
         return {}
 
+    def gaussian_rows() -> Side:
+        explicit = fastmem.Hyperplanes(hyperplanes.weights, hyperplanes.biases)
+        return Side(lambda: fastmem.sign_patterns(X, explicit, n_threads=n_threads))
+
+    def sgemm() -> Side:
+        weights = hyperplanes.weights
+        return Side(lambda: sgemm_in_blocks(X, weights))
+
     return Work(
         Side(lambda: fastmem.sign_patterns(X, hyperplanes, n_threads=n_threads), check),
-        {"sgemm": lambda: Side(lambda: sgemm_in_blocks(X, hyperplanes.weights))},
+        {"Gaussian": gaussian_rows, "sgemm": sgemm},
         what=f"{len(X):,} x {X.shape[1]}, n = {width}",
     )
 
@@ -41,11 +49,11 @@ def of_digits(sizes: Sizes, n_threads: int) -> Work:
     return _work(workload.data()[0], workload.width, n_threads)
 
 
+PEERS = ("Gaussian", "sgemm")
 CASES = [
-    Case(f"structured-{d}", partial(structured, d, times), ("sgemm",))
-    for d, times in SHAPES.items()
+    Case(f"structured-{d}", partial(structured, d, times), PEERS) for d, times in SHAPES.items()
 ]
-CASES.append(Case("structured-digits", of_digits, ("sgemm",)))
+CASES.append(Case("structured-digits", of_digits, PEERS))
 
 
 def test_structured(case: Case, side: str, run: Run) -> None:

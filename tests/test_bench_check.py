@@ -12,6 +12,7 @@ import pytest
 pytest.importorskip("sklearn")
 
 import fastmem
+from bench import measuring
 from bench.check import baseline, check, slowed
 from bench.check.baseline import BaselineError, Machine
 from bench.check.calibrations import CALIBRATIONS
@@ -113,6 +114,30 @@ def test_another_calibration_makes_an_entry_new():
     known = Machine({}, {FIRST.name: ("another", 1.0)})
     (row,) = check.compare(FakeBench({FIRST.name: [9.0]}), [FIRST], known)
     assert (row.verdict, row.baseline) == (NEW, None)
+
+
+# --- calls in turns ---
+
+
+def test_calls_are_timed_in_turns_after_a_first_run_each(monkeypatch):
+    monkeypatch.setattr(measuring, "PAUSE", 0)
+    order = []
+    calls = [lambda name=name: order.append(name) or name for name in "abc"]
+    timings = measuring.in_turns(calls, 3)
+    assert order == list("abc") * 4
+    assert [len(timing.seconds) for timing in timings] == [3, 3, 3]
+    assert [timing.result for timing in timings] == list("abc")
+
+
+def test_a_slow_call_runs_once_and_a_budget_leaves_few_runs(monkeypatch):
+    monkeypatch.setattr(measuring, "PAUSE", 0)
+    seconds = {"quick": 0.0, "long": 2.0, "slow": 9.0}
+    monkeypatch.setattr(measuring, "timed", lambda call: (seconds[call()], None))
+    calls = [lambda name=name: name for name in seconds]
+    timings = measuring.in_turns(calls, 7, slow=5.0, budget=8.0)
+    assert [timing.seconds for timing in timings] == [[0.0] * 7, [2.0] * 4, [9.0]]
+    (timing,) = measuring.in_turns(calls[1:2], 7, budget=0.5)
+    assert len(timing.seconds) == measuring.FEWEST_RUNS
 
 
 # --- exit codes ---
