@@ -7,17 +7,24 @@ import numpy as np
 from bench.cases import Case, Facts, Run, Side, Work
 from bench.parts import least_sums
 from bench.peers import relu_sums_in_blocks
-from bench.workloads import Sizes
+from bench.workloads import Codes, Points, Sizes
+
+
+def _some_digits(sizes: Sizes) -> tuple[Points, Codes]:
+    """Points of the workload for which an addition a weight and neuron takes about a second."""
+    X, y = sizes.digits_merge.data()
+    return X[: len(X) // 10], y[: len(X) // 10]
 
 
 def thresholds(sizes: Sizes, n_threads: int) -> Work:
     """Least sums, over the digits of other classes, of the masks of merged cells."""
-    X, y = sizes.digits_merge.data()
     network = sizes.digits_merge.fit()
+    X, y = _some_digits(sizes)
     first, masks, owners = network.first, network.second.masks, network.second.owners
 
     def check(least: np.ndarray) -> Facts:
-        assert np.allclose(least, dense(), rtol=1e-3)
+        # float32 arithmetic gets some digits of the smallest sums wrong
+        assert np.allclose(least, dense(), rtol=1e-3, atol=1e-4)
         return {"neurons": len(least)}
 
     def dense() -> np.ndarray:
@@ -35,8 +42,8 @@ def thresholds(sizes: Sizes, n_threads: int) -> Work:
 
 def predict(sizes: Sizes, n_threads: int) -> Work:
     """Predict the digits by a ReLU network of merged cells."""
-    X, y = sizes.digits_merge.data()
     network = sizes.digits_merge.fit(activation="relu")
+    X, y = _some_digits(sizes)
     first, second = network.first, network.second
     owners, first_of = np.unique(second.owners, return_index=True)
 

@@ -5,6 +5,7 @@ from fastmem.errors import ContradictionError, InvalidInputError, ModelFileError
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.seeded import SeededHyperplanes
 from fastmem.hyperplanes.structured import StructuredHyperplanes
+from fastmem.moved import register as _register_moved_paths
 from fastmem.network.network import Network, load
 from fastmem.network.report import FitReport, GrowthStep
 from fastmem.patterns.of_points import sign_patterns
@@ -30,3 +31,5 @@ __all__ = [
     "sign_patterns",
     "warmup",
 ]
+
+_register_moved_paths()

@@ -10,21 +10,21 @@ from functools import partial
 import numpy as np
 
 from fastmem.errors import UnseparatedWarning
-from fastmem.fit_memory import fit_bytes, require_for_fit
-from fastmem.hyperplanes.extent import extent_of
-from fastmem.hyperplanes.sources import largest_bias, row_source
-from fastmem.inputs import check_interpolate, check_labels, check_memory, check_points
-from fastmem.inputs.contradictions import refuse_contradictions
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.hyperplanes.sources import largest_bias
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.machine.clock import Clock, peak_bytes
 from fastmem.machine.progress import drawing
 from fastmem.network.network import Network
+from fastmem.network.neurons_on import first_neuron_on
 from fastmem.network.report import FitReport, GrowthStep, Trial
-from fastmem.patterns.by_class import Patterns
-from fastmem.second_layer.real_sums import first_neuron_on, real_thresholds
+from fastmem.problem import Problem, checked_problem
+from fastmem.second_layer.cover_layer import CoverLayer
+from fastmem.second_layer.real_sums import real_thresholds
 from fastmem.second_layer.selection import Selector, cover_layer, failed_rows
 from fastmem.widths.compact import compact as make_compact
 from fastmem.widths.compact import more_to_choose_from
+from fastmem.widths.first_layer import FirstLayer
 from fastmem.widths.growth import separate
 from fastmem.widths.smallest import smallest
 
@@ -158,34 +158,16 @@ def interpolate(
     """
     clock = Clock()
     with clock.stage("check"):
-        points = check_points(X)
-        classes, codes = check_labels(y, points.n_samples, narrow=True)
-        settings = check_interpolate(
-            classes, points.n_features, width=width, max_bias=max_bias, selection=selection,
-            activation=activation, projection=projection, covered=covered, center=center,
-            seed=seed, n_threads=n_threads, is_sparse=points.is_sparse, progress=progress,
-            max_width=max_width, margin=margin, compact=compact, memory_limit=memory_limit,
+        problem = checked_problem(
+            X, y, width=width, max_bias=max_bias, selection=selection, activation=activation,
+            projection=projection, covered=covered, center=center, seed=seed, n_threads=n_threads,
+            progress=progress, max_width=max_width, margin=margin, compact=compact,
+            memory_limit=memory_limit,
         )  # fmt: skip
-        budget_bytes = check_memory(settings.memory_limit, points.n_samples)
-        need = partial(fit_bytes, points, len(classes), settings, budget_bytes)
-        require_for_fit(points, len(classes), settings, budget_bytes)
-        # radix sort takes 16 bits: 4 ms for a million points where 64 bits take 13
-        codes = codes.astype(np.uint16 if len(classes) <= 1 << 16 else np.int64, copy=False)
-        threads = settings.n_threads
-        if settings.width is None:
-            refuse_contradictions(points, codes, classes, threads)
-        extent = extent_of(points, threads)
-    leave_one_out = settings.covered == "auto" and settings.margin == 0
-    to_cover = list(range(len(classes))) if isinstance(settings.covered, str) else settings.covered
+    settings = problem.settings
     rows_seed, growth_seed, selection_seed = settings.seed.spawn(3)
-    source = row_source(settings, np.random.default_rng(rows_seed), extent)
-    patterns = Patterns(codes, len(classes), budget_bytes=budget_bytes)
-    store = patterns.store
-    # real sums decide what a neuron covers where it is the paper's; merged cells grow by counts,
-    # and whatever has count 0 has sum 0
-    is_real = settings.activation == "relu"
-    by_sums = is_real and settings.selection == "random"
-    only_inside = is_real or (settings.compact and not settings.margin)
+    layer = FirstLayer(problem, rows_seed)
+    store = layer.patterns.store
     growth: list[GrowthStep] = []
     trials: list[Trial] = []
     evaluations = 0
@@ -194,66 +176,69 @@ def interpolate(
         # First layer, lines 1-5 of Algorithm 1: rows until every pair of points is separated
         if settings.width is None:
             with clock.stage("growth"):
-                first, growth, evaluations = separate(
-                    points, patterns, source, extent, to_cover, leave_one_out, growth_seed,
-                    settings.max_width, threads, partial(tell, "hyperplanes"),
-                )  # fmt: skip
+                growth, evaluations = separate(
+                    problem, layer, growth_seed, partial(tell, "hyperplanes")
+                )
         else:  # line 1 of Algorithm 2: n rows
             with clock.stage("hyperplanes"):
-                first = source.start(settings.width, extent.mean, extent.radius)
+                layer.start(settings.width)
             with clock.stage("patterns"):
-                patterns.fill(points, first, threads, 0, partial(tell, "patterns"))
+                layer.fill(partial(tell, "patterns"))
+
         # Second layer, lines 6-13: neurons until every point of the covered classes is on
         with clock.stage("selection"):
             selector = Selector(
-                settings.selection, settings.margin, only_inside,
-                selection_seed.spawn(len(classes)), threads, partial(tell, "neurons"),
-                points if by_sums else None,
+                settings.selection, settings.margin, problem.only_inside,
+                selection_seed.spawn(len(problem.classes)), settings.n_threads,
+                partial(tell, "neurons"), problem.points if problem.covers_by_sums else None,
             )  # fmt: skip
             if settings.smallest:
-                first, patterns, covers, trials = smallest(
-                    points, first, patterns, source, selector, to_cover, leave_one_out,
-                    settings.max_width,
-                )  # fmt: skip
+                covers, trials = smallest(problem, layer, selector)
             else:
                 if settings.compact and settings.width is None:
-                    first = more_to_choose_from(
-                        points, first, patterns, source, settings.max_width, threads
-                    )
-                covers = selector.covers(patterns, first, to_cover, leave_one_out)
-            second, unseparated = cover_layer(covers), failed_rows(covers)
+                    more_to_choose_from(problem, layer)
+                covers = selector.covers(
+                    layer.patterns, layer.hyperplanes, problem.to_cover, problem.leave_one_out
+                )
+            first, second, unseparated = layer.hyperplanes, cover_layer(covers), failed_rows(covers)
         if settings.compact:
             with clock.stage("compaction"):
-                first, second, unseparated, more = make_compact(
-                    first, patterns, covers, selector, threads
-                )
+                first, second, more = make_compact(layer, covers, selector)
                 trials += more
-        if is_real and not by_sums:
-            with clock.stage("thresholds"):
-                sums = real_thresholds(points, codes, first, second.masks, second.owners, threads)
-                second = replace(second, thresholds=sums)
-        if is_real:
-            # sums do not rank as counts do: another point's neuron may cover a point with m = 0
-            on = first_neuron_on(
-                unseparated, points, codes, first, second.masks, second.thresholds, second.owners,
-                threads,
-            )  # fmt: skip
-            unseparated = unseparated[on < 0]
-    # Third layer, line 14: the class whose block is on, else the one that was left out
+        if problem.is_real:
+            second, unseparated = _with_real_sums(problem, first, second, unseparated, clock)
+
+    # Third layer, line 14: the class whose neuron is on, else the one that was left out
     covered_codes = tuple(cover.code for cover in covers)
     report = FitReport(
-        n_samples=points.n_samples, n_features=points.n_features, classes=classes,
-        covered=covered_codes, unseparated=unseparated, seconds=clock.seconds(),
-        peak_bytes=peak_bytes(), evaluations=evaluations + selector.evaluations,
+        n_samples=problem.points.n_samples, n_features=problem.points.n_features,
+        classes=problem.classes, covered=covered_codes, unseparated=unseparated,
+        seconds=clock.seconds(), peak_bytes=peak_bytes(),
+        evaluations=evaluations + selector.evaluations,
         evaluations_per_candidate=selector.evaluations / max(1, selector.candidates),
-        doubtful_bits=patterns.doubtful, seed=settings.seed.entropy, n_threads=threads,
-        selection=settings.selection, projection=settings.projection,
-        max_bias=largest_bias(settings, extent), margin=settings.margin,
-        activation=settings.activation, growth=growth, trials=trials,
-        file_bytes=store.file_bytes, estimated_bytes=need(store.tiles.shape[1] * WORD_BITS),
+        doubtful_bits=layer.patterns.doubtful, seed=settings.seed.entropy,
+        n_threads=settings.n_threads, selection=settings.selection, projection=settings.projection,
+        max_bias=largest_bias(settings, problem.extent), margin=settings.margin,
+        activation=settings.activation, growth=growth, trials=trials, file_bytes=store.file_bytes,
+        estimated_bytes=problem.estimated_bytes(store.tiles.shape[1] * WORD_BITS),
     )  # fmt: skip
     if sentence := report.warning(len(first)):
         warnings.warn(sentence, UnseparatedWarning, stacklevel=2)
     return Network(
-        classes, first, second, covered_codes, report, report.summary(), points.feature_names
-    )
+        problem.classes, first, second, covered_codes, report, report.summary(),
+        problem.points.feature_names,
+    )  # fmt: skip
+
+
+def _with_real_sums(
+    problem: Problem, first: Hyperplanes, second: CoverLayer, failed: np.ndarray, clock: Clock
+) -> tuple[CoverLayer, np.ndarray]:
+    """The second layer with real thresholds, and the rows among ``failed`` that it leaves off."""
+    points, codes, n_threads = problem.points, problem.codes, problem.n_threads
+    if not problem.covers_by_sums:
+        with clock.stage("thresholds"):
+            sums = real_thresholds(points, codes, first, second.masks, second.owners, n_threads)
+            second = replace(second, thresholds=sums)
+    # sums do not rank as counts do: another point's neuron may cover a point with m = 0
+    on = first_neuron_on(points, codes, first, second, n_threads, failed)
+    return second, failed[on < 0]

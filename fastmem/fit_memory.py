@@ -6,7 +6,9 @@ from what is measured stands in tests/test_memory.py.
 
 from __future__ import annotations
 
-from fastmem.inputs import Points, Settings, stores_weights
+from typing import NamedTuple
+
+from fastmem.inputs import Settings, stores_weights
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.machine.memory import UNCHECKED, require
 from fastmem.patterns.computed_rows import PART_BYTES
@@ -35,71 +37,79 @@ def pattern_bytes(n_samples: int, n_classes: int, width: int) -> int:
     return (n_samples // TILE + n_classes) * TILE * 8 * -(-width // WORD_BITS)
 
 
-def fit_bytes(
-    points: Points, n_classes: int, settings: Settings, budget_bytes: int | None, width: int
-) -> int:
-    """Bytes that a fit takes at its peak beside the process and its input.
+class FitShape(NamedTuple):
+    """What the memory of a fit depends on, beside its settings.
 
-    Parameters
+    Attributes
     ----------
-    points : Points
+    n_samples, n_features, row_values, is_sparse
+        As of the fit's points.
     n_classes : int
-    settings : Settings
     budget_bytes : int or None
         Bytes of patterns that may be in memory; more are in a file.
-    width : int
-        Hyperplanes, where ``settings`` does not say how many: those so far.
     """
-    n_samples, d = points.n_samples, points.n_features
+
+    n_samples: int
+    n_features: int
+    row_values: int
+    is_sparse: bool
+    n_classes: int
+    budget_bytes: int | None
+
+
+def fit_bytes(shape: FitShape, settings: Settings, width: int) -> int:
+    """Bytes that a fit takes at its peak beside the process and its input.
+
+    ``width`` counts where ``settings`` does not say how many hyperplanes there are: those so far.
+    """
+    n_samples, d = shape.n_samples, shape.n_features
     n_words = -(-width // WORD_BITS)
-    patterns = pattern_bytes(n_samples, n_classes, width)
-    total = _FIXED + settings.n_threads * _THREAD + _POINT * n_samples + _CLASS * n_classes
-    total += patterns if budget_bytes is None or patterns <= budget_bytes else 0
+    patterns = pattern_bytes(n_samples, shape.n_classes, width)
+    total = _FIXED + settings.n_threads * _THREAD + _POINT * n_samples + _CLASS * shape.n_classes
+    total += patterns if shape.budget_bytes is None or patterns <= shape.budget_bytes else 0
     total += min(_COMPACTED, patterns)
     if settings.selection == "merge":
-        growing = min(n_classes, covers_at_once(n_words))
+        growing = min(shape.n_classes, covers_at_once(n_words))
         total += growing * min(2 * MOST_NEAR, n_samples) * n_words * 8
     if settings.margin:  # nearly a neuron for each point, and each mask twice
         total += int(2 * min(1.0, settings.margin) * n_samples * (n_words * 8 + 200))
     if settings.compact:  # patterns of the hyperplanes that stay, also by hyperplane
         total += patterns
-    total += _layer_bytes(points, settings, width)
+    total += _layer_bytes(shape, settings, width)
     # sums of columns, for each range of rows
-    total += 16 * d if points.is_sparse else 8 * d * (n_samples * points.row_values // (1 << 22))
+    total += 16 * d if shape.is_sparse else 8 * d * (n_samples * shape.row_values // (1 << 22))
     return int(total)
 
 
-def _layer_bytes(points: Points, settings: Settings, width: int) -> int:
+def _layer_bytes(shape: FitShape, settings: Settings, width: int) -> int:
     """Bytes of the first layer while it is made and used."""
-    d = points.n_features
+    d = shape.n_features
     if settings.projection == "structured":
         return 64 * d
     if not stores_weights(settings, d):
         part = max(PART_BYTES, 4 * WORD_BITS * d)
-        return PANEL_BYTES if points.is_sparse else _COMPUTED * part
+        return PANEL_BYTES if shape.is_sparse else _COMPUTED * part
     copies = _STORED + (_RELU if settings.activation == "relu" else 0)
-    panels = min(PANEL_BYTES, 4 * width * d) if points.is_sparse else 0
+    panels = min(PANEL_BYTES, 4 * width * d) if shape.is_sparse else 0
     return int(copies * 4 * width * d) + panels
 
 
-def require_for_fit(
-    points: Points, n_classes: int, settings: Settings, budget_bytes: int | None
-) -> None:
+def require_for_fit(shape: FitShape, settings: Settings) -> None:
     """Refuse a fit that has no room in memory, or for its temporary file.
 
     Where the width is found, at the first width; ``TileStore.widen`` looks again.
     """
     width = settings.width or min(settings.max_width or WORD_BITS, WORD_BITS)
-    needed = fit_bytes(points, n_classes, settings, budget_bytes, width)
-    patterns = pattern_bytes(points.n_samples, n_classes, width)
-    if budget_bytes is not None and patterns > budget_bytes:
+    needed = fit_bytes(shape, settings, width)
+    patterns = pattern_bytes(shape.n_samples, shape.n_classes, width)
+    if shape.budget_bytes is not None and patterns > shape.budget_bytes:
         require_disk(patterns)
     if needed < UNCHECKED:
         return
     remedies = []
-    if budget_bytes is None and 4 * patterns > needed:
+    if shape.budget_bytes is None and 4 * patterns > needed:
         remedies.append("memory_limit= so that sign patterns go to a temporary file")
-    if 2 * _layer_bytes(points, settings, width) > needed:
+    if 2 * _layer_bytes(shape, settings, width) > needed:
         remedies.append("fewer features")
-    what = f"a fit of {points.n_samples:,} points with {width:,} hyperplanes"
+    what = f"a fit of {shape.n_samples:,} points with {width:,} hyperplanes"
     require(needed, what, "pass " + ", ".join([*remedies, "a smaller width or fewer points"]))

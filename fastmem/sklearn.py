@@ -35,6 +35,7 @@ from fastmem.inputs import InvalidInputError, check_interpolate, check_points
 from fastmem.inputs.contradictions import settle_contradictions
 from fastmem.network.network import Network
 from fastmem.patterns.of_points import sign_patterns
+from fastmem.patterns.words import unpacked
 from fastmem.second_layer.cover_layer import CoverLayer
 
 __all__ = ["ContradictionWarning", "HyperplanePatterns", "InterpolatingClassifier"]
@@ -452,7 +453,5 @@ class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         words = sign_patterns(X, self.hyperplanes_, n_threads=_threads(self.n_jobs))
         if self.output == "packed":
             return words
-        octets = words.astype("<u8", copy=False).view(np.uint8)
-        n = len(self.hyperplanes_)
-        bits: np.ndarray = np.unpackbits(octets, axis=1, count=n, bitorder="little")
-        return bits.view(np.bool_) if self.output == "bool" else bits
+        bits = unpacked(words, len(self.hyperplanes_))
+        return bits if self.output == "bool" else bits.view(np.uint8)

@@ -1,9 +1,9 @@
 """The whole algorithm in plain dense NumPy and exact fractions: what every kernel is compared with.
 
-Written from the paper and the README alone: it imports nothing from fastmem, keeps one row a point and one
-column a hyperplane, and prefers clarity to speed. Bits are boolean arrays. "Covered" points are
-X-, "others" are X+; the count of a mask u and a pattern q is |u AND q|, and a neuron (u, m) is on
-for a point of pattern q where its count is below its threshold m.
+Written from the paper and the README alone: it imports nothing from fastmem, keeps one row a point
+and one column a hyperplane, and prefers clarity to speed. Bits are boolean arrays. "Covered" points
+are X-, "others" are X+; the count of a mask u and a pattern q is |u AND q|, and a neuron (u, m) is
+on for a point of pattern q where its count is below its threshold m.
 
 Sources: Dirksen, Finke and Genzel, *Memorization With Neural Nets: Going Beyond the Worst Case*,
 arXiv 2310.00327, Algorithms 1 and 2.

@@ -21,7 +21,14 @@ from fastmem.experiments.gap import class_gap, intrinsic_dimension
 from fastmem.experiments.hardness import NEIGHBOURS, Hardness, hardness
 from fastmem.inputs import check_points
 from fastmem.kernels.layout import TILE
-from fastmem.kernels.nearest import FAR, nearest_counts, separation_widths
+from fastmem.kernels.nearest import (
+    FAR,
+    Queries,
+    References,
+    nearest_counts,
+    new_nearness,
+    separation_widths,
+)
 from fastmem.network.coverage import coverage
 
 HOSTILE = "<script>alert('x')</script> & $x_1$"
@@ -76,16 +83,11 @@ class TestKernels:
         k = 4
         for tile in range(len(tiles)):
             own = int(np.searchsorted(first, tile, side="right") - 1)
-            means, which = np.empty((2, TILE)), np.empty((3, TILE), np.int64)
-            least = np.empty((2, TILE), np.int32)
-            selves = np.arange(TILE) + tile * TILE
-            nearest_counts(
-                tiles[tile], sizes[tile], tiles, sizes, first, own, selves, valid, k,
-                means[0], means[1], which[0], least[0], which[1], least[1],
-            )  # fmt: skip
-            separation_widths(
-                tiles[tile], sizes[tile], tiles, sizes, first[own : own + 2], valid, which[2]
-            )
+            near, widths = new_nearness(), np.empty(TILE, np.int64)
+            queries = Queries(tiles[tile], int(sizes[tile]), own, np.arange(TILE) + tile * TILE)
+            references = References(tiles, sizes, first, valid)
+            nearest_counts(queries, references, k, near)
+            separation_widths(queries, references, widths)
             for q in range(sizes[tile]):
                 i = int(np.flatnonzero(at == tile * TILE + q)[0])
                 others = {
@@ -94,27 +96,24 @@ class TestKernels:
                 nearest = min(others, key=others.get)
                 siblings = np.flatnonzero((codes == own) & (np.arange(len(codes)) != i))
                 m = counts[i, codes != own].min()
-                assert means[0, q] == np.sort(counts[i, siblings])[:k].mean()
-                assert (means[1, q], which[0, q]) == (others[nearest], nearest)
-                assert least[0, q] == m
-                assert which[1, q] == at[(codes != own) & (counts[i] == m)].min()
-                assert least[1, q] == (counts[i, siblings] < m).sum()
+                assert near.own_mean[q] == np.sort(counts[i, siblings])[:k].mean()
+                assert (near.other_mean[q], near.other_class[q]) == (others[nearest], nearest)
+                assert near.threshold[q] == m
+                assert near.nearest[q] == at[(codes != own) & (counts[i] == m)].min()
+                assert near.company[q] == (counts[i, siblings] < m).sum()
                 parting = ~bits[i] & bits[codes != own]
                 if parting.any(axis=1).all():
-                    assert which[2, q] == parting.argmax(axis=1).max() + 1
+                    assert widths[q] == parting.argmax(axis=1).max() + 1
                 else:
-                    assert which[2, q] == 64 * tiles.shape[1] + 1 and m == 0
+                    assert widths[q] == 64 * tiles.shape[1] + 1 and m == 0
 
     def test_the_only_point_of_a_class_has_no_own_mean(self):
         tiles, sizes, first, _ = tiled(np.eye(3, 40, dtype=bool), np.array([0, 1, 1]), 2)
-        means, which = np.empty((2, TILE)), np.empty((2, TILE), np.int64)
-        least = np.empty((2, TILE), np.int32)
-        valid = np.array([2**40 - 1], np.uint64)
-        nearest_counts(
-            tiles[0], 1, tiles, sizes, first, 0, np.arange(TILE), valid, 5,
-            means[0], means[1], which[0], least[0], which[1], least[1],
-        )  # fmt: skip
-        assert means[0, 0] == -1 and means[1, 0] == 1 and least[0, 0] == 1 and least[0, 1] == FAR
+        near, valid = new_nearness(), np.array([2**40 - 1], np.uint64)
+        queries = Queries(tiles[0], 1, 0, np.arange(TILE))
+        nearest_counts(queries, References(tiles, sizes, first, valid), 5, near)
+        assert near.own_mean[0] == -1 and near.other_mean[0] == 1
+        assert near.threshold[0] == 1 and near.threshold[1] == FAR
 
 
 class TestHardness:

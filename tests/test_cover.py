@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 
 from fastmem.kernels import cover as kernels
 from fastmem.kernels.layout import TILE
+from fastmem.machine.threads import run_loop
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import padded, valid_bits
-from fastmem.second_layer import class_cover, merged_cells
+from fastmem.second_layer import class_cover, counting, merged_cells
 from fastmem.second_layer.class_cover import ClassCover, least_counts
 from fastmem.second_layer.selection import choose_neurons, cover_layer, failed_rows
 
@@ -61,7 +62,8 @@ def test_minima_equal_the_oracle(n_samples, n_masks, n, density, seed):
     skip[-1] = 0, len(tiles)
     by_range = np.full((-(-len(tiles) // 2), len(stack)), 2**62)
     where = np.full(by_range.shape, -1)
-    kernels.minima(tiles, filled, 0, len(tiles), 2, stack, skip, by_range, where)
+    tasks = kernels.TileTasks(tiles, filled, stack, 2 * rng.integers(1, 3))
+    run_loop(kernels.minima, -(-len(tiles) // tasks.size), 2, (tasks, skip, 2, by_range, where))
     for r in range(len(by_range)):
         here = slice(2 * r * TILE, 2 * (r + 1) * TILE)
         inside = where[r, : n_masks if n_masks < len(stack) else n_masks - 1]
@@ -86,11 +88,10 @@ def test_coverage_equals_the_oracle(n_samples, n_masks, n, density, seed):
     before = rng.uniform(size=n_samples) < 0.8
     uncovered = np.zeros((len(tiles), TILE), np.bool_)
     uncovered.reshape(-1)[:n_samples] = before
-    gained = np.zeros(len(padded(thresholds)), np.int64)
-    kernels.cover(
-        tiles, filled, 0, len(tiles), padded(oracle.pack(masks)), padded(thresholds), uncovered,
-        gained,
-    )  # fmt: skip
+    tasks = kernels.TileTasks(tiles, filled, padded(oracle.pack(masks)), 1)
+    gained = np.zeros((len(tiles), len(tasks.masks)), np.int64)
+    run_loop(kernels.cover, len(tiles), 2, (tasks, padded(thresholds), uncovered, gained))
+    gained = gained.sum(axis=0)
     on = oracle.coverage(masks, thresholds, bits)
     np.testing.assert_array_equal(uncovered.reshape(-1)[:n_samples], before & ~on.any(axis=0))
     first = np.where(on.any(axis=0), on.argmax(axis=0), -1)[before]
@@ -225,7 +226,7 @@ def test_near_points_change_no_selection(monkeypatch):
     layers = []
     for near, n_ranges in ((1536, 256), (TILE, 1), (1, 1), (3, 256)):
         monkeypatch.setattr(merged_cells, "_NEAR", near)
-        monkeypatch.setattr(class_cover, "_RANGES", n_ranges)
+        monkeypatch.setattr(counting, "_RANGES", n_ranges)
         layers.append(cover_layer(select(bits, codes, "merge", 1)[1]))
     for other in layers[1:]:
         np.testing.assert_array_equal(layers[0].masks, other.masks)
@@ -257,7 +258,7 @@ def test_interruptions_change_no_selection(selection, monkeypatch):
     bits = centres[codes] ^ random_bits(rng, 1000, 90, 0.2)
     layers = []
     for most in (1 << 40, 5_000):
-        monkeypatch.setattr(class_cover, "TASK_WORDS", most)
+        monkeypatch.setattr(counting, "TASK_WORDS", most)
         monkeypatch.setattr(merged_cells, "TASK_WORDS", most)
         layers.append(cover_layer(select(bits, codes, selection, 1, n_threads=2)[1]))
     assert len(layers[0]) > 10

@@ -240,13 +240,13 @@ class Run:
             return ""
         assert words[1].startswith(("bench.", "fastmem.")), f"no rule for python -m {words[1]}"
         module = importlib.import_module(words[1])
-        if hasattr(module, "__path__"):  # a folder, whose __main__ takes main from one of its files
-            main = importlib.import_module(f"{words[1]}.__main__").main
-            module = importlib.import_module(main.__module__)
+        if hasattr(module, "__path__"):
+            module = importlib.import_module(f"{words[1]}.__main__")
         options = parsed(module.main, words[2:])
         if words[1] in NAMES:
             place, asked = NAMES[words[1]]
-            known = [getattr(entry, "name", entry) for entry in getattr(module, place)]
+            entries = getattr(sys.modules[module.main.__module__], place)
+            known = [getattr(entry, "name", entry) for entry in entries]
             assert not set(asked(options)) - set(known), f"{asked(options)} of {known}"
         return ""
 

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 
 from fastmem import datasets
 from fastmem.hyperplanes.extent import extent_of
-from fastmem.hyperplanes.gaussian import GaussianRows, rows_between
+from fastmem.hyperplanes.gaussian import rows_between
 from fastmem.inputs import check_points
-from fastmem.patterns.by_class import Patterns
+from fastmem.problem import checked_problem
 from fastmem.widths import growth
+from fastmem.widths.first_layer import FirstLayer
 
 coordinate = st.floats(-1e300, 1e300)
 
@@ -49,18 +50,15 @@ def test_random_rows_pass_between_points_that_are_not_near():
 @pytest.mark.parametrize("most", [1, 5, 64])
 def test_targeted_rows_part_every_pair_they_have_room_for(most):
     X, y = datasets.random_labels(300, 3)
-    points = check_points(X)
-    extent = extent_of(points, 1)
-    source = GaussianRows(np.random.default_rng(0), extent.mean, 2.0)
-    first = source.start(4, extent.mean, extent.radius)
-    patterns = Patterns(y, 2)
-    patterns.fill(points, first, 1)
+    problem = checked_problem(X, y, max_bias=2.0, n_threads=1)
+    layer = FirstLayer(problem, 0)
+    layer.start(4)
+    layer.fill()
+    first, patterns = layer.hyperplanes, layer.patterns
     open_points = growth.OpenPoints(patterns, 0)
     open_points.look(patterns, 4, np.random.SeedSequence(0), 1)
     assert len(open_points.pairs) > 20
-    more = growth._targeted_rows(
-        points, patterns, [open_points], most, source, extent, np.random.default_rng(0)
-    )
+    more = growth.targeted_rows(problem, layer, [open_points], most, np.random.default_rng(0))
     assert 1 <= len(more) <= most
     low = X[patterns.rows(0, np.array([p for p, _ in open_points.pairs]))]
     high = X[patterns.rows_at(np.array([q for _, q in open_points.pairs]))]
@@ -78,8 +76,7 @@ def test_targeted_rows_part_every_pair_they_have_room_for(most):
 
 def test_what_is_separated_stays_so_and_is_not_looked_at_again():
     X, y = datasets.random_labels(600, 8)
-    points = check_points(X)
-    extent = extent_of(points, 1)
+    problem = checked_problem(X, y, covered=1, n_threads=2)
     looked = []
     original = growth.OpenPoints.look
 
@@ -87,18 +84,17 @@ def test_what_is_separated_stays_so_and_is_not_looked_at_again():
         looked.append(len(self.members))
         return original(self, *arguments)
 
-    source = GaussianRows(np.random.default_rng(0), extent.mean, extent.radius)
+    layer = FirstLayer(problem, 0)
     growth.OpenPoints.look = look
     try:
-        patterns = Patterns(y, 2)
-        first, steps, _ = growth.separate(
-            points, patterns, source, extent, [1], False, np.random.SeedSequence(0), None, 2,
-            lambda done, total, neurons: None,
-        )  # fmt: skip
+        steps, _ = growth.separate(
+            problem, layer, np.random.SeedSequence(0), lambda done, total, neurons: None
+        )
     finally:
         growth.OpenPoints.look = original
     assert looked == sorted(looked, reverse=True)
     assert [step.open_points for step in steps][-1] == 0
+    first = layer.hyperplanes
     bits = oracle.exact_bits_filtered(X, first.weights, first.biases)
     assert len(oracle.uncoverable(bits[y == 1], bits[y == 0])) == 0
 

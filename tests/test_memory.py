@@ -252,7 +252,7 @@ def test_a_disk_that_has_no_room_is_told_before_the_work(monkeypatch):
     X, y = datasets.two_moons(2000)
     monkeypatch.setattr(fastmem.inputs.settings, "MEMORY_BESIDE", 0)
     monkeypatch.setattr(tile_store.shutil, "disk_usage", lambda place: SimpleNamespace(free=10_000))
-    monkeypatch.setattr("fastmem.algorithm.extent", lambda *_: pytest.fail("it has begun"))
+    monkeypatch.setattr("fastmem.problem.extent_of", lambda *_: pytest.fail("it has begun"))
     with pytest.raises(fastmem.InvalidInputError, match=r"go to .*, but there is no room"):
         fastmem.interpolate(X, y, width=200, memory_limit=64_000)
 

@@ -25,8 +25,8 @@ from fastmem.errors import ModelFileError
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.structured import StructuredHyperplanes
 from fastmem.inputs import block_rows
-from fastmem.network import file_archive, model_file
-from fastmem.network.model_file import save, size_in_file
+from fastmem.machine import files
+from fastmem.network import file_archive
 from fastmem.network.network import Network, load
 from fastmem.second_layer.cover_layer import CoverLayer
 
@@ -71,6 +71,10 @@ LABELS = {
     "float32": np.array([-1.0, 2.0], np.float32),
     "unicode": np.array(["", "Zürich", "雪", "🦊🦊"]),
 }
+
+
+def save(network: Network, path) -> None:
+    network.save(path)
 
 
 def make_network(classes=None, n=70, d=3, m=5, seed=0, covered=(0,), summary=None) -> Network:
@@ -310,7 +314,7 @@ def test_same_network_gives_same_bytes(network, saved, tmp_path, monkeypatch):
     content = saved.read_bytes()
     assert (tmp_path / "again.npz").read_bytes() == content
     assert (tmp_path / "reloaded.npz").read_bytes() == content
-    assert size_in_file(network) == len(content)
+    assert network.nbytes == len(content)
 
 
 def test_deflate_where_it_pays(tmp_path):
@@ -1082,7 +1086,7 @@ def test_write_protected_file_is_kept(saved, monkeypatch):
         return open(file, mode)
 
     before = saved.read_bytes()
-    monkeypatch.setattr(model_file, "open", refusing, raising=False)
+    monkeypatch.setattr(files, "open", refusing, raising=False)
     with pytest.raises(PermissionError, match=r"net\.npz"):
         save(make_network(seed=9), saved)
     assert saved.read_bytes() == before
@@ -1144,4 +1148,4 @@ def test_network_that_load_would_refuse_is_not_saved(network, saved, breakage, e
     assert str(caught.value).endswith("; mend it or fit it again before saving.")
     assert saved.read_bytes() == before
     with pytest.raises(ModelFileError, match="has no size in a file because"):
-        size_in_file(network)
+        _ = network.nbytes

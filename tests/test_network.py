@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import pickle
+
 import numpy as np
 import oracle
 import pytest
+from scipy import sparse
 
 import fastmem
 from fastmem import datasets
@@ -110,6 +113,51 @@ def test_widths_and_counts_of_parameters():
     assert network.n_parameters == 100 * 4 + m * 101 + m
     ones = oracle.unpack(network.second.masks, 100).sum()
     assert network.n_nonzero == 100 * 4 + ones + 2 * m
+
+
+def seeded_network() -> fastmem.Network:
+    """Hyperplanes that are computed from a key; any masks do."""
+    layer = (np.arange(70, dtype=np.int32), np.zeros((0, 3), np.float32), np.zeros(70))
+    first = fastmem.SeededHyperplanes(12345, *layer, np.zeros(3), 1.0)
+    masks = np.full((2, 2), 63, np.uint64)
+    second = fastmem.CoverLayer(masks, np.array([3, 4], np.int32), np.array([0, 1], np.int32))
+    return fastmem.Network(np.array([0, 1]), first, second, (0, 1))
+
+
+@pytest.mark.parametrize(
+    ("projection", "activation"),
+    [
+        ("gaussian", "threshold"),
+        ("structured", "threshold"),
+        ("seeded", "threshold"),
+        ("gaussian", "relu"),
+        ("structured", "relu"),
+    ],
+)
+def test_a_pickle_holds_nothing_that_was_computed_on_demand(projection, activation):
+    X, y = three_classes()
+    if projection == "seeded":
+        network = seeded_network()
+    else:
+        network = fastmem.interpolate(X, y, seed=0, activation=activation, projection=projection)
+    before = len(pickle.dumps(network))
+    network.predict(X)
+    network.decision_function(sparse.csr_matrix(X))
+    assert network.nbytes > 0
+    assert len(pickle.dumps(network)) == before
+    again = pickle.loads(pickle.dumps(network))
+    np.testing.assert_array_equal(again.decision_function(X), network.decision_function(X))
+
+
+def test_a_network_that_an_older_release_pickled_loads():
+    X, y = three_classes()
+    network = fastmem.interpolate(X, y, seed=0, activation="relu")
+    old = fastmem.Network.__new__(fastmem.Network)
+    state = network.__getstate__() | {"_real": {False: "what was computed"}, "_stack": ()}
+    del state["feature_names"]
+    old.__setstate__(state)
+    assert old.feature_names is None and not {"_real", "_stack"} & vars(old).keys()
+    np.testing.assert_array_equal(old.predict(X), y)
 
 
 @pytest.mark.filterwarnings("ignore::fastmem.UnseparatedWarning")

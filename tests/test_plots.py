@@ -13,7 +13,8 @@ pytest.importorskip("matplotlib")
 import fastmem  # noqa: E402
 from fastmem import plots  # noqa: E402
 from fastmem.datasets import two_moons  # noqa: E402
-from fastmem.plots import canvas, regions, tessellation  # noqa: E402
+from fastmem.plots import canvas, regions  # noqa: E402
+from fastmem.plots.tessellation import _cells  # noqa: E402
 
 
 @pytest.fixture(scope="module", params=["auto", "all"])
@@ -63,7 +64,7 @@ def test_hyperplanes_in_view_are_on_the_hyperplanes_and_cross_the_view(moons):
     network, X, _ = moons
     low, high = np.array([-0.5, -0.25]), np.array([0.75, 0.5])
     generator = np.random.default_rng(0)
-    lines = tessellation._hyperplanes_in_view(network, low, high, 10**6, generator)
+    lines = canvas.hyperplanes_in_view(network, low, high, 10**6, generator)
     weights, biases = network.first.weights.astype(float), network.first.biases
     corners = np.array([[x, y] for x in (low[0], high[0]) for y in (low[1], high[1])])
     sides = corners @ weights.T + biases > 0
@@ -74,7 +75,7 @@ def test_hyperplanes_in_view_are_on_the_hyperplanes_and_cross_the_view(moons):
     assert distances.max(axis=1).min(axis=1).max() < 1e-9
     outside = (lines <= low) | (lines >= high)
     assert outside.any(axis=2).all()
-    few = tessellation._hyperplanes_in_view(network, low, high, 3, generator)
+    few = canvas.hyperplanes_in_view(network, low, high, 3, generator)
     assert len(few) == min(3, len(lines))
 
 
@@ -100,7 +101,7 @@ def test_cells_are_patterns_and_hold_the_points_they_are_coloured_for():
         network = fastmem.interpolate(X, y, width=12, covered=1, seed=3)
     low, high = X.min(axis=0) - 0.1, X.max(axis=0) + 0.1
     points = canvas.check_points(X)
-    content, cells, shape, n_mixed = tessellation._cells(network, points, y, low, high, 60)
+    content, cells, shape, n_mixed = _cells(network, points, y, low, high, 60)
     grid = np.concatenate(canvas.grid_blocks(low, high, 60)[0])
     assert len(grid) == shape[0] * shape[1] == len(cells)
     patterns = fastmem.sign_patterns(grid, network.first)[:, 0]

@@ -25,7 +25,7 @@ from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import check_points
 from fastmem.kernels import relu as kernels
 from fastmem.patterns.by_class import Patterns
-from fastmem.patterns.passes import fill
+from fastmem.patterns.of_points import fill
 from fastmem.patterns.words import new_tiles
 from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.second_layer.real_cover import RealClassCover, step_together

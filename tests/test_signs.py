@@ -12,7 +12,7 @@ from fastmem import Hyperplanes, sign_patterns
 from fastmem.kernels import bits, exact
 from fastmem.kernels.layout import TILE
 from fastmem.patterns.by_class import Patterns
-from fastmem.patterns.passes import fill
+from fastmem.patterns.of_points import fill
 from fastmem.patterns.words import new_tiles, rows_of
 
 SIZES = [0, 1, 63, 64, 65]

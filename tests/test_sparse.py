@@ -16,7 +16,7 @@ from fastmem.hyperplanes.extent import extent_of
 from fastmem.inputs import InvalidInputError, check_points
 from fastmem.inputs.contradictions import refuse_contradictions
 from fastmem.patterns import sparse_rows
-from fastmem.patterns.passes import fill
+from fastmem.patterns.of_points import fill
 
 
 def sparse_points(rng, n_samples, d, share, dtype, scale=1.0):

@@ -14,7 +14,7 @@ from fastmem import Hyperplanes, InvalidInputError, StructuredHyperplanes, sign_
 from fastmem.hyperplanes.structured import StructuredRows, flips_of
 from fastmem.inputs import block_rows
 from fastmem.kernels import hadamard
-from fastmem.patterns.passes import fill
+from fastmem.patterns.of_points import fill
 from fastmem.patterns.words import new_tiles, rows_of
 
 

@@ -11,14 +11,12 @@ from numpy.typing import NDArray
 
 from bench.cases import Call
 from bench.peers import sgemm_in_blocks
+from fastmem.machine.arrays import aligned_zeros
 
 
 def _aligned(array: NDArray[Any]) -> NDArray[Any]:
     """Return a copy that starts a cache line: elsewhere the same loop takes longer."""
-    room = np.empty(array.nbytes + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    copied: NDArray[Any] = room[start : start + array.nbytes].view(array.dtype)
-    copied = copied.reshape(array.shape)
+    copied: NDArray[Any] = aligned_zeros(array.shape, array.dtype)
     copied[...] = array
     return copied
 

@@ -64,8 +64,11 @@ class SlowedKernel:
     _RANGES = (("first_tile", "last_tile"), ("first_word", "last_word"))
     _ROWS = ("positions", "sizes", "points")
     _KEPT = frozenset(
-        {"tiles", "sizes", "own", "others", "masks", "thresholds", "points", "weights", "panels"}
-    )
+        {
+            "tiles", "sizes", "own", "others", "masks", "thresholds", "points", "weights", "panels",
+            "layer", "rows", "queries", "references",
+        }
+    )  # fmt: skip
     """Only read, or written with what is there again: large, and not worth a copy."""
 
     def __init__(self, kernel: Any, factor: float) -> None:
@@ -100,7 +103,7 @@ class SlowedKernel:
 
     def _part(self, args: Sequence[Any], units: int) -> list[Any]:
         part = [
-            value.copy() if isinstance(value, np.ndarray) and name not in self._KEPT else value
+            value if name in self._KEPT else _copied(value)
             for name, value in zip(self.names, args, strict=True)
         ]
         for first, last in self._RANGES:
@@ -114,3 +117,12 @@ class SlowedKernel:
                 part[at] = part[at][:units]
                 return part
         return part
+
+
+def _copied(value: Any) -> Any:
+    """Copy an array, or all arrays of a NamedTuple."""
+    if isinstance(value, np.ndarray):
+        return value.copy()
+    if hasattr(value, "_fields"):
+        return type(value)(*map(_copied, value))
+    return value

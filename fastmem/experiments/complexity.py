@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmem.algorithm import interpolate
-from fastmem.errors import InvalidInputError, UnseparatedWarning
+from fastmem.errors import UnseparatedWarning
 from fastmem.experiments.complexity_report import (
     ClassFacts,
     ComplexityReport,
@@ -33,6 +33,7 @@ from fastmem.experiments.hardness import LAYERS, WIDTH, Hardness, hardness
 from fastmem.geometry.covering import mutual_covering
 from fastmem.hyperplanes.extent import extent_of
 from fastmem.inputs import (
+    InvalidInputError,
     check_interpolate,
     check_labels,
     check_points,

@@ -28,7 +28,14 @@ from fastmem.inputs import (
 )
 from fastmem.kernels.cover import gather
 from fastmem.kernels.layout import TILE, WORD_BITS
-from fastmem.kernels.nearest import nearest_counts, separation_widths
+from fastmem.kernels.nearest import (
+    Nearness,
+    Queries,
+    References,
+    nearest_counts,
+    new_nearness,
+    separation_widths,
+)
 from fastmem.machine.arrays import aligned_zeros
 from fastmem.machine.threads import run_tasks
 from fastmem.patterns.by_class import Patterns
@@ -38,15 +45,13 @@ from fastmem.tables import moved_when_complete
 __all__ = ["Hardness", "hardness"]
 
 NEIGHBOURS = 5
-"""Points of each class whose counts are averaged. Average precision for wrong labels, 3 seeds:
-digits784-20k with 1 % and 5 % wrong 0.938 and 0.928 with 1 neighbour, 0.978 and 0.991 with 3, 0.978
-and 0.992 with 5, 0.971 and 0.990 with 10 (3 first layers of 1,024 hyperplanes)."""
+"""Points of each class whose counts are averaged: a single one may have a wrong label itself, and
+the last of many is far from a point of a rare shape."""
 WIDTH = 2048
 LAYERS = 4
-"""First layers. Average precision as above, all in all 1,024; 2,048; 4,096; 8,192 hyperplanes:
-0.957, 0.970, 0.976, 0.980 and 0.985, 0.990, 0.993, 0.993."""
+"""First layers: the more hyperplanes, the better the ranking, but by less and less."""
 PAIRS = 5_000_000_000
-"""Pairs of points compared for each first layer at most: some 20 s on two cores at WIDTH."""
+"""Pairs of points compared for each first layer at most; more points meet fewer references."""
 _LEAST_REFERENCES = 2_000
 _EACH_CLASS = 2 * NEIGHBOURS
 
@@ -292,7 +297,7 @@ class _Comparison:
             self.selves[at] = here
             self.rows[here] = patterns.rows(c, at - patterns.first_tile[c] * TILE)
 
-    def _references(self) -> NDArray[np.uint64]:
+    def _tiles(self) -> NDArray[np.uint64]:
         if self.all_of:
             return self.patterns.tiles
         tiles = aligned_zeros((len(self.sizes), len(self.valid), TILE), np.uint64)
@@ -302,7 +307,8 @@ class _Comparison:
 
     def run(self, sums: _Sums, layer: int) -> None:
         """Add a layer to ``sums``."""
-        patterns, refs = self.patterns, self._references()
+        patterns = self.patterns
+        references = References(self._tiles(), self.sizes, self.first_tile, self.valid)
         tasks = [
             (c, tile)
             for c in range(patterns.n_classes)
@@ -314,25 +320,19 @@ class _Comparison:
             size = int(patterns.sizes[tile])
             local = np.arange(size) + (tile - patterns.first_tile[c]) * TILE
             rows = patterns.rows(c, local)
-            means, counts = np.empty((2, TILE)), np.empty((2, TILE), np.int32)
-            which = np.empty((3, TILE), np.int64)
-            nearest_counts(
-                patterns.tiles[tile], size, refs, self.sizes, self.first_tile, c,
-                self.selves[tile * TILE : (tile + 1) * TILE], self.valid, NEIGHBOURS,
-                means[0], means[1], which[0], counts[0], which[1], counts[1],
-            )  # fmt: skip
-            separation_widths(
-                patterns.tiles[tile], size, refs, self.sizes, self.first_tile[c : c + 2],
-                self.valid, which[2],
-            )  # fmt: skip
-            means[:, :size][means[:, :size] < 0] = self.width
-            sums.own[rows] += means[0, :size]
-            sums.other[rows] += means[1, :size]
-            sums.threshold[rows] += counts[0, :size]
-            sums.alone[rows] += counts[1, :size] == 0
-            sums.suggested[layer, rows] = which[0, :size]
-            sums.separated_at[layer, rows] = which[2, :size]
+            selves = self.selves[tile * TILE : (tile + 1) * TILE]
+            queries = Queries(patterns.tiles[tile], size, c, selves)
+            near, widths = new_nearness(), np.empty(TILE, np.int64)
+            nearest_counts(queries, references, NEIGHBOURS, near)
+            separation_widths(queries, references, widths)
+            near = Nearness(*(values[:size] for values in near))
+            sums.own[rows] += np.where(near.own_mean < 0, self.width, near.own_mean)
+            sums.other[rows] += np.where(near.other_mean < 0, self.width, near.other_mean)
+            sums.threshold[rows] += near.threshold
+            sums.alone[rows] += near.company == 0
+            sums.suggested[layer, rows] = near.other_class
+            sums.separated_at[layer, rows] = widths[:size]
             if layer == 0:
-                sums.nearest[rows] = self.rows[which[1, :size]]
+                sums.nearest[rows] = self.rows[near.nearest]
 
         run_tasks(work, tasks, self.n_threads)

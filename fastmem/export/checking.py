@@ -15,6 +15,7 @@ from fastmem.inputs import InvalidInputError, Points, check_known_labels, check_
 from fastmem.kernels.exact import shifted_biases
 from fastmem.machine.arrays import frozen
 from fastmem.patterns.of_points import sign_patterns
+from fastmem.patterns.words import unpacked
 
 if TYPE_CHECKING:
     from fastmem.network.network import Network
@@ -176,8 +177,7 @@ def _adjusted(way: Arithmetic, engine: Engine, order: np.ndarray, ref: Reference
     n = len(way.levels)
     low, high = np.full(n, -np.inf), np.full(n, np.inf)
     for _, block in ref.blocks(max(n, ref.points.n_features)):
-        octets = sign_patterns(block, ref.network.first).astype("<u8", copy=False).view(np.uint8)
-        bits = np.unpackbits(octets, axis=1, bitorder="little")[:, order].astype(bool)
+        bits = unpacked(sign_patterns(block, ref.network.first), n)[:, order]
         products = engine.products(block).astype(np.float64)
         low = np.maximum(low, np.where(bits, -np.inf, products).max(axis=0))
         high = np.minimum(high, np.where(bits, products, np.inf).min(axis=0))

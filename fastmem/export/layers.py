@@ -12,6 +12,7 @@ from fastmem.hyperplanes.structured import StructuredHyperplanes
 from fastmem.inputs import InvalidInputError
 from fastmem.kernels.exact import shifted_biases
 from fastmem.machine.arrays import frozen
+from fastmem.patterns.words import unpacked
 
 if TYPE_CHECKING:
     from fastmem.network.network import Network
@@ -81,8 +82,8 @@ class SecondLayer:
 
 def unpacked_masks(network: Network, order: np.ndarray) -> np.ndarray:
     """The masks as (m, n) uint8, 0 or 1, for the hyperplanes ``order``."""
-    octets = network.second.masks.astype("<u8", copy=False).view(np.uint8)
-    return np.ascontiguousarray(np.unpackbits(octets, axis=1, bitorder="little")[:, order])
+    bits = unpacked(network.second.masks, len(network.first))
+    return np.ascontiguousarray(bits[:, order]).view(np.uint8)
 
 
 def second_layer(network: Network, order: np.ndarray) -> SecondLayer:

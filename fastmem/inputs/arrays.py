@@ -20,9 +20,8 @@ from fastmem.inputs.values import (
 )
 
 _SPARSE = 4
-"""Rows stay sparse where at most one value in so many is not zero: 256 hyperplanes then take 0.6
-to 0.85 of the time for dense rows, at one value in eight 0.35 to 0.5, at one in fifty 0.06 to 0.2
-(d = 200 to 20,000)."""
+"""Rows stay sparse where at most one value in so many is not zero: with more, little
+would be gained on dense rows."""
 _SPARSE_FEATURES = 128
 
 

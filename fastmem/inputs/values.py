@@ -144,8 +144,8 @@ def refuse_inexact(where: str, value: Any, name: str, remedy: str = "") -> NoRet
 def all_usable(values: np.ndarray) -> bool:
     """Say whether all values are finite and exact in float64, without a large copy.
 
-    Masks of 65,536 values at a time run at the speed of memory (70,000 x 784 float32 in 9 ms), as
-    sums would, and unlike sums of large finite values they cannot overflow.
+    Masks of SCAN values at a time run at the speed of memory, as sums would, and unlike sums of
+    large finite values they cannot overflow.
     """
     if values.dtype.kind in "biu" and values.dtype.itemsize < 8:
         return True

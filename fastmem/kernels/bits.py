@@ -1,6 +1,7 @@
-"""Machine instructions that Numba does not offer: popcount and compare-to-bitmask tiles.
+"""Machine instructions that Numba does not offer: the ones of a word, and its lowest one.
 
-Nothing outside this file knows LLVM. With ``NUMBA_DISABLE_JIT=1`` the same names are plain Python.
+With ``NUMBA_DISABLE_JIT=1`` the same names are plain Python, as in the other files that know LLVM:
+products.py and butterflies.py, with what they share in llvm.py.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Hadamard butterflies in vector registers: the machine code behind ``kernels.hadamard``.
 
 Arrays hold LANES points side by side: row i is the LANES numbers at [LANES i, LANES i + LANES).
-Nothing outside this file and bits.py knows LLVM. With ``NUMBA_DISABLE_JIT=1`` the same names are
-plain Python.
+With ``NUMBA_DISABLE_JIT=1`` the same names are plain Python.
 
 The explicit vectors matter: left to itself, LLVM uses 256-bit registers where 512 bits are there.
 """

@@ -8,7 +8,7 @@ with S_1, ..., S_r diagonals of signs, r (``rounds``) usually 3. H / sqrt(D) is 
 row of D W has 2-norm D^(r/2) and, for r = 3, integer entries of at most D^1.5 <= 2^24 for
 D <= 2^16: each is a float32 number, and so is each partial sum on the way, by the same norm.
 Hence the weights are exact, a bit is defined for them as in ``kernels.signs``, and doubtful bits
-go through the same two stages, with the row computed anew (``_integer_row``, 1 us at D = 1,024).
+go through the same two stages, with the row computed anew (``_integer_row``).
 
 The float32 filter. Points are scaled and shifted as in ``kernels.signs``: with the scale s and the
 origin c, D s (<w, x> + b) = <D w, s (x - c)> + beta, beta = D s (b + <w, c>). u = 2^-24.
@@ -39,8 +39,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
+from fastmem.kernels.arrays import aligned_zeros
 from fastmem.kernels.bits import trailing_zeros
 from fastmem.kernels.butterflies import (
     LANES,
@@ -53,7 +53,7 @@ from fastmem.kernels.butterflies import (
 from fastmem.kernels.compiling import njit
 from fastmem.kernels.exact import UNIT32, UNIT64, exact_sign
 from fastmem.kernels.layout import TILE, WORD_BITS
-from fastmem.kernels.queue import Loop, take
+from fastmem.kernels.queue import take
 from fastmem.kernels.signs import row_number
 
 _HALF = 1 << STAGES
@@ -66,10 +66,8 @@ _ONE = np.uint64(1)
 
 @njit(nogil=True, cache=True)
 def _zeros(rows):
-    """Float32 zeros, rows x LANES of them, at a multiple of 64 bytes: a row is one cache line."""
-    raw = np.zeros(rows * LANES + LANES, np.float32)
-    skip = (64 - raw.ctypes.data % 64) % 64 // 4
-    return raw[skip : skip + rows * LANES]
+    """Float32 zeros, rows x LANES of them: a row is one cache line."""
+    return aligned_zeros(rows * LANES, np.float32)
 
 
 @njit(nogil=True, cache=True)
@@ -273,7 +271,7 @@ def _load_points(tasks, start, count, blocks, room):
     by_point, scaled, radii = room.by_point, room.scaled, room.radii
     pitch = by_point.shape[0] // LANES
     for lane in range(LANES):
-        # slices, or LLVM leaves the loop scalar: a quarter of the time
+        # slices, or LLVM leaves the loop scalar
         values = by_point[lane * pitch : lane * pitch + d]
         if lane < count:
             point = tasks.points[row_number(tasks.rows, start + lane)]
@@ -448,9 +446,11 @@ def _fill_lanes(tasks, start, count, place, blocks, passes, room):
 
 @njit(nogil=True, cache=True)
 def structured_words(queue, stop, tasks, blocks):
-    """Fill words of the patterns of dense points by transforms: the worker of STRUCTURED_WORDS.
+    """Fill words of the patterns of dense points by transforms: a worker, see ``kernels.queue``.
 
-    tasks `RowTasks`, blocks a `Transforms`.
+    tasks `RowTasks`, blocks a `Transforms`. ``python -m bench.bars structured`` sets it beside the
+    sgemm that Gaussian rows need. Most of the time goes to the transforms, little to loading points
+    and to doubtful bits.
     """
     rows = blocks.flips.shape[2]
     room = _new_room(rows, tasks.points.shape[1])
@@ -467,15 +467,6 @@ def structured_words(queue, stop, tasks, blocks):
             start += count
             place += count
         tasks.doubts[task] = doubts
-
-
-@njit(nogil=True, cache=True, parallel=True)
-def _structured_words_by_prange(n_workers, queue, stop, tasks, blocks):
-    for _ in prange(n_workers):
-        structured_words(queue, stop, tasks, blocks)
-
-
-STRUCTURED_WORDS = Loop(structured_words, _structured_words_by_prange)
 
 
 @njit(nogil=True, cache=True)

@@ -7,8 +7,8 @@ TILE_ROWS = 6
 """Points that one register tile multiplies at once.
 
 On AVX-512, 6 points x 64 hyperplanes are 24 accumulators of 16 floats, which leaves 8 of the 32
-registers for weights and broadcasts. Measured on 20,000 x 784 points and 2,048 hyperplanes: 4 rows
-354 GFLOP/s, 5 rows 378, 6 rows 384, where OpenBLAS sgemm reached 250 in the same process.
+registers for weights and broadcasts. Fewer points load each weight more often; the page
+"Measurements" has the rates.
 """
 FEW_LANES = 16
 """Hyperplanes whose weights are read at once where those of a whole word take too much room."""
@@ -18,3 +18,5 @@ DEPTH = 512
 """Features summed at once: a panel of 64 hyperplanes x DEPTH (128 KB) stays in the L2 cache, and
 the error bound, which grows with the length of a sum, is halved at d = 784."""
 GROUPS = TILE // TILE_ROWS
+MASK_GROUP = 4
+"""Masks counted at once; stacks of masks are padded to a multiple of it with empty masks."""

@@ -1,26 +1,14 @@
-"""Loops whose tasks several cores share.
+"""A queue of tasks that several workers share.
 
-A loop's *worker* is a serial kernel ``worker(queue, stop, *arguments)``: it takes the numbers of
-tasks off the queue until they reach ``stop``. Several workers on several cores share the tasks
-whatever the speed of each core, where a static share would leave the faster one waiting: Numba's
-OpenMP layer cuts a ``prange`` into equal parts, so the ``prange`` is over the workers.
-
-::
-
-    @njit(nogil=True, cache=True, parallel=True)
-    def _things_by_prange(n_workers, queue, stop, things):
-        for _ in prange(n_workers):
-            things_of(queue, stop, things)
-
-    THINGS = Loop(things_of, _things_by_prange)
-
-``machine.threads.run_loop`` runs a `Loop`: by ``prange``, by plain threads, or on one thread.
+A *worker* is a serial kernel ``worker(queue, stop, *arguments)``: it takes the numbers of tasks off
+the queue until they reach ``stop``. Several workers on several cores share the tasks whatever the
+speed of each core, where a static share would leave the faster one waiting. ``side_by_side`` runs
+workers by ``prange``, ``machine.threads.run_loop`` decides how.
 """
 
 from __future__ import annotations
 
 import threading
-from typing import Any, NamedTuple
 
 import numpy as np
 from numba import types
@@ -28,13 +16,6 @@ from numba.core import config
 from numba.extending import intrinsic
 
 from fastmem.kernels.compiling import njit
-
-
-class Loop(NamedTuple):
-    """A worker, and the workers side by side: ``by_prange(n_workers, queue, stop, ...)``."""
-
-    worker: Any
-    by_prange: Any
 
 
 def new_queue() -> np.ndarray:

@@ -30,7 +30,6 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import prange
 
 from fastmem.kernels.bits import trailing_zeros
 from fastmem.kernels.compiling import njit
@@ -40,7 +39,7 @@ from fastmem.kernels.exact import (
 )
 from fastmem.kernels.layout import DEPTH, GROUPS, TILE, TILE_ROWS, WORD_BITS
 from fastmem.kernels.products import add_products, sign_words
-from fastmem.kernels.queue import Loop, take
+from fastmem.kernels.queue import take
 
 _NO_BITS = np.uint64(0)
 _ONE = np.uint64(1)
@@ -216,11 +215,11 @@ def _fill_tile(tasks, start, stop, place, planes, words, scratch):
 
 @njit(nogil=True, cache=True)
 def pattern_words(queue, stop, tasks, planes, words):
-    """Fill words of the patterns of dense points: the worker of PATTERN_WORDS.
+    """Fill words of the patterns of dense points: a worker, see ``kernels.queue``.
 
     tasks `RowTasks`, whose patterns begin at multiples of TILE_ROWS; planes a `FloatFilter`; words
     (first, last, shift): the words first..last-1 of the hyperplanes are written to those from
-    first + shift on of the patterns.
+    first + shift on of the patterns. ``python -m bench.bars signs`` sets it beside OpenBLAS.
     """
     scratch = _new_scratch(tasks.points.shape[1])
     while True:
@@ -235,12 +234,3 @@ def pattern_words(queue, stop, tasks, planes, words):
             start += count
             place += count
         tasks.doubts[task] = doubts
-
-
-@njit(nogil=True, cache=True, parallel=True)
-def _pattern_words_by_prange(n_workers, queue, stop, tasks, planes, words):
-    for _ in prange(n_workers):
-        pattern_words(queue, stop, tasks, planes, words)
-
-
-PATTERN_WORDS = Loop(pattern_words, _pattern_words_by_prange)

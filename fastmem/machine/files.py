@@ -18,19 +18,57 @@ from fastmem.machine.wording import either, reason
 
 
 @contextmanager
-def moved_when_complete(path: Path) -> Iterator[Path]:
+def replaced_when_complete(path: str) -> Iterator[str]:
     """Give a temporary name beside `path`, and move that file there once it is complete.
+
+    At every moment `path` holds the old file or the new one, never a part.
+
+    Parameters
+    ----------
+    path : str
+        Where the finished file belongs; what is there is replaced. A symbolic link is followed. A
+        new file gets the permissions of any other new file, an old one keeps its own.
+
+    Yields
+    ------
+    str
+        The name to write to; removed again if anything, Ctrl-C included, interrupts.
+
+    Raises
+    ------
+    OSError
+        Of `path`, whatever name it was that failed.
+    """
+    # os.replace would put a file where the link is and leave the file that it points to as it was
+    target = os.path.realpath(path)
+    # not the number of the process: two containers may both have it
+    temporary = os.path.join(os.path.dirname(target), f".fastmem-{secrets.token_hex(8)}.tmp")
+    try:
+        yield temporary
+        with suppress(FileNotFoundError):
+            os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
+        os.replace(temporary, target)
+    except BaseException as error:
+        with suppress(OSError):
+            os.unlink(temporary)
+        if isinstance(error, OSError) and error.filename in (None, temporary):
+            error.filename = path
+        raise
+
+
+@contextmanager
+def moved_when_complete(path: Path) -> Iterator[Path]:
+    """As `replaced_when_complete`, with the sentences of commands.
 
     Parameters
     ----------
     path : Path
-        Where the finished file belongs; what is there is replaced. A symbolic link is followed, and
-        an old file keeps its permissions, as with ``Network.save``.
+        Where the finished file belongs.
 
     Yields
     ------
     Path
-        The name to write to; removed again if anything, Ctrl-C included, interrupts.
+        The name to write to.
 
     Raises
     ------
@@ -38,20 +76,45 @@ def moved_when_complete(path: Path) -> Iterator[Path]:
         If the file cannot be written.
     """
     _refuse_device(path)
-    target = Path(os.path.realpath(path))
-    # not the number of the process: two containers may both have it
-    temporary = target.with_name(f".fastmem-{secrets.token_hex(8)}.tmp")
     try:
-        try:
-            yield temporary
-            with suppress(FileNotFoundError):
-                os.chmod(temporary, stat.S_IMODE(os.stat(target).st_mode))
-            os.replace(temporary, target)
-        except OSError as error:
-            raise InvalidInputError(f"{path} cannot be written: {reason(error)}") from error
-    finally:
-        with suppress(OSError):
-            temporary.unlink()
+        with replaced_when_complete(str(path)) as temporary:
+            yield Path(temporary)
+    except OSError as error:
+        raise InvalidInputError(f"{path} cannot be written: {reason(error)}") from error
+
+
+def check_replaceable(path: str, not_regular: Callable[[], Exception]) -> None:
+    """Refuse what `open` would not write to, and what is there but no file.
+
+    Parameters
+    ----------
+    path : str
+        What is to be replaced, if it is there.
+    not_regular : callable
+        Makes the exception to raise where ``path`` is a pipe or a device.
+
+    Raises
+    ------
+    OSError
+        As from `open` for writing, with ``path`` as its name.
+    """
+    target = os.path.realpath(path)
+    try:
+        mode = os.stat(target).st_mode
+    except FileNotFoundError:
+        return
+    if is_special(mode):
+        raise not_regular()
+    try:
+        open(target, "r+b").close()
+    except OSError as error:
+        error.filename = path
+        raise
+
+
+def is_special(mode: int) -> bool:
+    """Whether ``st_mode`` is that of a pipe or a device: neither a file nor a directory."""
+    return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
 def check_output(path: Path, suffixes: Sequence[str], inputs: Sequence[Path] = ()) -> None:
@@ -95,7 +158,7 @@ def check_output(path: Path, suffixes: Sequence[str], inputs: Sequence[Path] = (
 
 def _refuse_device(path: Path) -> None:
     """Refuse what is there but no file: root could replace /dev/null."""
-    if path.exists() and not path.is_file() and not path.is_dir():
+    if path.exists() and is_special(path.stat().st_mode):
         raise InvalidInputError(f"{path} is not a regular file: give the name of a new file")
 
 

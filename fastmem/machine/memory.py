@@ -16,7 +16,8 @@ from pathlib import Path
 from fastmem.errors import NotEnoughMemoryError
 
 UNCHECKED = 64 << 20
-"""Needs below this are not compared with what is free, which takes 0.13 ms to find out."""
+"""Needs below this are not compared with what is free: to find that out takes longer than a small
+prediction."""
 _PREDICTED = 96 << 20
 """Patterns of the points that are under way."""
 

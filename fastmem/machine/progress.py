@@ -119,8 +119,8 @@ def terminal_progress() -> Iterator[ProgressCallback]:
 def remaining(elapsed: float, done: int, total: int) -> float | None:
     """Seconds that the rest will take, at the rate so far; None before there is one.
 
-    A plain proportion: the first neurons cover more than the last, but on 20,000 and 100,000 points
-    with random labels, the worst case, the estimate after a tenth of the time is 0.7 of the truth.
+    A plain proportion, which says too little at first, as the first neurons cover more points than
+    the last; random labels are the worst case.
     """
     if done <= 0 or elapsed < 1.0 or done >= total:
         return None

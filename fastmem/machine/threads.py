@@ -11,15 +11,16 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from functools import partial
 from time import perf_counter
 from typing import Any, TypeVar
 
 import numba
 import numpy as np
+from numba._dispatcher import compute_fingerprint
 from numba.core import config
 
-from fastmem.kernels.queue import Loop, new_queue
+from fastmem.kernels.queue import new_queue
+from fastmem.kernels.side_by_side import address_of, make_calls, new_room, pack_call
 from fastmem.machine.threading_layer import may_use_prange
 
 Task = TypeVar("Task")
@@ -33,7 +34,7 @@ _FASTER = 32
 
 
 def run_loop(
-    loop: Loop,
+    worker: Any,
     n_tasks: int,
     n_threads: int,
     arguments: tuple[Any, ...],
@@ -44,9 +45,9 @@ def run_loop(
 
     Parameters
     ----------
-    loop : Loop
-        Its worker is called with a queue, where to stop, and ``arguments``. Every task must write
-        only what is its own, so that results do not depend on the order.
+    worker : kernel
+        As in ``kernels.queue``, called with a queue, where to stop, and ``arguments``. Every task
+        must write only what is its own, so that results do not depend on the order.
     most : int, optional
         Tasks a launch at most; in any case one lasts about 0.15 s.
     after : callable, optional
@@ -54,40 +55,68 @@ def run_loop(
         before are done.
     """
     n_threads = min(n_threads, n_tasks)
-    by_prange = n_threads > 1 and may_use_prange()
-    mask = numba.get_num_threads() if by_prange else 0
     queue = new_queue()
+    first, size = 0, min(n_tasks, most or n_tasks, _FIRST_TASKS * n_threads)
+    while first < n_tasks:
+        last = min(n_tasks, first + size)
+        queue[0] = first
+        start = perf_counter()
+        run_calls(worker, [(queue, last, *arguments)] * n_threads, n_threads)
+        took = max(perf_counter() - start, 1e-6)
+        if after is not None:
+            after(first, last)
+        first = last
+        size = max(n_threads, int(size * min(_FASTER, _LAUNCH_SECONDS / took)))
+        size = min(size, most or size)
+
+
+def run_calls(kernel: Any, calls: Sequence[tuple[Any, ...]], n_threads: int) -> None:
+    """Call a kernel with each of these arguments, on up to ``n_threads`` threads.
+
+    It returns nothing, and writes only to arguments that are its call's own, or by atomic
+    operations. Equal calls that follow one another are cheap. A call should last well under a
+    second: Ctrl-C waits for it.
+    """
+    n_threads = min(n_threads, len(calls))
+    if n_threads <= 1:
+        for call in calls:
+            kernel(*call)
+    elif may_use_prange():
+        _run_by_prange(kernel, calls, n_threads)
+    else:
+        run_tasks(lambda call: kernel(*call), calls, n_threads)
+
+
+def _run_by_prange(kernel: Any, calls: Sequence[tuple[Any, ...]], n_threads: int) -> None:
+    failures = np.zeros(1, np.int64)
+    makers, places = np.empty((2, len(calls)), np.int64)
+    rooms: list[np.ndarray] = []
+    for i, call in enumerate(calls):
+        if i and call is calls[i - 1]:
+            makers[i], places[i] = makers[i - 1], places[i - 1]
+            continue
+        rooms.append(new_room())
+        makers[i] = pack_call(rooms[-1], _address(kernel, call), call, failures)
+        places[i] = rooms[-1].ctypes.data
+    mask = numba.get_num_threads()
     try:
-        if by_prange:
-            n_threads = min(n_threads, config.NUMBA_NUM_THREADS)  # type: ignore[attr-defined]
-            numba.set_num_threads(n_threads)
-        first, size = 0, min(n_tasks, most or n_tasks, _FIRST_TASKS * n_threads)
-        while first < n_tasks:
-            last = min(n_tasks, first + size)
-            queue[0] = first
-            start = perf_counter()
-            if by_prange:
-                loop.by_prange(n_threads, queue, last, *arguments)
-            elif n_threads > 1:
-                work = partial(_run_worker, loop.worker, queue, last, arguments)
-                run_tasks(work, range(n_threads), n_threads)
-            else:
-                loop.worker(queue, last, *arguments)
-            took = max(perf_counter() - start, 1e-6)
-            if after is not None:
-                after(first, last)
-            first = last
-            size = max(n_threads, int(size * min(_FASTER, _LAUNCH_SECONDS / took)))
-            size = min(size, most or size)
+        numba.set_num_threads(min(n_threads, config.NUMBA_NUM_THREADS))  # type: ignore[attr-defined]
+        make_calls(n_threads, new_queue(), makers, places)
     finally:
-        if by_prange:
-            numba.set_num_threads(mask)
+        numba.set_num_threads(mask)
+    if failures[0]:
+        raise MemoryError("there is no memory left for what kernels work in")
 
 
-def _run_worker(
-    worker: Any, queue: np.ndarray, stop: int, arguments: tuple[Any, ...], number: int
-) -> None:
-    worker(queue, stop, *arguments)
+_addresses: dict[tuple[Any, bytes], int] = {}
+
+
+def _address(kernel: Any, arguments: tuple[Any, ...]) -> int:
+    """Where the machine code of a kernel for these arguments begins."""
+    key = kernel, compute_fingerprint(arguments)
+    if key not in _addresses:
+        _addresses[key] = address_of(kernel, tuple(map(numba.typeof, arguments)))
+    return _addresses[key]
 
 
 def run_tasks(work: Callable[[Task], object], tasks: Sequence[Task], n_threads: int) -> None:

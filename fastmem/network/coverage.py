@@ -8,15 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmem.inputs import check_known_labels, check_points, check_threads
-from fastmem.kernels.cover import cover
-from fastmem.machine.threads import ranges, run_tasks
 from fastmem.network.network import Network
-from fastmem.patterns.by_class import Patterns
-from fastmem.patterns.words import padded
-from fastmem.second_layer.real_sums import first_neuron_on
-
-_TILES = 16
-_AT_ONCE = 64
+from fastmem.network.neurons_on import first_neuron_on
 
 
 def coverage(
@@ -48,49 +41,5 @@ def coverage(
     points = check_points(X, n_features=network.n_features_in_)
     codes = check_known_labels(y, points.n_samples, network.classes_)
     threads = check_threads(n_threads)
-    second = network.second
-    if second.activation == "relu":
-        first = first_neuron_on(
-            np.arange(len(codes)), points, codes, network.first, second.masks, second.thresholds,
-            second.owners, threads,
-        )  # fmt: skip
-        return np.bincount(first[first >= 0], minlength=len(second))
-    gained = np.zeros(len(second), np.int64)
-    # a class may have no points here, but patterns have a tile for each
-    kept = np.unique(codes)
-    patterns = Patterns(np.searchsorted(kept, codes), len(kept), network.first.n_words)
-    patterns.fill(points, network.first, threads)
-    for place, code in enumerate(kept):
-        neurons = np.flatnonzero(second.owners == code)
-        part = slice(*patterns.first_tile[place : place + 2])
-        gained[neurons] = _gained(
-            patterns.tiles[part], patterns.sizes[part], second.masks[neurons],
-            second.thresholds[neurons].astype(np.int64), threads,
-        )  # fmt: skip
-    return gained
-
-
-def _gained(
-    tiles: NDArray[np.uint64],
-    sizes: NDArray[np.int64],
-    masks: NDArray[np.uint64],
-    levels: NDArray[np.int64],
-    n_threads: int,
-) -> NDArray[np.int64]:
-    """Points of one class that each mask is the first to cover."""
-    uncovered = np.arange(tiles.shape[2]) < sizes[:, None]
-    stack, levels = padded(masks), padded(levels)
-    tasks = ranges(len(tiles), _TILES)
-    gained = np.zeros((len(tasks), len(stack)), np.int64)
-
-    def work(task: int) -> None:
-        first, last = tasks[task]
-        for start, stop in ranges(len(stack), _AT_ONCE):
-            cover(
-                tiles, sizes, first, last, stack[start:stop], levels[start:stop], uncovered,
-                gained[task, start:stop],
-            )  # fmt: skip
-
-    run_tasks(work, range(len(tasks)), n_threads)
-    counts: NDArray[np.int64] = gained.sum(axis=0)[: len(masks)]
-    return counts
+    on = first_neuron_on(points, codes, network.first, network.second, threads)
+    return np.bincount(on[on >= 0], minlength=len(network.second))

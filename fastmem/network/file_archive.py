@@ -8,32 +8,34 @@ import math
 import zipfile
 import zlib
 from collections.abc import Iterator
-from typing import IO, TYPE_CHECKING, NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from numpy.lib import format as npy_format
 
-if TYPE_CHECKING:
-    pass
 from fastmem.network.file_members import (
     ALWAYS_UNPACKED,
-    FORMAT_VERSION,
     MEMBERS,
     RETRIEVE,
+    VERSIONS,
     Fault,
     Members,
     bytes_of,
     check_dtype,
     check_shapes,
     check_values,
+    version_of,
 )
 from fastmem.network.file_packing import unpack
 
 _SEAL = b"fastmem model, sha256 of all before: "
 _DIGEST_LENGTH = 64
 _BLOCK = 1 << 20
+"""Bytes that are read, written and hashed at a time."""
 _UNPACKED_RATIO = 128
+"""To so many times its size may a file unpack; see `ALWAYS_UNPACKED`."""
 _DEFLATE_RATIO = 1032
+"""To so many times its size can deflate's output unpack."""
 _MAX_HEADER = 512
 _MAX_MEMBERS = 64
 
@@ -45,8 +47,10 @@ class _Header(NamedTuple):
 
 
 def write_members(arrays: dict[str, np.ndarray], file: IO[bytes]) -> None:
+    """Write the arrays of a model file, sealed, over all that ``file`` holds."""
     members = {name: (_npy_header(array), bytes_of(array)) for name, array in arrays.items()}
-    worth = 7 / 8 if "weights" in arrays else 1.0
+    # packed arrays are few bytes, which any gain is worth waiting for
+    worth = 1.0 if version_of(arrays).packed else 7 / 8
     unpacked = sum(len(header) + len(data) for header, data in members.values())
     for may_deflate in (True, False):
         file.seek(0)
@@ -108,6 +112,7 @@ class CappedReader(io.BufferedReader):
     """
 
     def read(self, size: int | None = -1, /) -> bytes:
+        """Read as a file does, but refuse more than a block."""
         if size is not None and 0 <= size <= _BLOCK:
             return super().read(size)
         data = super().read(_BLOCK + 1)
@@ -122,11 +127,12 @@ def read_members(file: CappedReader) -> dict[str, np.ndarray]:
     _check_seal(file, size)
     with zipfile.ZipFile(file) as archive:
         infos = _check_directory(archive, size)
-        members = MEMBERS[_checked_version(archive, infos)]
+        number = _checked_version(archive, infos)
+        members = MEMBERS[number]
         if list(infos) != list(members):
             raise Fault(f"it holds {', '.join(map(repr, infos))} instead of a model's arrays")
         headers = {name: _read_header(archive, name, info, members) for name, info in infos.items()}
-        check_shapes({name: header.shape for name, header in headers.items()}, members)
+        check_shapes({name: header.shape for name, header in headers.items()}, number)
         arrays = {name: _read_array(archive, infos[name], headers[name]) for name in infos}
     arrays = unpack(arrays)
     check_values(arrays)
@@ -196,15 +202,15 @@ def _checked_version(archive: zipfile.ZipFile, infos: dict[str, zipfile.ZipInfo]
     header = _read_header(archive, name, infos[name], MEMBERS[1])
     if header.shape:
         raise Fault(f"{name} has {len(header.shape)} dimensions instead of 0")
-    version = int(_read_array(archive, infos[name], header))
-    if version > FORMAT_VERSION:
+    number = int(_read_array(archive, infos[name], header))
+    if number > max(VERSIONS):
         raise Fault(
-            f"it has format version {version} and this fastmem reads up to {FORMAT_VERSION}",
+            f"it has format version {number} and this fastmem reads up to {max(VERSIONS)}",
             "upgrade fastmem",
         )
-    if version < 1:
-        raise Fault(f"it has format version {version}, which never was")
-    return version
+    if number not in VERSIONS:
+        raise Fault(f"it has format version {number}, which never was")
+    return number
 
 
 def _read_header(

@@ -1,69 +1,110 @@
-"""What a model file holds: members, and what each version has of them."""
+"""What a model file holds: the ten versions, their members, and what values these may have."""
 
 from __future__ import annotations
 
 import json
 import math
-from typing import TYPE_CHECKING
+from typing import NamedTuple
 
 import numpy as np
 
 from fastmem.inputs import InvalidInputError, check_seeded, check_structured
-
-if TYPE_CHECKING:
-    pass
+from fastmem.kernels.layout import WORD_BITS
 
 
-FORMAT_VERSION = 10
-RELU_VERSIONS = {1: 4, 2: 5}
-"""Version of a file with ReLU activations, by that of its first layer."""
-NAMED = 5
-"""What feature names add to the version of a file."""
-_NAME_BYTES = 4096
-# A file may unpack to 64 MiB, or to 128 times its size if that is more. Deflate could reach 1,032
-# times, which is what zip bombs live on; the sparsest masks of a real network, 23 of 100,000
-# hyperplanes, reach 141, and the weights beside them do not shrink.
-ALWAYS_UNPACKED = 64 << 20
-FLOAT_MEMBERS = ("<f4", "<f8")
-STEPS = ("|i1", "<i2", "<i4", "<i8")
-COUNTS = ("|u1", "<u2", "<u4")
-# name: (dtypes, number of dimensions); the dtype of classes is the labels' own
-Members = dict[str, tuple[tuple[str, ...] | None, int]]
-MEMBERS: dict[int, Members] = {
-    1: {
-        "format_version": (("<i8",), 0),
-        "classes": (None, 1),
-        "weights": (("<f4",), 2),
-        "biases": (("<f8",), 1),
-        "origin": (("<f8",), 1),
-        "radius": (("<f8",), 0),
-        "masks": (("<u8",), 2),
-        "thresholds": (("<i4",), 1),
-        "owners": (("<i4",), 1),
-        "covered": (("<i8",), 1),
-        "summary": (("U",), 0),
-    },
-    2: {
-        "format_version": (("<i8",), 0),
-        "classes": (None, 1),
-        "signs": (("<u8",), 3),
-        "row_steps": (STEPS, 1),
-        "extra": (("<f4",), 2),
-        "biases": (FLOAT_MEMBERS, 1),
-        "origin": (FLOAT_MEMBERS, 1),
-        "radius": (("<f8",), 0),
-        "masks": (("<u8",), 2),
-        "mask_sizes": (COUNTS, 1),
-        "mask_gaps": (("|u1",), 1),
-        "thresholds": (COUNTS, 1),
-        "owners": (COUNTS, 1),
-        "covered": (COUNTS, 1),
-        "summary": (("|u1",), 1),
-    },
+class Version(NamedTuple):
+    """What a file of one version holds.
+
+    Attributes
+    ----------
+    first : {"stored", "structured", "seeded"}
+        How the first layer is given: by its weights, by the signs of transforms, or by a key.
+    activation : {"threshold", "relu"}
+    packed : bool
+        Whether integers, floats and masks take as few bytes as `file_packing` can make of them.
+    named : bool
+        Whether there are feature names.
+    """
+
+    first: str
+    activation: str
+    packed: bool
+    named: bool
+
+
+VERSIONS = {
+    1: Version("stored", "threshold", packed=False, named=False),
+    2: Version("structured", "threshold", packed=True, named=False),
+    3: Version("seeded", "threshold", packed=True, named=False),
+    4: Version("stored", "relu", packed=False, named=False),
+    5: Version("structured", "relu", packed=True, named=False),
+    6: Version("stored", "threshold", packed=False, named=True),
+    7: Version("structured", "threshold", packed=True, named=True),
+    8: Version("seeded", "threshold", packed=True, named=True),
+    9: Version("stored", "relu", packed=False, named=True),
+    10: Version("structured", "relu", packed=True, named=True),
 }
-_LABEL_DTYPES = tuple(np.dtype(c).newbyteorder("<") for c in "?bhilqBHILQefd")
+
+ALWAYS_UNPACKED = 64 << 20
+"""Bytes to which any file may unpack. A larger one may unpack to 128 times its size: deflate could
+reach 1,032 times, which is what zip bombs live on; the sparsest masks of a real network, 23 of
+100,000 hyperplanes, reach 141, and the weights beside them do not shrink."""
+STEP_TYPES = ("|i1", "<i2", "<i4", "<i8")
+COUNT_TYPES = ("|u1", "<u2", "<u4")
+_FLOAT_TYPES = ("<f4", "<f8")
+_NAME_BYTES = 4096
 RETRIEVE = "copy it again from where it came from, or save the network again"
 _REBUILD = "save the network again"
+
+Members = dict[str, tuple[tuple[str, ...] | None, int]]
+"""For each name the dtypes that its array may have, and its dimensions; the dtype of classes, None,
+is the labels' own."""
+
+_ROWS: Members = {"row_steps": (STEP_TYPES, 1), "extra": (("<f4",), 2)}
+_FIRST_LAYERS: dict[str, Members] = {
+    "stored": {"weights": (("<f4",), 2)},
+    "structured": {"signs": (("<u8",), 3)} | _ROWS,
+    "seeded": {"key": (("<u8",), 0)} | _ROWS,
+}
+_PLAIN: Members = {
+    "biases": (("<f8",), 1),
+    "origin": (("<f8",), 1),
+    "radius": (("<f8",), 0),
+    "masks": (("<u8",), 2),
+    "thresholds": (("<i4",), 1),
+    "owners": (("<i4",), 1),
+    "covered": (("<i8",), 1),
+    "summary": (("U",), 0),
+}
+_PACKED: Members = {
+    "biases": (_FLOAT_TYPES, 1),
+    "origin": (_FLOAT_TYPES, 1),
+    "radius": (("<f8",), 0),
+    "masks": (("<u8",), 2),
+    "mask_sizes": (COUNT_TYPES, 1),
+    "mask_gaps": (("|u1",), 1),
+    "thresholds": (COUNT_TYPES, 1),
+    "owners": (COUNT_TYPES, 1),
+    "covered": (COUNT_TYPES, 1),
+    "summary": (("|u1",), 1),
+}
+
+
+def _members(version: Version) -> Members:
+    members: Members = {"format_version": (("<i8",), 0), "classes": (None, 1)}
+    members |= _FIRST_LAYERS[version.first]
+    members |= _PACKED if version.packed else _PLAIN
+    if version.activation == "relu":
+        members["thresholds"] = (_FLOAT_TYPES if version.packed else ("<f8",), 1)
+    if version.named:
+        members["feature_names"] = (("|u1",), 1)
+    return members
+
+
+MEMBERS = {number: _members(version) for number, version in VERSIONS.items()}
+"""The members of each version's files, in their order."""
+
+_LABEL_DTYPES = tuple(np.dtype(c).newbyteorder("<") for c in "?bhilqBHILQefd")
 
 
 class Fault(Exception):
@@ -75,8 +116,21 @@ class Fault(Exception):
         self.remedy = remedy
 
 
+def number_of(first: str, activation: str, named: bool) -> int:
+    """The version of files of such networks."""
+    for number, version in VERSIONS.items():
+        if (version.first, version.activation, version.named) == (first, activation, named):
+            return number
+    raise Fault("its ReLU activations come from hyperplanes that are not stored")
+
+
+def version_of(arrays: dict[str, np.ndarray]) -> Version:
+    """What the file is that holds these arrays, or will hold them."""
+    return VERSIONS[int(arrays["format_version"])]
+
+
 def check_plain(arrays: dict[str, np.ndarray]) -> None:
-    """Refuse what `_packed` cannot take."""
+    """Refuse what `file_packing.pack` cannot take."""
     thresholds = "f8" if arrays["thresholds"].dtype.kind == "f" else "i4"
     kinds = {"thresholds": thresholds, "owners": "i4", "masks": "u8", "biases": "f8"}
     for name, dtype in kinds.items():
@@ -87,7 +141,7 @@ def check_plain(arrays: dict[str, np.ndarray]) -> None:
 
 def checked_feature_names(arrays: dict[str, np.ndarray]) -> list[str] | None:
     """The names that stand in a file of version 6 to 10: one a feature."""
-    if "feature_names" not in arrays:
+    if not version_of(arrays).named:
         return None
     text, n_features = arrays["feature_names"], len(arrays["origin"])
     if len(text) > (n_features + 1) * _NAME_BYTES:  # a list of them takes many times as much
@@ -106,6 +160,7 @@ def checked_feature_names(arrays: dict[str, np.ndarray]) -> list[str] | None:
 
 
 def check_summary(summary: object) -> None:
+    """Refuse what is no dict of names to plain values."""
     if not isinstance(summary, dict):
         raise Fault("the summary is not a JSON object")
     for name, value in summary.items():
@@ -119,6 +174,7 @@ def check_summary(summary: object) -> None:
 
 
 def check_dtype(name: str, dtype: np.dtype, members: Members) -> None:
+    """Refuse a dtype that the array of this name may not have."""
     expected = members[name][0]
     if dtype.hasobject:
         raise Fault(f"{name} holds Python objects, which only a pickle could store")
@@ -134,30 +190,34 @@ def check_dtype(name: str, dtype: np.dtype, members: Members) -> None:
         raise Fault(f"{name} has dtype {dtype} instead of {names}")
 
 
-def check_shapes(shapes: dict[str, tuple[int, ...]], members: Members) -> None:
-    """Refuse shapes that are wrong by themselves or against each other."""
-    for name, (_, n_dimensions) in members.items():
+def check_shapes(shapes: dict[str, tuple[int, ...]], number: int) -> None:
+    """Refuse shapes that are wrong by themselves or against each other in a file of a version."""
+    version = VERSIONS[number]
+    is_stored = version.first == "stored"
+    for name, (_, n_dimensions) in MEMBERS[number].items():
         if len(shapes[name]) != n_dimensions:
             raise Fault(f"{name} has {len(shapes[name])} dimensions instead of {n_dimensions}")
     (m,) = shapes["thresholds"]
     others: dict[str, tuple[int, ...]] = {}
     n_masks = m
-    if "weights" in members:
+    if is_stored:
         n, d = shapes["weights"]
     else:
         (n,), (_, d) = shapes["row_steps"], shapes["extra"]
+    n_words = -(-n // WORD_BITS)
+    if version.packed:
         is_listed = shapes["masks"][0] == 0
         n_masks = 0 if is_listed else m
         others["mask_sizes"] = (m if is_listed else 0,)
         if not is_listed:
             others["mask_gaps"] = (0,)
-        n_bytes = m * -(-n // 64) * 8
+        n_bytes = m * n_words * 8
         if is_listed and n_bytes > ALWAYS_UNPACKED:
             raise Fault(f"its masks would unpack to {n_bytes}, above {ALWAYS_UNPACKED}")
     for name, expected in {
         "biases": (n,),
         "origin": (d,),
-        "masks": (n_masks, -(-n // 64)),
+        "masks": (n_masks, n_words),
         "owners": (m,),
         **others,
     }.items():
@@ -169,7 +229,7 @@ def check_shapes(shapes: dict[str, tuple[int, ...]], members: Members) -> None:
     (n_classes,) = shapes["classes"]
     (n_covered,) = shapes["covered"]
     if n < 1 or d < 1:
-        name = "weights" if "weights" in members else "the first layer"
+        name = "weights" if is_stored else "the first layer"
         raise Fault(f"{name} has shape {(n, d)}, which leaves no hyperplane")
     if n_classes < 2:
         raise Fault(f"classes holds {n_classes} labels instead of two or more")
@@ -179,8 +239,8 @@ def check_shapes(shapes: dict[str, tuple[int, ...]], members: Members) -> None:
 
 def check_values(arrays: dict[str, np.ndarray]) -> None:
     """Refuse values that no network has, in arrays whose types and shapes are checked."""
-    layer = "weights" if "weights" in arrays else "extra"
-    for name in (layer, "biases", "origin"):
+    first = version_of(arrays).first
+    for name in ("weights" if first == "stored" else "extra", "biases", "origin"):
         finite = np.isfinite(arrays[name])
         if not finite.all():
             where = np.unravel_index(int(np.argmin(finite)), finite.shape)
@@ -189,10 +249,10 @@ def check_values(arrays: dict[str, np.ndarray]) -> None:
     radius = float(arrays["radius"])
     if not (math.isfinite(radius) and radius >= 0):
         raise Fault(f"radius is {radius}, which is no distance")
-    if "rows" in arrays:
+    if first != "stored":
         try:
             layer_arrays = arrays["rows"], arrays["extra"], arrays["biases"]
-            if "key" in arrays:
+            if first == "seeded":
                 check_seeded(int(arrays["key"]), *layer_arrays)
             else:
                 check_structured(arrays["signs"], *layer_arrays)
@@ -257,8 +317,8 @@ def _check_neurons(arrays: dict[str, np.ndarray]) -> None:
     if falls.any():
         i = int(np.argmax(falls)) + 1
         raise Fault(f"owners[{i}] is {owners[i]} after {owners[i - 1]}, where classes ascend")
-    if n % 64:
-        wrong = masks[:, -1] >> np.uint64(n % 64) != 0
+    if n % WORD_BITS:
+        wrong = masks[:, -1] >> np.uint64(n % WORD_BITS) != 0
         if wrong.any():
             i = int(np.argmax(wrong))
             raise Fault(f"masks[{i}] has bits beyond the {n} hyperplanes")

@@ -3,35 +3,42 @@
 from __future__ import annotations
 
 import zlib
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-if TYPE_CHECKING:
-    pass
-from fastmem.network.file_members import ALWAYS_UNPACKED, COUNTS, STEPS, Fault
+from fastmem.kernels.layout import WORD_BITS
+from fastmem.network.file_members import (
+    ALWAYS_UNPACKED,
+    COUNT_TYPES,
+    STEP_TYPES,
+    Fault,
+    version_of,
+)
+from fastmem.patterns.words import unpacked
 
-_SAMPLE = 1 << 18
+_SAMPLE_BYTES = 1 << 18
+"""Bytes of masks that are packed both ways to see which is shorter."""
 _LONG_GAP = 255
+"""In a list of gaps: 255 zeros and no one."""
 
 
 def pack(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The members of a file of version 2 or 3."""
+    """The members of a packed file, from plain arrays that `check_plain` has passed."""
     rows = arrays["rows"].astype(np.int64)
     packed = arrays | {
-        "row_steps": _smallest(np.diff(rows, prepend=0), STEPS),
+        "row_steps": _smallest(np.diff(rows, prepend=0), STEP_TYPES),
         "biases": _shortest(arrays["biases"]),
         "origin": _shortest(arrays["origin"]),
         "summary": np.frombuffer(arrays["summary"].item().encode(), np.uint8),
     }
     for name in ("thresholds", "owners", "covered"):
         is_real = arrays[name].dtype.kind == "f"
-        packed[name] = _shortest(arrays[name]) if is_real else _smallest(arrays[name], COUNTS)
+        packed[name] = _shortest(arrays[name]) if is_real else _smallest(arrays[name], COUNT_TYPES)
     masks = arrays["masks"]
     lists = {"mask_sizes": np.empty(0, np.uint8), "mask_gaps": np.empty(0, np.uint8)}
-    # 64 MiB: a reader makes a matrix of the lists, and believes no larger one
+    # a reader makes a matrix of the lists, and believes no larger one
     if masks.size and masks.nbytes <= ALWAYS_UNPACKED:
-        some = masks[:: max(1, masks.nbytes // _SAMPLE)]
+        some = masks[:: max(1, masks.nbytes // _SAMPLE_BYTES)]
         if _deflated(*_mask_lists(some).values()) < _deflated(some):
             packed["masks"] = masks[:0]
             lists = _mask_lists(masks)
@@ -39,8 +46,8 @@ def pack(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def unpack(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What `pack` packed, from arrays whose types and shapes are checked."""
-    if "row_steps" not in arrays:
+    """Plain arrays, from those of a file whose types and shapes are checked."""
+    if not version_of(arrays).packed:
         return arrays
     steps = arrays["row_steps"].astype(np.int64)
     rows = np.cumsum(steps)
@@ -97,8 +104,7 @@ def _as_int32(name: str, numbers: np.ndarray) -> np.ndarray:
 def _mask_lists(masks: np.ndarray) -> dict[str, np.ndarray]:
     """Masks as gaps between their ones; bytes, because wider ones deflate to a third more."""
     places = [  # one mask at a time: all as bytes would take 512 MB
-        np.flatnonzero(np.unpackbits(mask.view(np.uint8), bitorder="little"))
-        for mask in np.ascontiguousarray(masks, "<u8")
+        np.flatnonzero(unpacked(mask[None], WORD_BITS * masks.shape[1])) for mask in masks
     ]
     gaps = np.concatenate([np.diff(ones, prepend=-1) - 1 for ones in places])
     lengths = gaps // _LONG_GAP + 1
@@ -106,7 +112,7 @@ def _mask_lists(masks: np.ndarray) -> dict[str, np.ndarray]:
     octets[np.cumsum(lengths) - 1] = gaps % _LONG_GAP
     owners = np.repeat(np.arange(len(masks)), [len(ones) for ones in places])
     sizes = np.bincount(owners, lengths, len(masks)).astype(np.int64)
-    return {"mask_sizes": _smallest(sizes, COUNTS), "mask_gaps": octets}
+    return {"mask_sizes": _smallest(sizes, COUNT_TYPES), "mask_gaps": octets}
 
 
 def _masks_of_lists(arrays: dict[str, np.ndarray]) -> np.ndarray:
@@ -125,8 +131,9 @@ def _masks_of_lists(arrays: dict[str, np.ndarray]) -> np.ndarray:
     if (places >= n).any():
         i = owners[int(np.argmax(places >= n))]
         raise Fault(f"masks[{i}] has bits beyond the {n} hyperplanes")
-    masks = np.zeros((len(sizes), -(-n // 64)), np.uint64)
-    np.bitwise_or.at(masks, (owners, places // 64), np.uint64(1) << (places % 64).astype(np.uint64))
+    masks = np.zeros((len(sizes), -(-n // WORD_BITS)), np.uint64)
+    bits = np.uint64(1) << (places % WORD_BITS).astype(np.uint64)
+    np.bitwise_or.at(masks, (owners, places // WORD_BITS), bits)
     return masks
 
 

@@ -59,13 +59,11 @@ against that, `load` believes no size, type or value before it has checked it.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
-import secrets
-import stat
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -73,17 +71,12 @@ from fastmem.errors import ModelFileError
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.seeded import SeededHyperplanes
 from fastmem.hyperplanes.structured import StructuredHyperplanes
-from fastmem.network.file_archive import (
-    CappedReader,
-    read_members,
-    write_members,
-)
+from fastmem.machine.files import check_replaceable, is_special, replaced_when_complete
+from fastmem.network.file_archive import CappedReader, read_members, write_members
 from fastmem.network.file_members import (
-    FLOAT_MEMBERS,
     MEMBERS,
-    NAMED,
-    RELU_VERSIONS,
     RETRIEVE,
+    VERSIONS,
     Fault,
     check_dtype,
     check_plain,
@@ -91,29 +84,28 @@ from fastmem.network.file_members import (
     check_summary,
     check_values,
     checked_feature_names,
+    number_of,
+    version_of,
 )
-from fastmem.network.file_packing import (
-    pack,
-    unpack,
-)
+from fastmem.network.file_packing import pack, unpack
 from fastmem.second_layer.cover_layer import CoverLayer
 
-if TYPE_CHECKING:
-    from fastmem.network.network import Network
-
-MEMBERS[3] = {
-    {"signs": "key"}.get(name, name): (("<u8",), 0) if name == "signs" else kind
-    for name, kind in MEMBERS[2].items()
-}
-MEMBERS[4] = MEMBERS[1] | {"thresholds": (("<f8",), 1)}
-MEMBERS[5] = MEMBERS[2] | {"thresholds": (FLOAT_MEMBERS, 1)}
-for _version in range(1, NAMED + 1):
-    MEMBERS[_version + NAMED] = MEMBERS[_version] | {"feature_names": (("|u1",), 1)}
 _MEND = "mend it or fit it again before saving"
 
 
-def save(network: Network, path: str | os.PathLike[str]) -> None:
-    """Write a network to a file.
+class ModelParts(NamedTuple):
+    """What a model file holds: the arguments of `Network` but for the report."""
+
+    classes: np.ndarray
+    first: Hyperplanes
+    second: CoverLayer
+    covered: tuple[int, ...]
+    summary: dict[str, int | float | str | None]
+    feature_names: Sequence[str] | None
+
+
+def save(parts: ModelParts, path: str | os.PathLike[str]) -> None:
+    """Write the parts of a network to a file.
 
     The file is written under a temporary name in the same directory, flushed to the disk and then
     moved to `path`: at every moment `path` holds the old file or the new one, never a part. A
@@ -122,7 +114,7 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
 
     Parameters
     ----------
-    network : Network
+    parts : ModelParts
     path : str or os.PathLike
         Used exactly as given: no suffix is added (``.npz`` is usual). A symbolic link is followed.
         A new file gets the permissions of any other new file, an old one keeps its own.
@@ -142,40 +134,23 @@ def save(network: Network, path: str | os.PathLike[str]) -> None:
     """
     path = os.fsdecode(path)
     try:
-        contents = _contents(network)
+        arrays = _arrays(parts)
     except Fault as fault:
         raise ModelFileError(
             f"The network cannot be saved to {path!r} because {fault.problem}; {_MEND}."
         ) from fault
-    # os.replace would put a file where the link is and leave the file that it points to as it was
-    target = os.path.realpath(path)
-    mode = _mode_of_existing(target, path)
-    temporary = os.path.join(os.path.dirname(target), f".fastmem-{secrets.token_hex(8)}.tmp")
-    try:
-        with open(temporary, "x+b") as file:
-            write_members(contents, file)
-            file.flush()
-            os.fsync(file.fileno())
-        if mode is not None:
-            os.chmod(temporary, mode)
-        os.replace(temporary, target)
-    except BaseException as error:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        if isinstance(error, OSError) and error.filename in (None, temporary):
-            error.filename = path
-        raise
+    check_replaceable(path, lambda: _no_regular_file(path))
+    with replaced_when_complete(path) as temporary, open(temporary, "x+b") as file:
+        write_members(arrays, file)
+        file.flush()
+        os.fsync(file.fileno())
 
 
-class ModelParts(NamedTuple):
-    """What a model file holds: the arguments of `Network` but for the report."""
-
-    classes: np.ndarray
-    first: Hyperplanes
-    second: CoverLayer
-    covered: tuple[int, ...]
-    summary: dict[str, int | float | str | None]
-    feature_names: list[str] | None
+def _no_regular_file(path: str) -> ModelFileError:
+    return ModelFileError(
+        f"The network cannot be saved to {path!r} because that is not a regular file; "
+        "name a new file."
+    )
 
 
 def read(path: str | os.PathLike[str]) -> ModelParts:
@@ -203,8 +178,7 @@ def read(path: str | os.PathLike[str]) -> ModelParts:
     """
     path = os.fsdecode(path)
     # opening a named pipe would wait for a writer
-    mode = os.stat(path).st_mode
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+    if is_special(os.stat(path).st_mode):
         raise ModelFileError(
             f"{path!r} cannot be loaded because it is not a regular file; copy the model into one."
         )
@@ -231,12 +205,12 @@ def read(path: str | os.PathLike[str]) -> ModelParts:
             raise _refusal(path, unreadable) from error
 
 
-def size_in_file(network: Network) -> int:
+def size_in_file(parts: ModelParts) -> int:
     """Size in bytes of the file that `save` would write.
 
     Parameters
     ----------
-    network : Network
+    parts : ModelParts
 
     Returns
     -------
@@ -249,7 +223,7 @@ def size_in_file(network: Network) -> int:
     """
     buffer = io.BytesIO()
     try:
-        write_members(_contents(network), buffer)
+        write_members(_arrays(parts), buffer)
     except Fault as fault:
         raise ModelFileError(
             f"The network has no size in a file because {fault.problem}; {_MEND}."
@@ -264,87 +238,65 @@ def _refusal(path: str, fault: Fault) -> ModelFileError:
     return ModelFileError(f"{path!r} cannot be loaded because {problem}; {fault.remedy}.")
 
 
-def _mode_of_existing(target: str, path: str) -> int | None:
-    """Permissions of the file that will be replaced; refuses what `open` for writing would."""
-    try:
-        mode = os.stat(target).st_mode
-    except FileNotFoundError:
-        return None
-    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
-        raise ModelFileError(
-            f"The network cannot be saved to {path!r} because that is not a regular file; "
-            "name a new file."
-        )
-    try:
-        open(target, "r+b").close()
-    except OSError as error:
-        error.filename = path
-        raise
-    return stat.S_IMODE(mode)
-
-
-# What a model file may hold -------------------------------------------------------------------
-
-
-def _contents(network: Network) -> dict[str, np.ndarray]:
+def _arrays(parts: ModelParts) -> dict[str, np.ndarray]:
     """Arrays of a network as the file holds them, checked as `read` checks them."""
-    first, second = network.first, network.second
-    kinds = {StructuredHyperplanes: 2, SeededHyperplanes: 3}
-    version = next((number for kind, number in kinds.items() if isinstance(first, kind)), 1)
-    if second.activation == "relu":
-        if version not in RELU_VERSIONS:
-            raise Fault("its ReLU activations come from hyperplanes that are not stored")
-        version = RELU_VERSIONS[version]
-    if network.feature_names is not None:
-        version += NAMED
+    first, second = parts.first, parts.second
+    named = parts.feature_names is not None
+    number = number_of(_kind(first), second.activation, named)
     values: dict[str, np.ndarray] = {
-        "format_version": np.array(version, np.int64),
-        "classes": _storable_labels(network.classes_),
-    }
-    if isinstance(first, StructuredHyperplanes):
-        values |= {"signs": first.signs, "rows": first.rows, "extra": first.extra}
-    elif isinstance(first, SeededHyperplanes):
-        key = np.array(first.key, np.uint64)
-        values |= {"key": key, "rows": first.rows, "extra": first.extra}
-    else:
-        values["weights"] = first.weights
-    values |= {
+        "format_version": np.array(number, np.int64),
+        "classes": _storable_labels(parts.classes),
+        **_arrays_of_first(first),
         "biases": first.biases,
         "origin": first.origin,
         "radius": np.array(first.radius, np.float64),
         "masks": second.masks,
         "thresholds": second.thresholds,
         "owners": second.owners,
-        "covered": np.array(network.covered, np.int64),
-        "summary": _storable_summary(network.summary),
+        "covered": np.array(parts.covered, np.int64),
+        "summary": _storable_summary(parts.summary),
     }
-    if network.feature_names is not None:
-        names = json.dumps(list(network.feature_names))  # ASCII, whatever stands in them
+    if parts.feature_names is not None:
+        names = json.dumps(list(parts.feature_names))  # ASCII, whatever stands in them
         values["feature_names"] = np.frombuffer(names.encode(), np.uint8)
-    if "rows" in values:
+    if VERSIONS[number].packed:
         values = {name: np.asarray(value) for name, value in values.items()}
         check_plain(values)
         values = pack(values)
-    members = MEMBERS[int(values["format_version"])]
+    members = MEMBERS[number]
     arrays = {name: _little_endian(np.asarray(values[name])) for name in members}
     for name, array in arrays.items():
         check_dtype(name, array.dtype, members)
-    check_shapes({name: array.shape for name, array in arrays.items()}, members)
+    check_shapes({name: array.shape for name, array in arrays.items()}, number)
     check_values(unpack(arrays))
     return arrays
 
 
-# Plain and packed arrays: versions 2 and 3 pack those of a network into smaller ones ----------
+def _kind(first: Hyperplanes) -> str:
+    """How a first layer is given, in the words of `Version`."""
+    if isinstance(first, StructuredHyperplanes):
+        return "structured"
+    return "seeded" if isinstance(first, SeededHyperplanes) else "stored"
+
+
+def _arrays_of_first(first: Hyperplanes) -> dict[str, np.ndarray]:
+    if isinstance(first, StructuredHyperplanes):
+        return {"signs": first.signs, "rows": first.rows, "extra": first.extra}
+    if isinstance(first, SeededHyperplanes):
+        key = np.array(first.key, np.uint64)
+        return {"key": key, "rows": first.rows, "extra": first.extra}
+    return {"weights": first.weights}
 
 
 def _first_layer(arrays: dict[str, np.ndarray]) -> Hyperplanes:
-    frame = arrays["origin"], float(arrays["radius"])
-    if "rows" in arrays:
-        rows, extra = arrays["rows"], arrays["extra"]
-        if "key" in arrays:
-            return SeededHyperplanes(int(arrays["key"]), rows, extra, arrays["biases"], *frame)
-        return StructuredHyperplanes(arrays["signs"], rows, extra, arrays["biases"], *frame)
-    return Hyperplanes(arrays["weights"], arrays["biases"], *frame)
+    """The reverse of `_arrays_of_first`."""
+    kind = version_of(arrays).first
+    shared = arrays["biases"], arrays["origin"], float(arrays["radius"])
+    if kind == "structured":
+        return StructuredHyperplanes(arrays["signs"], arrays["rows"], arrays["extra"], *shared)
+    if kind == "seeded":
+        return SeededHyperplanes(int(arrays["key"]), arrays["rows"], arrays["extra"], *shared)
+    return Hyperplanes(arrays["weights"], *shared)
 
 
 def _little_endian(array: np.ndarray) -> np.ndarray:
@@ -373,9 +325,3 @@ def _storable_summary(summary: dict[str, int | float | str | None] | None) -> np
     }
     check_summary(plain)
     return np.array(json.dumps(plain))
-
-
-# Writing --------------------------------------------------------------------------------------
-
-
-# Reading --------------------------------------------------------------------------------------

@@ -17,19 +17,17 @@ from fastmem.inputs import (
     check_points,
     check_threads,
 )
-from fastmem.kernels.cover import margins
-from fastmem.kernels.layout import TILE
 from fastmem.machine.memory import require_for_prediction
 from fastmem.network import model_file
-from fastmem.network.margins import RealMargins
-from fastmem.network.report import FitReport
+from fastmem.network.margins import Margins, margins_of
+from fastmem.network.report import FitReport, n_parameters
 from fastmem.patterns.of_points import tiles_of_blocks
-from fastmem.patterns.words import padded
 from fastmem.second_layer.cover_layer import CoverLayer
 
-_OFF = np.int64(-(2**62))
-_SCORES = 1 << 20
-"""Scores that a task computes: 8 MB where there are many classes."""
+_COMPUTED = ("_margins", "nbytes")
+"""Attributes that are computed from the layers on demand."""
+_COMPUTED_BEFORE = ("_stack", "_real")
+"""And those that pickles of version 0.1.0 may hold."""
 
 
 class Network:
@@ -99,11 +97,15 @@ class Network:
         self.summary = dict(summary or {})
         self.n_features_in_ = first.n_features
         self.feature_names = None if feature_names is None else tuple(map(str, feature_names))
-        self._real: dict[bool, RealMargins] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """What pickle and copy take: not what is computed from the layers on demand."""
-        return {k: v for k, v in vars(self).items() if k not in ("_stack", "nbytes")}
+        return {name: value for name, value in vars(self).items() if name not in _COMPUTED}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(
+            {name: value for name, value in state.items() if name not in _COMPUTED_BEFORE}
+        )
 
     def __repr__(self) -> str:
         n, m = self.widths
@@ -121,8 +123,7 @@ class Network:
     @property
     def n_parameters(self) -> int:
         """Weights and biases of all three layers, zeros included: n (d + 1) + m (n + 1) + m."""
-        n, m = self.widths
-        return n * (self.n_features_in_ + 1) + m * (n + 2)
+        return n_parameters(*self.widths, self.n_features_in_)
 
     @property
     def n_nonzero(self) -> int:
@@ -137,7 +138,7 @@ class Network:
     @cached_property
     def nbytes(self) -> int:
         """Size of the model in its file, in bytes."""
-        return model_file.size_in_file(self)
+        return model_file.size_in_file(self._parts())
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to ``path``, under that very name; see :func:`fastmem.load`.
@@ -150,7 +151,12 @@ class Network:
         OSError
             If the file cannot be written.
         """
-        model_file.save(self, path)
+        model_file.save(self._parts(), path)
+
+    def _parts(self) -> model_file.ModelParts:
+        return model_file.ModelParts(
+            self.classes_, self.first, self.second, self.covered, self.summary, self.feature_names
+        )
 
     def predict(self, X, *, n_threads: int | None = None) -> np.ndarray:
         """Label every point; right on every training point that was separated.
@@ -246,21 +252,10 @@ class Network:
         return check_points(X, n_features=self.n_features_in_, feature_names=self.feature_names)
 
     @cached_property
-    def _stack(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """Masks, thresholds and rows of ``best``, as ``kernels.cover.margins`` takes them."""
-        masks = padded(self.second.masks)
-        blocks = np.full(len(masks), -1, np.int64)
-        blocks[: len(self.second)] = np.searchsorted(self.covered, self.second.owners)
-        return masks, padded(self.second.thresholds.astype(np.int64)), blocks
-
-    def _real_margins(self, is_sparse: bool) -> RealMargins:
-        if is_sparse not in self._real:
-            second = self.second
-            rows = np.searchsorted(self.covered, second.owners)
-            self._real[is_sparse] = RealMargins(
-                self.first, second.masks, second.thresholds, rows, is_sparse
-            )
-        return self._real[is_sparse]
+    def _margins(self) -> Margins:
+        """Margins of the covered classes, in the order of ``covered``."""
+        blocks = np.searchsorted(self.covered, self.second.owners)
+        return margins_of(self.first, self.second, blocks, len(self.covered))
 
     def _codes(self, points: Points, n_threads: int) -> np.ndarray:
         codes = np.empty(points.n_samples, np.intp)
@@ -277,34 +272,18 @@ class Network:
         return codes
 
     def _scores(self, best: np.ndarray) -> np.ndarray:
-        is_real = self.second.activation == "relu"
-        scores = np.full((best.shape[1], len(self.classes_)), 0.0 if is_real else 0.5)
+        scores = np.full((best.shape[1], len(self.classes_)), self._margins.left_out)
         scores[:, self.covered] = best.T
-        if not is_real:
-            scores[scores == _OFF] = -np.inf
         return scores
 
     def _run(self, points: Points, n_threads: int, stop_when_on: bool, keep) -> None:
         """Stream blocks of rows through both layers; keep(start, stop, best) takes the margins."""
-        n_blocks = len(self.covered)
-        if self.second.activation == "relu":
-            real = self._real_margins(points.is_sparse)
-
-            def add_up(start: int, stop: int, tiles: np.ndarray) -> None:
-                keep(start, stop, real.of(points, start, stop, tiles, stop_when_on, n_blocks))
-
-            tiles_of_blocks(points, self.first, n_threads, add_up, real.task_rows(points))
-            return
-        masks, thresholds, blocks = self._stack
+        margins = self._margins
 
         def work(start: int, stop: int, tiles: np.ndarray) -> None:
-            sizes = np.full(len(tiles), TILE, np.int64)
-            sizes[-1] = stop - start - (len(tiles) - 1) * TILE
-            best = np.full((n_blocks, len(tiles) * TILE), _OFF)
-            margins(tiles, sizes, masks, thresholds, blocks, stop_when_on, best)
-            keep(start, stop, best[:, : stop - start])
+            keep(start, stop, margins.of(points, start, stop, tiles, stop_when_on))
 
-        tiles_of_blocks(points, self.first, n_threads, work, _SCORES // len(self.classes_))
+        tiles_of_blocks(points, self.first, n_threads, work, margins.task_rows(points))
 
 
 def load(path: str | os.PathLike[str]) -> Network:

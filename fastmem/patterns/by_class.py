@@ -13,11 +13,7 @@ from fastmem.inputs import Points
 from fastmem.kernels.columns import copy_columns
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.machine.threads import ranges, run_tasks
-from fastmem.patterns.of_points import (
-    pattern_threads,
-    task_rows,
-)
-from fastmem.patterns.passes import passes
+from fastmem.patterns.of_points import passes, pattern_threads, task_rows
 from fastmem.patterns.prepared import Fill, SignLoop
 from fastmem.patterns.tile_store import TileStore
 

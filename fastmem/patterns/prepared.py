@@ -12,7 +12,6 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
-from fastmem.kernels.queue import Loop
 from fastmem.kernels.signs import RowTasks
 from fastmem.machine.threads import run_loop
 
@@ -46,13 +45,13 @@ class SignLoop:
 
     Attributes
     ----------
-    loop : Loop
-        Of ``kernels.signs`` or ``kernels.hadamard``: its worker takes `RowTasks` and
+    worker : kernel
+        Of ``kernels.signs`` or ``kernels.hadamard``: it takes `RowTasks` and
     arguments : tuple
         what comes after them.
     """
 
-    loop: Loop
+    worker: Any
     arguments: tuple[Any, ...]
 
     def __call__(self, block: np.ndarray, tiles: np.ndarray, position: int) -> int:
@@ -75,7 +74,7 @@ class SignLoop:
         """
         doubts = np.zeros(len(tasks), np.int64)
         what = RowTasks(points, rows, tasks, doubts, tiles)
-        run_loop(self.loop, len(tasks), n_threads, (what, *self.arguments), **launches)
+        run_loop(self.worker, len(tasks), n_threads, (what, *self.arguments), **launches)
         return int(doubts.sum())
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.kernels.exact import shifted_biases
 from fastmem.kernels.layout import WORD_BITS
-from fastmem.kernels.signs import PATTERN_WORDS, FloatFilter
+from fastmem.kernels.signs import FloatFilter, pattern_words
 from fastmem.patterns.prepared import Pass, SignLoop, kept_with_the_layer
 
 
@@ -20,7 +20,7 @@ def passes(hyperplanes: Hyperplanes, words: tuple[int, int]) -> Sequence[Pass]:
 
 def fill_with(planes: FloatFilter, words: tuple[int, int], shift: int = 0) -> SignLoop:
     """What writes words of the patterns of dense points, ``shift`` words farther on."""
-    return SignLoop(PATTERN_WORDS, (planes, (*words, shift)))
+    return SignLoop(pattern_words, (planes, (*words, shift)))
 
 
 def made_filter(hyperplanes: Hyperplanes) -> FloatFilter:

@@ -11,15 +11,16 @@ from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.structured import StructuredHyperplanes, flips_of, sums_with_errors
 from fastmem.kernels.exact import UNIT32
 from fastmem.kernels.hadamard import (
-    STRUCTURED_WORDS,
     Transforms,
     collect_bits,
     structured_products,
+    structured_words,
 )
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.kernels.signs import FloatFilter
 from fastmem.patterns.prepared import Fill, Pass, SignLoop, kept_with_the_layer
 from fastmem.patterns.stored_rows import fill_with, float_filter, made_filter
+from fastmem.patterns.words import packed
 
 _MORE_STAGES = 15
 """What a row of a transform costs beside its stages, in stages: points, signs, last pass."""
@@ -53,7 +54,7 @@ def passes(hyperplanes: StructuredHyperplanes, words: tuple[int, int]) -> Sequen
         plan = _plan(hyperplanes, words)
         if plan is None:
             return fill_with(float_filter(hyperplanes.explicit), words)
-        loop = SignLoop(STRUCTURED_WORDS, (plan.transforms,))
+        loop = SignLoop(structured_words, (plan.transforms,))
         return loop if plan.is_direct else _fill_and_collect(loop, plan, words)
 
     return [Pass(1.0, prepare)]
@@ -84,8 +85,7 @@ def _fill_and_collect(transform: SignLoop, plan: _Plan, words: tuple[int, int]) 
 def _dense_is_cheaper(hyperplanes: StructuredHyperplanes, words: tuple[int, int]) -> bool:
     """Whether a product with the rows is faster than transforms of the blocks they are in.
 
-    In multiply-adds of the dense kernel, 9 ps each on one core: an addition of a transform
-    takes as long.
+    In multiply-adds of the dense kernel: an addition of a transform takes as long as one.
     """
     n, d = len(hyperplanes), hyperplanes.n_features
     signs, size = hyperplanes.signs, hyperplanes.block_rows
@@ -128,8 +128,7 @@ def _made_plan(hyperplanes: StructuredHyperplanes, words: tuple[int, int]) -> _P
     shape = (len(used), size)
     plane_of = np.full(shape, -1, np.int32)
     plane_of[blocks, places] = planes
-    bits = (plane_of >= 0).reshape(len(used), -1, WORD_BITS)
-    valid = np.packbits(bits, axis=2, bitorder="little").view(np.uint64)[:, :, 0]
+    valid = packed(plane_of >= 0)
     targets = np.full(valid.shape, -1, np.int64)
     is_direct = _is_direct(in_words)
     if is_direct:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmem.kernels.cover import GROUP
-from fastmem.kernels.layout import TILE, WORD_BITS
+from fastmem.kernels.layout import MASK_GROUP, TILE, WORD_BITS
 
 
 def new_tiles(n_points: int, n_words: int) -> np.ndarray:
@@ -20,8 +19,8 @@ def rows_of(tiles: np.ndarray, n_points: int) -> np.ndarray:
 
 def unpacked(words: np.ndarray, n: int) -> np.ndarray:
     """The first n bits of each row of words, (m, n_words) uint64, as bool (m, n)."""
-    octets = np.ascontiguousarray(words).astype("<u8").view(np.uint8)
-    return np.unpackbits(octets, axis=1, count=n, bitorder="little").astype(np.bool_)
+    octets = np.ascontiguousarray(words, "<u8").view(np.uint8)
+    return np.unpackbits(octets, axis=1, count=n, bitorder="little").view(np.bool_)
 
 
 def packed(bits: np.ndarray) -> np.ndarray:
@@ -41,7 +40,7 @@ def valid_bits(n: int) -> np.ndarray:
 
 
 def padded(rows: np.ndarray) -> np.ndarray:
-    """A copy with rows of zeros up to a multiple of GROUP."""
-    out = np.zeros((-(-len(rows) // GROUP) * GROUP, *rows.shape[1:]), rows.dtype)
+    """A copy with rows of zeros up to a multiple of MASK_GROUP."""
+    out = np.zeros((-(-len(rows) // MASK_GROUP) * MASK_GROUP, *rows.shape[1:]), rows.dtype)
     out[: len(rows)] = rows
     return out

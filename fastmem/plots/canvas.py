@@ -1,4 +1,4 @@
-"""Pictures of networks: decision regions, cells and neurons on the plane, coverage, widths."""
+"""What the pictures share: colours, the view of the plane and its grid, points and hyperplanes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem.inputs import InvalidInputError, check_points, check_threads
+from fastmem.errors import InvalidInputError
+from fastmem.inputs import Points, check_points
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -17,7 +18,6 @@ if TYPE_CHECKING:
 
     from fastmem.network.network import Network
 
-# Okabe and Ito's palette, which stays distinct under the common kinds of colour blindness.
 CLASS_COLOURS = (
     "#0072B2",
     "#D55E00",
@@ -28,17 +28,13 @@ CLASS_COLOURS = (
     "#999999",
     "#F0E442",
 )
-# How far a class's colour is mixed with white: where no neuron of its own is on, and in turn for
-# its neurons' cells. The order puts unlike tints next to each other.
-PLAIN_TINT = 0.86
-CELL_TINTS = (0.46, 0.78, 0.62, 0.70, 0.54)
-LINE_COLOUR = "#222222"
-GRID_ROWS_PER_BLOCK = 1 << 16
-MARGIN = 0.06
+"""Okabe and Ito's palette, which stays distinct under the common kinds of colour blindness."""
 MARKERS = "os^Dv*PX"
-MOST_TICKS = 8
-SHADOW = "#BBBBBB"
-MIXED = (0.85, 0.85, 0.85)
+LINE_COLOUR = "#222222"
+BLOCK_ROWS = 1 << 16
+"""Points and pixels that are looked at together."""
+_MARGIN = 0.06
+"""Of the longer side of the points' bounding box."""
 
 
 def new_figure(size: tuple[float, float] = (9, 6.2)) -> Figure:
@@ -48,8 +44,8 @@ def new_figure(size: tuple[float, float] = (9, 6.2)) -> Figure:
     return Figure(figsize=size, dpi=150, layout="constrained")
 
 
-def in_plane(network: Network, X: Any, y: Any) -> tuple[Any, NDArray[Any]]:
-    """Check that there are points of two features, and labels, to draw."""
+def in_plane(network: Network, X: Any, y: Any) -> tuple[Points, NDArray[Any]]:
+    """Check that there are points of two features, (N, 2), and labels, (N,), to draw."""
     if network.n_features_in_ != 2:
         raise InvalidInputError(
             f"The network has {network.n_features_in_} features: only a network of 2 features "
@@ -66,7 +62,7 @@ def in_plane(network: Network, X: Any, y: Any) -> tuple[Any, NDArray[Any]]:
 
 
 def class_colours(network: Network) -> NDArray[np.float64]:
-    """Give a colour (red, green, blue) for each class."""
+    """Give a colour (red, green, blue) for each class: (K, 3)."""
     from matplotlib.colors import to_rgb
 
     n_classes = len(network.classes_)
@@ -76,7 +72,7 @@ def class_colours(network: Network) -> NDArray[np.float64]:
 def scatter_points(
     ax: Axes,
     network: Network,
-    points: Any,
+    points: Points,
     labels: NDArray[Any],
     max_points: int,
     random: np.random.Generator,
@@ -106,24 +102,15 @@ def plane_axes(ax: Axes, low: NDArray[np.float64], high: NDArray[np.float64]) ->
     )
 
 
-def legend_below(ax: Axes, handles: Sequence[Any]) -> None:
-    """Put a legend below the axes."""
-    # In units of the font size, so that the axis label keeps its place whatever the height.
-    ax.legend(
-        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), borderaxespad=4.5,
-        ncols=3, frameon=False, fontsize="small",
-    )  # fmt: skip
-
-
-def view_of(points: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Give the corners of the view: the points' bounding box with a margin."""
+def view_of(points: Points) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Give the corners of the view, (2,) each: the points' bounding box with a margin."""
     low, high = np.full(2, np.inf), np.full(2, -np.inf)
-    for start in range(0, points.n_samples, GRID_ROWS_PER_BLOCK):
-        block = points.block(start, min(start + GRID_ROWS_PER_BLOCK, points.n_samples))
+    for start in range(0, points.n_samples, BLOCK_ROWS):
+        block = points.block(start, min(start + BLOCK_ROWS, points.n_samples))
         low = np.minimum(low, block.min(axis=0))
         high = np.maximum(high, block.max(axis=0))
     longer = float((high - low).max())
-    margin = MARGIN * (longer if longer > 0 else 1.0)
+    margin = _MARGIN * (longer if longer > 0 else 1.0)
     # Nearly flat data, two lines close together say, still get a view that is high enough.
     middle = (low + high) / 2
     half = np.maximum((high - low) / 2 + margin, 0.2 * longer)
@@ -133,89 +120,26 @@ def view_of(points: Any) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def grid_blocks(
     low: NDArray[np.float64], high: NDArray[np.float64], resolution: int
 ) -> tuple[list[NDArray[np.float64]], tuple[int, int]]:
-    """Give the pixels of a view, row by row in blocks, and their rows and columns."""
+    """Give the middles of a view's pixels, row by row in blocks (rows, 2), and its shape."""
     step = float((high - low).max()) / resolution
     shape = (math.ceil((high[1] - low[1]) / step), math.ceil((high[0] - low[0]) / step))
     # The middle of each pixel, in double precision as far-away data need it.
     x = low[0] + (np.arange(shape[1]) + 0.5) * (high[0] - low[0]) / shape[1]
     y = low[1] + (np.arange(shape[0]) + 0.5) * (high[1] - low[1]) / shape[0]
     grid = np.stack(np.meshgrid(x, y), axis=-1).reshape(-1, 2)
-    return [
-        grid[a : a + GRID_ROWS_PER_BLOCK] for a in range(0, len(grid), GRID_ROWS_PER_BLOCK)
-    ], shape
+    return [grid[a : a + BLOCK_ROWS] for a in range(0, len(grid), BLOCK_ROWS)], shape
 
 
 def cell_borders(numbers: NDArray[np.int64]) -> NDArray[np.bool_]:
-    """Say which pixels have another number than the one above or to the right."""
+    """Say which pixels of a picture have another number than the one above or to the right."""
     between = np.zeros(numbers.shape, bool)
     between[:-1] |= numbers[:-1] != numbers[1:]
     between[:, :-1] |= numbers[:, :-1] != numbers[:, 1:]
     return between
 
 
-def are_on(network: Network, points: NDArray[Any], neurons: Sequence[int]) -> NDArray[np.bool_]:
-    """Say where neurons are on: (len(neurons), len(points))."""
-    from fastmem.patterns.of_points import sign_patterns
-
-    if network.second.activation == "relu":
-        owners = network.second.owners
-        return np.array(
-            [
-                first_real_neuron_on(
-                    network, points, np.full(len(points), owners[j]), slice(j, j + 1)
-                )
-                >= 0
-                for j in neurons
-            ]
-        )
-    patterns = sign_patterns(points, network.first)
-    return np.array([_is_on(network, patterns, j) for j in neurons])
-
-
-def _is_on(network: Network, patterns: NDArray[np.uint64], neuron: int) -> NDArray[np.bool_]:
-    """Say for which patterns a neuron is on."""
-    outside = np.bitwise_count(patterns & network.second.masks[neuron])
-    result: NDArray[np.bool_] = (
-        outside.sum(axis=1, dtype=np.int64) < network.second.thresholds[neuron]
-    )
-    return result
-
-
-def first_real_neuron_on(
-    network: Network,
-    grid: NDArray[Any],
-    codes: NDArray[np.intp],
-    neurons: slice = slice(None),
-) -> NDArray[np.int64]:
-    """As `first_cell_on`, for points (rows, 2) of a network with ReLU activations."""
-    from fastmem.second_layer.real_sums import first_neuron_on
-
-    second = network.second
-    return first_neuron_on(
-        np.arange(len(grid)), check_points(grid), codes, network.first, second.masks[neurons],
-        second.thresholds[neurons], second.owners[neurons], check_threads(None),
-    )  # fmt: skip
-
-
-def first_cell_on(
-    network: Network, patterns: NDArray[np.uint64], codes: NDArray[np.intp]
-) -> NDArray[np.int64]:
-    """Give, for each pattern, the first neuron of the predicted class that is on, or -1."""
-    first = np.full(len(patterns), -1, np.int64)
-    second = network.second
-    for code in np.unique(codes):
-        undecided = np.flatnonzero(codes == code)
-        for neuron in np.flatnonzero(second.owners == code):
-            if len(undecided) == 0:
-                break
-            is_on = _is_on(network, patterns[undecided], int(neuron))
-            first[undecided[is_on]] = neuron
-            undecided = undecided[~is_on]
-    return first
-
-
 def add_lines(ax: Axes, lines: NDArray[np.float64], colour: str, width: float) -> None:
-    """Draw segments behind the points."""
+    """Draw segments (n, 2, 2) behind the points."""
     from matplotlib.collections import LineCollection
 
     ax.add_collection(

@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmem.inputs import InvalidInputError
+from fastmem.errors import InvalidInputError
 from fastmem.machine.extras import needs
+from fastmem.network.coverage import coverage
+from fastmem.plots.canvas import CLASS_COLOURS, MARKERS, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from fastmem.network.network import Network
-from fastmem.plots.canvas import CLASS_COLOURS, MARKERS, MOST_TICKS, new_figure
+
+_MOST_TICKS = 8
 
 
 @needs("plot")
@@ -46,8 +49,6 @@ def coverage_curve(
     ModuleNotFoundError
         If matplotlib is not installed.
     """
-    from fastmem.network.coverage import coverage
-
     if not isinstance(networks, Mapping):
         networks = {"": networks}
     if ax is None:
@@ -119,7 +120,7 @@ def widths_over_samples(
     ax.set(xlabel="points N", ylabel=name)
     _plain_numbers(ax)
     _count_axis(ax, log=False)
-    shown = sorted(set(sizes))[:: -(-len(set(sizes)) // MOST_TICKS)]
+    shown = sorted(set(sizes))[:: -(-len(set(sizes)) // _MOST_TICKS)]
     ax.set_xticks(shown, labels=[f"{size:,}" for size in shown], minor=False)
     ax.xaxis.minorticks_off()
     ax.legend(frameon=False, fontsize="small")

@@ -8,22 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmem.inputs import check_points, check_threads
 from fastmem.machine.extras import needs
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from fastmem.network.network import Network
+from fastmem.machine.files import moved_when_complete
+from fastmem.network.neurons_on import first_neuron_on
 from fastmem.plots.canvas import (
-    CELL_TINTS,
     LINE_COLOUR,
     MARKERS,
-    PLAIN_TINT,
     add_lines,
     cell_borders,
     class_colours,
-    first_cell_on,
-    first_real_neuron_on,
     grid_blocks,
     hyperplanes_in_view,
     in_plane,
@@ -34,6 +28,16 @@ from fastmem.plots.canvas import (
     scatter_points,
     view_of,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fastmem.network.network import Network
+
+# How far a class's colour is mixed with white: where no neuron of its own is on, and in turn for
+# its neurons' cells. The order puts unlike tints next to each other.
+_PLAIN_TINT = 0.86
+_CELL_TINTS = (0.46, 0.78, 0.62, 0.70, 0.54)
 
 
 @needs("plot")
@@ -119,7 +123,7 @@ def decision_regions(
     for code, (label, colour) in enumerate(zip(network.classes_.tolist(), colours, strict=True)):
         has_neurons = code in network.covered
         dot = to_hex(mixed_with_black(colour))
-        shade = to_hex(mixed_with_white(colour, CELL_TINTS[0] if has_neurons else PLAIN_TINT))
+        shade = to_hex(mixed_with_white(colour, _CELL_TINTS[0] if has_neurons else _PLAIN_TINT))
         kind = "its neurons' cells" if has_neurons else "no neuron is on"
         handles += [
             Line2D(
@@ -173,8 +177,6 @@ def save_decision_regions(path: Path, network: Network, X: Any, y: Any, **option
     ModuleNotFoundError
         If matplotlib is not installed.
     """
-    from fastmem.tables import moved_when_complete
-
     figure = new_figure()
     decision_regions(network, X, y, ax=figure.subplots(), **options)
     with moved_when_complete(path) as temporary, open(temporary, "xb") as file:
@@ -185,8 +187,6 @@ def _regions(
     network: Network, low: NDArray[np.float64], high: NDArray[np.float64], resolution: int
 ) -> tuple[NDArray[np.intp], NDArray[np.int64], tuple[int, int]]:
     """Give the predicted class code and the first neuron of it that is on (or -1) on a grid."""
-    from fastmem.patterns.of_points import sign_patterns
-
     grid, shape = grid_blocks(low, high, resolution)
     codes = np.empty(shape[0] * shape[1], np.intp)
     neurons = np.full(len(codes), -1, np.int64)
@@ -194,11 +194,9 @@ def _regions(
     for block in grid:
         here = slice(start, start + len(block))
         codes[here] = np.searchsorted(network.classes_, network.predict(block))
-        if network.second.activation == "relu":
-            neurons[here] = first_real_neuron_on(network, block, codes[here])
-        else:
-            patterns = sign_patterns(block, network.first)
-            neurons[here] = first_cell_on(network, patterns, codes[here])
+        neurons[here] = first_neuron_on(
+            check_points(block), codes[here], network.first, network.second, check_threads(None)
+        )
         start = here.stop
     return codes, neurons, shape
 
@@ -207,7 +205,7 @@ def _tinted(
     codes: NDArray[np.intp], neurons: NDArray[np.int64], colours: NDArray[np.float64]
 ) -> NDArray[np.float64]:
     """Colour a grid by class, shade it by neuron, and part the neurons by white lines."""
-    tints = np.where(neurons < 0, PLAIN_TINT, np.take(CELL_TINTS, neurons % len(CELL_TINTS)))
+    tints = np.where(neurons < 0, _PLAIN_TINT, np.take(_CELL_TINTS, neurons % len(_CELL_TINTS)))
     picture = mixed_with_white(colours[codes], tints[..., None])
     picture[cell_borders(neurons)] = 1.0
     return picture

@@ -6,20 +6,17 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from fastmem.inputs import InvalidInputError
+from fastmem.errors import InvalidInputError
+from fastmem.inputs import check_points, check_threads
 from fastmem.machine.extras import needs
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-    from fastmem.network.network import Network
+from fastmem.network.neurons_on import neurons_on
+from fastmem.patterns.words import unpacked
 from fastmem.plots.canvas import (
     LINE_COLOUR,
     MARKERS,
-    SHADOW,
     add_lines,
-    are_on,
     class_colours,
     grid_blocks,
     hyperplanes_in_view,
@@ -30,6 +27,15 @@ from fastmem.plots.canvas import (
     plane_axes,
     view_of,
 )
+from fastmem.second_layer.cover_layer import CoverLayer
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from fastmem.network.network import Network
+
+_SHADOW = "#BBBBBB"
+"""The colour of hyperplanes that are not in a neuron's mask."""
 
 
 @needs("plot")
@@ -96,10 +102,11 @@ def neuron_supports(
     low, high = view_of(points)
     colours = class_colours(network)
     grid, shape = grid_blocks(low, high, resolution)
-    where_on = np.concatenate([are_on(network, block, chosen) for block in grid], axis=1)
+    where_on = np.concatenate([_are_on(network, block, chosen) for block in grid], axis=1)
     some = random.permutation(points.n_samples)[:max_points]
     sample, sample_labels = points.take(some), labels[some]
-    covers = are_on(network, sample, chosen)
+    covers = _are_on(network, sample, chosen)
+    masks = unpacked(second.masks[chosen], len(network.first))
     columns = min(3, len(chosen))
     rows = -(-len(chosen) // columns)
     # an inch of each panel's width is for numbers along the axis
@@ -115,9 +122,8 @@ def neuron_supports(
             tints[is_on.astype(int)], extent=(low[0], high[0], low[1], high[1]), origin="lower",
             interpolation="antialiased", zorder=0,
         )  # fmt: skip
-        bits = np.unpackbits(second.masks[j].view(np.uint8), bitorder="little")
-        inside = bits[: network.widths[0]].astype(bool)
-        for which, style in ((~inside, (SHADOW, 0.3)), (inside, (LINE_COLOUR, 0.8))):
+        inside = masks[number]
+        for which, style in ((~inside, (_SHADOW, 0.3)), (inside, (LINE_COLOUR, 0.8))):
             lines = hyperplanes_in_view(network, low, high, n_hyperplanes, random, which)
             add_lines(ax, lines, *style)
         covered = covers[number]
@@ -148,3 +154,11 @@ def neuron_supports(
     for ax in list(figure.axes)[len(chosen) :]:
         ax.remove()
     return figure
+
+
+def _are_on(network: Network, points: NDArray[Any], neurons: Sequence[int]) -> NDArray[np.bool_]:
+    """Say where neurons are on: (len(neurons), len(points))."""
+    second = network.second
+    chosen = np.array(neurons)
+    some = CoverLayer(second.masks[chosen], second.thresholds[chosen], second.owners[chosen])
+    return neurons_on(check_points(points), network.first, some, check_threads(None))

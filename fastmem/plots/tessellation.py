@@ -7,21 +7,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmem.inputs import Points
 from fastmem.machine.extras import needs
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
-    from fastmem.network.network import Network
+from fastmem.patterns.of_points import sign_patterns
 from fastmem.plots.canvas import (
-    GRID_ROWS_PER_BLOCK,
+    BLOCK_ROWS,
     MARKERS,
-    MIXED,
     cell_borders,
     class_colours,
     grid_blocks,
     in_plane,
-    legend_below,
     mixed_with_black,
     mixed_with_white,
     new_figure,
@@ -29,6 +24,14 @@ from fastmem.plots.canvas import (
     scatter_points,
     view_of,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from fastmem.network.network import Network
+
+_MIXED = (0.85, 0.85, 0.85)
+"""The colour of cells that hold points of several classes."""
 
 
 @needs("plot")
@@ -83,7 +86,7 @@ def tessellation(
     low, high = view_of(points)
     colours = class_colours(network)
     content, cells, shape, n_mixed = _cells(network, points, labels, low, high, resolution)
-    tints = np.concatenate([mixed_with_white(colours, 0.6), [MIXED, (1.0, 1.0, 1.0)]])
+    tints = np.concatenate([mixed_with_white(colours, 0.6), [_MIXED, (1.0, 1.0, 1.0)]])
     picture = tints[content].reshape(*shape, 3)
     picture[cell_borders(cells.reshape(shape))] = 0.35
     ax.imshow(
@@ -111,19 +114,23 @@ def tessellation(
     if n_mixed:
         handles.append(
             Patch(
-                facecolor=MIXED,
+                facecolor=_MIXED,
                 ec="#777777",
                 hatch="////",
                 label=f"cells of several classes: {n_mixed}",
             )
         )
-    legend_below(ax, handles)
+    # in units of the font size, so that the axis label keeps its place whatever the height
+    ax.legend(
+        handles=handles, loc="upper center", bbox_to_anchor=(0.5, 0.0), borderaxespad=4.5,
+        ncols=3, frameon=False, fontsize="small",
+    )  # fmt: skip
     return ax
 
 
 def _cells(
     network: Network,
-    points: Any,
+    points: Points,
     labels: NDArray[Any],
     low: NDArray[np.float64],
     high: NDArray[np.float64],
@@ -135,13 +142,11 @@ def _cells(
     K + 1 where there are none. Also gives the shape of the view and the number of cells of several
     classes.
     """
-    from fastmem.patterns.of_points import sign_patterns
-
     grid, shape = grid_blocks(low, high, resolution)
     n_pixels = shape[0] * shape[1]
     blocks = [
-        points.block(a, min(a + GRID_ROWS_PER_BLOCK, points.n_samples))
-        for a in range(0, points.n_samples, GRID_ROWS_PER_BLOCK)
+        points.block(a, min(a + BLOCK_ROWS, points.n_samples))
+        for a in range(0, points.n_samples, BLOCK_ROWS)
     ]
     patterns = np.concatenate([sign_patterns(block, network.first) for block in grid + blocks])
     whole = np.ascontiguousarray(patterns).view(f"V{8 * patterns.shape[1]}").ravel()

@@ -8,21 +8,12 @@ from collections.abc import Sequence
 import numpy as np
 
 from fastmem.inputs import Points
-from fastmem.kernels.cover import GROUP
-from fastmem.kernels.layout import TILE
-from fastmem.kernels.relu import (
-    LEAST_POSITIVE,
-    least_sums,
-    sums_below,
-)
+from fastmem.kernels.layout import MASK_GROUP, TILE
+from fastmem.kernels.relu import LEAST_POSITIVE, least_sums, sums_below
 from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.by_class import Patterns
 from fastmem.second_layer.class_cover import ClassCover, least_counts
-from fastmem.second_layer.real_sums import (
-    RealSums,
-    refuse_zeros,
-    rows_for_sums,
-)
+from fastmem.second_layer.real_sums import RealSums, refuse_zeros, rows_for_sums
 
 _BATCH = 1024
 """Candidates of all covers together that are looked at at once: they share activations."""
@@ -83,7 +74,7 @@ class RealClassCover(ClassCover):
         if useful > 3 * len(candidates) // 4:
             self._batch = min(2 * self._batch, _BATCH)
         elif useful < len(candidates) // 2:
-            self._batch = max(self._batch // 2, GROUP)
+            self._batch = max(self._batch // 2, MASK_GROUP)
 
     def accept(self, masks: np.ndarray, thresholds: np.ndarray) -> None:
         """Add neurons, and take the points that they cover from the uncovered ones."""
@@ -113,9 +104,10 @@ class RealClassCover(ClassCover):
         places = places.astype(np.int64)
         block = self.points.take(self.patterns.rows(self.code, self.members[places]))
         below = np.empty((len(masks), len(places)), np.bool_)
-        rows = rows_for_sums(block, self.tiles, places)
+        rows = rows_for_sums(block, self.own.tiles, places)
         sums_below(self.sums.layer, self.sums.masks(masks), limits, rows, below)
-        self.patterns.store.release(self.tiles[places.min() // TILE : places.max() // TILE + 1])
+        touched = slice(places.min() // TILE, places.max() // TILE + 1)
+        self.own.store.release(self.own.tiles[touched])
         return below
 
 
@@ -125,7 +117,7 @@ def step_together(covers: Sequence[RealClassCover]) -> None:
     As ``ClassCover.step_random``; the candidates of all covers share a pass over the points, and
     with it the activations.
     """
-    most = max(GROUP, _BATCH // len(covers))
+    most = max(MASK_GROUP, _BATCH // len(covers))
     found = [cover.candidates(most) for cover in covers]
     owners = [cover for cover, (chosen, _) in zip(covers, found, strict=True) for _ in chosen]
     masks = np.concatenate([masks for _, masks in found])

@@ -71,6 +71,7 @@ be computed anew for each batch of masks.
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -84,13 +85,11 @@ from fastmem.kernels.relu import (
     Masks,
     Rows,
     least_sums,
-    sums_below,
 )
 from fastmem.machine.arrays import frozen
-from fastmem.machine.threads import ranges, run_tasks
+from fastmem.machine.threads import ranges
 from fastmem.patterns.of_points import tiles_of_blocks
-from fastmem.patterns.passes import fill
-from fastmem.patterns.words import new_tiles, unpacked
+from fastmem.patterns.words import unpacked
 
 _TASK_TERMS = 1 << 30
 """Additions of a task if no sum ends early: some 50 ms."""
@@ -163,6 +162,18 @@ def rows_for_sums(block: np.ndarray | SparseRows, tiles: np.ndarray, places: np.
     return Rows(block.astype(np.float64).reshape(-1), _NO_COLUMNS, starts, tiles, places)
 
 
+def rows_in_parts(
+    points: Points, start: int, stop: int, tiles: np.ndarray, size: int
+) -> Iterator[tuple[slice, Rows]]:
+    """The points start..stop-1, whose patterns are ``tiles``, in parts of ``size``.
+
+    Yields where a part lies from ``start`` on, and the part as ``kernels.relu`` takes it.
+    """
+    for first, last in ranges(stop - start, size):
+        block = points.block(start + first, start + last)
+        yield slice(first, last), rows_for_sums(block, tiles, np.arange(first, last))
+
+
 def refuse_zeros(thresholds: np.ndarray) -> None:
     if not thresholds.all():
         raise InvalidInputError(
@@ -193,64 +204,14 @@ def real_thresholds(
     lock = threading.Lock()
 
     def use(start: int, stop: int, tiles: np.ndarray) -> None:
-        for first_row, last_row in ranges(stop - start, size):
+        for part, rows in rows_in_parts(points, start, stop, tiles, size):
             with lock:
                 mine = least.copy()
-            here = slice(start + first_row, start + last_row)
-            rows = rows_for_sums(
-                points.block(here.start, here.stop), tiles, np.arange(first_row, last_row)
-            )
-            least_sums(sums.layer, stack, owners, rows, codes[here].astype(np.int64), mine)
+            classes = codes[start:stop][part].astype(np.int64)
+            least_sums(sums.layer, stack, owners, rows, classes, mine)
             with lock:
                 np.minimum(least, mine, out=least)
 
     tiles_of_blocks(points, first, n_threads, use, size)
     refuse_zeros(least)
     return least
-
-
-def neurons_on(
-    block: np.ndarray | SparseRows,
-    first: Hyperplanes,
-    sums: RealSums,
-    masks: Masks,
-    thresholds: np.ndarray,
-) -> np.ndarray:
-    """Which of the neurons with masks (m, n_words) are on for which points: (m, P) bool."""
-    tiles = new_tiles(len(block), first.n_words)
-    fill(first, block, tiles)
-    below = np.empty((len(thresholds), len(block)), np.bool_)
-    sums_below(
-        sums.layer, masks, thresholds, rows_for_sums(block, tiles, np.arange(len(block))), below
-    )
-    return below
-
-
-def first_neuron_on(
-    rows: np.ndarray,
-    points: Points,
-    codes: np.ndarray,
-    first: Hyperplanes,
-    masks: np.ndarray,
-    thresholds: np.ndarray,
-    owners: np.ndarray,
-    n_threads: int,
-) -> np.ndarray:
-    """For each of ``rows`` of points the first neuron of its class, codes[row], that is on, or -1.
-
-    Returns int64 of shape (len(rows),).
-    """
-    found = np.full(len(rows), -1, np.int64)
-    if not len(rows) or not len(masks):
-        return found
-    sums = RealSums(first, points.is_sparse)
-    stack = sums.masks(masks)
-
-    def work(task: tuple[int, int]) -> None:
-        chosen = rows[slice(*task)]
-        on = neurons_on(points.take(chosen), first, sums, stack, thresholds)
-        on &= owners[:, None] == codes[chosen]
-        found[slice(*task)] = np.where(on.any(axis=0), on.argmax(axis=0), -1)
-
-    run_tasks(work, ranges(len(rows), sums.task_rows(points, len(masks))), n_threads)
-    return found

@@ -10,11 +10,11 @@ import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
-from fastmem.kernels.cover import GROUP
-from fastmem.kernels.layout import TILE
+from fastmem.kernels.layout import MASK_GROUP, TILE
 from fastmem.machine.threads import run_tasks
 from fastmem.patterns.by_class import Patterns
-from fastmem.second_layer.class_cover import TASK_WORDS, ClassCover
+from fastmem.second_layer.class_cover import ClassCover
+from fastmem.second_layer.counting import TASK_WORDS
 from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.second_layer.merged_cells import Merger, covers_at_once
 from fastmem.second_layer.real_cover import RealClassCover, step_together
@@ -103,7 +103,7 @@ def choose_neurons(
     """
     total = sum(cover.remaining for cover in covers)
     step = Merger(covers).step if selection == "merge" else _step_random
-    most = GROUP if selection == "merge" else 1
+    most = MASK_GROUP if selection == "merge" else 1
     patterns = covers[0].patterns
     at_once = covers_at_once(len(covers[0].valid)) if selection == "merge" else len(covers)
     small = len(patterns.sizes) * TILE * patterns.tiles.shape[1] <= _APART_WORDS[selection]

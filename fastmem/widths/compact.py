@@ -17,26 +17,24 @@ another class keeps at least one one in the mask.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
-from fastmem.hyperplanes.gaussian import RowSource
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
-from fastmem.inputs import Points
 from fastmem.kernels.layout import TILE
 from fastmem.network.report import Trial, n_parameters
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import unpacked
+from fastmem.problem import Problem
 from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.cover_layer import CoverLayer
-from fastmem.second_layer.selection import Selector, cover_layer, failed_rows
+from fastmem.second_layer.selection import Selector, cover_layer
+from fastmem.widths.first_layer import FirstLayer
 from fastmem.widths.open_points import OpenPoints
-from fastmem.widths.thinning import (
-    hyperplane_order,
-    thinned,
-    without_unused,
-)
+from fastmem.widths.thinning import hyperplane_order, thinned, without_unused
 
 _SHRINK = 0.7
 _WORTH = 0.9
@@ -46,86 +44,115 @@ digits784-20k from n = 2,048: 350 hyperplanes and 418 neurons, 422,000 parameter
 329,000; 172 and 870, 286,000; 130 and 1,285, 272,000, which is not worth it.
 """
 _PAIRS = 4096
+"""Unseparated pairs for which hyperplanes are chosen at a time."""
 _CHOICE = 8
 """Hyperplanes to choose from, in least separating widths, where no width is given. digits784-20k:
 105 hyperplanes and 1,966 neurons from 1, 146 and 871 from 8, 205 and 664 from 32."""
 _START = 0.25
-"""The search begins with this share of the hyperplanes in order; each trial takes 0.7 times as
-many, or as few."""
+"""The search begins with this share of the hyperplanes in order; each trial takes _SHRINK times as
+many as the last, or, where that was no better, divides by it."""
+
+
+class Found(NamedTuple):
+    """Some of a layer's hyperplanes, their patterns, and a second layer that was chosen on them."""
+
+    kept: np.ndarray  # ascending, int64
+    patterns: Patterns
+    covers: list[ClassCover]
+
+
+class Search:
+    """The search for as few hyperplanes as pay.
+
+    Parameters
+    ----------
+    layer : FirstLayer
+        All hyperplanes that there are to choose from.
+    covers : list of ClassCover
+        The second layer on all of them.
+    selector : Selector
+        What chooses all others.
+
+    Attributes
+    ----------
+    best : Found or None
+        What leaves the fewest parameters of all that has been tried; None while nothing is worth
+        it.
+    trials : list of Trial
+    """
+
+    def __init__(self, layer: FirstLayer, covers: list[ClassCover], selector: Selector) -> None:
+        self._layer, self._covers, self._selector = layer, covers, selector
+        self._order = hyperplane_order(layer.patterns, covers, selector.n_threads)
+        self._codes = [cover.code for cover in covers]
+        self._least = self._parameters(len(layer), covers)
+        self.best: Found | None = None
+        self.trials: list[Trial] = []
+
+    def run(self) -> None:
+        """Try fewer and fewer hyperplanes, and more where fewer were no better than the first."""
+        most = len(self._order)
+        start = width = max(1, round(_START * most))
+        while self._improves(width) and width > 1:
+            width = max(1, int(_SHRINK * width))
+        if len(self.trials) <= 2:
+            width = start
+            while width < most:
+                width = min(most, math.ceil(width / _SHRINK))
+                if not self._improves(width):
+                    break
+
+    def _improves(self, width: int) -> bool:
+        """Choose a second layer on the first ``width`` hyperplanes; keep it if it is worth it."""
+        layer, selector = self._layer, self._selector
+        chosen = self._order[:width]
+        kept, fewer = _separating(chosen, len(layer), layer.patterns, self._covers, selector)
+        covers = selector.covers(fewer, layer.hyperplanes.subset(kept), self._codes)
+        size = self._parameters(len(kept), covers)
+        self.trials.append(Trial(len(kept), sum(cover.width for cover in covers), size))
+        if size > _WORTH * self._least:
+            return False
+        self.best, self._least = Found(kept, fewer, covers), size
+        return True
+
+    def _parameters(self, width: int, covers: Sequence[ClassCover]) -> int:
+        neurons = sum(cover.width for cover in covers)
+        return n_parameters(width, neurons, self._layer.hyperplanes.n_features)
 
 
 def compact(
-    first: Hyperplanes,
-    patterns: Patterns,
-    covers: list[ClassCover],
-    selector: Selector,
-    n_threads: int,
-) -> tuple[Hyperplanes, CoverLayer, np.ndarray, list[Trial]]:
+    layer: FirstLayer, covers: list[ClassCover], selector: Selector
+) -> tuple[Hyperplanes, CoverLayer, list[Trial]]:
     """Both layers with as few parameters as the search finds; see the module's docstring.
 
-    ``covers`` are those of the layer on all hyperplanes. Also returns the rows that cannot be
-    covered, which are those of ``covers``, and what was tried.
+    ``covers`` are those of the second layer on all hyperplanes of ``layer``: what they cannot cover
+    the new second layer cannot either. Also returns what was tried.
     """
-    codes = [cover.code for cover in covers]
-    failed = failed_rows(covers)
+    first, n_threads = layer.hyperplanes, selector.n_threads
     if not any(cover.width for cover in covers):
         # no point can be covered, and a layer has at least one hyperplane
         empty = cover_layer(covers)
         one = CoverLayer(empty.masks[:, :1], empty.thresholds, empty.owners)
-        return first.subset(np.arange(1)), one, failed, []
-    order = hyperplane_order(patterns, covers, n_threads)
-    least = n_parameters(len(first), sum(cover.width for cover in covers), first.n_features)
-    trials: list[Trial] = []
-    best: tuple[np.ndarray, Patterns, list[ClassCover]] | None = None
-
-    def improves(width: int) -> bool:
-        nonlocal best, least
-        kept, fewer = _separating(order[:width], len(first), patterns, covers, selector)
-        chosen = selector.covers(fewer, first.subset(kept), codes)
-        neurons = sum(cover.width for cover in chosen)
-        size = n_parameters(len(kept), neurons, first.n_features)
-        trials.append(Trial(len(kept), neurons, size))
-        if size > _WORTH * least:
-            return False
-        best, least = (kept, fewer, chosen), size
-        return True
-
-    start = width = max(1, round(_START * len(order)))
-    while improves(width) and width > 1:
-        width = max(1, int(_SHRINK * width))
-    if len(trials) <= 2:
-        # fewer were no better than the first: perhaps more are
-        width = start
-        while width < len(order):
-            width = min(len(order), int(np.ceil(width / _SHRINK)))
-            if not improves(width):
-                break
+        return first.subset(np.arange(1)), one, []
+    search = Search(layer, covers, selector)
+    search.run()
+    best = search.best
     if best is None:
-        kept = np.arange(len(first))
-        best = kept, patterns.picked(kept, n_threads), covers
-    kept, fewer, chosen = best
-    layer = cover_layer(chosen)
-    if not any(cover.margin for cover in chosen):
-        layer = thinned(layer, fewer, len(kept), n_threads)
-    layer, still = without_unused(layer, len(kept))
-    return first.subset(kept[still]), layer, failed, trials
+        every = np.arange(len(first))
+        best = Found(every, layer.patterns.picked(every, n_threads), covers)
+    second = cover_layer(best.covers)
+    if not any(cover.margin for cover in best.covers):
+        second = thinned(second, best.patterns, len(best.kept), n_threads)
+    second, still = without_unused(second, len(best.kept))
+    return first.subset(best.kept[still]), second, search.trials
 
 
-def more_to_choose_from(
-    points: Points,
-    first: Hyperplanes,
-    patterns: Patterns,
-    source: RowSource,
-    max_width: int | None,
-    n_threads: int,
-) -> Hyperplanes:
-    """The least separating layer and _CHOICE - 1 times as many more rows, and their patterns."""
-    n = len(first)
-    width = min(_CHOICE * n, max_width or 2**62)
-    if width > n:
-        first = source.more(first, width - n)
-        patterns.fill(points, first, n_threads, n)
-    return first
+def more_to_choose_from(problem: Problem, layer: FirstLayer) -> None:
+    """Add _CHOICE - 1 times as many more hyperplanes to the least separating ones."""
+    width = min(_CHOICE * len(layer), problem.most_hyperplanes)
+    if width > len(layer):
+        layer.draw(width - len(layer))
+        layer.fill()
 
 
 def _separating(
@@ -137,22 +164,22 @@ def _separating(
     more along the order, those that part these pairs are added, greedily. Returns them, ascending,
     and their patterns.
     """
+    n_threads = selector.n_threads
     kept = np.sort(chosen)
     classes = []
     for cover in covers:
-        some = OpenPoints(patterns, cover.code)
-        some.members = np.setdiff1d(some.members, np.array(cover.failed, np.int32))
-        classes.append(some)
+        c = OpenPoints(patterns, cover.code)
+        c.members = np.setdiff1d(c.members, np.array(cover.failed, np.int32))
+        classes.append(c)
     while True:
-        fewer = patterns.picked(kept, selector.n_threads)
+        fewer = patterns.picked(kept, n_threads)
         pairs = []
-        for some in classes:
-            if len(some.members):
-                seed = selector.seeds[some.code]
-                selector.evaluations += some.look(fewer, len(kept), seed, selector.n_threads)
-                start = int(patterns.first_tile[some.code]) * TILE
-                pairs += [(start + low, high) for low, high in some.pairs]
-        if not any(len(some.members) for some in classes):
+        for c in classes:
+            if len(c.members):
+                selector.evaluations += c.look(fewer, len(kept), selector.seeds[c.code], n_threads)
+                start = int(patterns.first_tile[c.code]) * TILE
+                pairs += [(start + low, high) for low, high in c.pairs]
+        if not any(len(c.members) for c in classes):
             return kept, fewer
         low, high = np.array(pairs[:_PAIRS], np.int64).T
         parts = ~_bits_at(patterns, low, n) & _bits_at(patterns, high, n)

@@ -7,11 +7,11 @@ import numpy as np
 from fastmem.patterns.by_class import Patterns
 from fastmem.second_layer.class_cover import ClassCover, least_counts
 
-_PROBE = 256
-"""Open points of a class looked at before a whole run over it: while most of them fail, the run
-would only find that out again, one sweep a point."""
 MANY = 0.05
 """Share of failing points above which random rows are added as long as they help."""
+_PROBE = 256
+"""Open points of a class looked at before a whole run over it: while more of them fail than MANY
+says, the run would only find that out again, one sweep a point."""
 
 
 class OpenPoints:
@@ -19,6 +19,8 @@ class OpenPoints:
 
     Attributes
     ----------
+    code : int
+        The class.
     members : ndarray of int32
         These points, by their numbers within the class.
     failing : int
@@ -34,8 +36,10 @@ class OpenPoints:
         self.failing = len(self.members)
         self.pairs: list[tuple[int, int]] = []
 
-    def look(self, patterns: Patterns, width: int, seed, n_threads: int) -> int:
-        """Find out which members are separated; returns the counts made."""
+    def look(
+        self, patterns: Patterns, width: int, seed: np.random.SeedSequence, n_threads: int
+    ) -> int:
+        """Find out which members ``width`` hyperplanes separate; returns the counts made."""
         cover = ClassCover(
             patterns, width, self.code, np.random.default_rng(seed), n_threads, self.members
         )

@@ -1,0 +1,70 @@
+"""A first layer in the making: its hyperplanes, where more come from, and the points' patterns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.hyperplanes.sources import row_source
+from fastmem.patterns.by_class import Patterns
+from fastmem.problem import Problem
+
+
+class FirstLayer:
+    """The hyperplanes of a fit so far, and the sign patterns of its points.
+
+    Attributes
+    ----------
+    source : RowSource
+        Where random hyperplanes come from.
+    hyperplanes : Hyperplanes
+        There from ``start`` on.
+    patterns : Patterns
+        Of those hyperplanes that were there when ``fill`` was called last.
+    """
+
+    hyperplanes: Hyperplanes
+
+    def __init__(self, problem: Problem, seed: np.random.SeedSequence | int) -> None:
+        self._problem = problem
+        self.source = row_source(problem.settings, np.random.default_rng(seed), problem.extent)
+        self.patterns = Patterns(
+            problem.codes, len(problem.classes), budget_bytes=problem.budget_bytes
+        )
+        self._n_filled = 0
+
+    def __len__(self) -> int:
+        return len(self.hyperplanes)
+
+    def start(self, n: int) -> None:
+        """Draw the first n hyperplanes."""
+        extent = self._problem.extent
+        self.hyperplanes = self.source.start(n, extent.mean, extent.radius)
+
+    def draw(self, n: int) -> None:
+        """Draw n more."""
+        self.hyperplanes = self.source.more(self.hyperplanes, n)
+
+    def join(self, others: Hyperplanes) -> None:
+        """Take in other hyperplanes, after those that are there."""
+        self.hyperplanes = self.hyperplanes.joined(others)
+
+    def fill(
+        self,
+        progress: Callable[[int, int, int], object] = lambda done, total, neurons: None,
+    ) -> None:
+        """Compute the patterns' bits for all hyperplanes that are new."""
+        problem = self._problem
+        self.patterns.fill(
+            problem.points, self.hyperplanes, problem.n_threads, self._n_filled, progress
+        )
+        self._n_filled = len(self)
+
+    def keep(self, n: int) -> None:
+        """Drop all hyperplanes but the first n."""
+        kept = np.arange(n)
+        self.hyperplanes = self.hyperplanes.subset(kept)
+        self.patterns = self.patterns.picked(kept, self._problem.n_threads)
+        self._n_filled = n
