@@ -1,36 +1,47 @@
-"""The second layer alone, both selections, against the dense peer's."""
+"""The second layer alone, chosen as in the paper by counts and cover, against the same dense."""
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
-import pytest
 
-from bench.parts import Selection, all_threads
+from bench.cases import Case, Facts, Run, Side, Work
+from bench.parts import Selection
 from bench.peers import dense_patterns, select_dense
-from bench.workloads import Sizes
+from bench.workloads import Sizes, Workload
 
 
-@pytest.mark.parametrize("selection", ["random", "merge"])
-@pytest.mark.parametrize("workload", ["moons_random", "digits_random"])
-def test_select(benchmark: Any, sizes: Sizes, workload: str, selection: str) -> None:
-    problem = Selection(getattr(sizes, workload), all_threads())
-    benchmark.group = f"selection, {problem.workload.name}"
-    covers = benchmark.pedantic(
-        problem.select, setup=lambda: ((problem.covers(), selection), {}), rounds=5, warmup_rounds=1
-    )
-    benchmark.extra_info["neurons"] = sum(cover.width for cover in covers)
-    assert all(cover.done for cover in covers)
+def select(workload: str, sizes: Sizes, n_threads: int) -> Work:
+    """Choose the neurons of a workload, named by `Sizes`, given its sign patterns."""
+    chosen: Workload = getattr(sizes, workload)
+    problem = Selection(chosen, n_threads)
+
+    def check(covers: Any) -> Facts:
+        assert all(cover.done for cover in covers)
+        return {"neurons": sum(cover.width for cover in covers)}
+
+    def dense() -> Side:
+        X, y = chosen.data()
+        by_class = np.argsort(y, kind="stable")
+        starts = np.searchsorted(y[by_class], np.arange(y.max() + 2))
+        first = problem.hyperplanes
+        patterns = dense_patterns(X[by_class], first.weights, first.biases)
+        return Side(
+            lambda: select_dense(patterns, starts, problem.codes),
+            lambda found: {"neurons": len(found[0])},
+            rounds=1,
+        )
+
+    return Work(Side(problem.select, check), {"dense": dense})
 
 
-def test_peer_dense(benchmark: Any, sizes: Sizes) -> None:
-    problem = Selection(sizes.digits_random, all_threads())
-    X, y = problem.workload.data()
-    by_class = np.argsort(y, kind="stable")
-    starts = np.searchsorted(y[by_class], np.arange(y.max() + 2))
-    first = problem.hyperplanes
-    patterns = dense_patterns(X[by_class], first.weights, first.biases)
-    benchmark.group = f"selection, {problem.workload.name}"
-    masks, *_ = benchmark.pedantic(select_dense, (patterns, starts, range(len(starts) - 1)))
-    benchmark.extra_info["neurons"] = len(masks)
+CASES = [
+    Case("select-moons", partial(select, "moons_random")),
+    Case("select-digits", partial(select, "digits_random"), ("dense",)),
+]
+
+
+def test_selection(case: Case, side: str, run: Run) -> None:
+    run(case, side)

@@ -1,22 +1,21 @@
-"""Sign patterns: the exact ones of fastmem against sgemm in the same blocks."""
+"""Sign patterns: the exact ones of fastmem against sgemm alone, in the same blocks."""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import numpy as np
-import pytest
 
 import fastmem
-from bench.parts import structured_planes
+from bench.cases import Case, Facts, Run, Side, Work
 from bench.peers import dense_patterns, sgemm_in_blocks
 from bench.workloads import Points, Sizes
 
-SHAPES = [(2, 50), (16, 10), (64, 5), (784, 1)]
-"""Dimension, and how many times the smallest number of rows: about equal work for each."""
+SHAPES = {2: 50, 16: 10, 64: 5, 128: 4, 784: 1}
+"""How many times ``sign_rows`` points in so many dimensions: about equal work for each."""
 
 
-def problem(d: int, n_rows: int, width: int) -> tuple[Points, fastmem.Hyperplanes]:
+def gaussian(d: int, n_rows: int, width: int) -> tuple[Points, fastmem.Hyperplanes]:
     """Gaussian points within the unit ball and Gaussian hyperplanes with biases up to 1."""
     generator = np.random.default_rng(d)
     X = generator.standard_normal((n_rows, d), dtype=np.float32)
@@ -25,32 +24,31 @@ def problem(d: int, n_rows: int, width: int) -> tuple[Points, fastmem.Hyperplane
     return X, fastmem.Hyperplanes(weights, generator.uniform(-1, 1, width))
 
 
-@pytest.mark.parametrize(("d", "times"), SHAPES)
-def test_sign_patterns(benchmark: Any, sizes: Sizes, d: int, times: int) -> None:
-    X, hyperplanes = problem(d, times * sizes.sign_rows, sizes.width)
-    benchmark.group = f"signs, d = {d}"
-    words = benchmark.pedantic(fastmem.sign_patterns, (X, hyperplanes), rounds=5, warmup_rounds=1)
-    some = slice(0, 1000)
-    dense = dense_patterns(X[some], hyperplanes.weights, hyperplanes.biases)
-    octets = words[some].astype("<u8").view(np.uint8)
-    bits = np.unpackbits(octets, axis=1, count=len(hyperplanes), bitorder="little")
-    # Float32 arithmetic decides a few bits in a million wrongly; fastmem none.
-    assert (bits != dense).mean() < 1e-4
+def signs(d: int, times: int, sizes: Sizes, n_threads: int, width: str = "width") -> Work:
+    """Signs of Gaussian points in d dimensions."""
+    X, hyperplanes = gaussian(d, times * sizes.sign_rows, getattr(sizes, width))
+    n = len(hyperplanes)
+
+    def check(words: np.ndarray) -> Facts:
+        some = slice(0, 1000)
+        dense = dense_patterns(X[some], hyperplanes.weights, hyperplanes.biases)
+        octets = words[some].astype("<u8").view(np.uint8)
+        bits = np.unpackbits(octets, axis=1, count=n, bitorder="little")
+        # Float32 arithmetic decides a few bits in a million wrongly; fastmem none.
+        assert (bits != dense).mean() < 1e-4
+        return {}
+
+    return Work(
+        Side(lambda: fastmem.sign_patterns(X, hyperplanes, n_threads=n_threads), check),
+        {"sgemm": lambda: Side(lambda: sgemm_in_blocks(X, hyperplanes.weights))},
+        what=f"{len(X):,} x {d}, n = {n}",
+        operations=2.0 * X.size * n,
+    )
 
 
-@pytest.mark.parametrize(("d", "times"), SHAPES)
-def test_structured_sign_patterns(benchmark: Any, sizes: Sizes, d: int, times: int) -> None:
-    X, _ = problem(d, times * sizes.sign_rows, sizes.width)
-    hyperplanes = structured_planes(d, sizes.width)
-    benchmark.group = f"signs, d = {d}"
-    words = benchmark.pedantic(fastmem.sign_patterns, (X, hyperplanes), rounds=5, warmup_rounds=1)
-    explicit = fastmem.Hyperplanes(hyperplanes.weights, hyperplanes.biases)
-    some = slice(0, 1000)
-    assert (words[some] == fastmem.sign_patterns(X[some], explicit)).all()
+CASES = [Case(f"signs-{d}", partial(signs, d, times), ("sgemm",)) for d, times in SHAPES.items()]
+CASES.append(Case("signs-784-wide", partial(signs, 784, 1, width="wide"), ("sgemm",)))
 
 
-@pytest.mark.parametrize(("d", "times"), SHAPES)
-def test_peer_sgemm(benchmark: Any, sizes: Sizes, d: int, times: int) -> None:
-    X, hyperplanes = problem(d, times * sizes.sign_rows, sizes.width)
-    benchmark.group = f"signs, d = {d}"
-    benchmark.pedantic(sgemm_in_blocks, (X, hyperplanes.weights), rounds=5, warmup_rounds=1)
+def test_signs(case: Case, side: str, run: Run) -> None:
+    run(case, side)

@@ -3,8 +3,7 @@
 Each network is exported in every form, run on all of its training points and on unseen ones, and
 compared label by label. Sizes are those of the file (of the constant arrays for C), times a point
 medians of five runs of some thousand points: fastmem, onnxruntime and PyTorch on one thread, C as
-``cc -O2`` makes it, one point after another. PyTorch is measured where it is
-installed.
+``cc -O2`` makes it, one point after another. PyTorch is measured where it is installed.
 """
 
 from __future__ import annotations
@@ -22,8 +21,8 @@ import numpy as np
 
 import fastmem
 import fastmem.export
-from bench.measuring import Timing, machine
-from bench.report.tables import figure, table
+from bench.markdown import figure, table
+from bench.measuring import machine, time_alone
 from fastmem.datasets import digits784, unit_moons
 from fastmem.export import to_c, to_onnx, to_torch
 from fastmem.export.c_compiler import compiled, find_compiler
@@ -117,7 +116,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
         assert (seen == y).all()
         with tempfile.TemporaryDirectory() as folder:
             for name, n_bytes, _, labels in exports(network, X, y, Path(folder)):
-                took = Timing(partial(labels, X[:TIMED]), RUNS, budget=20).median
+                took = time_alone(partial(labels, X[:TIMED]), RUNS, budget=20).median
                 other = np.count_nonzero(in_blocks(labels, X) != y)
                 other_new = np.count_nonzero(in_blocks(labels, new) != unseen)
                 time = figure(1e6 * took / min(TIMED, len(X)))

@@ -11,65 +11,17 @@ import json
 import subprocess
 import sys
 import tempfile
-import threading
-import time
 import warnings
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 import fastmem
+from bench.measuring import PeakWatch, timed
+from bench.workloads import Data, blobs, hashed_text
 from fastmem.datasets import unit_moons
-
-Data = tuple[Any, NDArray[np.int64]]
-
-
-def hashed_text(n_samples: int, n_columns: int, n_classes: int = 4, seed: int = 0) -> Data:
-    """Make documents as a hashing vectoriser gives them: CSR float32, rows of norm 1.
-
-    Words have Zipf frequencies (1 / rank). A document has 60 to 140 of them, six of ten from the
-    300 words of its class's topic. A value is 1 + log of the word's count.
-    """
-    from scipy import sparse
-
-    generator = np.random.default_rng(seed)
-    y = generator.integers(0, n_classes, n_samples)
-    values, columns, counts = [], [], []
-    for start in range(0, n_samples, 20_000):
-        labels = y[start : start + 20_000]
-        lengths = generator.integers(60, 141, len(labels))
-        rows = np.repeat(np.arange(len(labels)), lengths)
-        uniform = generator.uniform(size=len(rows))
-        topical = generator.uniform(size=len(rows)) < 0.6
-        ranks = np.where(topical, 300.0, n_columns) ** uniform
-        words = ranks.astype(np.int64) + topical * (100_003 * (1 + labels[rows]))
-        cells = np.sort(rows * n_columns + words * 7_919 % n_columns)
-        cells, times = np.unique(cells, return_counts=True)
-        rows, hashed = np.divmod(cells, n_columns)
-        weights = (1 + np.log(times)).astype(np.float32)
-        norms = np.sqrt(np.bincount(rows, weights.astype(np.float64) ** 2))
-        values.append((weights / norms[rows]).astype(np.float32))
-        columns.append(hashed.astype(np.int32))
-        counts.append(np.bincount(rows, minlength=len(labels)))
-    bounds = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
-    parts = (np.concatenate(values), np.concatenate(columns), bounds)
-    return sparse.csr_matrix(parts, shape=(n_samples, n_columns)), y
-
-
-def blobs(n_samples: int, n_features: int, seed: int = 0) -> Data:
-    """Make points of 16 Gaussian clusters in two classes, dense float32."""
-    generator = np.random.default_rng(seed)
-    centers = generator.standard_normal((16, n_features)).astype(np.float32)
-    members = generator.integers(0, 16, n_samples)
-    X = np.empty((n_samples, n_features), np.float32)
-    for start in range(0, n_samples, 1000):
-        some = members[start : start + 1000]
-        noise = generator.standard_normal((len(some), n_features), np.float32)
-        X[start : start + 1000] = 0.3 * centers[some] + noise
-    return X, members % 2
 
 
 @dataclass(frozen=True)
@@ -122,22 +74,19 @@ class Run:
         small, labels = unit_moons(500)
         fastmem.interpolate(small, labels, width=64, seed=0)  # kernels come from their cache
         X, y = self.load(place)
-        peak = _Peak()
+        peak = PeakWatch()
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", fastmem.UnseparatedWarning)
-            start = time.perf_counter()
-            network = fastmem.interpolate(X, y, seed=0, **self.settings)
-            seconds = time.perf_counter() - start
+            seconds, network = timed(lambda: fastmem.interpolate(X, y, seed=0, **self.settings))
         report = network.report
         assert report is not None
         most = peak.stop()
-        start = time.perf_counter()
-        accuracy = network.score(X, y)
+        scoring, accuracy = timed(lambda: network.score(X, y))
         return {
             "fit s": round(seconds, 1),
             "patterns s": round(report.seconds.get("patterns", report.seconds.get("growth", 0)), 1),
             "selection s": round(report.seconds["selection"], 1),
-            "predict s": round(time.perf_counter() - start, 1),
+            "predict s": round(scoring, 1),
             **most,
             "file MB": report.file_bytes >> 20,
             "widths": network.widths,
@@ -147,36 +96,6 @@ class Run:
             "accuracy": accuracy,
             "digest": _digest(network),
         }
-
-
-class _Peak:
-    """Largest resident memory, looked at every 10 ms: all, anonymous, of files."""
-
-    _FIELDS = ("VmRSS", "RssAnon", "RssFile")
-
-    def __init__(self) -> None:
-        self._most = dict.fromkeys(self._FIELDS, 0)
-        self._done = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
-        self._thread.start()
-
-    def stop(self) -> dict[str, int]:
-        """Return the maxima in MB."""
-        self._done.set()
-        self._thread.join()
-        names = ("peak MB", "anonymous MB", "mapped MB")
-        return dict(zip(names, self._most.values(), strict=True))
-
-    def _watch(self) -> None:
-        while not self._done.wait(0.01):
-            try:
-                lines = Path("/proc/self/status").read_text().splitlines()
-            except OSError:
-                return
-            for line in lines:
-                name = line.partition(":")[0]
-                if name in self._most:
-                    self._most[name] = max(self._most[name], int(line.split()[1]) >> 10)
 
 
 def _digest(network: fastmem.Network) -> str:
@@ -219,7 +138,7 @@ def runs(smoke: bool) -> dict[str, list[Run]]:
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the limits that are named, all by default, and print a line of JSON for each fit."""
-    parser = argparse.ArgumentParser(prog="bench.limits", description=__doc__)
+    parser = argparse.ArgumentParser(prog="python -m bench.limits", description=__doc__)
     parser.add_argument("names", nargs="*", metavar="NAME", help="ten-million, sparse, wide")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes")
     parser.add_argument("--child", nargs=2, metavar=("STEP", "RUN"), help=argparse.SUPPRESS)

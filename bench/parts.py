@@ -1,8 +1,7 @@
-"""Single stages of a fit, set up by themselves: the only place here that knows the insides."""
+"""Single stages of a fit, set up by themselves: the only place here that knows its insides."""
 
 from __future__ import annotations
 
-import os
 from functools import partial
 from typing import Any
 from unittest.mock import patch
@@ -22,16 +21,10 @@ from fastmem.kernels.bits import popcount
 from fastmem.machine.threads import run_tasks
 from fastmem.patterns.by_class import Patterns
 from fastmem.second_layer.class_cover import ClassCover, least_counts
+from fastmem.second_layer.real_sums import real_thresholds
 from fastmem.second_layer.selection import choose_neurons
 
 Words = NDArray[np.uint64]
-
-
-def all_threads() -> int:
-    """Cores that this process may use: the default of `interpolate`."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def structured_planes(d: int, width: int) -> StructuredHyperplanes:
@@ -55,7 +48,9 @@ def fit_with_rounds(rounds: int | None, X: Any, y: Any, **settings: Any) -> fast
     """Memorise with structured hyperplanes of some rounds, or with Gaussian ones for None."""
     if rounds is None:
         return fastmem.interpolate(X, y, **settings)
-    with patch("fastmem.sources.StructuredRows", partial(StructuredRows, rounds=rounds)):
+    with patch(
+        "fastmem.hyperplanes.sources.StructuredRows", partial(StructuredRows, rounds=rounds)
+    ):
         return fastmem.interpolate(X, y, projection="structured", **settings)
 
 
@@ -88,18 +83,25 @@ class Coverage:
     """Neurons with random masks that are added to a class of random patterns.
 
     The thresholds are such that together they cover about a tenth of the points.
+
+    Attributes
+    ----------
+    rows : ndarray of uint64, shape (N, n_words)
+        The patterns of the class.
+    masks : ndarray of uint64, shape (B, n_words)
+    thresholds : ndarray of int64, shape (B,)
     """
 
     def __init__(self, n_rows: int, n_words: int, n_masks: int, n_threads: int) -> None:
         generator = np.random.default_rng(0)
-        rows = generator.integers(2**64, size=(n_rows, n_words), dtype=np.uint64)
+        self.rows: Words = generator.integers(2**64, size=(n_rows, n_words), dtype=np.uint64)
         self.masks: Words = generator.integers(2**64, size=(n_masks, n_words), dtype=np.uint64)
-        some = np.bitwise_count(rows[:500, None] & self.masks).sum(axis=2, dtype=np.int64)
+        some = np.bitwise_count(self.rows[:500, None] & self.masks).sum(axis=2, dtype=np.int64)
         level = int(np.quantile(some, 0.1 / n_masks)) + 1
         self.thresholds = np.full(n_masks, level, np.int64)
         codes = np.zeros(n_rows + 1, np.intp)
         codes[-1] = 1
-        patterns = _filled(codes, 0, rows)
+        patterns = _filled(codes, 0, self.rows)
         self.cover = ClassCover(patterns, 64 * n_words, 0, generator, n_threads)
         self._uncovered = self.cover.uncovered.copy()
 
@@ -112,6 +114,10 @@ class Coverage:
             neurons.clear()
         cover.accept(self.masks, self.thresholds)
         return cover
+
+    def covered(self, cover: ClassCover) -> NDArray[np.bool_]:
+        """Which of the rows the neurons reach: shape (N,)."""
+        return ~cover.uncovered.reshape(-1)[: len(self.rows)]
 
 
 class Extents:
@@ -126,9 +132,10 @@ class Extents:
         """Look for equal rows with different labels."""
         refuse_contradictions(self.points, self.codes, self.classes, self.n_threads)
 
-    def extent(self) -> Any:
+    def extent(self) -> tuple[NDArray[np.float64], float]:
         """Return the mean and the radius."""
-        return extent_of(self.points, self.n_threads)
+        found = extent_of(self.points, self.n_threads)
+        return found.mean, found.radius
 
 
 class Selection:
@@ -139,6 +146,8 @@ class Selection:
     patterns : Patterns
         Packed, sorted by class.
     hyperplanes : Hyperplanes
+    codes : sequence of int
+        The covered classes.
     """
 
     def __init__(self, workload: Workload, n_threads: int) -> None:
@@ -146,26 +155,38 @@ class Selection:
         generator = np.random.default_rng(0)
         weights = generator.standard_normal((workload.width, X.shape[1]), dtype=np.float32)
         self.hyperplanes = Hyperplanes(weights, generator.uniform(-1, 1, workload.width))
-        self.workload = workload
         self.n_threads = n_threads
+        self.selection = workload.selection
         self.patterns = Patterns(y, int(y.max()) + 1)
         self.patterns.fill(check_points(X), self.hyperplanes, n_threads)
+        everything = range(self.patterns.n_classes)
+        self.codes: Any = everything if workload.covered == "all" else workload.covered
 
-    def covers(self) -> list[ClassCover]:
-        """Return fresh covers of the covered classes, without a neuron."""
-        covered: Any = self.workload.covered
-        codes = range(self.patterns.n_classes) if covered == "all" else covered
-        seeds = np.random.default_rng(0).spawn(len(codes))
+    def select(self) -> list[ClassCover]:
+        """Run fresh covers of the covered classes to their ends; return them."""
+        seeds = np.random.default_rng(0).spawn(len(self.codes))
         n = len(self.hyperplanes)
-        return [
+        covers = [
             ClassCover(self.patterns, n, code, seed, self.n_threads)
-            for code, seed in zip(codes, seeds, strict=True)
+            for code, seed in zip(self.codes, seeds, strict=True)
         ]
-
-    def select(self, covers: list[ClassCover], selection: str) -> list[ClassCover]:
-        """Run the covers to their ends; which covers are kept, all of them, is returned."""
-        kept, _ = choose_neurons(covers, selection, self.n_threads, False, lambda *_: None)
+        kept, _ = choose_neurons(covers, self.selection, self.n_threads, False, lambda *_: None)
         return kept
+
+
+def uncoverable(X: Any, y: Any, hyperplanes: Hyperplanes, code: int) -> int:
+    """Count the points of a class that no neuron can cover, given the hyperplanes."""
+    patterns = Patterns(y.astype(np.uint16), int(y.max()) + 1)
+    patterns.fill(check_points(X), hyperplanes, 1)
+    cover = ClassCover(patterns, len(hyperplanes), code, np.random.default_rng(0), 1)
+    choose_neurons([cover], "random", 1, False, lambda *_: None)
+    return len(cover.failed)
+
+
+def least_sums(X: Any, y: Any, network: fastmem.Network, n_threads: int) -> NDArray[np.float64]:
+    """Least sums of ReLU activations over the points of other classes, one a neuron: (m,)."""
+    first, second = network.first, network.second
+    return real_thresholds(check_points(X), y, first, second.masks, second.owners, n_threads)
 
 
 class Popcounts:

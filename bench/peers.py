@@ -1,8 +1,9 @@
-"""What fastmem is measured against: dense NumPy, BLAS alone, and FAISS.
+"""What fastmem is measured against: dense NumPy, BLAS and SciPy alone, and FAISS.
 
-There are two dense peers. `fit_as_published` takes the steps of the paper's authors' program
-(patrickfinke/memo on GitHub): the sign patterns are one float32 matrix made by whole-array
-operations, and each candidate of the second layer costs one matrix-vector product with all of it.
+There are two dense peers of the whole fit. `fit_as_published` takes the steps of the program of the
+paper's authors (patrickfinke/memo on GitHub): the sign patterns are one float32 matrix made by
+whole-array operations, and each candidate of the second layer costs one matrix-vector product with
+all of it.
 `fit_dense` is the same algorithm written for speed, as dense as it is: patterns made in row blocks
 that stay in cache, points sorted by class once, so that nothing is gathered, and a product with
 the own class only where a candidate is accepted.
@@ -10,7 +11,7 @@ the own class only where a candidate is accepted.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ Float32 = NDArray[np.float32]
 Words = NDArray[np.uint64]
 
 BLOCK_ROWS = 1024
-"""Rows of one sgemm, as in the design's figure of 105 to 135 GFLOP/s."""
+"""Rows of one product: few, so that it is not written to memory as a whole."""
 
 
 def dense_patterns(X: Float32, weights: Float32, biases: NDArray[Any]) -> Float32:
@@ -40,6 +41,12 @@ def dense_patterns(X: Float32, weights: Float32, biases: NDArray[Any]) -> Float3
         block += shifts
         np.greater(block, 0, out=block)
     return patterns
+
+
+def dense_bits(words: Words, n: int | None = None) -> Float32:
+    """Unpack the first n bits, all by default, of packed rows (N, n_words): (N, n) float32."""
+    octets = np.ascontiguousarray(words).astype("<u8").view(np.uint8)
+    return np.unpackbits(octets, axis=1, count=n, bitorder="little").astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -69,8 +76,7 @@ class DenseNetwork:
     def of(cls, network: Network) -> DenseNetwork:
         """Take over a fastmem network, neuron by neuron."""
         first, second = network.first, network.second
-        octets = np.ascontiguousarray(second.masks).astype("<u8").view(np.uint8)
-        bits = np.unpackbits(octets, axis=1, count=len(first.biases), bitorder="little")
+        masks = dense_bits(second.masks, len(first.biases))
         by_owner = np.argsort(second.owners, kind="stable")
         owners = second.owners[by_owner]
         blocks = {
@@ -80,7 +86,7 @@ class DenseNetwork:
         return cls(
             first.weights,
             first.biases.astype(np.float32),
-            bits[by_owner].astype(np.float32),
+            masks[by_owner],
             second.thresholds[by_owner].astype(np.float32),
             blocks,
             len(network.classes_),
@@ -265,3 +271,64 @@ class FaissCounts:
     @staticmethod
     def _octets(words: Words) -> NDArray[np.uint8]:
         return np.ascontiguousarray(words).view(np.uint8)
+
+
+def covered_dense(patterns: Float32, masks: Float32, thresholds: Float32) -> NDArray[np.bool_]:
+    """Which patterns (N, n) some neuron of masks (m, n) and thresholds (m,) covers: (N,)."""
+    covered = np.empty(len(patterns), bool)
+    for start in range(0, len(patterns), BLOCK_ROWS):
+        block = slice(start, start + BLOCK_ROWS)
+        np.any(patterns[block] @ masks.T < thresholds, axis=1, out=covered[block])
+    return covered
+
+
+def relu_sums_in_blocks(
+    X: Float32, weights: Float32, biases: NDArray[Any], masks: Words
+) -> Iterator[tuple[int, Float32]]:
+    """Sums of ReLU activations over packed masks (m, n_words), in row blocks.
+
+    Yields
+    ------
+    int, ndarray of float32, shape (rows, m)
+        The first row of a block, and its sums.
+    """
+    shifts, columns = biases.astype(np.float32), dense_bits(masks, len(weights)).T
+    for start in range(0, len(X), BLOCK_ROWS):
+        values = X[start : start + BLOCK_ROWS] @ weights.T
+        values += shifts
+        np.maximum(values, 0, out=values)
+        yield start, values @ columns
+
+
+def sparse_product_in_blocks(X: Any, columns: Float32) -> Float32:
+    """Multiply a CSR matrix by columns (d, n) in row blocks, of which it returns the last."""
+    product = np.empty((0, columns.shape[1]), np.float32)
+    for start in range(0, X.shape[0], BLOCK_ROWS):
+        product = X[start : start + BLOCK_ROWS] @ columns
+    return product
+
+
+def distances_in_blocks(X: Float32, centres: Float32) -> NDArray[np.float64]:
+    """Distances of points to centres in row blocks, of which it returns the last."""
+    from scipy.spatial.distance import cdist
+
+    distances = np.empty((0, len(centres)))
+    for start in range(0, len(X), BLOCK_ROWS):
+        distances = cdist(X[start : start + BLOCK_ROWS], centres)
+    return distances
+
+
+def equal_rows(X: Float32) -> int:
+    """Count the rows that equal another, by sorting their bytes."""
+    rows = np.ascontiguousarray(X + np.float32(0.0))  # no -0.0, which equals 0.0
+    return len(rows) - len(np.unique(rows.view(np.dtype((np.void, rows[0].nbytes)))))
+
+
+def mean_and_radius(X: Float32) -> tuple[NDArray[np.float64], float]:
+    """Mean of points and the largest distance from it, in row blocks."""
+    mean = X.mean(axis=0, dtype=np.float64)
+    largest = 0.0
+    for start in range(0, len(X), BLOCK_ROWS):
+        moved = X[start : start + BLOCK_ROWS] - mean
+        largest = max(largest, float(np.einsum("ij,ij->i", moved, moved).max()))
+    return mean, largest**0.5

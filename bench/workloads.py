@@ -1,9 +1,9 @@
-"""The workloads of the design, section 6, at full size or tiny for a smoke run."""
+"""Data sets and sizes of what is measured: full, tiny for a smoke run, or those of the check."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -15,6 +15,7 @@ from fastmem.datasets import digits784, unit_moons
 
 Points = NDArray[np.float32]
 Codes = NDArray[np.intp]
+Data = tuple[Any, NDArray[np.int64]]
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,23 @@ class Workload:
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of all that is measured."""
+    """Sizes of all that is measured.
+
+    Attributes
+    ----------
+    moons, digits, more_digits : int
+        Points of the workloads moons-1m, digits784-20k and digits784-70k.
+    width, wide, structured : int
+        Hyperplanes: of the first two, of the third, and of the third where they are structured.
+    sign_rows : int
+        Points of 784 features whose signs are computed; of fewer features more.
+    count_rows, count_masks : int
+        Each of the masks is counted on each of the rows.
+    text_rows, text_columns, text_width : int
+        Sparse documents, and the hyperplanes for them.
+    ball_points : int
+        Points of clusters that balls cover.
+    """
 
     moons: int
     digits: int
@@ -72,7 +89,10 @@ class Sizes:
     sign_rows: int
     count_rows: int
     count_masks: int
-    count_words: int = 160
+    text_rows: int
+    text_columns: int
+    text_width: int
+    ball_points: int
 
     @property
     def moons_random(self) -> Workload:
@@ -81,8 +101,8 @@ class Sizes:
 
     @property
     def moons_merge(self) -> Workload:
-        """The workload moons-1m with merged cells."""
-        return Workload("moons-1m", "moons", self.moons, self.width, (1,), "merge")
+        """The same with merged cells."""
+        return replace(self.moons_random, selection="merge")
 
     @property
     def digits_random(self) -> Workload:
@@ -91,8 +111,18 @@ class Sizes:
 
     @property
     def digits_merge(self) -> Workload:
-        """The workload digits784-20k with merged cells, one versus rest."""
-        return Workload("digits784-20k", "digits", self.digits, self.width, "all", "merge")
+        """The same with merged cells."""
+        return replace(self.digits_random, selection="merge")
+
+    @property
+    def digits_random_structured(self) -> Workload:
+        """The workload digits784-20k with structured hyperplanes, selected as in the paper."""
+        return replace(self.digits_random, projection="structured")
+
+    @property
+    def digits_merge_structured(self) -> Workload:
+        """The same with merged cells."""
+        return replace(self.digits_merge, projection="structured")
 
     @property
     def more_digits_merge(self) -> Workload:
@@ -100,10 +130,9 @@ class Sizes:
         return Workload("digits784-70k", "digits", self.more_digits, self.wide, "auto", "merge")
 
     @property
-    def digits_structured(self) -> Workload:
-        """The workload digits784-70k with merged cells and structured hyperplanes."""
-        name, n = "digits784-70k", self.structured
-        return Workload(name, "digits", self.more_digits, n, "auto", "merge", "structured")
+    def more_digits_structured(self) -> Workload:
+        """The same with structured hyperplanes."""
+        return replace(self.more_digits_merge, width=self.structured, projection="structured")
 
 
 FULL = Sizes(
@@ -116,6 +145,10 @@ FULL = Sizes(
     sign_rows=20_000,
     count_rows=70_000,
     count_masks=64,
+    text_rows=50_000,
+    text_columns=1 << 16,
+    text_width=512,
+    ball_points=100_000,
 )
 SMOKE = Sizes(
     moons=3_000,
@@ -127,7 +160,15 @@ SMOKE = Sizes(
     sign_rows=300,
     count_rows=500,
     count_masks=8,
+    text_rows=300,
+    text_columns=1 << 10,
+    text_width=128,
+    ball_points=600,
 )
+CHECK = replace(
+    FULL, moons=100_000, digits=5_000, sign_rows=1_200, count_rows=9_600, count_masks=128
+)
+"""Sizes at which a call of an entry lasts milliseconds: ``python -m bench.check`` prints them."""
 
 
 def smoke_wanted() -> bool:
@@ -139,3 +180,48 @@ def smoke_wanted() -> bool:
 def _data(kind: str, n_samples: int) -> tuple[Points, Codes]:
     X, y = unit_moons(n_samples) if kind == "moons" else digits784(n_samples)
     return X, y
+
+
+def hashed_text(n_samples: int, n_columns: int, n_classes: int = 4, seed: int = 0) -> Data:
+    """Make documents as a hashing vectoriser gives them: CSR float32, rows of norm 1.
+
+    Words have Zipf frequencies (1 / rank). A document has 60 to 140 of them, six of ten from the
+    300 words of its class's topic. A value is 1 + log of the word's count.
+    """
+    from scipy import sparse
+
+    generator = np.random.default_rng(seed)
+    y = generator.integers(0, n_classes, n_samples)
+    values, columns, counts = [], [], []
+    for start in range(0, n_samples, 20_000):
+        labels = y[start : start + 20_000]
+        lengths = generator.integers(60, 141, len(labels))
+        rows = np.repeat(np.arange(len(labels)), lengths)
+        uniform = generator.uniform(size=len(rows))
+        topical = generator.uniform(size=len(rows)) < 0.6
+        ranks = np.where(topical, 300.0, n_columns) ** uniform
+        words = ranks.astype(np.int64) + topical * (100_003 * (1 + labels[rows]))
+        cells = np.sort(rows * n_columns + words * 7_919 % n_columns)
+        cells, times = np.unique(cells, return_counts=True)
+        rows, hashed = np.divmod(cells, n_columns)
+        weights = (1 + np.log(times)).astype(np.float32)
+        norms = np.sqrt(np.bincount(rows, weights.astype(np.float64) ** 2))
+        values.append((weights / norms[rows]).astype(np.float32))
+        columns.append(hashed.astype(np.int32))
+        counts.append(np.bincount(rows, minlength=len(labels)))
+    bounds = np.concatenate([[0], np.cumsum(np.concatenate(counts))])
+    parts = (np.concatenate(values), np.concatenate(columns), bounds)
+    return sparse.csr_matrix(parts, shape=(n_samples, n_columns)), y
+
+
+def blobs(n_samples: int, n_features: int, seed: int = 0) -> Data:
+    """Make points of 16 Gaussian clusters in two classes, dense float32."""
+    generator = np.random.default_rng(seed)
+    centers = generator.standard_normal((16, n_features)).astype(np.float32)
+    members = generator.integers(0, 16, n_samples)
+    X = np.empty((n_samples, n_features), np.float32)
+    for start in range(0, n_samples, 1000):
+        some = members[start : start + 1000]
+        noise = generator.standard_normal((len(some), n_features), np.float32)
+        X[start : start + 1000] = 0.3 * centers[some] + noise
+    return X, members % 2

@@ -12,10 +12,13 @@ import pytest
 pytest.importorskip("sklearn")
 
 import fastmem
+from bench import measuring
 from bench.check import baseline, check, slowed
 from bench.check.baseline import BaselineError, Machine
-from bench.check.check import FASTER, NEW, SAME, SLOWER, Timing, verdict
-from bench.check.entries import CALIBRATIONS, ENTRIES, Entry
+from bench.check.calibrations import CALIBRATIONS
+from bench.check.check import FASTER, NEW, SAME, SLOWER, verdict
+from bench.check.entries import ENTRIES, Entry
+from bench.measuring import Pairs
 from fastmem.datasets import two_moons
 
 FIRST, SECOND = ENTRIES[:2]
@@ -32,7 +35,7 @@ class FakeBench:
         return self
 
     def measure(self, entries, passes):
-        return [Timing([self.ratios[entry.name].pop(0)], [1.0]) for entry in entries]
+        return [Pairs([self.ratios[entry.name].pop(0)], [1.0]) for entry in entries]
 
     def pause(self):
         self.pauses += 1
@@ -87,8 +90,8 @@ def test_a_ratio_is_a_mean_over_pairs_of_neighbours():
     entry, calibration = np.full(20, 2.0), np.ones(20)
     entry[5:9], calibration[5:9] = 4, 2
     entry[10], calibration[14] = 400, 400
-    assert Timing(list(entry), list(calibration)).ratio == pytest.approx(2)
-    assert Timing([1.0, 4.0], [1.0, 1.0]).ratio == pytest.approx(2)
+    assert Pairs(list(entry), list(calibration)).ratio == pytest.approx(2)
+    assert Pairs([1.0, 4.0], [1.0, 1.0]).ratio == pytest.approx(2)
 
 
 def test_noise_that_passes_is_measured_again_and_is_no_regression():
@@ -111,6 +114,30 @@ def test_another_calibration_makes_an_entry_new():
     known = Machine({}, {FIRST.name: ("another", 1.0)})
     (row,) = check.compare(FakeBench({FIRST.name: [9.0]}), [FIRST], known)
     assert (row.verdict, row.baseline) == (NEW, None)
+
+
+# --- calls in turns ---
+
+
+def test_calls_are_timed_in_turns_after_a_first_run_each(monkeypatch):
+    monkeypatch.setattr(measuring, "PAUSE", 0)
+    order = []
+    calls = [lambda name=name: order.append(name) or name for name in "abc"]
+    timings = measuring.in_turns(calls, 3)
+    assert order == list("abc") * 4
+    assert [len(timing.seconds) for timing in timings] == [3, 3, 3]
+    assert [timing.result for timing in timings] == list("abc")
+
+
+def test_a_slow_call_runs_once_and_a_budget_leaves_few_runs(monkeypatch):
+    monkeypatch.setattr(measuring, "PAUSE", 0)
+    seconds = {"quick": 0.0, "long": 2.0, "slow": 9.0}
+    monkeypatch.setattr(measuring, "timed", lambda call: (seconds[call()], None))
+    calls = [lambda name=name: name for name in seconds]
+    timings = measuring.in_turns(calls, 7, slow=5.0, budget=8.0)
+    assert [timing.seconds for timing in timings] == [[0.0] * 7, [2.0] * 4, [9.0]]
+    (timing,) = measuring.in_turns(calls[1:2], 7, budget=0.5)
+    assert len(timing.seconds) == measuring.FEWEST_RUNS
 
 
 # --- exit codes ---

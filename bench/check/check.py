@@ -1,9 +1,10 @@
 """Has a kernel become slower? ``python -m bench.check [--only NAME] [--update] [--smoke]``.
 
-Each entry of `bench.check.entries` is timed in turns with a calibration, work of the same kind that
-fastmem has no part in, and the ratio of the two is compared with ``bench/check/baseline.json``. A
-ratio above the baseline's times the entry's tolerance is measured again, up to REPEATS times, as long as
-the median of all measurements stays above; where it does to the end, the verdict is SLOWER.
+Each entry of `bench.check.entries`, a case of the benchmarks, is timed in turns with a calibration,
+work of the same kind that fastmem has no part in, which pytest-benchmark does not do. The ratio of
+the two is compared with ``bench/check/baseline.json``. A ratio above the baseline's times the
+entry's tolerance is measured again, up to REPEATS times, as long as the median of all measurements
+stays above; where it does to the end, the verdict is SLOWER.
 
 What keeps the ratios steady on a machine with other work:
 
@@ -11,9 +12,9 @@ What keeps the ratios steady on a machine with other work:
   processes take; but for the one that runs on two threads.
 - A ratio is a mean over pairs of neighbours, an entry's call and the calibration just before and
   after it, without the tenth at either end.
-- Where buffers lie in memory is worth up to a factor of 1.4 (at a multiple of 64 bytes or not). So
-  before each pair the heap is stirred, and each of the PASSES passes over all entries makes their
-  data anew; and it is a mean, because a median would jump between the two.
+- Where buffers lie in memory (at a multiple of 64 bytes or not) is worth more than the tolerances.
+  So before each pair the heap is stirred, and each of the PASSES passes over all entries makes
+  their data anew; and it is a mean, because a median would jump between the two.
 - BLAS is held to one thread.
 
 Exit codes: 0, nothing is slower (or --smoke, or --update); 1, an entry is slower; 2, arguments or
@@ -23,7 +24,6 @@ baseline cannot be used; 3, the baseline knows no machine of this class, nothing
 from __future__ import annotations
 
 import argparse
-import gc
 import json
 import math
 import platform
@@ -33,9 +33,9 @@ import warnings
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from statistics import fmean, median
+from statistics import median
 from typing import Any
 
 import numba
@@ -43,12 +43,15 @@ import numpy as np
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import fastmem
+from bench.cases import Call
 from bench.check import baseline
 from bench.check.baseline import BaselineError, Machine
-from bench.check.entries import CALIBRATIONS, CHECK, ENTRIES, Call, Entry
+from bench.check.calibrations import CALIBRATIONS
+from bench.check.entries import ENTRIES, Entry
 from bench.check.slowed import kernels, slowed
-from bench.parts import all_threads
-from bench.workloads import SMOKE, smoke_wanted
+from bench.markdown import head, line
+from bench.measuring import Pairs, all_threads
+from bench.workloads import CHECK, SMOKE, smoke_wanted
 
 RUNS = 5
 """Pairs of calibration and entry in a pass; up to SHORT times as many of an entry that is over
@@ -66,24 +69,9 @@ UPDATES = 3
 SLOWER, FASTER, SAME, NEW = "SLOWER", "faster", "same", "new"
 
 
-@dataclass
-class Timing:
-    """Seconds of the calls of an entry, and for each of the calibration around it."""
-
-    seconds: list[float] = field(default_factory=list)
-    calibration: list[float] = field(default_factory=list)
-
-    @property
-    def ratio(self) -> float:
-        """Geometric mean over the pairs, without the tenth at either end."""
-        logs = sorted(math.log(a / b) for a, b in zip(self.seconds, self.calibration, strict=True))
-        cut = len(logs) // 10
-        return math.exp(fmean(logs[cut : len(logs) - cut]))
-
-
 @dataclass(frozen=True)
-class Row:
-    """One line of the table.
+class Comparison:
+    """An entry beside its baseline: one line of the table.
 
     Attributes
     ----------
@@ -199,34 +187,18 @@ class Bench:
             self._calibrations[key]()
         return self._calibrations[key]
 
-    def add_pass(self, entry: Entry, timing: Timing) -> None:
+    def add_pass(self, entry: Entry, timing: Pairs) -> None:
         """Time ``runs`` pairs of an entry or more, its data made anew."""
         clock = time.process_time if entry.n_threads == 1 else time.perf_counter
-        call, calibrate = entry.prepare(self.sizes, entry.n_threads), self._calibration(entry)
+        call = entry.prepare(self.sizes, entry.n_threads).ours.call
+        timing.add(call, self._calibration(entry), self._count, clock, self._stirrer.stir)
 
-        def seconds(what: Call) -> float:
-            start = clock()
-            what()
-            return max(clock() - start, 1e-9)
+    def _count(self, pair: float) -> int:
+        return self.runs * max(1, min(SHORT, int(PAIR_SECONDS / pair)))
 
-        call()
-        gc.collect()
-        gc.disable()
-        try:
-            before = seconds(calibrate)
-            pair = before + seconds(call)
-            for _ in range(self.runs * max(1, min(SHORT, int(PAIR_SECONDS / pair)))):
-                self._stirrer.stir()
-                timing.seconds.append(seconds(call))
-                after = seconds(calibrate)
-                timing.calibration.append((before + after) / 2)
-                before = after
-        finally:
-            gc.enable()
-
-    def measure(self, entries: Sequence[Entry], passes: int) -> list[Timing]:
+    def measure(self, entries: Sequence[Entry], passes: int) -> list[Pairs]:
         """Time entries in passes over all of them, so that each is spread over the whole time."""
-        timings = [Timing() for _ in entries]
+        timings = [Pairs() for _ in entries]
         for _ in range(passes):
             for entry, timing in zip(entries, timings, strict=True):
                 self.add_pass(entry, timing)
@@ -244,7 +216,7 @@ def _side_by_side(calls: list[Call]) -> Call:
     return lambda: list(pool.map(lambda call: [call() for _ in range(times)], calls))
 
 
-def compare(bench: Bench, entries: Sequence[Entry], known: Machine) -> list[Row]:
+def compare(bench: Bench, entries: Sequence[Entry], known: Machine) -> list[Comparison]:
     """Measure entries, after a pause those again that look slower, and judge them."""
     baselines = [known.ratio(entry.name, entry.calibration) for entry in entries]
     timings = [[timing] for timing in bench.measure(entries, PASSES)]
@@ -266,15 +238,17 @@ def compare(bench: Bench, entries: Sequence[Entry], known: Machine) -> list[Row]
     ]
 
 
-def row(entry: Entry, timing: Timing, ratios: list[float], known: float | None, judged: str) -> Row:
+def row(
+    entry: Entry, timing: Pairs, ratios: list[float], known: float | None, judged: str
+) -> Comparison:
     """Fill a line of the table."""
-    return Row(
-        entry.name, entry.calibration, median(timing.seconds), median(timing.calibration),
+    return Comparison(
+        entry.name, entry.calibration, median(timing.seconds), median(timing.other),
         ratios, known, entry.tolerance, judged,
     )  # fmt: skip
 
 
-def update(bench: Bench, entries: Sequence[Entry], machine: Machine) -> list[Row]:
+def update(bench: Bench, entries: Sequence[Entry], machine: Machine) -> list[Comparison]:
     """Measure entries UPDATES times; the medians become the machine's ratios."""
     rows = []
     rounds = [bench.measure(entries, PASSES) for _ in range(UPDATES)]
@@ -375,10 +349,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"none of these entries calls the kernel {unused[0]}", file=sys.stderr)
         return 2
 
-    print(f"| {' | '.join(COLUMNS)} |")
-    print("| --- " * len(COLUMNS) + "|")
+    print(head(COLUMNS))
     for one in rows:
-        print(f"| {' | '.join(one.cells())} |")
+        print(line(one.cells()))
     print(f"\n{len(rows)} entries in {time.perf_counter() - start:.0f} s.")
     if options.json:
         content = {"machine": here, "versions": versions(), "rows": [asdict(r) for r in rows]}
@@ -394,7 +367,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return conclude(rows, here in machines)
 
 
-def conclude(rows: Sequence[Row], known: bool) -> int:
+def conclude(rows: Sequence[Comparison], known: bool) -> int:
     """Say what follows from the table and return the exit code."""
     advice = "run python -m bench.check --update on it while it is quiet"
     if not known:

@@ -22,6 +22,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from bench.markdown import head, line
 from fastmem.experiments.comparison import matched
 from fastmem.experiments.results import read_results
 from fastmem.experiments.running import run
@@ -79,23 +80,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     print(f"{options.trials} trials a cell, seed {options.seed}; differences in standard errors")
     print()
-    print("| n | λ | p, published | p, ours | difference | width, published | width, ours "
-          "| difference | agree |")  # fmt: skip
-    print("| --- " * 9 + "|")
+    figures = ["p, published", "p, ours", "difference", "width, published", "width, ours"]
+    print(head(["n", "λ", *figures, "difference", "agree"]))
     n_agree = 0
     for pair in matched(ours, published):
         differences = pair.z_probability, pair.z_width
         agree = max(map(abs, differences)) <= MOST_ERRORS
         n_agree += agree
         mine, theirs = pair.ours, pair.theirs
-        print(
-            f"| {mine.first_width} | {mine.max_bias:g} "
-            f"| {theirs.interpolation_probability:.2f} | {mine.interpolation_probability:.2f} "
-            f"| {differences[0]:+.1f} "
-            f"| {theirs.mean_second_width:.2f} | {mine.mean_second_width:.2f} "
-            f"| {differences[1]:+.1f} "
-            f"| {'yes' if agree else 'NO'} |"
-        )
+        cells = [
+            f"{mine.first_width}",
+            f"{mine.max_bias:g}",
+            f"{theirs.interpolation_probability:.2f}",
+            f"{mine.interpolation_probability:.2f}",
+            f"{differences[0]:+.1f}",
+            f"{theirs.mean_second_width:.2f}",
+            f"{mine.mean_second_width:.2f}",
+            f"{differences[1]:+.1f}",
+            "yes" if agree else "NO",
+        ]
+        print(line(cells))
     uncertain = sum(0 < result.interpolation_probability < 1 for result in published)
     print()
     print(

@@ -22,14 +22,11 @@ from pathlib import Path
 import numpy as np
 
 import fastmem
+from bench.parts import uncoverable
 from bench.published.moons import EXCERPT, spread
 from fastmem.experiments.results import read_results
 from fastmem.experiments.studies import make_study
 from fastmem.experiments.study import Result
-from fastmem.inputs import check_points
-from fastmem.patterns.by_class import Patterns
-from fastmem.second_layer.class_cover import ClassCover
-from fastmem.second_layer.selection import choose_neurons
 
 BIASES = np.arange(0.0, 2.55, 0.05)
 WIDTHS = np.arange(10, 510, 10)
@@ -67,15 +64,6 @@ def second_layer(
     return neurons, failed
 
 
-def failures(X: np.ndarray, y: np.ndarray, planes: fastmem.Hyperplanes) -> int:
-    """Count the points of label 1 that fastmem cannot cover by these hyperplanes."""
-    patterns = Patterns(y.astype(np.uint16), 2)
-    patterns.fill(check_points(X), planes, 1)
-    cover = ClassCover(patterns, len(planes), 1, np.random.default_rng(0), 1)
-    choose_neurons([cover], "random", 1, False, lambda done, total, neurons: None)
-    return len(cover.failed)
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Print the table; the exit code is 0 iff all cells agree to the last digit."""
     parser = argparse.ArgumentParser(prog="python -m bench.published.seeds", description=__doc__)
@@ -95,7 +83,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             widths.append(max(1, neurons))
             failed.append(n_failed)
             planes = fastmem.Hyperplanes(weights, biases.astype(np.float64))
-            failed_ours.append(failures(X, y, planes))
+            failed_ours.append(uncoverable(X, y, planes, 1))
             words = fastmem.sign_patterns(X, planes, n_threads=1)
             exact = np.unpackbits(words.view(np.uint8), axis=1, bitorder="little")
             wrong += int((exact[:, : bits.shape[1]] != bits).sum())

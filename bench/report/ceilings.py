@@ -1,15 +1,14 @@
-"""What the machine itself allows: matrix products, memory copies, popcounts; and FAISS's counts."""
+"""What the machine itself allows: matrix products, memory copies, popcounts."""
 
 from __future__ import annotations
 
-from typing import Any
+from functools import partial
 
 import numpy as np
 
-from bench.measuring import Timing
-from bench.parts import Counts, Popcounts, all_threads
-from bench.peers import FaissCounts, Float32, sgemm_in_blocks
-from bench.report.points import Point, point
+from bench.measuring import Timing, all_threads, time_alone
+from bench.parts import Popcounts
+from bench.peers import Float32, sgemm_in_blocks
 
 COPIED_AT_ONCE = 1 << 28
 """Bytes of the largest buffer that is really copied: beyond the caches, seconds go with bytes."""
@@ -19,14 +18,15 @@ def sgemm(X: Float32, width: int, runs: int, budget: float) -> Timing:
     """Time the first layer's matrix product alone, in row blocks, nothing kept."""
     generator = np.random.default_rng(0)
     weights = generator.standard_normal((width, X.shape[1]), dtype=np.float32)
-    return Timing(lambda: sgemm_in_blocks(X, weights), runs, slow=budget, budget=budget)
+    call = partial(sgemm_in_blocks, X, weights)
+    return time_alone(call, runs, slow=budget, budget=budget)
 
 
 def copy(n_bytes: int, runs: int) -> Timing:
     """Time a copy of so many bytes on one thread, by a memory copy of at most COPIED_AT_ONCE."""
     size = max(1, min(n_bytes, COPIED_AT_ONCE))
     source, target = np.ones(size, np.uint8), np.ones(size, np.uint8)
-    timing = Timing(lambda: np.copyto(target, source), runs)
+    timing = time_alone(lambda: np.copyto(target, source), runs)
     timing.seconds = [seconds * n_bytes / size for seconds in timing.seconds]
     return timing
 
@@ -36,45 +36,22 @@ def first_layer_bytes(X: Float32, width: int) -> int:
     return int(X.nbytes) + len(X) * (-(-width // 64)) * 8
 
 
-def counts(
-    n_rows: int, n_masks: int, n_words: tuple[int, ...], runs: int, repeats: int
-) -> list[Point]:
-    """Measure counts of masks over whole rows: fastmem, FAISS, and the two limits of the machine.
+def counts(runs: int, repeats: int) -> dict[str, tuple[Timing, float]]:
+    """Time popcounts in the first cache, on all cores, and a memory copy.
 
     Parameters
     ----------
-    n_rows, n_masks : int
-        Each of the masks is counted on each of the rows.
-    n_words : tuple of int
-        Words in a row, 64 bits each.
     runs : int
     repeats : int
-        How often the popcount limit goes through its 1,024 words.
+        How often the popcounts go through their 1,024 words.
 
     Returns
     -------
-    list of Point
-        ``rate`` in words a second, by words in a row.
+    dict of str to (Timing, float)
+        With the words that a call takes.
     """
-    threads = all_threads()
-    limit = Popcounts(threads, repeats)
-    timings: dict[str, tuple[Timing, int]] = {
-        "popcounts in cache": (Timing(limit, runs), limit.n_words),
-        "memory copy": (copy(COPIED_AT_ONCE, runs), COPIED_AT_ONCE // 8),
+    limit = Popcounts(all_threads(), repeats)
+    return {
+        "popcounts in cache": (time_alone(limit, runs), float(limit.n_words)),
+        "memory copy": (copy(COPIED_AT_ONCE, runs), COPIED_AT_ONCE / 8),
     }
-    points: list[Point] = []
-    for words in n_words:
-        problem = Counts(n_rows, words, n_masks, threads)
-        peer = FaissCounts(problem.rows, threads)
-        n_counted = n_rows * n_masks * words
-        timings["fastmem"] = Timing(problem.minima, runs), n_counted
-        timings["FAISS IndexBinaryFlat"] = _faiss(peer, problem, runs), n_counted
-        points += [
-            point("counts", series, words, timing, rate=counted / timing.median)
-            for series, (timing, counted) in timings.items()
-        ]
-    return points
-
-
-def _faiss(peer: FaissCounts, problem: Any, runs: int) -> Timing:
-    return Timing(lambda: peer.minima(problem.masks), runs)

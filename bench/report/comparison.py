@@ -8,16 +8,16 @@ before, which does not count.
 from __future__ import annotations
 
 import multiprocessing
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from statistics import fmean, median
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bench.measuring import timed
 from bench.report.classifiers import DENSE, Classifier, Labels, Points, names, roster
 from bench.report.points import Point
 from fastmem.datasets import clusters, digits784, random_labels, unit_moons
@@ -141,15 +141,15 @@ def _row(helper: Helper, problem: Problem, name: str) -> Point:
     measured: list[Point] = []
     for index in range(max(1, problem.splits)):
         try:
-            start = time.perf_counter()
-            measured.append(helper.measure(problem, name, index, problem.cap))
+            seconds, split = timed(partial(helper.measure, problem, name, index, problem.cap))
         except TimeoutError:
             row["note"] = f"not done in {problem.cap:g} s"
             break
         except RuntimeError as error:
             row["note"] = str(error)
             break
-        if time.perf_counter() - start > SLOW:
+        measured.append(split)
+        if seconds > SLOW:
             break
     if not measured:
         return row
@@ -253,19 +253,16 @@ def measure(
         Seconds of fit and of prediction for the held-out points; accuracies; bytes, and bits a
         training label.
     """
-    start = time.perf_counter()
-    classifier.fit(*seen)
-    fitted = time.perf_counter()
-    predicted = classifier.predict(held_out[0])
-    done = time.perf_counter()
+    fitting, _ = timed(lambda: classifier.fit(*seen))
+    predicting, predicted = timed(lambda: classifier.predict(held_out[0]))
     n_checked = len(seen[0])
-    if len(held_out[0]) / (done - fitted) < SWIFT:
+    if len(held_out[0]) / predicting < SWIFT:
         n_checked = min(n_checked, CHECKED)
     again = classifier.predict(seen[0][:n_checked])
     nbytes, sizes = classifier.model()
     return {
-        "seconds": fitted - start,
-        "predict_seconds": done - fitted,
+        "seconds": fitting,
+        "predict_seconds": predicting,
         "n_train": len(seen[0]),
         "n_unseen": len(held_out[0]),
         "n_checked": n_checked,

@@ -15,19 +15,21 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
 
-from bench.measuring import machine
+from bench import workloads
+from bench.measuring import machine, timed
 from bench.report import comparison, plots, scaling, tables
 from bench.report.points import Point
 from bench.report.scaling import Scale
-from bench.workloads import smoke_wanted
+from bench.workloads import Sizes, smoke_wanted
 
-HERE = Path(__file__).parents[1]
-README = HERE.parent / "README.md"
+HERE = Path(__file__).parent
+README = HERE.parents[1] / "README.md"
 README_PICTURES = {
     "samples": "Seconds by number of points: two moons, their stages, the dense peers, the limits",
     "clusters": "Seconds, neurons and memory by number of points, at a fixed geometry",
@@ -36,22 +38,25 @@ README_PICTURES = {
 
 
 @dataclass(frozen=True)
-class Sizes:
+class Scope:
     """What a run measures.
 
     Attributes
     ----------
+    sizes : Sizes
+        Of the cases that the benchmarks have, too.
     scale : Scale
     peers, wide : tuple of Problem
     """
 
+    sizes: Sizes
     scale: Scale
     peers: tuple[comparison.Problem, ...]
     wide: tuple[comparison.Problem, ...]
 
 
-FULL = Sizes(scaling.FULL, comparison.PROBLEMS, comparison.WIDE)
-SMOKE = Sizes(scaling.SMOKE, comparison.SMOKE, comparison.SMOKE_WIDE)
+FULL = Scope(workloads.FULL, scaling.FULL, comparison.PROBLEMS, comparison.WIDE)
+SMOKE = Scope(workloads.SMOKE, scaling.SMOKE, comparison.SMOKE, comparison.SMOKE_WIDE)
 
 Points = list[Point]
 Pictures = dict[str, Figure]
@@ -67,7 +72,7 @@ class Study:
     what : str
         Sentence that says what was measured.
     measure : callable
-        Sizes to points.
+        Scope to points.
     draw : callable
         Points, title and subtitle to the panels' figures, by the end of their names.
     write : callable
@@ -76,7 +81,7 @@ class Study:
 
     title: str
     what: str
-    measure: Callable[[Sizes], Points]
+    measure: Callable[[Scope], Points]
     draw: Callable[[Points, str, str], Pictures]
     write: Callable[[Points], str]
 
@@ -98,7 +103,7 @@ def _scaling(
     return Study(
         title,
         what,
-        lambda sizes: measure(sizes.scale),
+        lambda scope: measure(scope.scale),
         _pictures(
             lambda points: plots.times(points, x, "fit, predict, peers, limits"),
             lambda points: plots.stages(points, x),
@@ -210,7 +215,7 @@ STUDIES: dict[str, Study] = {
     "threads": Study(
         "Threads",
         "Fit, predict and each compute-bound kernel by number of threads.",
-        lambda sizes: scaling.threads(sizes.scale),
+        lambda scope: scaling.threads(scope.scale, scope.sizes),
         _pictures(plots.speedups),
         tables.threads,
     ),
@@ -218,14 +223,14 @@ STUDIES: dict[str, Study] = {
         "Counts and limits",
         "The same masks over the same packed rows: fastmem's kernel, FAISS's binary index, "
         "popcounts of words that never leave the first cache, and a memory copy.",
-        lambda sizes: scaling.counts(sizes.scale),
+        lambda scope: scaling.counts(scope.scale, scope.sizes),
         _pictures(plots.rates),
         tables.counts,
     ),
     "peers": Study(
         "Peers",
         _PEERS,
-        lambda sizes: comparison.compare(sizes.peers),
+        lambda scope: comparison.compare(scope.peers),
         _draw_rows,
         _write_rows,
     ),
@@ -233,7 +238,7 @@ STUDIES: dict[str, Study] = {
         "digits784-70k through 9,984 hyperplanes",
         "All 70,000 pictures are memorised, once a row; unseen are 10,000 further distortions of "
         "the same digits. Sizes as above.",
-        lambda sizes: comparison.compare(sizes.wide),
+        lambda scope: comparison.compare(scope.wide),
         _draw_rows,
         lambda points: _write_rows(points, weights=True),
     ),
@@ -333,7 +338,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("names", nargs="*", metavar="NAME", help="studies; all by default")
     parser.add_argument("--smoke", action="store_true", default=smoke_wanted(), help="tiny sizes")
     parser.add_argument("--runs", type=int, help="most runs of each point (default 5)")
-    parser.add_argument("--out", type=Path, default=HERE / "report", help="folder to write to")
+    parser.add_argument("--out", type=Path, default=HERE, help="folder to write to")
     parser.add_argument("--redraw", action="store_true", help="measure nothing")
     parser.add_argument(
         "--readme",
@@ -347,9 +352,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"no study is called {unknown[0]!r}: choose from {', '.join(STUDIES)}")
     if options.runs is not None and options.runs < 1:
         parser.error(f"--runs is {options.runs}: give at least 1")
-    sizes = SMOKE if options.smoke else FULL
+    scope = SMOKE if options.smoke else FULL
     if options.runs is not None:
-        sizes = replace(sizes, scale=replace(sizes.scale, runs=options.runs))
+        scope = replace(scope, scale=replace(scope.scale, runs=options.runs))
 
     options.out.mkdir(parents=True, exist_ok=True)
     saved = options.out / "results.json"
@@ -358,12 +363,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"{saved} is not there: run without --redraw first")
     for name in () if options.redraw else options.names or STUDIES:
         print(f"{name} ...", end=" ", flush=True)
-        start = time.perf_counter()
-        points = STUDIES[name].measure(sizes)
+        seconds, points = timed(partial(STUDIES[name].measure, scope))
         gc.collect()
         kept[name] = {
             "when": time.strftime("%Y-%m-%d %H:%M"),
-            "seconds": time.perf_counter() - start,
+            "seconds": seconds,
             "smoke": options.smoke,
             "machine": machine(),
             "points": points,

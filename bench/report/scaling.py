@@ -20,14 +20,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from threadpoolctl import threadpool_limits
 
 import fastmem
-from bench.measuring import FEWEST_RUNS, Timing, in_fresh_process, peak_of_this_process
-from bench.parts import Counts, all_threads
-from bench.peers import fit_as_published, fit_dense, sgemm_in_blocks
+from bench import bench_counts
+from bench.measuring import (
+    FEWEST_RUNS,
+    Timing,
+    all_threads,
+    in_fresh_process,
+    peak_of_this_process,
+    time_alone,
+)
+from bench.peers import fit_as_published, fit_dense
 from bench.report import ceilings
 from bench.report.points import Point, point
+from bench.threads import THREADED
+from bench.workloads import Sizes
 from fastmem.datasets import clusters, digits784, random_labels, unit_moons
 
 Points = NDArray[np.float32]
@@ -63,12 +71,8 @@ class Scale:
     classes : tuple of int
     classes_samples, classes_width, classes_clusters : int
         ``classes_clusters`` is half the number of clusters that become classes.
-    threads_moons, threads_digits, threads_width : int
-        Points of both workloads, and their hyperplanes.
     random_samples : tuple of int
     random_dimension, random_width : int
-    count_rows, count_masks : int
-    count_words : tuple of int
     popcount_repeats : int
     runs : int
     budget : float
@@ -86,22 +90,16 @@ class Scale:
     classes_samples: int
     classes_width: int
     classes_clusters: int
-    threads_moons: int
-    threads_digits: int
-    threads_width: int
     random_samples: tuple[int, ...]
     random_dimension: int
     random_width: int
-    count_rows: int
-    count_masks: int
-    count_words: tuple[int, ...]
     popcount_repeats: int
     runs: int
     budget: float
 
     def timing(self, call: Callable[[], Any]) -> Timing:
         """Time a call within the budget."""
-        return Timing(call, self.runs, slow=self.budget, budget=self.budget)
+        return time_alone(call, self.runs, slow=self.budget, budget=self.budget)
 
 
 FULL = Scale(
@@ -116,15 +114,9 @@ FULL = Scale(
     classes_samples=100_000,
     classes_width=1_024,
     classes_clusters=100,
-    threads_moons=1_000_000,
-    threads_digits=20_000,
-    threads_width=2_048,
     random_samples=(1_000, 3_000, 10_000, 30_000, 100_000),
     random_dimension=100,
     random_width=1_024,
-    count_rows=70_000,
-    count_masks=64,
-    count_words=(4, 8, 16, 32, 64, 160, 256),
     popcount_repeats=200_000,
     runs=5,
     budget=4.0,
@@ -141,15 +133,9 @@ SMOKE = Scale(
     classes_samples=800,
     classes_width=128,
     classes_clusters=8,
-    threads_moons=1_000,
-    threads_digits=200,
-    threads_width=128,
     random_samples=(100, 400),
     random_dimension=10,
     random_width=64,
-    count_rows=300,
-    count_masks=4,
-    count_words=(4, 16),
     popcount_repeats=100,
     runs=1,
     budget=1.0,
@@ -177,7 +163,7 @@ def clusters_flat(scale: Scale) -> list[Point]:
             np.savez(path, X=X, y=y)
             for selection in ("merge", "random"):
                 call = f"fit_with_memory({str(path)!r}, {n_samples}, {selection!r}, {scale!r})"
-                code = f"from bench.scaling import Scale, fit_with_memory\nprint({call})"
+                code = f"from bench.report.scaling import Scale, fit_with_memory\nprint({call})"
                 points += json.loads(in_fresh_process(code).splitlines()[-1])
             points += peers.fit("clusters", n_samples, X, y, scale.samples_width)
             points += _limits(scale, "clusters", n_samples, X, scale.samples_width)
@@ -240,46 +226,16 @@ def classes(scale: Scale) -> list[Point]:
     return points
 
 
-def threads(scale: Scale) -> list[Point]:
+def threads(scale: Scale, sizes: Sizes) -> list[Point]:
     """Fit, predict and each compute-bound kernel on one thread, two and so on to all cores."""
     cores = all_threads()
     numbers = sorted({2**i for i in range(cores.bit_length())} | {cores})
-    words = scale.count_words[-2]
     points: list[Point] = []
-    for panel, (X, y) in {
-        "moons": unit_moons(scale.threads_moons),
-        "digits784": digits784(scale.threads_digits),
-    }.items():
-        for n in numbers:
-            points += _on_threads(scale, panel, X, y, n)
-    for n in numbers:
-        counting = Counts(scale.count_rows, words, scale.count_masks, n)
-        name = f"counts, {words} words"
-        points.append(point("packed rows", name, n, scale.timing(counting.minima)))
-    return points
-
-
-def _on_threads(scale: Scale, panel: str, X: Points, y: Labels, n_threads: int) -> list[Point]:
-    points: list[Point] = []
-    settings: dict[str, Any] = {"width": scale.threads_width, "n_threads": n_threads}
-    for selection in ("random", "merge"):
-        settings["selection"] = selection
-        fit, predict = _fit(scale, panel, n_threads, X, y, selection, **settings)
-        # A stage of the fits just made, and no call of its own: its median and no more.
-        stage = {key: fit[key] for key in ("panel", "x", "runs")}
-        stage |= {
-            "series": f"selection, {selection}",
-            "seconds": fit["stages"]["selection"],
-        }
-        points += [fit | {"series": f"fit, {selection}"}, stage, predict]
-    with quietly():
-        hyperplanes = fastmem.interpolate(X, y, seed=0, **settings).first
-    signs = scale.timing(lambda: fastmem.sign_patterns(X, hyperplanes, n_threads=n_threads))
-    points.append(point(panel, "sign patterns", n_threads, signs))
-    if X.shape[1] >= 64:  # below that the product is memory, and no measure of cores
-        with threadpool_limits(n_threads):
-            sgemm = scale.timing(lambda: sgemm_in_blocks(X, hyperplanes.weights))
-        points.append(point(panel, "sgemm (BLAS)", n_threads, sgemm))
+    for case in THREADED:
+        with quietly():
+            timings = case.on(sizes, numbers, scale.runs, slow=scale.budget, budget=scale.budget)
+        for n_threads, timing in zip(numbers, timings, strict=True):
+            points.append(point(case.panel, case.series, n_threads, timing))
     return points
 
 
@@ -293,11 +249,23 @@ def coin_flips(scale: Scale) -> list[Point]:
     return points
 
 
-def counts(scale: Scale) -> list[Point]:
-    """Counts of masks over whole rows, against FAISS and the machine's limits."""
-    return ceilings.counts(
-        scale.count_rows, scale.count_masks, scale.count_words, scale.runs, scale.popcount_repeats
-    )
+def counts(scale: Scale, sizes: Sizes) -> list[Point]:
+    """Counts of masks over whole rows, against FAISS and the machine's limits.
+
+    ``rate`` of a point is in words a second.
+    """
+    points: list[Point] = []
+    limits = ceilings.counts(scale.runs, scale.popcount_repeats)
+    for n_words in bench_counts.WORDS:
+        work = bench_counts.counts(n_words, sizes, all_threads())
+        ours, peer = work.in_turns("FAISS", runs=scale.runs)
+        rates = limits | {
+            "fastmem": (ours, work.operations),
+            "FAISS IndexBinaryFlat": (peer, work.operations),
+        }
+        for series, (timing, words) in rates.items():
+            points.append(point("counts", series, n_words, timing, rate=words / timing.median))
+    return points
 
 
 @contextmanager

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from bench.markdown import figure, table
 from bench.report.points import TIMES, Point, exponent, line
 
 SUMMARY = [
@@ -19,26 +20,6 @@ SUMMARY = [
     "memory copy, points and patterns",
 ]
 MARKED = re.compile(r"<!-- report:([\w-]+) -->\n.*?<!-- /report:\1 -->", re.DOTALL)
-
-
-def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """Write a Markdown table; its first column is aligned left, the others right."""
-    lines = [" | ".join(head), " | ".join(["---", *["--:"] * (len(head) - 1)])]
-    lines += [" | ".join(" ".join(cell.split()) for cell in row) for row in rows]  # one line each
-    return "\n".join(f"| {one} |" for one in lines)
-
-
-def figure(value: float | None) -> str:
-    """Write a number with three figures, or nothing."""
-    if value is None:
-        return ""
-    if value == 0:
-        return "0"
-    if abs(value) >= 1000:
-        return f"{value:,.0f}"
-    if abs(value) < 1e-3:
-        return f"{value:.2e}"
-    return f"{value:.3g}"
 
 
 def seconds(row: Point | None) -> str:
