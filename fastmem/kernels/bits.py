@@ -1,6 +1,7 @@
-"""Machine instructions that Numba does not offer: popcount and compare-to-bitmask tiles.
+"""Machine instructions that Numba does not offer: popcount and the lowest one of a word.
 
-Nothing outside this file knows LLVM. With ``NUMBA_DISABLE_JIT=1`` the same names are plain Python.
+Only this file, ``products``, ``butterflies`` and what they share, ``llvm``, know LLVM. With
+``NUMBA_DISABLE_JIT=1`` the same names are plain Python, here as there.
 """
 
 from __future__ import annotations

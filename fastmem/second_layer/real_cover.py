@@ -9,7 +9,8 @@ import numpy as np
 
 from fastmem.inputs import Points
 from fastmem.kernels.layout import MASK_GROUP, TILE
-from fastmem.kernels.relu import LEAST_POSITIVE, least_sums, sums_below
+from fastmem.kernels.relu import least_sums, sums_below
+from fastmem.kernels.relu_exact import LEAST_POSITIVE
 from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.by_class import Patterns
 from fastmem.second_layer.class_cover import ClassCover, least_counts

@@ -22,7 +22,8 @@ from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points, SparseRows
 from fastmem.kernels.exact import UNIT64, shifted_biases
 from fastmem.kernels.layout import TILE, TILE_ROWS
-from fastmem.kernels.relu import LANES, Layer, Masks, Rows, least_sums, sums_below
+from fastmem.kernels.relu import least_sums, sums_below
+from fastmem.kernels.relu_lanes import LANES, Layer, Masks, Rows
 from fastmem.machine.arrays import frozen
 from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.of_points import tiles_of_blocks
