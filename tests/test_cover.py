@@ -305,7 +305,7 @@ def test_an_exception_ends_classes_side_by_side(selection, monkeypatch):
 
     def slow_candidates(cover, count):
         if threading.current_thread() is not threading.main_thread():
-            waited_for.wait(600)  # the first step may be compiled
+            waited_for.wait(300)  # the first step may be compiled
         return candidates(cover, count)
 
     monkeypatch.setattr(threading.Thread, "join", told_join)
