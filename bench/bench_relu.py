@@ -11,7 +11,7 @@ from bench.workloads import Codes, Points, Sizes
 
 
 def _some_digits(sizes: Sizes) -> tuple[Points, Codes]:
-    """Points of the workload for which an addition a weight and neuron takes about a second."""
+    """Return a tenth of the workload: a sum takes an addition where a count takes a 64th of one."""
     X, y = sizes.digits_merge.data()
     return X[: len(X) // 10], y[: len(X) // 10]
 
