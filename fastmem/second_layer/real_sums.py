@@ -1,4 +1,4 @@
-"""Real sums S(x) = <u, max(W x + b, 0)> of masks: thresholds, and which neurons are on.
+"""Real sums S(x) = <u, max(W x + b, 0)> of masks: what kernels need for them, and thresholds.
 
 The mask u of a neuron is the same as without ReLU. Its threshold m is the least sum over the points
 of other classes, rounded down to 24 bits, and it is on where S(x) < m.
