@@ -26,7 +26,7 @@ PACKAGE_PARENT = str(Path(fastmem.__file__).parents[1])
 FIGURES = Path(fastmem.__file__).parent / "docs" / "figures"
 OTHER_SCRIPTS = {"algorithm": 4, "complexity": 1}  # pictures that those make that are no studies
 SCRIPTS = [path for path in sorted(FIGURES.glob("*.py")) if path.stem not in OTHER_SCRIPTS]
-PUBLISHED = Path(PACKAGE_PARENT, "bench", "published_moons.csv")
+PUBLISHED = Path(PACKAGE_PARENT, "bench", "published", "moons.csv")
 SMALL = {"n": [20, 60], "lambda": [0, 0.5, 1]}
 # for each study: axes that make it small, and how many cells they give
 SMALL_STUDIES = {
