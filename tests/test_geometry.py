@@ -14,12 +14,14 @@ from fastmem.kernels.distances import (
     SLACK,
     TILE,
     Balls,
+    BallTasks,
     PointTiles,
     fill_boxes,
     fill_tiles,
     nearest_balls,
 )
 from fastmem.kernels.nearest import rows_needed
+from fastmem.machine.threads import run_loop
 
 
 def check_conditions(covering, X, y):
@@ -352,7 +354,8 @@ def test_nearest_balls_against_numpy(d):
     homes[-1] = 3  # not open
     points = PointTiles(tiles, mark_tiles, boxes)
     balls = Balls(centres, np.ascontiguousarray(marks[:m]), limits)
-    nearest_balls(points, 0, n, balls, 1.0, homes, gaps)
+    tasks = BallTasks(points, n, balls, 1.0, TILE)
+    run_loop(nearest_balls, 4, 2, (tasks, homes, gaps))
     expected = np.where(np.isfinite(inside.min(axis=1)), inside.argmin(axis=1), -1)
     np.testing.assert_array_equal(homes[:-1], expected[:-1])
     assert homes[-1] == 3 and (expected >= 0).any()

@@ -12,6 +12,7 @@ from fastmem.inputs import Points
 from fastmem.kernels.distances import (
     TILE,
     Balls,
+    BallTasks,
     count_balls,
     fill_boxes,
     fill_tiles,
@@ -20,7 +21,8 @@ from fastmem.kernels.distances import (
     nearest_balls,
     widest,
 )
-from fastmem.machine.threads import ranges, run_tasks
+from fastmem.kernels.queue import new_queue
+from fastmem.machine.threads import ranges, run_loop, run_tasks
 
 _TASK_WORK = 1 << 23
 """Differences of coordinates a task: some milliseconds."""
@@ -118,43 +120,25 @@ class ClassPoints(PointSet):
 
     def gaps_to(self, centres: PointSet, places: Rows) -> Floats:
         """Distances from points of this class to the nearest of the other class's centres."""
-        balls, others = self.balls_around(places), centres.point_tiles
+        balls = self.balls_around(places)
+        tasks = BallTasks(centres.point_tiles, centres.n, balls, self.units.scale, _TASK_CENTRES)
         gaps = np.empty(len(places))
-
-        def work(task: tuple[int, int]) -> None:
-            least_distances(others, centres.n, balls, *task, self.units.scale, gaps)
-
-        run_tasks(work, ranges(len(places), _TASK_CENTRES), self.n_threads)
+        run_loop(least_distances, -(-len(places) // tasks.size), self.n_threads, (tasks, gaps))
         return gaps
 
     def settle(self) -> None:
         """Give open points to the nearest centre whose ball holds them, or to none."""
-        balls, points = self.balls(), self.point_tiles
-
-        def work(task: tuple[int, int]) -> None:
-            nearest_balls(points, *task, balls, self.units.scale, self.homes, self.distances)
-
-        run_tasks(work, self._tasks(len(self.places)), self.n_threads)
+        self._run(nearest_balls, self._tasks(self.balls()), self.homes, self.distances)
 
     def add_counts(self, which: Rows, step: int, counts: NDArray[np.int32]) -> None:
         """counts[i] += step for each of some balls that holds point i; counts (n,)."""
-        balls, points = self.balls(which), self.point_tiles
-
-        def work(task: tuple[int, int]) -> None:
-            count_balls(points, *task, balls, self.units.scale, np.int32(step), counts)
-
-        run_tasks(work, self._tasks(len(which)), self.n_threads)
+        self._run(count_balls, self._tasks(self.balls(which)), np.int32(step), counts)
 
     def lowest_counts(self, which: Rows, counts: NDArray[np.int32]) -> NDArray[np.int32]:
         """The smallest of ``counts`` in each of some balls; (m,), 2^31 - 1 where one is empty."""
-        balls, points = self.balls(which), self.point_tiles
-        tasks = self._tasks(len(which))
-        least = np.full((len(tasks), len(which)), 2**31 - 1, np.int32)
-
-        def work(number: int) -> None:
-            least_counts(points, *tasks[number], balls, self.units.scale, counts, least[number])
-
-        run_tasks(work, range(len(tasks)), self.n_threads)
+        tasks = self._tasks(self.balls(which))
+        least = np.full((-(-self.n // tasks.size), len(which)), 2**31 - 1, np.int32)
+        self._run(least_counts, tasks, counts, least)
         lowest: NDArray[np.int32] = least.min(axis=0)
         return lowest
 
@@ -163,27 +147,23 @@ class ClassPoints(PointSet):
 
         vectors (d, K); widths (M, K).
         """
-        balls, points = self.balls_around(self.places, radii), self.point_tiles
+        tasks = self._tasks(self.balls_around(self.places, radii))
         size = max(TILE, min(self.task_points, _TASK_PRODUCTS // (TILE * vectors.size) * TILE))
-        tasks = ranges(self.n, size)
-        # a row a thread, not a task: there may be thousands of tasks, and a row takes megabytes
-        n_rows = min(self.n_threads, len(tasks))
+        # a row a worker, not a task: there may be thousands of tasks, and a row takes megabytes
+        n_rows = min(self.n_threads, -(-self.n // size))
         largest = np.zeros((n_rows, len(self.places), vectors.shape[1]))
-        idle = list(range(n_rows))
-
-        def work(task: tuple[int, int]) -> None:
-            row = idle.pop()
-            widest(points, *task, balls, self.units.scale, vectors, largest[row])
-            idle.append(row)
-
-        run_tasks(work, tasks, self.n_threads)
+        self._run(widest, tasks._replace(size=size), vectors, new_queue(), largest)
         widths: Floats = largest.max(axis=0)
         return widths
 
-    def _tasks(self, n_balls: int) -> list[tuple[int, int]]:
-        """Ranges of points that meet ``n_balls`` balls."""
-        size = min(self.task_points, 8 * self.task_points // max(1, n_balls))
-        return ranges(self.n, max(TILE, size // TILE * TILE))
+    def _tasks(self, balls: Balls) -> BallTasks:
+        """Ranges of points that meet balls."""
+        size = min(self.task_points, 8 * self.task_points // max(1, len(balls.limits)))
+        size = max(TILE, size // TILE * TILE)
+        return BallTasks(self.point_tiles, self.n, balls, self.units.scale, size)
+
+    def _run(self, worker: Any, tasks: BallTasks, *arguments: Any) -> None:
+        run_loop(worker, -(-self.n // tasks.size), self.n_threads, (tasks, *arguments))
 
 
 def _by_place(marks: NDArray[Any]) -> Rows:

@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmem.kernels.compiling import njit
+from fastmem.kernels.queue import take
 
 TILE = 64
 """Points a tile, fewer than in one of patterns: their sums are 512 bytes, and stay in the cache."""
@@ -58,6 +59,20 @@ class Balls(NamedTuple):
     centres: np.ndarray
     marks: np.ndarray
     limits: np.ndarray
+
+
+class BallTasks(NamedTuple):
+    """Tasks of a loop over all points and balls: each takes ``size`` points, or balls.
+
+    The points are the first n of ``points``; size is a multiple of TILE where it is one of points;
+    distances are scaled by ``scale``.
+    """
+
+    points: PointTiles
+    n: int
+    balls: Balls
+    scale: float
+    size: int
 
 
 class _Room(NamedTuple):
@@ -99,30 +114,35 @@ def fill_boxes(marks, first, last, boxes):
 
 
 @njit(nogil=True, cache=True)
-def nearest_balls(points, first, last, balls, scale, homes, gaps):
+def nearest_balls(queue, stop, tasks, homes, gaps):
     """homes[i] = the nearest centre whose ball holds point i, gaps[i] its distance.
 
-    For the points first..last-1, where ``first`` is a multiple of TILE. Only open points
-    (homes[i] < 0) are looked at; ties go to the first centre; homes int64, gaps float64.
+    A worker over `BallTasks`. Only open points (homes[i] < 0) are looked at; ties go to the first
+    centre; homes int64, gaps float64.
     """
+    balls = tasks.balls
     room = _new_room()
     was_open = np.empty(TILE, np.bool_)
-    for start in range(first, last, TILE):
-        t = start // TILE
-        columns = min(TILE, last - start)
-        some = False
-        for i in range(columns):
-            was_open[i] = homes[start + i] < 0
-            some |= was_open[i]
-            if was_open[i]:
-                gaps[start + i] = np.inf
-        if not some:
-            continue
-        for c in range(balls.limits.shape[0]):
-            limit = balls.limits[c]
-            if _is_far(points, t, balls, c, limit):
+    while True:
+        task = take(queue)
+        if task >= stop:
+            return
+        first, last = _points_of(tasks, task)
+        for start in range(first, last, TILE):
+            t = start // TILE
+            columns = min(TILE, last - start)
+            some = False
+            for i in range(columns):
+                was_open[i] = homes[start + i] < 0
+                some |= was_open[i]
+                if was_open[i]:
+                    gaps[start + i] = np.inf
+            if not some:
                 continue
-            if _measure_near(points, t, columns, balls, c, limit, scale, room):
+            for c in range(balls.limits.shape[0]):
+                limit = balls.limits[c]
+                if _holds_none(tasks, t, columns, c, room):
+                    continue
                 for i in range(columns):
                     distance = room.distances[i]
                     if was_open[i] and distance <= limit and distance < gaps[start + i]:
@@ -131,93 +151,109 @@ def nearest_balls(points, first, last, balls, scale, homes, gaps):
 
 
 @njit(nogil=True, cache=True)
-def count_balls(points, first, last, balls, scale, step, counts):
-    """counts[i] += step for every ball that holds point i, first <= i < last; counts int32."""
+def count_balls(queue, stop, tasks, step, counts):
+    """counts[i] += step for every ball that holds point i: a worker over `BallTasks`; int32."""
     room = _new_room()
-    for start in range(first, last, TILE):
-        t = start // TILE
-        columns = min(TILE, last - start)
-        for c in range(balls.limits.shape[0]):
-            limit = balls.limits[c]
-            if _is_far(points, t, balls, c, limit):
-                continue
-            if _measure_near(points, t, columns, balls, c, limit, scale, room):
+    while True:
+        task = take(queue)
+        if task >= stop:
+            return
+        first, last = _points_of(tasks, task)
+        for start in range(first, last, TILE):
+            columns = min(TILE, last - start)
+            for c in range(tasks.balls.limits.shape[0]):
+                if _holds_none(tasks, start // TILE, columns, c, room):
+                    continue
                 for i in range(columns):
-                    if room.distances[i] <= limit:
+                    if room.distances[i] <= tasks.balls.limits[c]:
                         counts[start + i] += step
 
 
 @njit(nogil=True, cache=True)
-def least_counts(points, first, last, balls, scale, counts, least):
-    """Lower least[c] to the smallest of ``counts`` over the points in ball c; least (M,) int32.
+def least_counts(queue, stop, tasks, counts, least):
+    """Lower least[task, c] to the smallest of ``counts`` over the points in ball c.
 
-    Of the points first..last-1; counts int32, one for each point.
+    A worker over `BallTasks`; counts (n,) and least (T, M) int32.
     """
     room = _new_room()
-    for start in range(first, last, TILE):
-        t = start // TILE
-        columns = min(TILE, last - start)
-        for c in range(balls.limits.shape[0]):
-            limit = balls.limits[c]
-            if _is_far(points, t, balls, c, limit):
-                continue
-            if _measure_near(points, t, columns, balls, c, limit, scale, room):
+    while True:
+        task = take(queue)
+        if task >= stop:
+            return
+        first, last = _points_of(tasks, task)
+        for start in range(first, last, TILE):
+            columns = min(TILE, last - start)
+            for c in range(tasks.balls.limits.shape[0]):
+                if _holds_none(tasks, start // TILE, columns, c, room):
+                    continue
                 for i in range(columns):
-                    if room.distances[i] <= limit:
-                        least[c] = min(least[c], counts[start + i])
+                    if room.distances[i] <= tasks.balls.limits[c]:
+                        least[task, c] = min(least[task, c], counts[start + i])
 
 
 @njit(nogil=True, cache=True)
-def widest(points, first, last, balls, scale, vectors, widths):
-    """widths[c, k] = scaled largest |<g_k, x - c>| over the points x first..last-1 in ball c.
+def widest(queue, stop, tasks, vectors, rows, widths):
+    """Raise widths[r, c, k] to the largest scaled |<g_k, x - c>| over the points x in ball c.
 
-    vectors (d, K) hold g_k, widths (M, K), both float64; widths is raised only. Each product is
-    summed over the features in their order, of differences: no digits cancel, however small a ball.
+    A worker over `BallTasks`, with a row r of its own, which it takes off the queue ``rows``.
+    vectors (d, K) hold g_k, widths (R, M, K), both float64, for R workers. Each product is summed
+    over the features in their order, of differences: no digits cancel, however small a ball.
     """
+    balls, scale = tasks.balls, tasks.scale
+    own = widths[take(rows) % widths.shape[0]]
     room = _new_room()
     products = np.empty(vectors.shape[1], np.float64)
-    for start in range(first, last, TILE):
-        t = start // TILE
-        columns = min(TILE, last - start)
-        tile = points.tiles[t]
-        for c in range(balls.limits.shape[0]):
-            limit = balls.limits[c]
-            if _is_far(points, t, balls, c, limit):
-                continue
-            if _measure_near(points, t, columns, balls, c, limit, scale, room):
+    while True:
+        task = take(queue)
+        if task >= stop:
+            return
+        first, last = _points_of(tasks, task)
+        for start in range(first, last, TILE):
+            columns = min(TILE, last - start)
+            tile = tasks.points.tiles[start // TILE]
+            for c in range(balls.limits.shape[0]):
+                if _holds_none(tasks, start // TILE, columns, c, room):
+                    continue
                 for i in range(columns):
-                    if room.distances[i] <= limit:
-                        products[:] = 0.0
-                        for j in range(tile.shape[0]):
-                            step = (np.float64(tile[j, i]) - balls.centres[c, j]) * scale
-                            row = vectors[j]
-                            for k in range(row.shape[0]):
-                                products[k] += step * row[k]
-                        for k in range(products.shape[0]):
-                            widths[c, k] = max(widths[c, k], abs(products[k]))
+                    if room.distances[i] > balls.limits[c]:
+                        continue
+                    products[:] = 0.0
+                    for j in range(tile.shape[0]):
+                        step = (np.float64(tile[j, i]) - balls.centres[c, j]) * scale
+                        row = vectors[j]
+                        for k in range(row.shape[0]):
+                            products[k] += step * row[k]
+                    for k in range(products.shape[0]):
+                        own[c, k] = max(own[c, k], abs(products[k]))
 
 
 # Centres over all points --------------------------------------------------------------------------
 
 
 @njit(nogil=True, cache=True)
-def least_distances(points, n, balls, first, last, scale, gaps):
-    """gaps[c] = scaled distance of centre c to the nearest of the points 0..n-1 in its ball.
+def least_distances(queue, stop, tasks, gaps):
+    """gaps[c] = scaled distance of centre c to the nearest of the points in its ball.
 
-    For the balls first..last-1; limits[c] where no point is in it; gaps (M,) float64.
+    A worker over `BallTasks`, whose size is one of balls; limits[c] where no point is in it; gaps
+    (M,) float64.
     """
+    points, balls = tasks.points, tasks.balls
     room = _new_room()
-    for c in range(first, last):
-        least = balls.limits[c]
-        for start in range(0, n, TILE):
-            t = start // TILE
-            columns = min(TILE, n - start)
-            if _is_far(points, t, balls, c, least):
-                continue
-            if _measure_near(points, t, columns, balls, c, least, scale, room):
-                for i in range(columns):
-                    least = min(least, room.distances[i])
-        gaps[c] = least
+    while True:
+        task = take(queue)
+        if task >= stop:
+            return
+        for c in range(task * tasks.size, min((task + 1) * tasks.size, balls.limits.shape[0])):
+            least = balls.limits[c]
+            for start in range(0, tasks.n, TILE):
+                t = start // TILE
+                columns = min(TILE, tasks.n - start)
+                if _is_far(points, t, balls, c, least):
+                    continue
+                if _measure_near(points, t, columns, balls, c, least, tasks.scale, room):
+                    for i in range(columns):
+                        least = min(least, room.distances[i])
+            gaps[c] = least
 
 
 @njit(nogil=True, cache=True)
@@ -316,6 +352,24 @@ def pair_counts(points, centres, limits, scale, counts):
 @njit(nogil=True, cache=True)
 def _new_room():
     return _Room(np.empty(TILE, np.float32), np.empty(TILE, np.float64))
+
+
+@njit(nogil=True, cache=True)
+def _points_of(tasks, task):
+    """The points first..last-1 of a task."""
+    return task * tasks.size, min((task + 1) * tasks.size, tasks.n)
+
+
+@njit(nogil=True, cache=True)
+def _holds_none(tasks, t, columns, c, room):
+    """Whether ball c holds none of the first columns of tile t; else their distances are measured.
+
+    They are right where they are at most the ball's limit, else above it.
+    """
+    limit = tasks.balls.limits[c]
+    if _is_far(tasks.points, t, tasks.balls, c, limit):
+        return True
+    return not _measure_near(tasks.points, t, columns, tasks.balls, c, limit, tasks.scale, room)
 
 
 @njit(nogil=True, cache=True)
