@@ -56,6 +56,11 @@ def run_loop(
     """
     n_threads = min(n_threads, n_tasks)
     queue = new_queue()
+    if n_tasks == 1:  # small fits are made of these
+        run_calls(worker, [(queue, 1, *arguments)], 1)
+        if after is not None:
+            after(0, 1)
+        return
     first, size = 0, min(n_tasks, most or n_tasks, _FIRST_TASKS * n_threads)
     while first < n_tasks:
         last = min(n_tasks, first + size)

@@ -133,8 +133,8 @@ class ClassCover:
         gained = take_covered(self.own, masks, levels, self.uncovered, self.n_threads)
         self.evaluations += len(masks) * len(self.members)
         self.masks.extend(masks)
-        self.thresholds.extend(int(m) for m in thresholds)
-        self.gained.extend(int(g) for g in gained)
+        self.thresholds.extend(thresholds.tolist())
+        self.gained.extend(gained.tolist())
         self.remaining -= int(gained.sum())
         self._compact()
 

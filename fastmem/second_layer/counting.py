@@ -74,15 +74,16 @@ class TiledPoints(NamedTuple):
         self, worker: Any, masks: np.ndarray, size: int, n_threads: int, arguments: tuple[Any, ...]
     ) -> None:
         """Run a worker of ``kernels.cover`` over tasks of ``size`` tiles."""
+        tasks = TileTasks(self.tiles, self.sizes, masks, size)
+        launches: dict[str, Any] = {}
+        if self.store.file_bytes:
 
-        def release(first: int, last: int) -> None:
-            self.store.release(self.tiles[first * size : last * size])
+            def release(first: int, last: int) -> None:
+                self.store.release(self.tiles[first * size : last * size])
 
-        run_loop(
-            worker, -(-len(self.sizes) // size), n_threads,
-            (TileTasks(self.tiles, self.sizes, masks, size), *arguments),
-            most=max(1, self.store.tiles_at_once // size), after=release,
-        )  # fmt: skip
+            launches = {"most": max(1, self.store.tiles_at_once // size), "after": release}
+        n_tasks = -(-len(self.sizes) // size)
+        run_loop(worker, n_tasks, n_threads, (tasks, *arguments), **launches)
 
 
 def _task_tiles(masks: np.ndarray) -> int:
@@ -118,7 +119,8 @@ def least_over(
     tiles, sizes, _ = points
     stack = padded(masks)
     # padding skips every tile
-    skipped = np.tile(np.array([0, len(sizes)], np.int64), (len(stack), 1))
+    skipped = np.zeros((len(stack), 2), np.int64)
+    skipped[:, 1] = len(sizes)
     skipped[: len(masks)] = skip
     if len(stack) * len(sizes) * TILE * tiles.shape[1] < _SERIAL_WORDS:
         n_threads = 1
@@ -155,5 +157,6 @@ def take_covered(
     size = _task_tiles(stack)
     gained = np.zeros((-(-len(sizes) // size), len(stack)), np.int64)
     points._run(cover, stack, size, n_threads, (limits, uncovered, gained))
-    totals: np.ndarray = gained.sum(axis=0)[: len(masks)]
+    totals: np.ndarray = gained.sum(axis=0) if len(gained) > 1 else gained[0]
+    totals = totals[: len(masks)]
     return totals

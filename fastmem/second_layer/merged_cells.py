@@ -178,8 +178,10 @@ class _Growth:
         most = int(np.bitwise_count(mask).sum()) + MISSES + 2
         tried, joined = np.empty(most, np.int64), np.empty(most, np.bool_)
         tried[0], joined[0] = self.pool.place(self.start), True
-        numbers = (np.full(1, number, np.int64) for number in (1, 0, UNFINISHED))
-        self.cell = Cell(cover.valid, mask, tried, joined, *numbers)
+        numbers = np.array([1, 0, UNFINISHED])
+        self.cell = Cell(
+            cover.valid, mask, tried, joined, numbers[0:1], numbers[1:2], numbers[2:3]
+        )
         self.level = 1
         self.is_growing = True
 
