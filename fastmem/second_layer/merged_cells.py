@@ -179,9 +179,7 @@ class _Growth:
         tried, joined = np.empty(most, np.int64), np.empty(most, np.bool_)
         tried[0], joined[0] = self.pool.place(self.start), True
         numbers = np.array([1, 0, UNFINISHED])
-        self.cell = Cell(
-            cover.valid, mask, tried, joined, numbers[0:1], numbers[1:2], numbers[2:3]
-        )
+        self.cell = Cell(cover.valid, mask, tried, joined, numbers[0:1], numbers[1:2], numbers[2:3])
         self.level = 1
         self.is_growing = True
 
