@@ -11,11 +11,9 @@ import zipfile
 from pathlib import Path
 
 import numba
-import numpy as np
 import pytest
 
 import fastmem
-from fastmem.machine.threads import ranges, run_tasks
 
 PACKAGE = Path(fastmem.__file__).parent
 
@@ -24,11 +22,34 @@ import multiprocessing, os, threading
 import numpy as np, fastmem
 from fastmem import datasets
 X, y = datasets.two_moons(3000)
+many, labels_of_many = datasets.two_moons(60_000)
 def fit(seed=0):
     net = fastmem.interpolate(X, y, seed=seed, n_threads=2)
     assert (net.predict(X, n_threads=2) == y).all()
-    return net.widths
+    # so large that its loops run side by side
+    large = fastmem.interpolate(many, labels_of_many, width=1024, seed=seed, n_threads=2)
+    assert large.score(many, labels_of_many) == 1
+    return net.widths, large.widths
 """
+
+LAYERS = ("default", "omp", "tbb", "workqueue")
+
+
+@pytest.fixture(params=LAYERS)
+def layer(request):
+    """Environment variables that ask for one of Numba's threading layers."""
+    asked = {"NUMBA_THREADING_LAYER": request.param}
+    if request.param == "tbb":
+        # the package index puts its library where no loader looks
+        path = os.pathsep.join([os.environ.get("LD_LIBRARY_PATH", ""), f"{sys.prefix}/lib"])
+        asked["LD_LIBRARY_PATH"] = path
+        found = subprocess.run(
+            [sys.executable, "-c", "import ctypes; ctypes.CDLL('libtbb.so.12')"],
+            env=os.environ | asked, capture_output=True,
+        )  # fmt: skip
+        if found.returncode:
+            pytest.skip("TBB is not installed")
+    return asked
 
 
 def run(code, **environment):
@@ -43,7 +64,7 @@ def run(code, **environment):
     return done.stdout
 
 
-def test_fits_from_many_threads_at_once_agree():
+def test_fits_from_many_threads_at_once_agree(layer):
     run(
         """
         expected = [fit(seed) for seed in range(8)]
@@ -69,11 +90,12 @@ def test_fits_from_many_threads_at_once_agree():
                 for thread in threads: thread.start()
                 for thread in threads: thread.join()
                 assert all((labels == right).all() for labels in found)
-        """
+        """,
+        **layer,
     )
 
 
-def test_joblib_and_multiprocessing_give_the_same_network():
+def test_joblib_and_multiprocessing_give_the_same_network(layer):
     """Under threads, loky, fork, spawn and forkserver, after this process has run kernels."""
     pytest.importorskip("sklearn")
     run(
@@ -103,6 +125,7 @@ def test_joblib_and_multiprocessing_give_the_same_network():
                     assert predictions_are_right(
                         run(joblib.delayed(models[0].predict)(part) for part in parts)
                     ), backend
+            fit()  # its loops run side by side, so that the layer has started before the forks
             fit = functools.partial(fastmem.interpolate, X, y, seed=0)
             for method in ("fork", "spawn", "forkserver"):
                 if method not in multiprocessing.get_all_start_methods():
@@ -111,7 +134,8 @@ def test_joblib_and_multiprocessing_give_the_same_network():
                     fits = [pool.apply_async(fit, kwds={"n_threads": n}) for n in (1, 2)]
                     assert all(same(found.get(60)) for found in fits), method
                     assert predictions_are_right(pool.map(expected.predict, parts)), method
-        """
+        """,
+        **layer,
     )
 
 
@@ -182,7 +206,7 @@ def test_zip_archive(tmp_path):
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
-def test_a_fork_of_a_process_that_has_run_kernels_can_run_them():
+def test_a_fork_of_a_process_that_has_run_kernels_can_run_them(layer):
     run(
         """
         import warnings
@@ -194,7 +218,8 @@ def test_a_fork_of_a_process_that_has_run_kernels_can_run_them():
                 fit()
                 os._exit(7)
             assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
-        """
+        """,
+        **layer,
     )
 
 
@@ -306,28 +331,3 @@ def test_import_compiles_nothing_and_is_light():
             assert not kernel.signatures, kernel
         """
     )
-
-
-def test_ranges_tile_what_they_cut():
-    assert ranges(0, 3) == []
-    assert ranges(7, 3) == [(0, 3), (3, 6), (6, 7)]
-
-
-@pytest.mark.parametrize("n_threads", [1, 2, 5])
-def test_every_task_runs_once_and_errors_come_out(n_threads):
-    done = np.zeros(100, int)
-
-    def work(i):
-        done[i] += 1
-
-    run_tasks(work, range(100), n_threads)
-    assert (done == 1).all()
-
-    def fail(i):
-        done[i] += 1
-        if i == 30:
-            raise KeyError(i)
-
-    with pytest.raises(KeyError, match="30"):
-        run_tasks(fail, range(100), n_threads)
-    assert done.sum() < 100 + 100
