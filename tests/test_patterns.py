@@ -9,7 +9,9 @@ import pytest
 import fastmem
 from fastmem.inputs import check_points
 from fastmem.kernels.layout import TILE
+from fastmem.patterns import by_class, of_points
 from fastmem.patterns.by_class import Patterns
+from fastmem.patterns.words import rows_of
 
 
 @pytest.mark.parametrize(
@@ -57,3 +59,28 @@ def test_patterns_of_no_points_at_all_are_empty():
     patterns = Patterns(np.empty(0, np.int64), 3)
     assert len(patterns.tiles) == len(patterns.sizes) == 0
     assert [patterns.class_size(code) for code in range(3)] == [0, 0, 0]
+
+
+@pytest.mark.filterwarnings("ignore::fastmem.UnseparatedWarning")
+@pytest.mark.parametrize("projection", ["gaussian", "structured"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("most", [1, 20_000, 10**12])
+def test_patterns_do_not_depend_on_the_tasks_they_are_made_in(most, dtype, projection, monkeypatch):
+    """Tasks of TILE_ROWS points, of some dozen, of tiles: for one thread and for more."""
+    monkeypatch.setattr(by_class, "_MOST_PRODUCTS", most)
+    monkeypatch.setattr(of_points, "_SERIAL_PRODUCTS", 0)
+    rng = np.random.default_rng(7)
+    X = rng.standard_normal((500, 9)).astype(dtype)
+    X[:250] *= np.round(X[:250])  # some zeros
+    first = fastmem.interpolate(
+        X, np.arange(500) % 3, width=70, projection=projection, seed=1
+    ).first
+    codes = rng.integers(0, 3, 500).astype(np.uint16)
+    expected = fastmem.sign_patterns(X, first)
+    for n_threads in (1, 2, 5):
+        patterns = Patterns(codes, 3)
+        patterns.fill(check_points(X), first, n_threads)
+        for code in range(3):
+            rows = patterns.rows(code, np.arange(patterns.class_size(code)))
+            tiles = patterns.tiles[patterns.first_tile[code] : patterns.first_tile[code + 1]]
+            np.testing.assert_array_equal(rows_of(tiles, len(rows)), expected[rows])

@@ -11,14 +11,16 @@ import numpy as np
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
 from fastmem.kernels.columns import copy_columns
-from fastmem.kernels.layout import TILE, WORD_BITS
+from fastmem.kernels.layout import TILE, TILE_ROWS, WORD_BITS
 from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.of_points import passes, pattern_threads, task_rows
 from fastmem.patterns.prepared import Fill, SignLoop
 from fastmem.patterns.tile_store import TileStore
 
 _TASK_PRODUCTS = 2_000_000
-"""Multiply-adds of a task of a loop, some 10 us, or those of a tile."""
+"""Multiply-adds of a task of a loop, or those of a tile."""
+_MOST_PRODUCTS = 4_000_000_000
+"""Multiply-adds of a task at most: Ctrl-C waits for one or two."""
 
 
 class Patterns:
@@ -138,7 +140,7 @@ class Patterns:
         tell: Callable[[int], object],
     ) -> None:
         """Write ``n_new`` bits of each point by launches of a loop, whose tasks are tiles."""
-        size = max(1, _TASK_PRODUCTS // (TILE * n_new * (points.shape[1] + 16)))
+        size = _task_points(n_new * (points.shape[1] + 16))
         tasks = np.concatenate([
             _tile_tasks(int(start), int(stop), int(tile), size)
             for start, stop, tile in zip(
@@ -147,14 +149,13 @@ class Patterns:
         ])  # fmt: skip
 
         def after(first: int, last: int) -> None:
-            self.store.release(
-                self.tiles[tasks[first, 2] // TILE : tasks[last - 1, 2] // TILE + size]
-            )
+            end = tasks[last - 1, 2] + size
+            self.store.release(self.tiles[tasks[first, 2] // TILE : -(-end // TILE)])
             tell(int(tasks[last - 1, 1]))
 
         self.doubtful += fill.run(
             points, self.order, tasks, self.tiles, n_threads,
-            most=max(1, self.store.tiles_at_once // size), after=after,
+            most=max(1, self.store.tiles_at_once * TILE // size), after=after,
         )  # fmt: skip
 
     def _fill_by_blocks(
@@ -193,8 +194,15 @@ class Patterns:
         run_tasks(work, tasks, n_threads)
 
 
+def _task_points(products: int) -> int:
+    """Points of a task, of so many multiply-adds each: whole tiles, unless one lasts too long."""
+    if TILE * products <= _MOST_PRODUCTS:
+        return max(1, _TASK_PRODUCTS // (TILE * products)) * TILE
+    return max(1, _MOST_PRODUCTS // (TILE_ROWS * products)) * TILE_ROWS
+
+
 def _tile_tasks(start: int, stop: int, tile: int, size: int) -> np.ndarray:
-    """Tasks of `RowTasks`: the points start..stop-1, from ``tile`` on, ``size`` tiles each."""
-    first = np.arange(start, stop, size * TILE, dtype=np.int64)
-    last = np.minimum(first + size * TILE, stop)
+    """Tasks of `RowTasks`: the points start..stop-1, from ``tile`` on, ``size`` points each."""
+    first = np.arange(start, stop, size, dtype=np.int64)
+    last = np.minimum(first + size, stop)
     return np.stack([first, last, first - start + tile * TILE], axis=1)
