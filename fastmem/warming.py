@@ -13,8 +13,8 @@ import numpy as np
 from fastmem.algorithm import interpolate
 from fastmem.hyperplanes.seeded import SeededRows
 from fastmem.hyperplanes.structured import StructuredRows
+from fastmem.machine.loops import compile_calls
 from fastmem.machine.progress import ProgressCallback, drawing
-from fastmem.machine.threads import compile_calls
 from fastmem.patterns.of_points import sign_patterns
 
 _N_SAMPLES = 120

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from fastmem.kernels import cover as kernels
 from fastmem.kernels.layout import TILE
-from fastmem.machine.threads import run_loop
+from fastmem.machine.loops import run_loop
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import padded, valid_bits
 from fastmem.second_layer import class_cover, counting, merged_cells

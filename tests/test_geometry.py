@@ -21,7 +21,7 @@ from fastmem.kernels.distances import (
     nearest_balls,
 )
 from fastmem.kernels.nearest import rows_needed
-from fastmem.machine.threads import run_loop
+from fastmem.machine.loops import run_loop
 
 
 def check_conditions(covering, X, y):

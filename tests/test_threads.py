@@ -15,8 +15,9 @@ from test_processes import layer, run  # noqa: F401  a fixture
 
 from fastmem.kernels.compiling import njit
 from fastmem.kernels.queue import new_queue, take
-from fastmem.machine import threading_layer, threads
-from fastmem.machine.threads import ranges, run_calls, run_loop, run_tasks
+from fastmem.machine import loops, threading_layer
+from fastmem.machine.loops import run_calls, run_loop
+from fastmem.machine.threads import ranges, run_tasks
 
 WAYS = ("prange", "threads")
 needs_jit = pytest.mark.skipif(bool(numba.config.DISABLE_JIT), reason="needs compiled kernels")
@@ -45,8 +46,8 @@ def double(pair, factor):
 @pytest.fixture(params=WAYS)
 def way(request, monkeypatch):
     if request.param == "threads":
-        monkeypatch.setattr(threads, "may_use_prange", lambda: False)
-    elif not threads.may_use_prange():
+        monkeypatch.setattr(loops, "may_use_prange", lambda: False)
+    elif not loops.may_use_prange():
         pytest.skip("this machine has no threading layer for prange")
     return request.param
 

@@ -66,7 +66,7 @@ class SlowedKernel:
     _KEPT = frozenset(
         {
             "tiles", "sizes", "own", "others", "masks", "thresholds", "points", "weights", "panels",
-            "layer", "rows", "queries", "references",
+            "layer", "rows", "queries", "references", "planes", "blocks",
         }
     )  # fmt: skip
     """Only read, or written with what is there again: large, and not worth a copy."""
@@ -103,7 +103,7 @@ class SlowedKernel:
 
     def _part(self, args: Sequence[Any], units: int) -> list[Any]:
         part = [
-            value if name in self._KEPT else _copied(value)
+            value if name in self._KEPT else self._copied(value)
             for name, value in zip(self.names, args, strict=True)
         ]
         for first, last in self._RANGES:
@@ -118,11 +118,13 @@ class SlowedKernel:
                 return part
         return part
 
-
-def _copied(value: Any) -> Any:
-    """Copy an array, or all arrays of a NamedTuple."""
-    if isinstance(value, np.ndarray):
-        return value.copy()
-    if hasattr(value, "_fields"):
-        return type(value)(*map(_copied, value))
-    return value
+    def _copied(self, value: Any) -> Any:
+        """Copy an array, or the arrays of a NamedTuple that are not kept."""
+        if isinstance(value, np.ndarray):
+            return value.copy()
+        if hasattr(value, "_fields"):
+            fields = zip(value._fields, value, strict=True)
+            return type(value)(
+                *(v if name in self._KEPT else self._copied(v) for name, v in fields)
+            )
+        return value

@@ -22,7 +22,8 @@ from fastmem.kernels.distances import (
     widest,
 )
 from fastmem.kernels.queue import new_queue
-from fastmem.machine.threads import ranges, run_loop, run_tasks
+from fastmem.machine.loops import run_loop
+from fastmem.machine.threads import ranges, run_tasks
 
 _TASK_WORK = 1 << 23
 """Differences of coordinates a task: some milliseconds."""

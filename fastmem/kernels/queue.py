@@ -3,7 +3,7 @@
 A *worker* is a serial kernel ``worker(queue, stop, *arguments)``: it takes the numbers of tasks off
 the queue until they reach ``stop``. Several workers on several cores share the tasks whatever the
 speed of each core, where a static share would leave the faster one waiting. ``side_by_side`` runs
-workers by ``prange``, ``machine.threads.run_loop`` decides how.
+workers by ``prange``, ``machine.loops.run_loop`` decides how.
 """
 
 from __future__ import annotations

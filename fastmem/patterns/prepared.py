@@ -13,7 +13,7 @@ import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.kernels.signs import RowTasks
-from fastmem.machine.threads import run_loop
+from fastmem.machine.loops import run_loop
 
 Fill = Callable[[Any, np.ndarray, int], int]
 """fill(block, tiles, position): write some words of the patterns of ``block``, an ndarray or

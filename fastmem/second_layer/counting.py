@@ -13,7 +13,8 @@ import numpy as np
 from fastmem.kernels.cover import TileTasks, complements, cover, gather, minima
 from fastmem.kernels.layout import TILE
 from fastmem.machine.arrays import aligned_zeros
-from fastmem.machine.threads import ranges, run_loop
+from fastmem.machine.loops import run_loop
+from fastmem.machine.threads import ranges
 from fastmem.patterns.tile_store import TileStore
 from fastmem.patterns.words import padded
 

@@ -26,7 +26,7 @@ from fastmem.kernels.cells import (
 from fastmem.kernels.cover import gather
 from fastmem.kernels.layout import MASK_GROUP, TILE
 from fastmem.machine.arrays import aligned_zeros
-from fastmem.machine.threads import run_calls
+from fastmem.machine.loops import run_calls
 from fastmem.second_layer.class_cover import ClassCover, least_counts
 from fastmem.second_layer.counting import SERIAL_SECONDS, TASK_WORDS, TiledPoints, sizes_of
 
