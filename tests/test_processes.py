@@ -307,9 +307,9 @@ def test_processors_without_wide_vectors_give_the_same_network(tmp_path):
     net = fastmem.interpolate(X, y, width=130, seed=3, max_bias=1.0)
     import hashlib
     print(hashlib.sha256(fastmem.sign_patterns(X, net.first)).hexdigest(), net.second.masks.sum())
-    from fastmem.kernels.products import lanes
+    from fastmem.kernels.products import lanes_of
     from numba.core.registry import cpu_target
-    print(lanes(cpu_target.target_context))
+    print(lanes_of(cpu_target.target_context))
     """
     native = run(code)
     generic = run(

@@ -1,7 +1,8 @@
 """Runs compiled loops on several cores.
 
 Workers share a queue of tasks (``kernels.queue``), by Numba's ``prange`` where `threading_layer`
-allows it, else by plain Python threads. A launch is short: the main thread takes Ctrl-C between two.
+allows it, else by plain Python threads. A launch is short: the main thread takes Ctrl-C between
+two.
 """
 
 from __future__ import annotations
