@@ -91,8 +91,8 @@ class ClassPoints(PointSet):
 
     def append_centre(self, place: int, gap: float, limit: float) -> None:
         """Make a point a centre."""
-        where = np.array([place])
-        self.centres.append(self.coordinates(where)[0], self.marks_of(where)[0])
+        ball = self.balls_around(np.array([place]))
+        self.centres.append(ball.centres[0], ball.marks[0])
         self.places = np.append(self.places, place)
         self.gaps, self.limits = np.append(self.gaps, gap), np.append(self.limits, limit)
 
@@ -107,24 +107,17 @@ class ClassPoints(PointSet):
         """Some of the balls, or all."""
         return self.balls_around(self.places[which], self.limits[which])
 
-    def balls_around(self, places: Rows, limits: Floats | float = np.inf) -> Balls:
-        """Balls around any points; without limits each of them holds all points."""
-        limits = np.broadcast_to(limits, places.shape)
-        return Balls(
-            self.coordinates(places), self.marks_of(places), np.ascontiguousarray(limits, float)
-        )
-
     # Measured on all cores --------------------------------------------------------------------
 
-    def gaps_to(self, centres: PointSet, places: Rows) -> Floats:
-        """Distances from points of this class to the nearest of the other class's centres."""
-        balls, others = self.balls_around(places), centres.point_tiles
-        gaps = np.empty(len(places))
+    def gaps_from(self, balls: Balls) -> Floats:
+        """Distances from the other class's points in ``balls.centres`` to the nearest centre."""
+        centres, n = self.centres.point_tiles, self.centres.n
+        gaps = np.empty(len(balls.limits))
 
         def work(task: tuple[int, int]) -> None:
-            least_distances(others, centres.n, balls, *task, self.units.scale, gaps)
+            least_distances(centres, n, balls, *task, self.units.scale, gaps)
 
-        run_tasks(work, ranges(len(places), _TASK_CENTRES), self.n_threads)
+        run_tasks(work, ranges(len(gaps), _TASK_CENTRES), self.n_threads)
         return gaps
 
     def settle(self) -> None:
