@@ -9,7 +9,14 @@ import numpy as np
 
 from fastmem.geometry.class_points import ClassPoints
 from fastmem.geometry.point_sets import Floats, Rows, Units
-from fastmem.kernels.distances import TILE, collect_open, lower_gaps, nearest_open, pair_counts
+from fastmem.kernels.distances import (
+    TILE,
+    Balls,
+    collect_open,
+    lower_gaps,
+    nearest_open,
+    pair_counts,
+)
 
 _ROUNDS = 3
 _CROWDED = 0.9
@@ -85,7 +92,8 @@ class CoveringBuilder:
 
     def gaps_of(self, side: int, places: Rows) -> Floats:
         """Distances from points of a class to the other class's centres."""
-        return self.classes[side].gaps_to(self.classes[1 - side].centres, places)
+        balls = self.classes[side].balls_around(places)
+        return self.classes[1 - side].gaps_from(balls)
 
     def measure_gaps(self, side: int) -> None:
         """Measure the gaps of a class's centres anew."""
@@ -93,15 +101,16 @@ class CoveringBuilder:
         mine.gaps = self.gaps_of(side, mine.places)
         mine.limits = self.limits(mine.gaps)
 
-    def add_centre(self, side: int, place: int) -> None:
-        """Make a point a centre, which may shorten radii of the other class."""
+    def add_centre(self, side: int, place: int) -> Balls:
+        """Make a point a centre, which may shorten radii of the other class; returns its ball."""
         mine, other = self.classes[side], self.classes[1 - side]
-        where = np.array([place])
-        gap = self.gaps_of(side, where)[0]
+        ball = mine.balls_around(np.array([place]))
+        gap = other.gaps_from(ball)[0]
         mine.append_centre(place, gap, self.limits(gap))
-        centres, ball = other.centres, mine.balls_around(where)
+        centres = other.centres
         if lower_gaps(centres.point_tiles, centres.n, ball, self.units.scale, other.gaps):
             other.limits = self.limits(other.gaps)
+        return Balls(ball.centres, ball.marks, mine.limits[-1:])
 
     # Growth -----------------------------------------------------------------------------------
 
@@ -165,22 +174,22 @@ class CoveringBuilder:
         pivot = nearest_open(
             mine.point_tiles, mine.n, last, self.units.scale, mine.homes, mine.rows
         )
-        limit = float(self.limits(self.gaps_of(side, np.array([pivot])))[0])
-        around, distances = self.open_within(side, pivot, 2.5 * limit)
+        ball = mine.balls_around(np.array([pivot]))
+        limits = self.limits(self.classes[1 - side].gaps_from(ball))
+        wide = Balls(ball.centres, ball.marks, 2.5 * limits)
+        around, distances = self.open_in(side, wide)
         best = pivot
         if len(around) > 1:
-            best = self.best_centre(side, around, distances, limit)
-        self.add_centre(side, best)
-        new, distances = self.open_within(side, best, mine.limits[-1])
+            best = self.best_centre(side, around, distances, limits[0])
+        new, distances = self.open_in(side, self.add_centre(side, best))
         mine.homes[new] = len(mine.places) - 1
         mine.distances[new] = distances
         return len(new)
 
-    def open_within(self, side: int, place: int, reach: float) -> tuple[Rows, Floats]:
-        """Open points within a reach of a point, in the order of their rows, and distances."""
+    def open_in(self, side: int, ball: Balls) -> tuple[Rows, Floats]:
+        """Open points in one ball, in the order of their rows, and distances from its centre."""
         mine = self.classes[side]
         which, distances = self.found
-        ball = mine.balls_around(np.array([place]), reach)
         count = collect_open(
             mine.point_tiles, mine.n, ball, self.units.scale, mine.homes, which, distances
         )

@@ -94,8 +94,8 @@ class ClassPoints(PointSet):
 
     def append_centre(self, place: int, gap: float, limit: float) -> None:
         """Make a point a centre."""
-        where = np.array([place])
-        self.centres.append(self.coordinates(where)[0], self.marks_of(where)[0])
+        ball = self.balls_around(np.array([place]))
+        self.centres.append(ball.centres[0], ball.marks[0])
         self.places = np.append(self.places, place)
         self.gaps, self.limits = np.append(self.gaps, gap), np.append(self.limits, limit)
 
@@ -110,21 +110,14 @@ class ClassPoints(PointSet):
         """Some of the balls, or all."""
         return self.balls_around(self.places[which], self.limits[which])
 
-    def balls_around(self, places: Rows, limits: Floats | float = np.inf) -> Balls:
-        """Balls around any points; without limits each of them holds all points."""
-        limits = np.broadcast_to(limits, places.shape)
-        return Balls(
-            self.coordinates(places), self.marks_of(places), np.ascontiguousarray(limits, float)
-        )
-
     # Measured on all cores --------------------------------------------------------------------
 
-    def gaps_to(self, centres: PointSet, places: Rows) -> Floats:
-        """Distances from points of this class to the nearest of the other class's centres."""
-        balls = self.balls_around(places)
+    def gaps_from(self, balls: Balls) -> Floats:
+        """Distances from the other class's points in ``balls.centres`` to the nearest centre."""
+        centres = self.centres
         tasks = BallTasks(centres.point_tiles, centres.n, balls, self.units.scale, _TASK_CENTRES)
-        gaps = np.empty(len(places))
-        run_loop(least_distances, -(-len(places) // tasks.size), self.n_threads, (tasks, gaps))
+        gaps = np.empty(len(balls.limits))
+        run_loop(least_distances, -(-len(gaps) // tasks.size), self.n_threads, (tasks, gaps))
         return gaps
 
     def settle(self) -> None:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from fastmem.hyperplanes.extent import extent_of
 from fastmem.inputs import Points
-from fastmem.kernels.distances import MARKS, TILE, PointTiles
+from fastmem.kernels.distances import MARKS, TILE, Balls, PointTiles
 
 _SPREAD = 256
 _ROUND = 2.0**-53
@@ -88,9 +88,12 @@ class PointSet:
     def coordinates(self, places: Rows) -> Floats:
         """Coordinates of the points ``places``, (m, d) float64."""
         tile, column = np.divmod(places, TILE)
-        return np.ascontiguousarray(self.tiles[tile, :, column], np.float64)
+        return self.tiles[tile, :, column].astype(np.float64, order="C")
 
-    def marks_of(self, places: Rows) -> NDArray[np.float32]:
-        """Marks of the points ``places``, (m, p) float32."""
+    def balls_around(self, places: Rows, limits: Floats | None = None) -> Balls:
+        """Balls around any of the points; without limits each holds all points."""
         tile, column = np.divmod(places, TILE)
-        return np.ascontiguousarray(self.marks[tile, :, column])
+        marks = self.marks[tile, :, column].astype(np.float32, order="C")
+        if limits is None:
+            limits = np.full(len(places), np.inf)
+        return Balls(self.coordinates(places), marks, limits)
