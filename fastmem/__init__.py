@@ -1,5 +1,7 @@
 """Networks that memorise labelled data exactly, built without training."""
 
+from importlib import import_module as _import_module
+
 from fastmem.algorithm import interpolate
 from fastmem.errors import ContradictionError, InvalidInputError, ModelFileError, UnseparatedWarning
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
@@ -33,3 +35,10 @@ __all__ = [
 ]
 
 _register_moved_paths()
+
+
+def __getattr__(name: str) -> object:
+    """Import what only keeps a documented path when it is asked for, as ``fastmem.memory`` is."""
+    if name in ("compact", "memory"):
+        return _import_module(f"fastmem.{name}")
+    raise AttributeError(f"module 'fastmem' has no attribute {name!r}")

@@ -14,6 +14,7 @@ from fastmem.algorithm import interpolate
 from fastmem.hyperplanes.seeded import SeededRows
 from fastmem.hyperplanes.structured import StructuredRows
 from fastmem.machine.progress import ProgressCallback, drawing
+from fastmem.machine.threads import compile_calls
 from fastmem.patterns.of_points import sign_patterns
 
 _N_SAMPLES = 120
@@ -42,6 +43,7 @@ def warmup(*, progress: bool | ProgressCallback = False) -> int:
         for i, case in enumerate(cases):
             tell("kernels", i, len(cases), 0)
             case()
+        compile_calls()
         tell("kernels", len(cases), len(cases), 0)
     return _n_compiled() - before
 

@@ -14,9 +14,8 @@ pytest.importorskip("matplotlib")
 import fastmem
 from fastmem.datasets import clusters, two_moons
 from fastmem.experiments import complexity_page, mislabelled
-from fastmem.experiments.complexity import complexity
+from fastmem.experiments.complexity import ComplexityReport, complexity
 from fastmem.experiments.complexity_pictures import complexity_picture, pictures
-from fastmem.experiments.complexity_report import ComplexityReport
 from fastmem.experiments.gap import class_gap, intrinsic_dimension
 from fastmem.experiments.hardness import NEIGHBOURS, Hardness, hardness
 from fastmem.inputs import check_points

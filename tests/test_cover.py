@@ -291,7 +291,26 @@ def test_classes_side_by_side_give_what_they_give_in_turns(selection, leave_one_
 
 
 @pytest.mark.parametrize("selection", ["random", "merge"])
-def test_an_exception_ends_classes_side_by_side(selection):
+def test_an_exception_ends_classes_side_by_side(selection, monkeypatch):
+    """The other thread's first step lasts until its end is waited for; it takes no second one.
+
+    Left to themselves, the other thread may be done with all classes before the first step of the
+    one that tells, and raises.
+    """
+    waited_for = threading.Event()
+    join, candidates = threading.Thread.join, ClassCover.next_candidates
+
+    def told_join(thread, timeout=None):
+        waited_for.set()
+        join(thread, timeout)
+
+    def slow_candidates(cover, count):
+        if threading.current_thread() is not threading.main_thread():
+            waited_for.wait(300)  # the first step may be compiled
+        return candidates(cover, count)
+
+    monkeypatch.setattr(threading.Thread, "join", told_join)
+    monkeypatch.setattr(ClassCover, "next_candidates", slow_candidates)
     bits, codes = many_classes(0)
     chosen = blocks_of(patterns_of(bits, codes), bits.shape[1], 0, n_threads=2)
     calls = []

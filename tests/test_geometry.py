@@ -9,9 +9,19 @@ from hypothesis.extra.numpy import arrays
 
 from fastmem import ContradictionError, InvalidInputError
 from fastmem.datasets import parallel_lines, random_labels, two_moons
-from fastmem.geometry.covering import mutual_covering
-from fastmem.kernels.distances import SLACK, TILE, fill_boxes, fill_tiles, nearest_balls
+from fastmem.geometry import mutual_covering
+from fastmem.kernels.distances import (
+    SLACK,
+    TILE,
+    Balls,
+    BallTasks,
+    PointTiles,
+    fill_boxes,
+    fill_tiles,
+    nearest_balls,
+)
 from fastmem.kernels.nearest import rows_needed
+from fastmem.machine.threads import run_loop
 
 
 def check_conditions(covering, X, y):
@@ -107,7 +117,7 @@ def test_scaling_shifting_and_reordering(sample, exponent, random):
 
 @pytest.mark.parametrize("d", [1, 2, 40])
 def test_threads_do_not_matter(d, monkeypatch):
-    monkeypatch.setattr("fastmem.geometry.point_sets._TASK_WORK", 1 << 12)  # many tasks
+    monkeypatch.setattr("fastmem.geometry.class_points._TASK_WORK", 1 << 12)  # many tasks
     X, y = random_labels(600, d, seed=3)
     X[:, 0] += 2 * y
     one = mutual_covering(X, y, seed=0, n_threads=1, draws=8)
@@ -123,7 +133,7 @@ def test_order_in_tiles_does_not_matter(d, monkeypatch):
     X = np.round(X, 1) + 0.05 * y[:, None]  # ties
     plain = mutual_covering(X, y, covered=0, seed=0, draws=8)
     monkeypatch.setattr(
-        "fastmem.geometry.point_sets._by_place", lambda marks: np.arange(len(marks))[::-1]
+        "fastmem.geometry.class_points._by_place", lambda marks: np.arange(len(marks))[::-1]
     )
     assert_same(plain, mutual_covering(X, y, covered=0, seed=0, draws=8))
 
@@ -342,10 +352,10 @@ def test_nearest_balls_against_numpy(d):
     inside = np.where(distances <= limits, distances, np.inf)
     homes, gaps = np.full(n, -1), np.full(n, np.inf)
     homes[-1] = 3  # not open
-    nearest_balls(
-        tiles, mark_tiles, boxes, 0, n, centres, np.ascontiguousarray(marks[:m]), limits, 1.0,
-        homes, gaps,
-    )  # fmt: skip
+    points = PointTiles(tiles, mark_tiles, boxes)
+    balls = Balls(centres, np.ascontiguousarray(marks[:m]), limits)
+    tasks = BallTasks(points, n, balls, 1.0, TILE)
+    run_loop(nearest_balls, 4, 2, (tasks, homes, gaps))
     expected = np.where(np.isfinite(inside.min(axis=1)), inside.argmin(axis=1), -1)
     np.testing.assert_array_equal(homes[:-1], expected[:-1])
     assert homes[-1] == 3 and (expected >= 0).any()

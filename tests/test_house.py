@@ -27,7 +27,6 @@ SOURCES = sorted(
 MOST_LINES = 500
 LONG = {
     "fastmem/datasets.py": "one data set after another, each a function alone",
-    "fastmem/kernels/relu.py": "kernels of real activations; what they share is inlined by Numba",
 }
 """Files of more lines, and why."""
 

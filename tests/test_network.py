@@ -11,6 +11,8 @@ from scipy import sparse
 
 import fastmem
 from fastmem import datasets
+from fastmem.inputs import check_points
+from fastmem.network.neurons_on import first_neuron_on, neurons_on
 
 
 def three_classes(n_samples=400, d=3):
@@ -158,6 +160,27 @@ def test_a_network_that_an_older_release_pickled_loads():
     old.__setstate__(state)
     assert old.feature_names is None and not {"_real", "_stack"} & vars(old).keys()
     np.testing.assert_array_equal(old.predict(X), y)
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+@pytest.mark.parametrize("activation", ["threshold", "relu"])
+def test_neurons_are_on_where_their_block_has_a_positive_margin(activation, is_sparse):
+    X, y = three_classes(1500)
+    if is_sparse:
+        X = sparse.csr_matrix(np.hstack([X, np.zeros((len(X), 400))]))
+    network = fastmem.interpolate(X, y, seed=0, covered="all", activation=activation)
+    first, second, points = network.first, network.second, check_points(X)
+    assert points.is_sparse == is_sparse
+    on = neurons_on(points, first, second, 2)
+    assert on.shape == (len(second), len(y)) and not on.all() and on.any()
+    for code, scores in enumerate(network.decision_function(X).T):
+        np.testing.assert_array_equal(on[second.owners == code].any(axis=0), scores > 0)
+    found = first_neuron_on(points, y, first, second, 2)
+    on &= second.owners[:, None] == y
+    np.testing.assert_array_equal(found, np.where(on.any(axis=0), on.argmax(axis=0), -1))
+    rows = np.array([1200, 3, 700, 3])
+    np.testing.assert_array_equal(first_neuron_on(points, y, first, second, 2, rows), found[rows])
+    np.testing.assert_array_equal(first_neuron_on(points, y + 3, first, second, 2), -1)
 
 
 @pytest.mark.filterwarnings("ignore::fastmem.UnseparatedWarning")

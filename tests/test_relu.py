@@ -28,7 +28,7 @@ from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.of_points import fill
 from fastmem.patterns.words import new_tiles
 from fastmem.second_layer.cover_layer import CoverLayer
-from fastmem.second_layer.real_cover import RealClassCover, step_together
+from fastmem.second_layer.real_cover import RealClassCover
 from fastmem.second_layer.real_sums import RealSums, rows_for_sums
 
 KINDS = [("random", "gaussian"), ("merge", "gaussian"), ("merge", "structured")]
@@ -205,7 +205,7 @@ def test_random_selection_equals_the_oracle_for_the_same_orders(kind, n, margin,
         for code in range(3)
     ]
     while active := [cover for cover in covers if not cover.done]:
-        step_together(active)
+        RealClassCover.step_all(active)
     values = oracle.relu_values(X, hyperplanes.weights, hyperplanes.biases)
     for code, cover in enumerate(covers):
         order = np.random.default_rng(code).permutation((codes == code).sum())

@@ -26,15 +26,8 @@ from test_cli import assert_refused, run
 
 import fastmem
 from fastmem import InvalidInputError
-from fastmem.tables import (
-    batches,
-    check_output,
-    load_table,
-    moved_when_complete,
-    reading,
-    spool,
-    stream_table,
-)
+from fastmem.machine.files import check_output, moved_when_complete
+from fastmem.tables import batches, load_table, reading, spool, stream_table
 from fastmem.tables.spool import FilePoints, Spool
 
 N = 400

@@ -6,7 +6,8 @@ import pytest
 from fastmem import InvalidInputError, interpolate
 from fastmem.datasets import parallel_lines, two_moons
 from fastmem.experiments import theory
-from fastmem.geometry.covering import FIRST_CONSTANTS, SECOND_CONSTANT, mutual_covering
+from fastmem.geometry import mutual_covering
+from fastmem.geometry.covering import FIRST_CONSTANTS, SECOND_CONSTANT
 
 
 def test_least_widths_are_those_of_networks():

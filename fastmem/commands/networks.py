@@ -36,7 +36,7 @@ def demo(
     threads: Threads = None,
 ) -> None:
     """Memorise a million two-moons points, report on it, and draw what the network does."""
-    from fastmem.tables import check_output
+    from fastmem.machine.files import check_output
 
     first_width = read_width(width)
     if picture:
@@ -121,8 +121,9 @@ def fit(
 ) -> None:
     """Memorise the labelled points of a file and save the network."""
     from fastmem.inputs import check_memory_limit
+    from fastmem.machine.files import check_output
     from fastmem.machine.progress import terminal_progress
-    from fastmem.tables import check_output, load_table
+    from fastmem.tables import load_table
 
     first_width, largest_bias = read_width(width), read_max_bias(max_bias)
     limit = check_memory_limit(read_memory_limit(memory_limit))
@@ -167,8 +168,9 @@ def predict(
 ) -> None:
     """Predict the label of every point of a file."""
     from fastmem.inputs import check_names
+    from fastmem.machine.files import check_output
     from fastmem.machine.progress import terminal_progress
-    from fastmem.tables import LABEL_SUFFIXES, check_output, label_writer, stream_table
+    from fastmem.tables import LABEL_SUFFIXES, label_writer, stream_table
 
     if out is not None:
         check_output(out, LABEL_SUFFIXES, inputs=[net, data])

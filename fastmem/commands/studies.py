@@ -49,7 +49,8 @@ def complexity(
     threads: Threads = None,
 ) -> None:
     """Measure what memorising a data set takes, and find its hard and mislabelled points."""
-    from fastmem.tables import check_output, read_table
+    from fastmem.machine.files import check_output
+    from fastmem.tables import read_table
 
     largest_bias = read_max_bias(max_bias)
     for path, suffix in ((out, ".html"), (json, ".json"), (points, ".csv")):
@@ -168,7 +169,8 @@ def reproduce(
         )
     table = Path(f"{name}.csv") if out is None else out
     axes = read_axes(grid or [])
-    from fastmem.tables import check_output, read_table
+    from fastmem.machine.files import check_output
+    from fastmem.tables import read_table
 
     check_output(table, (".csv",))
     from fastmem.experiments.results import read_results

@@ -11,14 +11,17 @@ import time
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastmem.algorithm import interpolate
-from fastmem.errors import UnseparatedWarning
+from fastmem.errors import InvalidInputError, UnseparatedWarning
 from fastmem.experiments.complexity_report import (
+    BINS,
+    NEARER_TO_ANOTHER,
     ClassFacts,
     ComplexityReport,
     Covering,
@@ -33,7 +36,6 @@ from fastmem.experiments.hardness import LAYERS, WIDTH, Hardness, hardness
 from fastmem.geometry.covering import mutual_covering
 from fastmem.hyperplanes.extent import extent_of
 from fastmem.inputs import (
-    InvalidInputError,
     check_interpolate,
     check_labels,
     check_points,
@@ -43,7 +45,16 @@ from fastmem.machine.progress import ProgressCallback, drawing
 from fastmem.network.coverage import coverage
 from fastmem.network.network import Network
 
-__all__ = ["ComplexityReport", "complexity"]
+__all__ = [
+    "ClassFacts",
+    "ComplexityReport",
+    "Covering",
+    "Curves",
+    "Gap",
+    "HardPoint",
+    "Widths",
+    "complexity",
+]
 
 SMALLEST_SAMPLE = 250
 MOST_SAMPLES = 7
@@ -54,9 +65,7 @@ COVERING_WORK = 10_000_000_000
 LEAST_COVERED = 2_000
 SHARES = (0.5, 0.9, 0.99, 1.0)
 HARD_POINTS = 100
-BINS = 50
 CURVE_POINTS = 200
-NEARER_TO_ANOTHER = 0.5
 
 Array = NDArray[Any]
 
@@ -148,22 +157,23 @@ def complexity(
         usable = np.ones(points.n_samples, np.bool_)
         if groups:
             usable[np.concatenate(groups)] = False
-        study = _Study(X, y, codes, usable, np.random.default_rng(order_seed))
+        study = _Study(
+            _Usable(X, y, codes, usable, np.random.default_rng(order_seed)), classes, found, trials,
+            fit, watch, tell,
+        )  # fmt: skip
         if np.count_nonzero(np.bincount(codes[usable], minlength=len(classes))) < 2:
             raise InvalidInputError(
                 f"All points but {np.count_nonzero(usable)} of one class equal a point of another "
                 f"label, so there is nothing to memorise: check the label column"
             )
         with watch.part("gap"):
-            gap = _gap(study, classes, found.nearest, threads, watch)
+            gap = _gap(study)
         with watch.part("dimension"):
-            dimension = _dimension(study, watch)
+            dimension = _dimension(study)
         with watch.part("widths"):
-            widths, covered = _widths(study, width, trials, widths_seed, fit, tell)
+            widths, covered = _widths(study, width, widths_seed)
         with watch.part("classes"):
-            facts = _class_facts(
-                study, classes, found, trials, classes_seed, cover_seed, fit, watch, tell
-            )
+            facts = _class_facts(study, classes_seed, cover_seed)
     return ComplexityReport(
         name=name, n_samples=points.n_samples, n_features=points.n_features,
         n_contradictory=int(np.count_nonzero(~usable)),
@@ -194,7 +204,28 @@ class _Watch:
         self.seconds[name] = round(time.perf_counter() - start, 3)
 
 
+@dataclass(frozen=True)
 class _Study:
+    """What the parts of the study share.
+
+    usable: the points that can be memorised; classes (K,) and hardness: of all points; trials;
+    fit: arguments of each `interpolate`; watch: for what is left out; tell: the progress.
+    """
+
+    usable: _Usable
+    classes: Array
+    hardness: Hardness
+    trials: int
+    fit: dict[str, Any]
+    watch: _Watch
+    tell: ProgressCallback
+
+    def seeds(self, seed: np.random.SeedSequence) -> list[int]:
+        """One for each trial."""
+        return [int(child.generate_state(1, np.uint64)[0]) for child in seed.spawn(self.trials)]
+
+
+class _Usable:
     """The points without contradictions, in an order whose beginnings are samples of them.
 
     Every class stands among the first few of the order, so that each sample has all of them.
@@ -233,41 +264,38 @@ def _rows(X: Any, rows: Array) -> Any:
     return np.asarray(X)[rows]
 
 
-def _gap(
-    study: _Study, classes: Array, nearest: Array, n_threads: int, watch: _Watch
-) -> Gap | None:
-    rows = np.sort(study.rows)
-    points = check_points(study.sample(len(rows))[0])
+def _gap(study: _Study) -> Gap | None:
+    usable, classes = study.usable, study.classes
+    rows = np.sort(usable.rows)
+    points = check_points(usable.sample(len(rows))[0])
     if points.is_sparse:
-        watch.skipped["gap"] = "points are sparse"
+        study.watch.skipped["gap"] = "points are sparse"
         return None
     # a point's nearest may have been left out: then any point of another class will do
-    place = np.full(len(study.codes), -1, np.int64)
+    place = np.full(len(usable.codes), -1, np.int64)
     place[rows] = np.arange(len(rows))
-    codes = study.codes[rows]
-    near = place[nearest[rows]]
+    codes = usable.codes[rows]
+    near = place[study.hardness.nearest[rows]]
     one, another = np.flatnonzero(codes == codes[0])[0], np.flatnonzero(codes != codes[0])[0]
     near[near < 0] = np.where(codes[near < 0] == codes[0], another, one)
-    delta, pair, is_exact = class_gap(points, codes, near, n_threads)
+    delta, pair, is_exact = class_gap(points, codes, near, study.fit["n_threads"])
     found = [int(rows[i]) for i in pair]
-    return Gap(delta, found, [_plain(classes[study.codes[i]]) for i in found], is_exact)
+    return Gap(delta, found, [_plain(classes[usable.codes[i]]) for i in found], is_exact)
 
 
-def _dimension(study: _Study, watch: _Watch) -> dict[str, float] | None:
-    X = check_points(study.sample(DIMENSION_POINTS)[0])
+def _dimension(study: _Study) -> dict[str, float] | None:
+    X, skipped = check_points(study.usable.sample(DIMENSION_POINTS)[0]), study.watch.skipped
     if X.is_sparse:
-        watch.skipped["dimension"] = "points are sparse"
+        skipped["dimension"] = "points are sparse"
         return None
     different = np.unique(X.dense(np.arange(X.n_samples)).astype(np.float64), axis=0)
     if len(different) < SMALLEST_SAMPLE:
-        watch.skipped["dimension"] = f"fewer than {SMALLEST_SAMPLE} different points"
+        skipped["dimension"] = f"fewer than {SMALLEST_SAMPLE} different points"
         return None
     try:
         return intrinsic_dimension(different)
     except ModuleNotFoundError:
-        watch.skipped["dimension"] = (
-            'scikit-dimension is not installed: pip install "fastmem[study]"'
-        )
+        skipped["dimension"] = 'scikit-dimension is not installed: pip install "fastmem[study]"'
         return None
 
 
@@ -278,25 +306,19 @@ def _memorised(X: Any, y: Any, **settings: Any) -> Network:
 
 
 def _widths(
-    study: _Study,
-    width: int,
-    trials: int,
-    seed: np.random.SeedSequence,
-    fit: dict[str, Any],
-    tell: ProgressCallback,
+    study: _Study, width: int, seed: np.random.SeedSequence
 ) -> tuple[list[Widths], dict[str, list[list[int]]]]:
     """Widths over nested samples; and the coverage curves of the largest one, for one seed."""
-    sizes = study.sizes()
-    seeds = [int(child.generate_state(1, np.uint64)[0]) for child in seed.spawn(trials)]
+    sizes, seeds = study.usable.sizes(), study.seeds(seed)
     total, done = sum(sizes), 0
     found, curves = [], {}
     for size in sizes:
-        X, y = study.sample(size)
+        X, y = study.usable.sample(size)
         row = Widths(size, [], [], [], [], [], [])
         for number, one in enumerate(seeds):
             nets = {
                 (kind, wanted): _memorised(
-                    X, y, width=wanted, selection=kind, covered="all", seed=one, **fit
+                    X, y, width=wanted, selection=kind, covered="all", seed=one, **study.fit
                 )
                 for kind in ("merge", "random")
                 for wanted in ("auto", width)
@@ -314,7 +336,7 @@ def _widths(
                     curves[kind] = _thinned(np.cumsum(np.concatenate([[0], gained])))
         found.append(row)
         done += size
-        tell("networks", done, total, 0)
+        study.tell("networks", done, total, 0)
     return found, curves
 
 
@@ -325,24 +347,19 @@ def _thinned(values: Array) -> list[list[int]]:
 
 
 def _class_facts(
-    study: _Study,
-    classes: Array,
-    found: Hardness,
-    trials: int,
-    seed: np.random.SeedSequence,
-    cover_seed: np.random.SeedSequence,
-    fit: dict[str, Any],
-    watch: _Watch,
-    tell: ProgressCallback,
+    study: _Study, seed: np.random.SeedSequence, cover_seed: np.random.SeedSequence
 ) -> list[ClassFacts]:
-    seeds = [int(child.generate_state(1, np.uint64)[0]) for child in seed.spawn(trials)]
-    X, y = study.sample(len(study.rows))
+    seeds = study.seeds(seed)
+    usable, classes, found = study.usable, study.classes, study.hardness
+    X, y = usable.sample(len(usable.rows))
     few = len(classes) <= MOST_CLASSES
     if not few:
-        watch.skipped["each class alone"] = f"{len(classes)} classes are more than {MOST_CLASSES}"
+        study.watch.skipped["each class alone"] = (
+            f"{len(classes)} classes are more than {MOST_CLASSES}"
+        )
     facts = []
     for code, label in enumerate(classes):
-        members = study.codes == code
+        members = usable.codes == code
         separated = np.sort(found.separated_at[:, members], axis=1)
         n = separated.shape[1]
         is_class = y == label
@@ -356,37 +373,37 @@ def _class_facts(
                     for share in SHARES
                 },
                 least_width=[
-                    _memorised(X, is_class, width="auto", covered=True, seed=one, **fit).widths[0]
+                    _memorised(
+                        X, is_class, width="auto", covered=True, seed=one, **study.fit
+                    ).widths[0]
                     for one in seeds
                 ]
                 if left
                 else None,
-                covering=_covering(study, label, cover_seed, fit["n_threads"], watch)
-                if left
-                else None,
+                covering=_covering(study, label, cover_seed) if left else None,
                 hardness=float(np.median(found.score[members])),
                 nearer_to_another=int(np.sum(found.score[members] > NEARER_TO_ANOTHER)),
             )
         )
-        tell("classes", code + 1, len(classes), 0)
+        study.tell("classes", code + 1, len(classes), 0)
     return facts
 
 
-def _covering(
-    study: _Study, label: Any, seed: np.random.SeedSequence, n_threads: int, watch: _Watch
-) -> Covering | None:
+def _covering(study: _Study, label: Any, seed: np.random.SeedSequence) -> Covering | None:
     """Mutual covering of one class and all others, by some of the points if they are many."""
-    n_features = check_points(study.sample(1)[0]).n_features
+    usable, skipped = study.usable, study.watch.skipped
+    n_features = check_points(usable.sample(1)[0]).n_features
     most = max(LEAST_COVERED, math.isqrt(COVERING_WORK // n_features))
-    X, y = study.sample(most)
+    X, y = usable.sample(most)
     if check_points(X).is_sparse:
-        watch.skipped["covering"] = "points are sparse"
+        skipped["covering"] = "points are sparse"
         return None
-    if len(study.rows) > most:
-        watch.skipped["covering of all points"] = f"a sample of {most:,} was covered"
+    if len(usable.rows) > most:
+        skipped["covering of all points"] = f"a sample of {most:,} was covered"
     found = mutual_covering(
-        X, y == label, covered=True, seed=np.random.SeedSequence(seed.entropy), n_threads=n_threads
-    )
+        X, y == label, covered=True, seed=np.random.SeedSequence(seed.entropy),
+        n_threads=study.fit["n_threads"],
+    )  # fmt: skip
     first, second = found.predicted_widths()
     return Covering(
         found.n_negative, found.n_positive, found.delta, found.radius, found.omega,

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastmem.experiments.complexity_report import ComplexityReport
-from fastmem.tables import moved_when_complete
+from fastmem.machine.files import moved_when_complete
 
 __all__ = ["facts", "page", "save_page", "width_rows"]
 
@@ -74,6 +74,74 @@ $skipped
 """)
 
 
+def save_page(report: ComplexityReport, path: Path) -> None:
+    """Write `page` to a file, whole or not at all.
+
+    Raises
+    ------
+    OSError
+        If the file cannot be written.
+    ModuleNotFoundError
+        If matplotlib is not installed.
+    """
+    text = page(report)
+    with (
+        moved_when_complete(path) as temporary,
+        open(temporary, "x", encoding="utf-8") as file,
+    ):
+        file.write(text)
+
+
+def page(report: ComplexityReport) -> str:
+    """Give the report as the text of an HTML page.
+
+    Everything is in it: pictures as data, no script, nothing from elsewhere; names and labels are
+    escaped.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If matplotlib is not installed.
+    """
+    from fastmem.experiments.complexity_pictures import pictures
+
+    images = []
+    for title, figure in pictures(report).items():
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png")
+        data = base64.b64encode(buffer.getvalue()).decode("ascii")
+        images.append(
+            f"<figure><figcaption>{html.escape(title)}</figcaption>"
+            f'<img alt="{html.escape(title)}" src="data:image/png;base64,{data}"></figure>'
+        )
+    covered = any(entry.covering is not None for entry in report.classes)
+    skipped = "".join(
+        f"<li>{html.escape(what)}: {html.escape(why)}</li>" for what, why in report.skipped.items()
+    )
+    return PAGE.substitute(
+        name=html.escape(report.name),
+        facts=_table([], facts(report).items()),
+        pictures="\n".join(images),
+        trials=report.trials,
+        widths=_table(*width_rows(report)),
+        classes=_table(*class_rows(report)),
+        covering_note="Least width is that of width=&quot;auto&quot; for the class against all "
+        "others."
+        + (
+            " M⁻ and M⁺ are the balls of a mutual covering of the class and of all others, ω its "
+            "largest scaled mean width."
+            if covered
+            else ""
+        ),
+        hardest=_table(*hard_rows(report, len(report.hardest))),
+        skipped=f"<h2>Not measured</h2><ul>{skipped}</ul>" if skipped else "",
+        seed=html.escape(report.seed),
+        seconds=html.escape(
+            ", ".join(f"{name} {value:.1f}" for name, value in report.seconds.items())
+        ),
+    )
+
+
 def facts(report: ComplexityReport) -> dict[str, str]:
     """Give the facts about the whole data set, as names and texts."""
     found = {
@@ -107,18 +175,6 @@ def facts(report: ComplexityReport) -> dict[str, str]:
     suspects = sum(entry.nearer_to_another for entry in report.classes)
     found["points nearer to another class"] = f"{suspects:,}"
     return found
-
-
-def spread(values: Sequence[float], limit: int | None = None) -> str:
-    """Give a median and, in brackets, the range; values beyond ``limit`` are only bounds."""
-    middle = float(np.median(values))
-    if limit is not None and middle > limit:
-        return f"> {limit:,}"
-    shown = f"{middle:,.0f}" if middle == round(middle) else f"{middle:,.1f}"
-    if min(values) == max(values):
-        return shown
-    beyond = limit is not None and max(values) > limit
-    return f"{shown} [{min(values):,} to {f'> {limit:,}' if beyond else f'{max(values):,}'}]"
 
 
 def width_rows(report: ComplexityReport) -> tuple[list[str], list[list[str]]]:
@@ -191,54 +247,16 @@ def hard_rows(report: ComplexityReport, count: int) -> tuple[list[str], list[lis
     return header, rows
 
 
-def page(report: ComplexityReport) -> str:
-    """Give the report as the text of an HTML page.
-
-    Everything is in it: pictures as data, no script, nothing from elsewhere; names and labels are
-    escaped.
-
-    Raises
-    ------
-    ModuleNotFoundError
-        If matplotlib is not installed.
-    """
-    from fastmem.experiments.complexity_pictures import pictures
-
-    images = []
-    for title, figure in pictures(report).items():
-        buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
-        data = base64.b64encode(buffer.getvalue()).decode("ascii")
-        images.append(
-            f"<figure><figcaption>{html.escape(title)}</figcaption>"
-            f'<img alt="{html.escape(title)}" src="data:image/png;base64,{data}"></figure>'
-        )
-    covered = any(entry.covering is not None for entry in report.classes)
-    skipped = "".join(
-        f"<li>{html.escape(what)}: {html.escape(why)}</li>" for what, why in report.skipped.items()
-    )
-    return PAGE.substitute(
-        name=html.escape(report.name),
-        facts=_table([], facts(report).items()),
-        pictures="\n".join(images),
-        trials=report.trials,
-        widths=_table(*width_rows(report)),
-        classes=_table(*class_rows(report)),
-        covering_note="Least width is that of width=&quot;auto&quot; for the class against all "
-        "others."
-        + (
-            " M⁻ and M⁺ are the balls of a mutual covering of the class and of all others, ω its "
-            "largest scaled mean width."
-            if covered
-            else ""
-        ),
-        hardest=_table(*hard_rows(report, len(report.hardest))),
-        skipped=f"<h2>Not measured</h2><ul>{skipped}</ul>" if skipped else "",
-        seed=html.escape(report.seed),
-        seconds=html.escape(
-            ", ".join(f"{name} {value:.1f}" for name, value in report.seconds.items())
-        ),
-    )
+def spread(values: Sequence[float], limit: int | None = None) -> str:
+    """Give a median and, in brackets, the range; values beyond ``limit`` are only bounds."""
+    middle = float(np.median(values))
+    if limit is not None and middle > limit:
+        return f"> {limit:,}"
+    shown = f"{middle:,.0f}" if middle == round(middle) else f"{middle:,.1f}"
+    if min(values) == max(values):
+        return shown
+    beyond = limit is not None and max(values) > limit
+    return f"{shown} [{min(values):,} to {f'> {limit:,}' if beyond else f'{max(values):,}'}]"
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
@@ -249,21 +267,3 @@ def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     )
     top = f"<thead><tr>{head}</tr></thead>" if head else ""
     return f'<div class="wide"><table>{top}<tbody>\n{body}\n</tbody></table></div>'
-
-
-def save_page(report: ComplexityReport, path: Path) -> None:
-    """Write `page` to a file, whole or not at all.
-
-    Raises
-    ------
-    OSError
-        If the file cannot be written.
-    ModuleNotFoundError
-        If matplotlib is not installed.
-    """
-    text = page(report)
-    with (
-        moved_when_complete(path) as temporary,
-        open(temporary, "x", encoding="utf-8") as file,
-    ):
-        file.write(text)

@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastmem.experiments.complexity import BINS, NEARER_TO_ANOTHER
-from fastmem.experiments.complexity_report import ComplexityReport
+from fastmem.experiments.complexity_report import BINS, NEARER_TO_ANOTHER, ComplexityReport
 from fastmem.machine.extras import needs
 from fastmem.plots.canvas import CLASS_COLOURS, MARKERS
 from fastmem.plots.curves import widths_over_samples

@@ -1,18 +1,120 @@
-"""What the complexity study found, as plain data, and its JSON."""
+"""What the study of complexity found, as plain data, and its JSON."""
 
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from fastmem.errors import InvalidInputError
 from fastmem.experiments.hardness import Hardness
-from fastmem.tables import moved_when_complete
+from fastmem.machine.files import moved_when_complete
 
 FORMAT = 1
+BINS = 50
+NEARER_TO_ANOTHER = 0.5
+"""Points of a larger hardness are nearer to another class than to their own."""
+
 Label = int | float | str | bool
+
+
+@dataclass(frozen=True)
+class ComplexityReport:
+    """What `complexity` found.
+
+    Attributes
+    ----------
+    name : str
+        Of the data set.
+    n_samples, n_features : int
+    n_contradictory : int
+        Points that equal a point of another class: left out of all but the hardness.
+    contradictory : list of list of int
+        The first of the groups of rows that are equal.
+    classes : list of ClassFacts
+    radius : float
+        R, the largest distance of a point from the mean.
+    gap : Gap or None
+    dimension : dict of str to float, or None
+        Intrinsic dimension by several estimators; see `gap.intrinsic_dimension`.
+    width : int
+        Hyperplanes of the second widths that are compared over N, and of the hardness.
+    widths : list of Widths
+        Over nested samples, the smallest first.
+    hardest : list of HardPoint
+        The hardest first.
+    curves : Curves
+    skipped : dict of str to str
+        What was not measured, and why.
+    seconds : dict of str to float
+        Time of each part.
+    seed : str
+        Repeats the study.
+    trials : int
+    points : Hardness or None
+        The values of all points; not part of the JSON.
+    """
+
+    name: str
+    n_samples: int
+    n_features: int
+    n_contradictory: int
+    contradictory: list[list[int]]
+    classes: list[ClassFacts]
+    radius: float
+    gap: Gap | None
+    dimension: dict[str, float] | None
+    width: int
+    widths: list[Widths]
+    hardest: list[HardPoint]
+    curves: Curves
+    skipped: dict[str, str]
+    seconds: dict[str, float]
+    seed: str
+    trials: int
+    points: Hardness | None = field(default=None, compare=False, repr=False)
+
+    def to_json(self) -> str:
+        """The report as JSON text, all but ``points``."""
+        facts = asdict(replace(self, points=None))
+        del facts["points"]
+        return json.dumps({"format": FORMAT, **facts}, indent=1, ensure_ascii=False)
+
+    @classmethod
+    def from_json(cls, text: str) -> ComplexityReport:
+        """Read a report that `to_json` wrote.
+
+        Raises
+        ------
+        InvalidInputError
+            If the text is no such report.
+        """
+        try:
+            facts = json.loads(text)
+            if facts.pop("format") != FORMAT:
+                raise KeyError("format")
+            facts["classes"] = [
+                ClassFacts(**entry | {"covering": _or_none(Covering, entry["covering"])})
+                for entry in facts["classes"]
+            ]
+            facts["gap"] = _or_none(Gap, facts["gap"])
+            facts["widths"] = [Widths(**entry) for entry in facts["widths"]]
+            facts["hardest"] = [HardPoint(**entry) for entry in facts["hardest"]]
+            facts["curves"] = Curves(**facts["curves"])
+            return cls(**facts)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise InvalidInputError(
+                f"This is no complexity report of format {FORMAT}: give what to_json wrote"
+            ) from error
+
+    def save_json(self, path: Path) -> None:
+        """Write `to_json` to a file, whole or not at all."""
+        with (
+            moved_when_complete(path) as temporary,
+            open(temporary, "x", encoding="utf-8") as file,
+        ):
+            file.write(self.to_json() + "\n")
 
 
 @dataclass(frozen=True)
@@ -173,110 +275,6 @@ class Curves:
     covered: dict[str, list[list[int]]]
     separated: dict[str, list[list[float]]]
     hardness: list[int]
-
-
-@dataclass(frozen=True)
-class ComplexityReport:
-    """What `complexity` found.
-
-    Attributes
-    ----------
-    name : str
-        Of the data set.
-    n_samples, n_features : int
-    n_contradictory : int
-        Points that equal a point of another class: left out of all but the hardness.
-    contradictory : list of list of int
-        The first of the groups of rows that are equal.
-    classes : list of ClassFacts
-    radius : float
-        R, the largest distance of a point from the mean.
-    gap : Gap or None
-    dimension : dict of str to float, or None
-        Intrinsic dimension by several estimators; see `gap.intrinsic_dimension`.
-    width : int
-        Hyperplanes of the second widths that are compared over N, and of the hardness.
-    widths : list of Widths
-        Over nested samples, the smallest first.
-    hardest : list of HardPoint
-        The hardest first.
-    curves : Curves
-    skipped : dict of str to str
-        What was not measured, and why.
-    seconds : dict of str to float
-        Time of each part.
-    seed : str
-        Repeats the study.
-    trials : int
-    points : Hardness or None
-        The values of all points; not part of the JSON.
-    """
-
-    name: str
-    n_samples: int
-    n_features: int
-    n_contradictory: int
-    contradictory: list[list[int]]
-    classes: list[ClassFacts]
-    radius: float
-    gap: Gap | None
-    dimension: dict[str, float] | None
-    width: int
-    widths: list[Widths]
-    hardest: list[HardPoint]
-    curves: Curves
-    skipped: dict[str, str]
-    seconds: dict[str, float]
-    seed: str
-    trials: int
-    points: Hardness | None = field(default=None, compare=False, repr=False)
-
-    def to_json(self) -> str:
-        """The report as JSON text, all but ``points``."""
-        facts = asdict(_without_points(self))
-        del facts["points"]
-        return json.dumps({"format": FORMAT, **facts}, indent=1, ensure_ascii=False)
-
-    @classmethod
-    def from_json(cls, text: str) -> ComplexityReport:
-        """Read a report that `to_json` wrote.
-
-        Raises
-        ------
-        InvalidInputError
-            If the text is no such report.
-        """
-        try:
-            facts = json.loads(text)
-            if facts.pop("format") != FORMAT:
-                raise KeyError("format")
-            facts["classes"] = [
-                ClassFacts(**entry | {"covering": _or_none(Covering, entry["covering"])})
-                for entry in facts["classes"]
-            ]
-            facts["gap"] = _or_none(Gap, facts["gap"])
-            facts["widths"] = [Widths(**entry) for entry in facts["widths"]]
-            facts["hardest"] = [HardPoint(**entry) for entry in facts["hardest"]]
-            facts["curves"] = Curves(**facts["curves"])
-            return cls(**facts)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise InvalidInputError(
-                f"This is no complexity report of format {FORMAT}: give what to_json wrote"
-            ) from error
-
-    def save_json(self, path: Path) -> None:
-        """Write `to_json` to a file, whole or not at all."""
-        with (
-            moved_when_complete(path) as temporary,
-            open(temporary, "x", encoding="utf-8") as file,
-        ):
-            file.write(self.to_json() + "\n")
-
-
-def _without_points(report: ComplexityReport) -> ComplexityReport:
-    from dataclasses import replace
-
-    return replace(report, points=None)
 
 
 def _or_none(kind: Any, facts: dict[str, Any] | None) -> Any:

@@ -37,10 +37,10 @@ from fastmem.kernels.nearest import (
     separation_widths,
 )
 from fastmem.machine.arrays import aligned_zeros
+from fastmem.machine.files import moved_when_complete
 from fastmem.machine.threads import run_tasks
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import valid_bits
-from fastmem.tables import moved_when_complete
 
 __all__ = ["Hardness", "hardness"]
 

@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from fastmem.errors import InvalidInputError
 from fastmem.experiments.hardness import NEIGHBOURS, hardness
 from fastmem.machine.extras import needs
-from fastmem.tables import moved_when_complete
+from fastmem.machine.files import moved_when_complete
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -280,7 +280,7 @@ def save_picture(figure: Figure, path: Path) -> None:
     InvalidInputError
         If the file cannot be written.
     """
-    from fastmem.tables import moved_when_complete
+    from fastmem.machine.files import moved_when_complete
 
     with moved_when_complete(path) as temporary, open(temporary, "xb") as file:
         figure.savefig(file, format=path.suffix.lstrip(".").lower())

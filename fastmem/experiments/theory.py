@@ -24,7 +24,7 @@ from fastmem.experiments.theory_fit import (
     Constants,
     Row,
     fit_constants,
-    leave_one_out_factor,
+    leave_one_out_errors,
     rank_correlation,
     read_rows,
     write_rows,
@@ -32,8 +32,8 @@ from fastmem.experiments.theory_fit import (
 from fastmem.geometry.covering import mutual_covering
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.kernels.nearest import rows_needed
+from fastmem.machine.files import moved_when_complete
 from fastmem.patterns.of_points import sign_patterns
-from fastmem.tables import moved_when_complete
 
 __all__ = [
     "DATA_SETS",
@@ -55,20 +55,6 @@ TRIALS = 40
 NETWORKS = 5
 MOST_ROWS = 1 << 17
 _FIRST_ROWS = 1 << 10
-
-
-# Data sets ----------------------------------------------------------------------------------------
-
-
-def _bundled(name: str, label: int) -> Sample:
-    """One class against the rest of a data set of scikit-learn; but for pixels, standardised."""
-    from sklearn import datasets as bundled
-
-    loaded = getattr(bundled, f"load_{name}")()
-    X, y = loaded.data, loaded.target != label
-    if name != "digits":
-        X = (X - X.mean(axis=0)) / X.std(axis=0)
-    return X, y
 
 
 DATA_SETS: dict[str, Callable[[], Sample]] = {
@@ -96,7 +82,7 @@ DATA_SETS: dict[str, Callable[[], Sample]] = {
     "coin flips d 10": lambda: datasets.random_labels(500, 10),
     "coin flips d 100": lambda: datasets.random_labels(500, 100),
 }
-"""In each the label False or 0 is X^-."""
+"""Data sets by name; in each the label False or 0 is X^-."""
 
 
 # Measurements -------------------------------------------------------------------------------------
@@ -201,47 +187,7 @@ def measure(
     )  # fmt: skip
 
 
-# Fit ----------------------------------------------------------------------------------------------
-
-
-# Tables -------------------------------------------------------------------------------------------
-
-
-def _report(rows: Sequence[Row], constants: Constants) -> Iterator[str]:
-    yield (
-        f"{'data set':<18}{'M-':>6}{'M+':>6}{'delta':>9}{'R':>8}{'R omega':>9}"
-        f"{'n (0.5)':>9}{'pred.':>9}{'random':>8}{'merge':>7}{'pred.':>8}"
-    )
-    a, b = constants.first
-    for row in rows:
-        first = a * row.separation + b * row.width
-        yield (
-            f"{row.name:<18}{row.n_negative:>6}{row.n_positive:>6}{row.delta:>9.4f}"
-            f"{row.radius:>8.2f}{row.width:>9.2f}{row.first_half:>9.0f}{first:>9.0f}"
-            f"{row.second_random:>8.1f}{row.second_merge:>7.1f}"
-            f"{constants.second * row.n_negative:>8.1f}"
-        )
-    yield (
-        f"constants: first ({a:.3g}, {b:.3g}), within a factor {constants.first_spread:.2f}; "
-        f"second {constants.second:.3g}, within a factor {constants.second_spread:.2f}"
-    )
-    left_out = np.array([leave_one_out_factor(rows, i) for i in range(len(rows))])
-    factors = np.exp(np.sqrt(np.mean(left_out**2, axis=0)))
-    yield f"each data set from the others: factors {factors[0]:.2f} and {factors[1]:.2f}"
-    measured = [row.first_half for row in rows]
-    for name, values in {
-        "the first width": [a * row.separation + b * row.width for row in rows],
-        "R / delta log(2 M- M+)": [row.separation for row in rows],
-        "R / delta": [row.radius / row.delta for row in rows],
-        "R omega": [row.width for row in rows],
-    }.items():
-        yield f"Spearman, {name} against n: {rank_correlation(values, measured):.2f}"
-    counts = [row.n_negative for row in rows]
-    for selection in ("random", "merge"):
-        widths = [getattr(row, f"second_{selection}") for row in rows]
-        yield f"Spearman, M- against the second width, {selection}: " + (
-            f"{rank_correlation(counts, widths):.2f}"
-        )
+# The study ----------------------------------------------------------------------------------------
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -273,6 +219,54 @@ def main(arguments: Sequence[str] | None = None) -> None:
     figure = predicted_and_measured(found, constants)
     with moved_when_complete(path) as temporary, open(temporary, "xb") as file:
         figure.savefig(file, format="png")
+
+
+def _report(rows: Sequence[Row], constants: Constants) -> Iterator[str]:
+    yield (
+        f"{'data set':<18}{'M-':>6}{'M+':>6}{'delta':>9}{'R':>8}{'R omega':>9}"
+        f"{'n (0.5)':>9}{'pred.':>9}{'random':>8}{'merge':>7}{'pred.':>8}"
+    )
+    a, b = constants.first
+    for row in rows:
+        first = a * row.separation + b * row.width
+        yield (
+            f"{row.name:<18}{row.n_negative:>6}{row.n_positive:>6}{row.delta:>9.4f}"
+            f"{row.radius:>8.2f}{row.width:>9.2f}{row.first_half:>9.0f}{first:>9.0f}"
+            f"{row.second_random:>8.1f}{row.second_merge:>7.1f}"
+            f"{constants.second * row.n_negative:>8.1f}"
+        )
+    yield (
+        f"constants: first ({a:.3g}, {b:.3g}), within a factor {constants.first_spread:.2f}; "
+        f"second {constants.second:.3g}, within a factor {constants.second_spread:.2f}"
+    )
+    left_out = np.array([leave_one_out_errors(rows, i) for i in range(len(rows))])
+    factors = np.exp(np.sqrt(np.mean(left_out**2, axis=0)))
+    yield f"each data set from the others: factors {factors[0]:.2f} and {factors[1]:.2f}"
+    measured = [row.first_half for row in rows]
+    for name, values in {
+        "the first width": [a * row.separation + b * row.width for row in rows],
+        "R / delta log(2 M- M+)": [row.separation for row in rows],
+        "R / delta": [row.radius / row.delta for row in rows],
+        "R omega": [row.width for row in rows],
+    }.items():
+        yield f"Spearman, {name} against n: {rank_correlation(values, measured):.2f}"
+    counts = [row.n_negative for row in rows]
+    for selection in ("random", "merge"):
+        widths = [getattr(row, f"second_{selection}") for row in rows]
+        yield f"Spearman, M- against the second width, {selection}: " + (
+            f"{rank_correlation(counts, widths):.2f}"
+        )
+
+
+def _bundled(name: str, label: int) -> Sample:
+    """One class against the rest of a data set of scikit-learn; but for pixels, standardised."""
+    from sklearn import datasets as bundled
+
+    loaded = getattr(bundled, f"load_{name}")()
+    X, y = loaded.data, loaded.target != label
+    if name != "digits":
+        X = (X - X.mean(axis=0)) / X.std(axis=0)
+    return X, y
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmem.errors import InvalidInputError
-from fastmem.tables import moved_when_complete
+from fastmem.machine.files import moved_when_complete
 
 Floats = NDArray[np.float64]
 
@@ -113,8 +113,8 @@ def fit_constants(rows: Sequence[Row]) -> Constants:
     )
 
 
-def leave_one_out_factor(rows: Sequence[Row], i: int) -> tuple[float, float]:
-    """Logarithms of predicted / measured with constants that other data sets gave."""
+def leave_one_out_errors(rows: Sequence[Row], i: int) -> tuple[float, float]:
+    """Logarithms of predicted / measured of row i, both widths, from all the other rows."""
     row = rows[i]
     constants = fit_constants([*rows[:i], *rows[i + 1 :]])
     first = constants.first[0] * row.separation + constants.first[1] * row.width

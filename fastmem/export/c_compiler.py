@@ -1,4 +1,4 @@
-"""The C compiler of this machine, to check a header with."""
+"""A header in use: compiled by the C compiler of this machine, and called from Python."""
 
 from __future__ import annotations
 
@@ -8,15 +8,10 @@ import subprocess
 from collections.abc import Callable
 from itertools import count
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastmem.inputs import InvalidInputError
-
-if TYPE_CHECKING:
-    pass
-
+from fastmem.errors import InvalidInputError
 
 _COMPILERS = ("cc", "gcc", "clang")
 _NUMBERS = count()

@@ -22,17 +22,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmem.export.c_compiler import compiled, find_compiler
-from fastmem.export.c_source import (
-    Source,
-)
+from fastmem.export.c_source import Source
 from fastmem.export.checking import ExportReport, Reference, distances, reference
-from fastmem.export.layers import (
-    check_choice,
-    check_network,
-    check_size,
-    refuse,
-    transforms_of,
-)
+from fastmem.export.layers import check_choice, check_network, check_size, refuse, transforms_of
+from fastmem.machine.files import check_output, moved_when_complete
 
 if TYPE_CHECKING:
     from fastmem.network.network import Network
@@ -112,8 +105,6 @@ def to_c(
         check_choice(argument, value, ("auto", "float32", "float64"))
     check_choice("masks", masks, ("auto", "bits", "lists"))
     path = Path(path)
-    from fastmem.tables import check_output, moved_when_complete
-
     check_output(path, (".h",))
     prefix = _prefix(name, path)
     if transforms_of(network.first) is None:

@@ -1,4 +1,4 @@
-"""Numbers, strings and lists as C source."""
+"""The text of one C99 header: a network's arrays, and the templates filled in for it."""
 
 from __future__ import annotations
 
@@ -6,16 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastmem.export.layers import (
-    refuse,
-    transforms_of,
-    unpacked_masks,
-)
-from fastmem.inputs import InvalidInputError
-from fastmem.patterns.words import packed
-
-if TYPE_CHECKING:
-    from fastmem.network.network import Network
+from fastmem.errors import InvalidInputError
 from fastmem.export.c_templates import (
     BITS,
     DECIDE_FLOAT,
@@ -37,15 +28,27 @@ from fastmem.export.c_templates import (
     TRANSFORM,
     TRANSFORMED,
 )
+from fastmem.export.layers import refuse, transforms_of, unpacked_masks
+from fastmem.patterns.words import packed
+
+if TYPE_CHECKING:
+    from fastmem.hyperplanes.structured import StructuredHyperplanes
+    from fastmem.network.network import Network
 
 _LONG_GAP = 255
 _LANES = 8
-"""Sums side by side in a dot product: gcc 12 makes the fastest code of 8 with -O2, as the site's
-page compiles it, and of 16 with -O3 -march=native."""
+"""Sums side by side in a dot product. With gcc 12, 8 are fast with -O2 and -O3, where 16 are slow
+with -O2; with -march=native it is the other way round."""
 
 
 class Source:
-    """Writes one header."""
+    """The text of one header, from what `fastmem.export.to_c` was told.
+
+    ``planes`` are the hyperplanes where some are rows of transforms, else None. Bits stand in the
+    order ``order``: those of transforms (``generated``), block by block, then those of ``stored``
+    rows. ``mask_form`` is "bits" or "lists", and ``n_bytes`` counts what the arrays take, once
+    `text` has been called.
+    """
 
     def __init__(
         self,
@@ -80,7 +83,12 @@ class Source:
         self.is_double = arithmetic == "float64"
         self.real = "double" if self.is_double else "float"
         self.unit = 2.0**-53 if self.is_double else 2.0**-24
+        self.tiny = 2.0**-1000 if self.is_double else 2.0**-120
+        self.huge = 1e280 if self.is_double else 1e30
+        # points of double, computed in float, are rounded first
+        self.rounded = 1.01 if self.point_is_double and not self.is_double else 0.0
         self.biases = first.biases[self.order]
+        self.largest_bias = float(np.abs(self.biases).max(initial=0.0))
         with np.errstate(over="ignore"):
             short = self.biases.astype(np.float32)
         self.short_biases = bool((short.astype(np.float64) == self.biases).all())
@@ -91,8 +99,50 @@ class Source:
         lists = len(gaps) + sizes.nbytes
         self.mask_form = masks if masks != "auto" else ("lists" if lists < bits else "bits")
 
-    def array(self, kind: str, name: str, values: np.ndarray) -> None:
-        """A constant array."""
+    def text(self) -> str:
+        """The whole header."""
+        self._second_layer_arrays()
+        self._first_layer_arrays()
+        labels = self._label_array()
+        head = HEAD
+        if self.planes is not None:
+            rounds = self.planes.signs.shape[1]
+            head += f"\n#define @UP_ROWS {self.planes.block_rows}\n#define @UP_ROUNDS {rounds}\n"
+        template = [head, *self.parts, labels, POPCOUNT if self.mask_form == "bits" else ""]
+        if self.exact:
+            cap = self._capacity()
+            inflate = f"{1.001 + 1.1 * self.d * self.unit:.6f}"
+            parts = PART_DOUBLE if self.point_is_double else PART_FLOAT
+            exact = EXACT.replace("@cap", str(cap)).replace("@parts", parts.strip("\n"))
+            template.append(exact.replace("@inflate", inflate))
+        if self.planes is not None:
+            template.append(TRANSFORM)
+            if self.exact:
+                template.append(ROW)
+        template += [self._pattern_function(), self._predict_function(), TAIL]
+        text = "\n\n".join(part.strip("\n") for part in template if part)
+        values = {
+            "@p": self.prefix,
+            "@UP": self.prefix.upper(),
+            "@point": "double" if self.point_is_double else "float",
+            "@real": self.real,
+            "@n_words": str(max(1, -(-self.n // 32))),
+            "@n": str(self.n),
+            "@d": str(self.d),
+            "@K": str(len(self.network.classes_)),
+            "@how": (
+                "exactly: labels are those of fastmem on every machine with IEEE doubles."
+                if self.exact
+                else "as rounding leaves them: check the points that matter."
+            ),
+            "@m": str(len(self.network.second)),
+        }
+        for key in sorted(values, key=len, reverse=True):
+            text = text.replace(key, values[key])
+        return text + "\n"
+
+    def _array(self, kind: str, name: str, values: np.ndarray) -> None:
+        """Add a constant array to the header."""
         self.n_bytes += values.nbytes
         cells = _literals(values) or ["0"]
         lines = []
@@ -108,69 +158,29 @@ class Source:
             f"static const {kind} {self.prefix}_{name}[{len(cells)}] = {{\n{body}\n}};"
         )
 
-    def text(self) -> str:
-        """The whole header."""
-        p, up = self.prefix, self.prefix.upper()
-        n, m = self.network.widths
-        self._second_layer()
-        self._first_layer()
-        labels = self._labels()
-        values = {
-            "@p": p, "@UP": up, "@real": self.real, "@n_words": str(max(1, -(-self.n // 32))),
-            "@n": str(n), "@d": str(self.d), "@K": str(len(self.network.classes_)),
-        }  # fmt: skip
-        head = HEAD
-        if self.planes is not None:
-            rounds = self.planes.signs.shape[1]
-            head += f"\n#define @UP_ROWS {self.planes.block_rows}\n#define @UP_ROUNDS {rounds}\n"
-        template = [head, *self.parts, labels, POPCOUNT if self.mask_form == "bits" else ""]
-        if self.exact:
-            cap = self._capacity()
-            inflate = f"{1.001 + 1.1 * self.d * self.unit:.6f}"
-            exact = EXACT.replace("@cap", str(cap)).replace("@parts", self._cut().strip("\n"))
-            template.append(exact.replace("@inflate", inflate))
-        if self.planes is not None:
-            template.append(TRANSFORM)
-            if self.exact:
-                template.append(ROW)
-        template += [self._pattern(), self._predict(), TAIL]
-        text = "\n\n".join(part.strip("\n") for part in template if part)
-        values |= {
-            "@point": "double" if self.point_is_double else "float",
-            "@how": (
-                "exactly: labels are those of fastmem on every machine with IEEE doubles."
-                if self.exact
-                else "as rounding leaves them: check the points that matter."
-            ),
-            "@m": str(m),
-        }
-        for key in sorted(values, key=len, reverse=True):
-            text = text.replace(key, values[key])
-        return text + "\n"
-
     # Second layer -----------------------------------------------------------------------------
 
-    def _second_layer(self) -> None:
+    def _second_layer_arrays(self) -> None:
         second = self.network.second
-        self.level_kind = _whole_kind(second.thresholds)
-        self.array(self.level_kind[0], "levels", second.thresholds.astype(self.level_kind[1]))
+        kind = _whole_kind(second.thresholds)
+        self._array(kind[0], "levels", second.thresholds.astype(kind[1]))
         codes, ends = [], []
         for code in self.network.covered:
             codes.append(code)
             ends.append(int(np.searchsorted(second.owners, code, side="right")))
-        self.n_blocks = len(codes)
         kind = _whole_kind(np.array([*codes, *ends, 0]))
-        self.array(kind[0], "block_class", np.array(codes, kind[1]))
-        self.array(kind[0], "block_end", np.array(ends, kind[1]))
+        self._array(kind[0], "block_class", np.array(codes, kind[1]))
+        self._array(kind[0], "block_end", np.array(ends, kind[1]))
         if self.mask_form == "lists":
             kind = _whole_kind(self.sizes)
-            self.array(kind[0], "mask_size", self.sizes.astype(kind[1]))
-            self.array("uint8_t", "mask_gaps", self.gaps)
+            self._array(kind[0], "mask_size", self.sizes.astype(kind[1]))
+            self._array("uint8_t", "mask_gaps", self.gaps)
         else:
             halves = _halves(packed(self.unpacked))[:, : -(-self.n // 32)]
-            self.array("uint32_t", "masks", halves.reshape(-1))
+            self._array("uint32_t", "masks", halves.reshape(-1))
 
-    def _predict(self) -> str:
+    def _predict_function(self) -> str:
+        """The function that finds the class of a point."""
         left = [c for c in range(len(self.network.classes_)) if c not in self.network.covered]
         loop = LISTS if self.mask_form == "lists" else BITS
         # a class that was left out scores 0.5: it wins where no neuron is on
@@ -178,7 +188,7 @@ class Source:
         return (
             PREDICT.replace("@count", loop.strip("\n"))
             .replace("@start", start)
-            .replace("@blocks", str(self.n_blocks))
+            .replace("@blocks", str(len(self.network.covered)))
             .replace(
                 "@prelude\n",
                 "  const uint8_t *gaps = @p_mask_gaps;\n" * (self.mask_form == "lists"),
@@ -187,30 +197,30 @@ class Source:
 
     # First layer ------------------------------------------------------------------------------
 
-    def _first_layer(self) -> None:
+    def _first_layer_arrays(self) -> None:
         dtype = np.float32 if self.short_biases else np.float64
-        self.array("float" if self.short_biases else "double", "biases", self.biases.astype(dtype))
+        self._array("float" if self.short_biases else "double", "biases", self.biases.astype(dtype))
         first = self.network.first
         if self.planes is not None:
             planes = self.planes
             size = planes.block_rows
-            self.array("uint32_t", "signs", _halves(planes.signs).reshape(-1))
+            self._array("uint32_t", "signs", _halves(planes.signs).reshape(-1))
             used = np.zeros((1, len(planes.signs) * size), np.bool_)
             used[0, planes.rows[self.generated]] = True
-            self.array("uint32_t", "used", _halves(packed(used)).reshape(-1))
+            self._array("uint32_t", "used", _halves(packed(used)).reshape(-1))
         if len(self.stored):
             weights = (
                 planes.extra[-1 - planes.rows[self.stored]]
                 if self.planes is not None
                 else first.weights
             )
-            self.array("float", "weights", weights.reshape(-1))
+            self._array("float", "weights", weights.reshape(-1))
             if self.exact:
                 norms = np.sqrt(np.einsum("ij,ij->i", weights, weights, dtype=np.float64))
                 with np.errstate(over="ignore"):
                     bounds = (norms * 1.0001 + 1e-37).astype(np.float32)
                 # a norm beyond float: 0 times infinity, so that every bit is doubtful
-                self.array("float", "norms", np.minimum(bounds, np.float32(3.4e38)))
+                self._array("float", "norms", np.minimum(bounds, np.float32(3.4e38)))
 
     def _capacity(self) -> int:
         """Components of an expansion, which is nonadjacent: one for two bits at most."""
@@ -223,70 +233,71 @@ class Source:
         )
         return min(terms, 300 if narrow and not self.point_is_double else 1100)
 
-    def _cut(self) -> str:
-        return PART_DOUBLE if self.point_is_double else PART_FLOAT
-
-    def _pattern(self) -> str:
+    def _pattern_function(self) -> str:
         """The function that fills a sign pattern."""
-        u, d = self.unit, self.d
-        # points of double, computed in float, are rounded first
-        rounded = 1.01 if self.point_is_double and not self.is_double else 0.0
-        bias_error = 0.0 if self.is_double or self.short_biases else 1.01 * u
-        tiny = 2.0**-1000 if self.is_double else 2.0**-120
-        huge = 1e280 if self.is_double else 1e30
-        suffix = "" if self.is_double else "f"
-        parts = [
-            "static inline void @p_pattern(const @p_point *x, uint32_t *bits) {",
-            "  long i = 0;",
-        ]
-        largest = float(np.abs(self.biases).max(initial=0.0))
-        body: list[str] = []
-        if self.exact:
-            body.append("  const @real reach = @p_norm(x);")
+        body = ["  const @real reach = @p_norm(x);"] if self.exact else []
         if self.planes is not None:
-            size = self.planes.block_rows
-            rounds = self.planes.signs.shape[1]
-            stages = rounds * (size.bit_length() - 1)
-            stretch = float(size) ** (rounds / 2)
-            norm = 1.02 * (1.01 * stages + 1.02 + rounded) * u * stretch
-            add = tiny * size * size * (1 + stages)
-            limit = huge / (stretch * size) if size * largest < huge else -1.0
-            values = {
-                "@norm": _number(norm, suffix), "@bias": _number(1.02 * bias_error, suffix),
-                "@tiny": _number(add, suffix), "@limit": _number(limit, suffix),
-                "@D": str(size), "@rounds": str(rounds),
-                "@n_transforms": str(len(self.planes.signs)),
-                "@decide": DECIDE_ROW if self.exact else DECIDE_FLOAT,
-            }  # fmt: skip
-            piece = TRANSFORMED
-            if self.exact:
-                piece = piece.replace("@buffers", "  float row[@D];\n").replace("@slack", SLACK)
-            else:
-                piece = piece.replace("@buffers", "").replace("@slack", "")
-            body.append(_filled(piece.strip("\n"), values))
+            body.append(self._transformed_bits(self.planes))
         if len(self.stored):
-            sums = d // _LANES + 2 * _LANES + 4
-            factor = 1.02 * (sums + rounded) * u
-            limit = huge if largest < huge else -1.0
-            values = {
-                "@norm": _number(factor, suffix) + " * @p_norms[j]",
-                "@bias": _number(1.02 * bias_error, suffix),
-                "@tiny": _number(tiny * (d + 1), suffix),
-                "@limit": _number(limit, suffix) + " / (1 + @p_norms[j])",
-                "@decide": DECIDE_STORED if self.exact else DECIDE_FLOAT,
-                "@n_stored": str(len(self.stored)),
-                "@whole": str(d // _LANES * _LANES),
-                "@lanes": str(_LANES),
-            }
-            piece = STORED.replace("@slack", SLACK if self.exact else "")
-            piece = piece.replace("@sum", SUM if d >= 2 * _LANES else SHORT_SUM)
-            body.append(_filled(piece.strip("\n"), values))
-        fill = "\n".join(body)
-        return "\n".join([*parts, "  memset(bits, 0, 4 * @n_words);", fill, "}"])
+            body.append(self._stored_bits())
+        return "\n".join(
+            [
+                "static inline void @p_pattern(const @p_point *x, uint32_t *bits) {",
+                "  long i = 0;",
+                "  memset(bits, 0, 4 * @n_words);",
+                "\n".join(body),
+                "}",
+            ]
+        )
+
+    def _transformed_bits(self, planes: StructuredHyperplanes) -> str:
+        """What fills the bits of the rows of transforms."""
+        size, rounds = planes.block_rows, planes.signs.shape[1]
+        stages = rounds * (size.bit_length() - 1)
+        stretch = float(size) ** (rounds / 2)
+        fits = size * self.largest_bias < self.huge
+        values = self._bound(
+            norm=1.02 * (1.01 * stages + 1.02 + self.rounded) * self.unit * stretch,
+            tiny=self.tiny * size * size * (1 + stages),
+            limit=self.huge / (stretch * size) if fits else -1.0,
+        ) | {
+            "@D": str(size), "@rounds": str(rounds), "@n_transforms": str(len(planes.signs)),
+            "@decide": DECIDE_ROW if self.exact else DECIDE_FLOAT,
+        }  # fmt: skip
+        text = TRANSFORMED.replace("@buffers", "  float row[@D];\n" if self.exact else "")
+        text = text.replace("@slack", SLACK if self.exact else "")
+        return _filled(text.strip("\n"), values)
+
+    def _stored_bits(self) -> str:
+        """What fills the bits of stored rows."""
+        sums = self.d // _LANES + 2 * _LANES + 4
+        values = self._bound(
+            norm=1.02 * (sums + self.rounded) * self.unit,
+            tiny=self.tiny * (self.d + 1),
+            limit=self.huge if self.largest_bias < self.huge else -1.0,
+        )
+        values["@norm"] += " * @p_norms[j]"
+        values["@limit"] += " / (1 + @p_norms[j])"
+        values |= {
+            "@decide": DECIDE_STORED if self.exact else DECIDE_FLOAT,
+            "@n_stored": str(len(self.stored)),
+            "@whole": str(self.d // _LANES * _LANES),
+            "@lanes": str(_LANES),
+        }
+        text = STORED.replace("@slack", SLACK if self.exact else "")
+        text = text.replace("@sum", SUM if self.d >= 2 * _LANES else SHORT_SUM)
+        return _filled(text.strip("\n"), values)
+
+    def _bound(self, norm: float, tiny: float, limit: float) -> dict[str, str]:
+        """What SLACK holds: norm |x| + bias |beta| + tiny, for |x| below the limit."""
+        bias = 0.0 if self.is_double or self.short_biases else 1.01 * self.unit
+        suffix = "" if self.is_double else "f"
+        numbers = {"@norm": norm, "@bias": 1.02 * bias, "@tiny": tiny, "@limit": limit}
+        return {key: f"{value:.8e}{suffix}" for key, value in numbers.items()}
 
     # Labels -----------------------------------------------------------------------------------
 
-    def _labels(self) -> str:
+    def _label_array(self) -> str:
         classes = self.network.classes_
         kind = classes.dtype.kind
         if kind == "U":
@@ -346,10 +357,6 @@ def _literals(values: np.ndarray) -> list[str]:
     if values.dtype.itemsize == 4:
         return [f"0x{value:x}u" for value in values.tolist()]
     return [str(value) for value in values.tolist()]
-
-
-def _number(value: float, suffix: str) -> str:
-    return f"{value:.8e}{suffix}"
 
 
 def _c_string(label: str) -> str:

@@ -1,12 +1,4 @@
-"""Pieces of the C99 header, as text."""
-
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
-
+"""The pieces of a C99 header, in its order; `c_source.Source` fills in what starts with @."""
 
 HEAD = """
 /* A threshold network made by fastmem: @n hyperplanes, @m neurons, @K classes.

@@ -94,7 +94,7 @@ def to_onnx(
     check_choice("masks", masks, ("packed", "int8", "float32"))
     threads = check_threads(n_threads)
     path = Path(path)
-    from fastmem.tables import check_output, moved_when_complete
+    from fastmem.machine.files import check_output, moved_when_complete
 
     check_output(path, (".onnx",))
     with needs("onnx"):

@@ -1,27 +1,19 @@
-"""Mutual coverings: what the theorem says two classes need, whatever their number of points."""
+"""`mutual_covering` and what it returns."""
 
 from __future__ import annotations
 
 import math
-import threading
 from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem.errors import ContradictionError
-from fastmem.geometry.building import (
-    CoveringBuilder,
-)
-from fastmem.geometry.point_sets import (
-    ClassPoints,
-    Floats,
-    Rows,
-    Units,
-)
+from fastmem.errors import ContradictionError, InvalidInputError
+from fastmem.geometry.building import CoveringBuilder
+from fastmem.geometry.class_points import ClassPoints
+from fastmem.geometry.point_sets import Floats, Rows, Units
 from fastmem.inputs import (
-    InvalidInputError,
     Points,
     check_count,
     check_label,
@@ -32,13 +24,6 @@ from fastmem.inputs import (
     check_threads,
 )
 from fastmem.inputs.contradictions import refuse_contradictions
-from fastmem.kernels.distances import (
-    TILE,
-    widest,
-)
-from fastmem.machine.threads import ranges, run_tasks
-
-__all__ = ["MutualCovering", "mutual_covering"]
 
 RADIUS_FACTOR = 0.25
 """The constant of the bound on the radii, which the paper does not give. Up to
@@ -233,7 +218,7 @@ def mutual_covering(
     Examples
     --------
     >>> from fastmem.datasets import parallel_lines
-    >>> from fastmem.geometry.covering import mutual_covering
+    >>> from fastmem.geometry import mutual_covering
     >>> X, y = parallel_lines(2000, gap=0.1)
     >>> covering = mutual_covering(X, y, seed=0)
     >>> covering.n_negative, covering.n_positive
@@ -249,17 +234,17 @@ def mutual_covering(
     _refuse_large(points)
     code = _covered_code(classes, covered)
     _refuse_equal_points(points, codes, code, classes, threads)
-    frame = Units(points, threads)
+    units = Units(points, threads)
     sides = [
-        ClassPoints(points, np.flatnonzero(codes == code), frame, threads),
-        ClassPoints(points, np.flatnonzero(codes != code), frame, threads),
+        ClassPoints(points, np.flatnonzero(codes == code), units, threads),
+        ClassPoints(points, np.flatnonzero(codes != code), units, threads),
     ]
-    builder = CoveringBuilder(sides, frame, factor, limit, generator)
+    builder = CoveringBuilder(sides, units, factor, limit, generator)
     builder.build()
     if covered is None and len(sides[1].places) < len(sides[0].places):
-        sides.reverse()
+        builder.classes.reverse()
         code = 1 - code
-    return _finish(sides, builder, classes[code].item(), n_draws)
+    return _covering_of(builder, classes[code].item(), n_draws)
 
 
 def _covered_code(classes: NDArray[Any], covered: Any) -> int:
@@ -308,24 +293,23 @@ def _refuse_large(points: Points) -> None:
         )
 
 
-def _finish(
-    sides: list[ClassPoints], builder: CoveringBuilder, label: Any, draws: int
-) -> MutualCovering:  # fmt: skip
-    scale = builder.scale
-    points = sides[0].points
-    members = np.full(points.n_samples, -1, np.int64)
-    vectors = builder.generator.standard_normal((points.n_features, draws))
+def _covering_of(builder: CoveringBuilder, label: Any, draws: int) -> MutualCovering:
+    """What a builder has built, in the units of X; the first of its classes is X^-."""
+    sides, units = builder.classes, builder.units
+    scale = units.scale
+    members = np.full(sum(one.n for one in sides), -1, np.int64)
+    vectors = builder.generator.standard_normal((sides[0].n_features, draws))
     radii, widths, errors = [], [], []
     for one in sides:
         members[one.rows] = one.homes
         largest = np.zeros(len(one.places))
         inside = one.homes >= 0
         np.maximum.at(largest, one.homes[inside], one.distances[inside])
-        largest *= 1 + 2 * builder.frame.slack
+        largest *= 1 + 2 * units.slack
         radii.append(largest)
-        w, e = _mean_widths(one, largest, scale, vectors)
-        widths.append(w)
-        errors.append(e)
+        drawn = one.widths(largest, vectors)
+        widths.append(drawn.mean(axis=1))
+        errors.append(drawn.std(axis=1, ddof=1) / math.sqrt(draws))
     ratios = [(w / one.gaps) ** 2 / one.gaps for w, one in zip(widths, sides, strict=True)]
     side = int(ratios[1].max() > ratios[0].max())
     worst = int(np.argmax(ratios[side]))
@@ -333,7 +317,7 @@ def _finish(
     return MutualCovering(
         covered=label,
         delta=float(sides[0].gaps.min()) / scale,
-        radius=builder.frame.radius / scale,
+        radius=units.radius / scale,
         omega=float(ratios[side][worst]) * scale,
         omega_error=float(2 * (w / gap) * (e / gap) / gap) * scale,
         centres_negative=sides[0].rows[sides[0].places],
@@ -348,23 +332,3 @@ def _finish(
         is_complete=builder.is_complete,
         radius_factor=builder.factor,
     )
-
-
-def _mean_widths(
-    one: ClassPoints, radii: Floats, scale: float, vectors: Floats
-) -> tuple[Floats, Floats]:
-    """Gaussian mean widths of the balls' points about their centres, and standard errors."""
-    at, marks, _ = one.balls()
-    largest = np.zeros((len(at), vectors.shape[1]))
-    size = max(TILE, min(one.task, (1 << 21) // vectors.size * TILE))
-    lock = threading.Lock()
-
-    def work(task: tuple[int, int]) -> None:
-        widths = np.zeros_like(largest)
-        widest(*one.arrays, *task, at, marks, radii, scale, vectors, widths)
-        with lock:
-            np.maximum(largest, widths, out=largest)
-
-    run_tasks(work, ranges(one.n, size), one.n_threads)
-    mean: Floats = largest.mean(axis=1)
-    return mean, largest.std(axis=1, ddof=1) / math.sqrt(vectors.shape[1])

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastmem.inputs import InvalidInputError, Points
+from fastmem.errors import InvalidInputError
+from fastmem.inputs import Points
 from fastmem.inputs.points import row_ranges
 from fastmem.kernels.rows import add_columns, largest_squares
 from fastmem.kernels.sparse import (

@@ -1,7 +1,7 @@
-"""Machine instructions that Numba does not offer: the ones of a word, and its lowest one.
+"""Machine instructions that Numba does not offer: popcount and the lowest one of a word.
 
-With ``NUMBA_DISABLE_JIT=1`` the same names are plain Python, as in the other files that know LLVM:
-products.py and butterflies.py, with what they share in llvm.py.
+Only this file, ``products``, ``butterflies`` and what they share, ``llvm``, know LLVM. With
+``NUMBA_DISABLE_JIT=1`` the same names are plain Python, here as there.
 """
 
 from __future__ import annotations

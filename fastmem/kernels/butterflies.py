@@ -14,18 +14,12 @@ from numba import types
 from numba.core import config
 from numba.extending import intrinsic
 
+from fastmem.kernels.llvm import INT32, INT64, Vectors, array_pointer
+
 LANES = 16
 """Points side by side: one AVX-512 register of floats, two of AVX, four of NEON or SSE."""
 STAGES = 5
 """Most stages of a transform done in registers at once: 32 rows, what AVX-512 has registers for."""
-
-_FLOAT = ir.FloatType()
-_I32 = ir.IntType(32)
-_I64 = ir.IntType(64)
-
-
-def _array_pointer(context, builder, array_type, array):
-    return context.make_array(array_type)(context, builder, array).data
 
 
 def _width(context) -> int:
@@ -39,46 +33,33 @@ class _Rows:
 
     def __init__(self, builder, width, lane):
         self.builder, self.width, self.lane = builder, width, lane
-        self.floats = ir.VectorType(_FLOAT, width)
-        self.words = ir.VectorType(_I32, width)
+        self.floats, self.words = Vectors(builder, width), Vectors(builder, width, INT32)
 
-    def address(self, pointer, start, step, index, kind):
+    def offset(self, start, step, index):
         builder = self.builder
-        row = builder.add(start, builder.mul(step, ir.Constant(_I64, index)))
-        offset = builder.add(
-            builder.mul(row, ir.Constant(_I64, LANES)), ir.Constant(_I64, self.lane)
+        row = builder.add(start, builder.mul(step, ir.Constant(INT64, index)))
+        return builder.add(
+            builder.mul(row, ir.Constant(INT64, LANES)), ir.Constant(INT64, self.lane)
         )
-        return builder.bitcast(builder.gep(pointer, [offset]), kind.as_pointer())
 
-    def load(self, pointer, start, step, index, kind=None):
-        kind = kind or self.floats
-        vector = self.builder.load(self.address(pointer, start, step, index, kind), typ=kind)
-        vector.align = 4
-        return vector
+    def load(self, pointer, start, step, index):
+        return self.floats.load(pointer, self.offset(start, step, index))
 
     def store(self, vector, pointer, start, step, index):
-        address = self.address(pointer, start, step, index, vector.type)
-        self.builder.store(vector, address).align = 4
+        self.floats.store(vector, pointer, self.offset(start, step, index))
 
     def splat(self, pointer, start, step, index, kind):
         """The scalar start + step * index of an array, in all lanes."""
         builder = self.builder
-        place = builder.add(start, builder.mul(step, ir.Constant(_I64, index)))
-        scalar = builder.load(builder.gep(pointer, [place]), typ=kind.element)
-        scalar.align = 4
-        return self.all_lanes(scalar, kind)
-
-    def all_lanes(self, scalar, kind):
-        undefined = ir.Constant(kind, ir.Undefined)
-        first = self.builder.insert_element(undefined, scalar, ir.Constant(_I32, 0))
-        zeros = ir.Constant(ir.VectorType(_I32, self.width), [0] * self.width)
-        return self.builder.shuffle_vector(first, undefined, zeros)
+        place = builder.add(start, builder.mul(step, ir.Constant(INT64, index)))
+        return kind.splat_at(pointer, place)
 
     def flip(self, vector, pointer, start, step, index):
         """Change signs where the word of ``pointer`` has its highest bit set."""
         builder = self.builder
         word = self.splat(pointer, start, step, index, self.words)
-        return builder.bitcast(builder.xor(builder.bitcast(vector, self.words), word), self.floats)
+        bits = builder.xor(builder.bitcast(vector, self.words.vector), word)
+        return builder.bitcast(bits, self.floats.vector)
 
     def pair(self, low, high):
         return self.builder.fadd(low, high), self.builder.fsub(low, high)
@@ -112,22 +93,19 @@ class _Signs:
 
     def __init__(self, rows, biases, biases_at):
         self.rows, self.biases, self.biases_at = rows, biases, biases_at
-        self.least = self._all_lanes(0xFFFFFFFF)
-
-    def _all_lanes(self, value):
-        return ir.Constant(self.rows.words, [value] * self.rows.width)
+        self.least = rows.words.constant(0xFFFFFFFF)
 
     def of(self, array, start, first):
         """Words of 32 bits: bit h is 1 where row h of the transform plus its bias is >= +0."""
-        rows, builder, one = self.rows, self.rows.builder, ir.Constant(_I64, 1)
-        negative = [self._all_lanes(0)]
+        rows, builder, one = self.rows, self.rows.builder, ir.Constant(INT64, 1)
+        negative = [rows.words.constant(0)]
 
         def look(h, vector):
             bias = rows.splat(self.biases, self.biases_at, one, first + h, rows.floats)
-            bits = builder.bitcast(builder.fadd(vector, bias), rows.words)
-            sign = builder.and_(bits, self._all_lanes(1 << 31))
-            negative[0] = builder.or_(builder.lshr(negative[0], self._all_lanes(1)), sign)
-            doubled = builder.shl(bits, self._all_lanes(1))
+            bits = builder.bitcast(builder.fadd(vector, bias), rows.words.vector)
+            sign = builder.and_(bits, rows.words.constant(1 << 31))
+            negative[0] = builder.or_(builder.lshr(negative[0], rows.words.constant(1)), sign)
+            doubled = builder.shl(bits, rows.words.constant(1))
             less = builder.icmp_unsigned("<", doubled, self.least)
             self.least = builder.select(less, doubled, self.least)
 
@@ -145,7 +123,7 @@ def _emit_for_stages(context, builder, stages, emit):
     builder.branch(after)
     for count in range(1, STAGES + 1):
         block = builder.append_basic_block(f"butterflies.{count}")
-        switch.add_case(ir.Constant(_I64, count), block)
+        switch.add_case(ir.Constant(INT64, count), block)
         builder.position_at_end(block)
         for lane in range(0, LANES, width):
             emit(_Rows(builder, width, lane), 1 << count)
@@ -214,9 +192,9 @@ else:
         def codegen(context, builder, signature, args):
             stages, source, at, step, flips, flips_at, flips_step, target, target_at = args
             kinds = signature.args
-            source = _array_pointer(context, builder, kinds[1], source)
-            flips = _array_pointer(context, builder, kinds[4], flips)
-            target = _array_pointer(context, builder, kinds[7], target)
+            source = array_pointer(context, builder, kinds[1], source)
+            flips = array_pointer(context, builder, kinds[4], flips)
+            target = array_pointer(context, builder, kinds[7], target)
 
             def emit(rows, count):
                 def load(j):
@@ -239,8 +217,8 @@ else:
 
         def codegen(context, builder, signature, args):
             stages, array, at, step, flips, flips_at, flips_step = args
-            array = _array_pointer(context, builder, signature.args[1], array)
-            flips = _array_pointer(context, builder, signature.args[4], flips)
+            array = array_pointer(context, builder, signature.args[1], array)
+            flips = array_pointer(context, builder, signature.args[4], flips)
 
             def emit(rows, count):
                 middle = rows.late(lambda j: rows.load(array, at, step, j), count)
@@ -270,31 +248,30 @@ else:
         def codegen(context, builder, signature, args):
             array, at, biases, biases_at, limits, words = args
             kinds = signature.args
-            array = _array_pointer(context, builder, kinds[0], array)
-            biases = _array_pointer(context, builder, kinds[2], biases)
-            limits = _array_pointer(context, builder, kinds[4], limits)
-            words = _array_pointer(context, builder, kinds[5], words)
-            zero = ir.Constant(_I64, 0)
+            array = array_pointer(context, builder, kinds[0], array)
+            biases = array_pointer(context, builder, kinds[2], biases)
+            limits = array_pointer(context, builder, kinds[4], limits)
+            words = array_pointer(context, builder, kinds[5], words)
             width = _width(context)
-            doubt = ir.Constant(_I64, 0)
+            doubt = ir.Constant(INT64, 0)
             for lane in range(0, LANES, width):
                 rows = _Rows(builder, width, lane)
                 signs = _Signs(rows, biases, biases_at)
                 halves = [
-                    signs.of(array, builder.add(at, ir.Constant(_I64, 33 * half)), 32 * half)
+                    signs.of(array, builder.add(at, ir.Constant(INT64, 33 * half)), 32 * half)
                     for half in range(2)
                 ]
-                limit = rows.load(limits, zero, zero, 0, rows.words)
+                limit = rows.words.load(limits, ir.Constant(INT64, lane))
                 doubtful = builder.icmp_unsigned("<=", signs.least, limit)
                 flags = builder.bitcast(doubtful, ir.IntType(width))
-                flags = builder.shl(builder.zext(flags, _I64), ir.Constant(_I64, lane))
+                flags = builder.shl(builder.zext(flags, INT64), ir.Constant(INT64, lane))
                 doubt = builder.or_(doubt, flags)
                 order = [i + width * half for i in range(width) for half in range(2)]
                 pairs = builder.shuffle_vector(
-                    *halves, ir.Constant(ir.VectorType(_I32, 2 * width), order)
+                    *halves, ir.Constant(ir.VectorType(INT32, 2 * width), order)
                 )
-                pairs = builder.bitcast(pairs, ir.VectorType(_I64, width))
-                target = builder.gep(words, [ir.Constant(_I64, lane)])
+                pairs = builder.bitcast(pairs, ir.VectorType(INT64, width))
+                target = builder.gep(words, [ir.Constant(INT64, lane)])
                 target = builder.bitcast(target, pairs.type.as_pointer())
                 builder.store(pairs, target).align = 8
             return doubt
@@ -312,18 +289,16 @@ else:
 
         def codegen(context, builder, signature, args):
             source, at, pitch, target, target_at = args
-            source = _array_pointer(context, builder, signature.args[0], source)
-            target = _array_pointer(context, builder, signature.args[3], target)
-            one = ir.Constant(_I64, 1)
+            source = array_pointer(context, builder, signature.args[0], source)
+            target = array_pointer(context, builder, signature.args[3], target)
+            one = ir.Constant(INT64, 1)
             square = _Rows(builder, LANES, 0)
             vectors = []
             for i in range(LANES):
-                place = builder.add(at, builder.mul(pitch, ir.Constant(_I64, i)))
-                address = builder.bitcast(builder.gep(source, [place]), square.floats.as_pointer())
-                vectors.append(builder.load(address, typ=square.floats))
-                vectors[-1].align = 4
+                place = builder.add(at, builder.mul(pitch, ir.Constant(INT64, i)))
+                vectors.append(square.floats.load(source, place))
             # perfect shuffles of rows i and i + 8, four times
-            mask = ir.VectorType(_I32, LANES)
+            mask = ir.VectorType(INT32, LANES)
             low = ir.Constant(mask, [i // 2 + LANES * (i % 2) for i in range(LANES)])
             high = ir.Constant(mask, [LANES // 2 + i // 2 + LANES * (i % 2) for i in range(LANES)])
             for _ in range(4):

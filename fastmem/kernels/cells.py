@@ -24,7 +24,7 @@ from fastmem.kernels.counts import count_mask
 from fastmem.kernels.layout import TILE
 
 UNFINISHED, FINISHED, UNCOVERABLE = range(3)
-"""Outcomes of `grow_cell`."""
+"""Outcomes of growing a cell."""
 _EMPTY = np.uint64(0)
 _MANY = np.int32(2**31 - 1)
 _OUT = np.int32(2**29)
@@ -59,7 +59,7 @@ class Cell(NamedTuple):
     positions of the points tried, in order, the first of S at the head; joined (most,) bool:
     whether each joined. At most every one of the first mask and ``misses`` + 2 more are tried.
     n_tried, n_seen (1,) int64: how many points were tried, and how many of the others all of that
-    was decided against.
+    was decided against. outcome (1,) int64: UNFINISHED, FINISHED or UNCOVERABLE.
     """
 
     valid: np.ndarray
@@ -68,6 +68,7 @@ class Cell(NamedTuple):
     joined: np.ndarray
     n_tried: np.ndarray
     n_seen: np.ndarray
+    outcome: np.ndarray
 
 
 class Space(NamedTuple):
@@ -85,18 +86,19 @@ class Space(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def grow_cell(cell, own, others, space, level, misses, budget):
-    """Go on with a cell: UNFINISHED after some ``budget`` words, else FINISHED or UNCOVERABLE.
+    """Go on with a cell: it is UNFINISHED after some ``budget`` words, FINISHED or UNCOVERABLE.
 
     A point where m_S < ``level`` for S = {that point} cannot be covered. Given more others than
     last time, it goes back to the first decision that they overturn, so that the result is the one
     for all of them.
     """
+    cell.outcome[0] = FINISHED
     if not _replay(cell, own, others, level):
-        return UNCOVERABLE
-    if _n_aside(cell) > misses:
-        return FINISHED
-    _count(cell, own, others, space)
-    return FINISHED if _extend(cell, own, others, space, level, misses, budget) else UNFINISHED
+        cell.outcome[0] = UNCOVERABLE
+    elif _n_aside(cell) <= misses:
+        _count(cell, own, others, space)
+        if not _extend(cell, own, others, space, level, misses, budget):
+            cell.outcome[0] = UNFINISHED
 
 
 @njit(nogil=True, cache=True)

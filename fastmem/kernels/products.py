@@ -9,7 +9,7 @@ from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 from fastmem.kernels.layout import FEW_LANES, TILE_ROWS, WORD_BITS
-from fastmem.kernels.llvm import FLOAT32, INT32, INT64, array_pointer
+from fastmem.kernels.llvm import FLOAT32, INT64, Vectors, array_pointer
 
 
 def lanes_of(context) -> int:
@@ -18,33 +18,12 @@ def lanes_of(context) -> int:
     return WORD_BITS if "+avx512f" in features else 16
 
 
-class _TileBuilder:
+class _TileBuilder(Vectors):
     """Emits the loop over features that multiplies TILE_ROWS points by ``lanes`` hyperplanes."""
 
     def __init__(self, builder, lanes, panel, points, depth):
-        self.builder, self.lanes = builder, lanes
+        super().__init__(builder, lanes)
         self.panel, self.points, self.depth = panel, points, depth
-        self.vector = ir.VectorType(FLOAT32, lanes)
-
-    def load(self, pointer, offset):
-        address = self.builder.gep(pointer, [offset])
-        vector = self.builder.load(
-            self.builder.bitcast(address, self.vector.as_pointer()), typ=self.vector
-        )
-        vector.align = 4
-        return vector
-
-    def store(self, vector, pointer, offset):
-        address = self.builder.gep(pointer, [offset])
-        self.builder.store(
-            vector, self.builder.bitcast(address, self.vector.as_pointer())
-        ).align = 4
-
-    def splat(self, scalar):
-        undefined = ir.Constant(self.vector, ir.Undefined)
-        first = self.builder.insert_element(undefined, scalar, ir.Constant(INT32, 0))
-        lanes_of_zero = ir.Constant(ir.VectorType(INT32, self.lanes), [0] * self.lanes)
-        return self.builder.shuffle_vector(first, undefined, lanes_of_zero)
 
     def products(self, first_lane):
         """Sums over the depth of weights x coordinates, one vector a point."""
@@ -64,7 +43,7 @@ class _TileBuilder:
         sums = []
         for _ in range(TILE_ROWS):
             accumulator = builder.phi(self.vector)
-            accumulator.add_incoming(ir.Constant(self.vector, [0.0] * self.lanes), before)
+            accumulator.add_incoming(self.constant(0.0), before)
             sums.append(accumulator)
         weights = self.load(
             self.panel,
@@ -75,12 +54,8 @@ class _TileBuilder:
         at_point = builder.mul(k, ir.Constant(INT64, TILE_ROWS))
         updated = []
         for row, accumulator in enumerate(sums):
-            address = builder.gep(self.points, [builder.add(at_point, ir.Constant(INT64, row))])
-            coordinate = builder.load(address, typ=FLOAT32)
-            coordinate.align = 4
-            updated.append(
-                builder.call(multiply_add, [weights, self.splat(coordinate), accumulator])
-            )
+            coordinate = self.splat_at(self.points, builder.add(at_point, ir.Constant(INT64, row)))
+            updated.append(builder.call(multiply_add, [weights, coordinate, accumulator]))
         following = builder.add(k, ir.Constant(INT64, 1))
         k.add_incoming(following, loop)
         for accumulator, value in zip(sums, updated, strict=True):

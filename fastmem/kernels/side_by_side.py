@@ -116,6 +116,14 @@ def make_calls(n_threads, queue, makers, rooms):
             _make_call(makers[call], rooms[call])  # type: ignore[call-arg]
 
 
+def compile_for(kinds: tuple[Any, ...]) -> None:
+    """Compile what makes calls of kernels with arguments of these Numba types."""
+    numbers = types.Array(types.int64, 1, "C")
+    room = types.Array(types.uint8, 1, "C")
+    pack_call.compile((room, types.int64, types.BaseTuple.from_types(kinds), numbers))
+    make_calls.compile((types.int64, numbers, numbers, numbers))
+
+
 def address_of(kernel: Any, kinds: tuple[Any, ...]) -> int:
     """Where the machine code of a kernel for arguments of these Numba types begins."""
     kernel.compile(kinds)

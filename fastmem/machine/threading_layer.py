@@ -116,5 +116,14 @@ def _has_libgomp() -> bool:
     return True
 
 
+def _has_lost_its_threads() -> bool:
+    """Whether this process may be a child that was forked before it imported fastmem."""
+    try:
+        return _started() is not None and len(os.listdir("/proc/self/task")) == 1
+    except OSError:
+        return False
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+    _forked_from_a_layer = _has_lost_its_threads()

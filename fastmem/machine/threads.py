@@ -20,7 +20,7 @@ from numba._dispatcher import compute_fingerprint
 from numba.core import config
 
 from fastmem.kernels.queue import new_queue
-from fastmem.kernels.side_by_side import address_of, make_calls, new_room, pack_call
+from fastmem.kernels.side_by_side import address_of, compile_for, make_calls, new_room, pack_call
 from fastmem.machine.threading_layer import may_use_prange
 
 Task = TypeVar("Task")
@@ -56,6 +56,11 @@ def run_loop(
     """
     n_threads = min(n_threads, n_tasks)
     queue = new_queue()
+    if n_tasks == 1:  # small fits are made of these
+        run_calls(worker, [(queue, 1, *arguments)], 1)
+        if after is not None:
+            after(0, 1)
+        return
     first, size = 0, min(n_tasks, most or n_tasks, _FIRST_TASKS * n_threads)
     while first < n_tasks:
         last = min(n_tasks, first + size)
@@ -77,6 +82,7 @@ def run_calls(kernel: Any, calls: Sequence[tuple[Any, ...]], n_threads: int) -> 
     operations. Equal calls that follow one another are cheap. A call should last well under a
     second: Ctrl-C waits for it.
     """
+    _called.add(kernel)
     n_threads = min(n_threads, len(calls))
     if n_threads <= 1:
         for call in calls:
@@ -108,7 +114,17 @@ def _run_by_prange(kernel: Any, calls: Sequence[tuple[Any, ...]], n_threads: int
         raise MemoryError("there is no memory left for what kernels work in")
 
 
+_called: set[Any] = set()
 _addresses: dict[tuple[Any, bytes], int] = {}
+
+
+def compile_calls() -> None:
+    """Compile what runs side by side the kernels that `run_calls` has called, on one thread say."""
+    if may_use_prange():
+        numba.get_num_threads()  # starts the layer, which compiled code needs
+        for kernel in _called:
+            for kinds in kernel.signatures:
+                compile_for(kinds)
 
 
 def _address(kernel: Any, arguments: tuple[Any, ...]) -> int:

@@ -14,7 +14,8 @@ from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
 from fastmem.kernels.cover import margins
 from fastmem.kernels.layout import TILE
-from fastmem.kernels.relu import Masks, sum_margins
+from fastmem.kernels.relu import sum_margins
+from fastmem.kernels.relu_lanes import Masks
 from fastmem.patterns.words import padded
 from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.second_layer.real_sums import RealSums, rows_in_parts

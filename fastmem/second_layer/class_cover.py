@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar
+from typing import ClassVar, Self
 
 import numpy as np
 
@@ -133,8 +133,8 @@ class ClassCover:
         gained = take_covered(self.own, masks, levels, self.uncovered, self.n_threads)
         self.evaluations += len(masks) * len(self.members)
         self.masks.extend(masks)
-        self.thresholds.extend(int(m) for m in thresholds)
-        self.gained.extend(int(g) for g in gained)
+        self.thresholds.extend(thresholds.tolist())
+        self.gained.extend(gained.tolist())
         self.remaining -= int(gained.sum())
         self._compact()
 
@@ -167,6 +167,12 @@ class ClassCover:
             self._batch = min(2 * self._batch, _BATCH)
         elif useful < len(candidates) // 2:
             self._batch = max(self._batch // 2, MASK_GROUP)
+
+    @classmethod
+    def step_all(cls, covers: Sequence[Self]) -> None:
+        """The paper's selection for the next few candidates of each cover; all are of one kind."""
+        for cover in covers:
+            cover.step_random()
 
     def _compact(self) -> None:
         """Keep the uncovered points only, once they are less than half of those in ``own``."""

@@ -24,6 +24,8 @@ SERIAL_SECONDS = 2e-4
 _SERIAL_WORDS = 4_000_000
 _LOOP_WORDS = 1_000_000
 """Popcounts of a task of a loop."""
+_TASKS = 16
+"""Tasks a thread at most, where each begins with minima of its own: it looks for places anew."""
 _NEVER = np.int64(2**62)
 _RANGES = 1024
 """Places that refute a cell at most at once: fewer, and cells are sent back more often."""
@@ -72,15 +74,16 @@ class TiledPoints(NamedTuple):
         self, worker: Any, masks: np.ndarray, size: int, n_threads: int, arguments: tuple[Any, ...]
     ) -> None:
         """Run a worker of ``kernels.cover`` over tasks of ``size`` tiles."""
+        tasks = TileTasks(self.tiles, self.sizes, masks, size)
+        launches: dict[str, Any] = {}
+        if self.store.file_bytes:
 
-        def release(first: int, last: int) -> None:
-            self.store.release(self.tiles[first * size : last * size])
+            def release(first: int, last: int) -> None:
+                self.store.release(self.tiles[first * size : last * size])
 
-        run_loop(
-            worker, -(-len(self.sizes) // size), n_threads,
-            (TileTasks(self.tiles, self.sizes, masks, size), *arguments),
-            most=max(1, self.store.tiles_at_once // size), after=release,
-        )  # fmt: skip
+            launches = {"most": max(1, self.store.tiles_at_once // size), "after": release}
+        n_tasks = -(-len(self.sizes) // size)
+        run_loop(worker, n_tasks, n_threads, (tasks, *arguments), **launches)
 
 
 def _task_tiles(masks: np.ndarray) -> int:
@@ -116,13 +119,14 @@ def least_over(
     tiles, sizes, _ = points
     stack = padded(masks)
     # padding skips every tile
-    skipped = np.tile(np.array([0, len(sizes)], np.int64), (len(stack), 1))
+    skipped = np.zeros((len(stack), 2), np.int64)
+    skipped[:, 1] = len(sizes)
     skipped[: len(masks)] = skip
     if len(stack) * len(sizes) * TILE * tiles.shape[1] < _SERIAL_WORDS:
         n_threads = 1
-    size = max(_task_tiles(stack), -(-len(sizes) // _RANGES))
+    size = max(_task_tiles(stack), -(-len(sizes) // (_TASKS * n_threads)))
     step = -(-len(sizes) // _RANGES) if by_range else size
-    size = size // step * step
+    size = -(-size // step) * step
     least = np.full((-(-len(sizes) // step), len(stack)), _NEVER)
     nearest = np.full(least.shape, -1, np.int64)
     points._run(minima, stack, size, n_threads, (skipped, step, least, nearest))
@@ -153,5 +157,6 @@ def take_covered(
     size = _task_tiles(stack)
     gained = np.zeros((-(-len(sizes) // size), len(stack)), np.int64)
     points._run(cover, stack, size, n_threads, (limits, uncovered, gained))
-    totals: np.ndarray = gained.sum(axis=0)[: len(masks)]
+    totals: np.ndarray = gained.sum(axis=0) if len(gained) > 1 else gained[0]
+    totals = totals[: len(masks)]
     return totals

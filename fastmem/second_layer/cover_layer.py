@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from fastmem.inputs import InvalidInputError
+from fastmem.errors import InvalidInputError
 
 
 @dataclass(frozen=True, eq=False)

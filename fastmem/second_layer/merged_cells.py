@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 
@@ -25,7 +26,7 @@ from fastmem.kernels.cells import (
 from fastmem.kernels.cover import gather
 from fastmem.kernels.layout import MASK_GROUP, TILE
 from fastmem.machine.arrays import aligned_zeros
-from fastmem.machine.threads import run_tasks
+from fastmem.machine.threads import run_calls
 from fastmem.second_layer.class_cover import ClassCover, least_counts
 from fastmem.second_layer.counting import SERIAL_SECONDS, TASK_WORDS, TiledPoints, sizes_of
 
@@ -158,8 +159,6 @@ class _Growth:
         The cell keeps at least so large a least count.
     is_growing : bool
         Whether there is a cell: not before the first, nor between two neurons.
-    failed : bool
-        Whether ``start`` cannot be covered.
     """
 
     def __init__(self, cover: ClassCover, pool_size: int) -> None:
@@ -179,20 +178,22 @@ class _Growth:
         most = int(np.bitwise_count(mask).sum()) + MISSES + 2
         tried, joined = np.empty(most, np.int64), np.empty(most, np.bool_)
         tried[0], joined[0] = self.pool.place(self.start), True
-        one, none = np.ones(1, np.int64), np.zeros(1, np.int64)
-        self.cell = Cell(cover.valid, mask, tried, joined, one, none)
+        numbers = np.array([1, 0, UNFINISHED])
+        self.cell = Cell(
+            cover.valid, mask, tried, joined, numbers[0:1], numbers[1:2], numbers[2:3]
+        )
         self.level = 1
-        self.is_growing, self.failed = True, False
+        self.is_growing = True
 
-    def grow(self, space: Space) -> None:
-        """Go on with the cell as far as the near points tell."""
-        outcome = UNFINISHED
-        while outcome == UNFINISHED:
-            outcome = grow_cell(
-                self.cell, self.pool.own, self.near.others, space, self.level, MISSES,
-                TASK_WORDS // 4,
-            )  # fmt: skip
-        self.failed = outcome == UNCOVERABLE
+    @property
+    def failed(self) -> bool:
+        """Whether ``start`` cannot be covered."""
+        return bool(self.cell.outcome[0] == UNCOVERABLE)
+
+    def call(self, space: Space) -> tuple[Any, ...]:
+        """Arguments of `grow_cell`, which goes on with the cell as far as the near points tell."""
+        own, others = self.pool.own, self.near.others
+        return self.cell, own, others, space, self.level, MISSES, TASK_WORDS // 4
 
 
 class Merger:
@@ -229,8 +230,7 @@ class Merger:
         for growth in new:
             growth.begin()
         self._look_around([g for g in new if g.cover.margin or not len(g.near.known)])
-        worth_it = self._pace * len(growths) > SERIAL_SECONDS
-        run_tasks(self._grow, growths, covers[0].n_threads if worth_it else 1)
+        self._grow(growths, covers[0].n_threads)
         for growth in growths:
             if growth.failed:
                 growth.cover.drop(np.array([growth.start]), np.array([-1]))
@@ -267,8 +267,21 @@ class Merger:
                 growth.cover.accept(growth.cell.mask[None], least[:, i].min(keepdims=True))
                 growth.is_growing = False
 
-    def _grow(self, growth: _Growth) -> None:
+    def _grow(self, growths: Sequence[_Growth], n_threads: int) -> None:
+        """Go on with the cells, side by side where that is worth it."""
         start = perf_counter()
+        if self._pace * len(growths) < SERIAL_SECONDS:
+            n_threads = 1
+        spaces = [self._space(growth) for growth in growths]
+        calls = [growth.call(space) for growth, space in zip(growths, spaces, strict=True)]
+        while calls:
+            run_calls(grow_cell, calls, n_threads)
+            calls = [call for call in calls if call[0].outcome[0] == UNFINISHED]
+        self._spare += spaces
+        took = (perf_counter() - start) * min(n_threads, len(growths)) / len(growths)
+        self._pace = took if np.isinf(self._pace) else 0.9 * self._pace + 0.1 * took
+
+    def _space(self, growth: _Growth) -> Space:
         n_own, n_others = len(growth.pool.own.tiles), len(growth.near.others.tiles)
         try:
             space = self._spare.pop()
@@ -276,10 +289,7 @@ class Merger:
             space = _work_space(0, 0)
         if len(space.own) < n_own or len(space.others) < n_others:
             space = _work_space(n_own, n_others)
-        growth.grow(space)
-        self._spare.append(space)
-        took = perf_counter() - start
-        self._pace = took if np.isinf(self._pace) else 0.9 * self._pace + 0.1 * took
+        return space
 
 
 def _counts_of(growths: Sequence[_Growth]) -> tuple[np.ndarray, np.ndarray]:

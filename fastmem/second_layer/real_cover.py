@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import Self
 
 import numpy as np
 
 from fastmem.inputs import Points
 from fastmem.kernels.layout import MASK_GROUP, TILE
-from fastmem.kernels.relu import LEAST_POSITIVE, least_sums, sums_below
+from fastmem.kernels.relu import least_sums, sums_below
+from fastmem.kernels.relu_exact import LEAST_POSITIVE
 from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.by_class import Patterns
 from fastmem.second_layer.class_cover import ClassCover, least_counts
@@ -99,6 +101,26 @@ class RealClassCover(ClassCover):
         self.remaining -= int(totals.sum())
         self._compact()
 
+    @classmethod
+    def step_all(cls, covers: Sequence[Self]) -> None:
+        """As in the base class; all candidates share a pass over the points, and activations."""
+        most = max(MASK_GROUP, _BATCH // len(covers))
+        found = [cover.candidates(most) for cover in covers]
+        owners = [cover for cover, (chosen, _) in zip(covers, found, strict=True) for _ in chosen]
+        masks = np.concatenate([masks for _, masks in found])
+        counts, nearest = least_counts(owners, masks)
+        # a sum is 0 where the count is, so the bits say which points cannot be covered
+        can = counts > 0
+        codes = np.array([cover.code for cover in owners], np.int64)
+        least = np.zeros(len(masks))
+        if can.any():
+            least[can] = _least_over_others(covers[0], masks[can], codes[can], nearest[can])
+        start = 0
+        for cover, (candidates, masks) in zip(covers, found, strict=True):
+            here = slice(start, start + len(candidates))
+            cover.settle(candidates, masks, least[here], nearest[here])
+            start = here.stop
+
     def _covers(self, masks: np.ndarray, limits: np.ndarray, places: np.ndarray) -> np.ndarray:
         """Whether the sum of each mask and point is below the mask's limit, (B, P) bool."""
         places = places.astype(np.int64)
@@ -109,30 +131,6 @@ class RealClassCover(ClassCover):
         touched = slice(places.min() // TILE, places.max() // TILE + 1)
         self.own.store.release(self.own.tiles[touched])
         return below
-
-
-def step_together(covers: Sequence[RealClassCover]) -> None:
-    """The paper's selection by real sums for the next few candidates of each cover.
-
-    As ``ClassCover.step_random``; the candidates of all covers share a pass over the points, and
-    with it the activations.
-    """
-    most = max(MASK_GROUP, _BATCH // len(covers))
-    found = [cover.candidates(most) for cover in covers]
-    owners = [cover for cover, (chosen, _) in zip(covers, found, strict=True) for _ in chosen]
-    masks = np.concatenate([masks for _, masks in found])
-    counts, nearest = least_counts(owners, masks)
-    # a sum is 0 where the count is, so the bits say which points cannot be covered
-    can = counts > 0
-    codes = np.array([cover.code for cover in owners], np.int64)
-    least = np.zeros(len(masks))
-    if can.any():
-        least[can] = _least_over_others(covers[0], masks[can], codes[can], nearest[can])
-    start = 0
-    for cover, (candidates, masks) in zip(covers, found, strict=True):
-        here = slice(start, start + len(candidates))
-        cover.settle(candidates, masks, least[here], nearest[here])
-        start = here.stop
 
 
 def _least_over_others(

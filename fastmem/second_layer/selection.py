@@ -17,14 +17,12 @@ from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.counting import TASK_WORDS
 from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.second_layer.merged_cells import Merger, covers_at_once
-from fastmem.second_layer.real_cover import RealClassCover, step_together
+from fastmem.second_layer.real_cover import RealClassCover
 from fastmem.second_layer.real_sums import RealSums
 
 _APART_WORDS = {"merge": 3 << 20, "random": TASK_WORDS // 16}
 """Words of patterns up to which covers advance side by side. A step of one then takes no longer
-than Ctrl-C may wait. Beyond the third-level cache merged cells are better counted all together:
-digits784-70k takes 0.91 s side by side and 0.96 s together at n = 2,048, 1.91 s and 1.72 s at
-n = 10,240; random selection 0.56 s and 0.66 s, 2.12 s and 2.42 s."""
+than Ctrl-C may wait. Beyond the third-level cache merged cells are better counted all together."""
 
 
 class Selector:
@@ -102,7 +100,7 @@ def choose_neurons(
     others are done and none of their points failed: the widest cover is never finished.
     """
     total = sum(cover.remaining for cover in covers)
-    step = Merger(covers).step if selection == "merge" else _step_random
+    step = Merger(covers).step if selection == "merge" else type(covers[0]).step_all
     most = MASK_GROUP if selection == "merge" else 1
     patterns = covers[0].patterns
     at_once = covers_at_once(len(covers[0].valid)) if selection == "merge" else len(covers)
@@ -129,15 +127,6 @@ def choose_neurons(
     return covers, evaluations
 
 
-def _step_random(covers: Sequence[ClassCover]) -> None:
-    by_sums = [cover for cover in covers if isinstance(cover, RealClassCover)]
-    if by_sums:
-        step_together(by_sums)
-        return
-    for cover in covers:
-        cover.step_random()
-
-
 def _side_by_side(
     step: Callable[[Sequence[ClassCover]], object],
     covers: list[ClassCover],
@@ -147,10 +136,7 @@ def _side_by_side(
 ) -> None:
     """Advance groups of up to ``most`` covers, each on one thread, while all threads have enough.
 
-    Covers do not depend on each other. That no thread waits for another until few covers are left
-    takes random selection for digits784-20k at n = 2,048 from 0.100 s to 0.081 s, merged cells from
-    0.136 s to 0.121 s (one thread: 0.137 s, 0.173 s; 0.192 s in two processes at once, so that 1.8
-    times is the most that two cores give merged cells).
+    Covers do not depend on each other, so that no thread waits for another until few are left.
     """
     ready = deque(covers)
     n_active = len(covers)
