@@ -21,8 +21,10 @@ from fastmem.kernels.side_by_side import address_of, compile_for, make_calls, ne
 from fastmem.machine.threading_layer import may_use_prange
 from fastmem.machine.threads import run_tasks
 
-_LAUNCH_SECONDS = 0.15
-"""About the longest launch of a loop: Ctrl-C waits for its end."""
+_LAUNCH_SECONDS = 0.3
+"""What a launch of a loop should last: Ctrl-C waits for its end, all cores for the last of them."""
+_REST = 1.5
+"""A launch that would leave less than half as many tasks takes these too."""
 _FIRST_TASKS = 2
 """Tasks a worker in the first launch of a loop, which says how long one takes."""
 _FASTER = 32
@@ -45,7 +47,7 @@ def run_loop(
         As in ``kernels.queue``, called with a queue, where to stop, and ``arguments``. Every task
         must write only what is its own, so that results do not depend on the order.
     most : int, optional
-        Tasks a launch at most; in any case one lasts about 0.15 s.
+        Tasks a launch at most; in any case one lasts half a second at most.
     after : callable, optional
         ``after(first, last)`` is called on the calling thread when the tasks first..last-1 and all
         before are done.
@@ -59,7 +61,10 @@ def run_loop(
         return
     first, size = 0, min(n_tasks, most or n_tasks, _FIRST_TASKS * n_threads)
     while first < n_tasks:
-        last = min(n_tasks, first + size)
+        last = first + size
+        if most is None and first and first + _REST * size >= n_tasks:
+            last = n_tasks
+        last = min(n_tasks, last)
         queue[0] = first
         start = perf_counter()
         run_calls(worker, [(queue, last, *arguments)] * n_threads, n_threads)
