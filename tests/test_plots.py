@@ -14,7 +14,7 @@ import fastmem  # noqa: E402
 from fastmem import plots  # noqa: E402
 from fastmem.datasets import two_moons  # noqa: E402
 from fastmem.plots import canvas, regions  # noqa: E402
-from fastmem.plots.tessellation import _cells  # noqa: E402
+from fastmem.plots.cells import _cells  # noqa: E402
 
 
 @pytest.fixture(scope="module", params=["auto", "all"])

@@ -1,9 +1,9 @@
 """Pictures of networks and of what they cover, with matplotlib (the extra ``plot``)."""
 
+from fastmem.plots.cells import tessellation
 from fastmem.plots.curves import coverage_curve, widths_over_samples
 from fastmem.plots.regions import decision_regions, save_decision_regions
 from fastmem.plots.supports import neuron_supports
-from fastmem.plots.tessellation import tessellation
 
 __all__ = [
     "coverage_curve",
