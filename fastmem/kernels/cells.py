@@ -109,7 +109,7 @@ def _n_aside(cell):
     return count
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _replay(cell, own, others, level):
     """Make u_S anew, up to the first point that others not seen so far do not let join.
 
@@ -157,7 +157,7 @@ def _stays_off(tiles, first, last, mask, level):
     return True
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _count(cell, own, others, space):
     """Fill ``space`` with the counts of u_S; points that may not join have one beyond _OUT / 2."""
     for tile in range(others.tiles.shape[0]):
@@ -175,7 +175,7 @@ def _count(cell, own, others, space):
         space.nearest[tile] = _least_positive(space.own[tile])
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _extend(cell, own, others, space, level, misses, budget):
     """Try one point after the other; returns whether the cell is finished."""
     own_tiles, own_counts, nearest = own.tiles, space.own, space.nearest

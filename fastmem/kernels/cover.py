@@ -74,7 +74,7 @@ def minima(queue, stop, tasks, skip, step, least, nearest):
             _lower_minima(tasks, tile, skip, least[tile // step], nearest[tile // step], counts)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _lower_minima(tasks, tile, skip, least, nearest, counts):
     """`minima` over one tile: least and nearest (B,)."""
     masks, size = tasks.masks, tasks.sizes[tile]
@@ -118,7 +118,7 @@ def cover(queue, stop, tasks, levels, uncovered, gained):
             _cover_tile(tasks, tile, levels, uncovered[tile], gained[task], counts)
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _cover_tile(tasks, tile, levels, still, gained, counts):
     """`cover` for one tile: still (TILE,), gained (B,)."""
     size = tasks.sizes[tile]

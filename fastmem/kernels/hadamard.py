@@ -396,7 +396,7 @@ def _decided(blocks, block, word, lane, point, room):
     return bits, doubts
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _fill_lanes(tasks, start, count, place, blocks, passes, room):
     """Write words of the patterns of at most 16 points, which lie in one tile."""
     d = tasks.points.shape[1]

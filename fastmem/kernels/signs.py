@@ -179,7 +179,7 @@ def _decided(bits, doubt, point, planes, word):
     return bits, doubts
 
 
-@njit(nogil=True, cache=True)
+@njit(nogil=True, cache=True, inline="always")
 def _fill_tile(tasks, start, stop, place, planes, words, scratch):
     """Write words of the patterns of the points start..stop-1, which lie in one tile."""
     points, rows, tiles = tasks.points, tasks.rows, tasks.tiles
