@@ -21,7 +21,6 @@ from fastmem.kernels.queue import take
 
 CALL_BYTES = 4096
 """Room for the arguments of a call."""
-_BYTE = ir.IntType(8).as_pointer()
 
 
 def _not_counted(context, builder, kind, value):

@@ -23,7 +23,7 @@ from importlib import import_module
 from numba.core import config
 
 _SPINS = 1000
-"""Looks at a lock, of some 50 ns, before GNU OpenMP lets a thread sleep."""
+"""Looks at a lock before GNU OpenMP lets a thread sleep."""
 
 _forked_from_a_layer = False
 
@@ -76,10 +76,9 @@ def _is_there(layer: str) -> bool:
 def _load_openmp() -> None:
     """Load Numba's OpenMP layer, where GNU's library is not to spin for long.
 
-    By itself it spins for some 20 ms before a thread that waits for others sleeps, which on a busy
-    machine keeps these others from running: a launch then takes 35 ms where it takes 50 us. Nobody
-    can say so later: it reads its variables once. What a user has set is respected, and so is a
-    library that somebody else has loaded.
+    By itself it spins for milliseconds before a thread that waits for others sleeps, which on a
+    busy machine keeps these others from running. Nobody can say so later: it reads its variables
+    once. What a user has set is respected, and so is a library that somebody else has loaded.
     """
     is_set = any(name in os.environ for name in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT"))
     if not is_set and not _has_libgomp():

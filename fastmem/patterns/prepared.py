@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import wraps
@@ -88,14 +87,13 @@ def kept_with_the_layer(
 ) -> Callable[[Layer, *Key], Prepared]:
     """Call make(layer, *key) once for each layer and key; its result must not hold the layer."""
     kept: WeakKeyDictionary[Layer, dict[Any, Prepared]] = WeakKeyDictionary()
-    lock = threading.Lock()
 
     @wraps(make)
     def prepared(layer: Layer, *key: *Key) -> Prepared:
-        with lock:
-            of_layer = kept.setdefault(layer, {})
+        # no lock, which a child forked meanwhile would find taken: of two threads at once both may
+        # make it, which is the same
+        of_layer = kept.setdefault(layer, {})
         if key not in of_layer:
-            # two threads at once may both make it, which is the same
             of_layer[key] = make(layer, *key)
         return of_layer[key]
 
