@@ -88,10 +88,14 @@ class Space(NamedTuple):
 def grow_cell(cell, own, others, space, level, misses, budget):
     """Go on with a cell: it is UNFINISHED after some ``budget`` words, FINISHED or UNCOVERABLE.
 
+    Plain tuples of the fields of a `Cell`, `Own`, `Others` and `Space`, which Numba takes over in a
+    fifth of the time of named ones: small fits make hundreds of calls of a few microseconds.
+
     A point where m_S < ``level`` for S = {that point} cannot be covered. Given more others than
     last time, it goes back to the first decision that they overturn, so that the result is the one
     for all of them.
     """
+    cell, own, others, space = Cell(*cell), Own(*own), Others(*others), Space(*space)
     cell.outcome[0] = FINISHED
     if not _replay(cell, own, others, level):
         cell.outcome[0] = UNCOVERABLE

@@ -59,11 +59,13 @@ class TileTasks(NamedTuple):
 def minima(queue, stop, tasks, skip, step, least, nearest):
     """Smallest counts of each mask over ranges of tiles, and where: a worker of ``kernels.queue``.
 
-    tasks `TileTasks`, whose size is a multiple of ``step``; skip (B, 2) int64: the tiles skip[b, 0]
-    up to skip[b, 1] - 1, the class of the mask, do not count for mask b. Updates, in row
-    tile // step of least and nearest (rows, B) int64, least[:, b] and the position
-    TILE * tile + column of the first point at the minimum.
+    tasks, the fields of a `TileTasks` as a plain tuple (see ``cells.grow_cell``), whose size
+    is a multiple of ``step``; skip (B, 2) int64: the tiles skip[b, 0] up to skip[b, 1] - 1, the
+    class of the mask, do not count for mask b. Updates, in row tile // step of least and nearest
+    (rows, B) int64, least[:, b] and the position TILE * tile + column of the first point at the
+    minimum.
     """
+    tasks = TileTasks(*tasks)
     counts = group_counts()
     while True:
         task = take(queue)
@@ -105,9 +107,11 @@ def _lower_minima(tasks, tile, skip, least, nearest, counts):
 def cover(queue, stop, tasks, levels, uncovered, gained):
     """Clear ``uncovered`` where a count is below its mask's level: a worker, see ``kernels.queue``.
 
-    tasks `TileTasks`; levels (B,) int64, 0 for the padding; uncovered (n_tiles, TILE) bool.
-    gained[task] (B,) int64 grows by the points that mask b is the first to cover.
+    tasks, the fields of a `TileTasks` as a plain tuple; levels (B,) int64, 0 for the padding;
+    uncovered (n_tiles, TILE) bool. gained[task] (B,) int64 grows by the points that mask b is the
+    first to cover.
     """
+    tasks = TileTasks(*tasks)
     counts = group_counts()
     while True:
         task = take(queue)

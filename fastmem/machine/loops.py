@@ -55,7 +55,8 @@ def run_loop(
     n_threads = min(n_threads, n_tasks)
     queue = new_queue()
     if n_tasks == 1:  # small fits are made of these
-        run_calls(worker, [(queue, 1, *arguments)], 1)
+        _called.add(worker)
+        worker(queue, 1, *arguments)
         if after is not None:
             after(0, 1)
         return

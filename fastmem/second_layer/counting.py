@@ -75,7 +75,7 @@ class TiledPoints(NamedTuple):
         self, worker: Any, masks: np.ndarray, size: int, n_threads: int, arguments: tuple[Any, ...]
     ) -> None:
         """Run a worker of ``kernels.cover`` over tasks of ``size`` tiles."""
-        tasks = TileTasks(self.tiles, self.sizes, masks, size)
+        tasks = tuple(TileTasks(self.tiles, self.sizes, masks, size))
         launches: dict[str, Any] = {}
         if self.store.file_bytes:
 

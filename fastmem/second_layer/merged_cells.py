@@ -190,8 +190,8 @@ class _Growth:
 
     def call(self, space: Space) -> tuple[Any, ...]:
         """Arguments of `grow_cell`, which goes on with the cell as far as the near points tell."""
-        own, others = self.pool.own, self.near.others
-        return self.cell, own, others, space, self.level, MISSES, TASK_WORDS // 4
+        parts = self.cell, self.pool.own, self.near.others, space
+        return *map(tuple, parts), self.level, MISSES, TASK_WORDS // 4
 
 
 class Merger:
@@ -274,7 +274,7 @@ class Merger:
         calls = [growth.call(space) for growth, space in zip(growths, spaces, strict=True)]
         while calls:
             run_calls(grow_cell, calls, n_threads)
-            calls = [call for call in calls if call[0].outcome[0] == UNFINISHED]
+            calls = [call for call in calls if Cell(*call[0]).outcome[0] == UNFINISHED]
         self._spare += spaces
         took = (perf_counter() - start) * min(n_threads, len(growths)) / len(growths)
         self._pace = took if np.isinf(self._pace) else 0.9 * self._pace + 0.1 * took

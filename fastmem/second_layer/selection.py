@@ -20,9 +20,11 @@ from fastmem.second_layer.merged_cells import Merger, covers_at_once
 from fastmem.second_layer.real_cover import RealClassCover
 from fastmem.second_layer.real_sums import RealSums
 
-_APART_WORDS = {"merge": 3 << 20, "random": TASK_WORDS // 16}
-"""Words of patterns up to which covers advance side by side. A step of one then takes no longer
-than Ctrl-C may wait. Beyond the third-level cache merged cells are better counted all together."""
+_APART_WORDS = {"merge": (1 << 18, 3 << 20), "random": (1 << 15, TASK_WORDS // 16)}
+"""Words of patterns from which on and up to which covers advance side by side. With fewer, threads
+wait for Python's lock more than they compute: up to 1.9 times the time. With more, a step of one
+takes longer than Ctrl-C may wait; beyond the third-level cache merged cells are better counted all
+together."""
 
 
 class Selector:
@@ -104,8 +106,9 @@ def choose_neurons(
     most = MASK_GROUP if selection == "merge" else 1
     patterns = covers[0].patterns
     at_once = covers_at_once(len(covers[0].valid)) if selection == "merge" else len(covers)
-    small = len(patterns.sizes) * TILE * patterns.tiles.shape[1] <= _APART_WORDS[selection]
-    small = small and covers[0].steps_are_short
+    least_words, most_words = _APART_WORDS[selection]
+    n_words = len(patterns.sizes) * TILE * patterns.tiles.shape[1]
+    apart = least_words <= n_words <= most_words and covers[0].steps_are_short
 
     def tell() -> None:
         progress(total - sum(c.remaining for c in covers), total, sum(c.width for c in covers))
@@ -115,7 +118,7 @@ def choose_neurons(
         if not active or (leave_one_out and _is_widest(active, covers)):
             break
         active = active[:at_once]
-        if small and n_threads > 1 and len(active) >= 2 * n_threads:
+        if apart and n_threads > 1 and len(active) >= 2 * n_threads:
             _side_by_side(step, active, most, n_threads, tell)
         else:
             step(active)
