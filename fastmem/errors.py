@@ -31,5 +31,9 @@ class UnseparatedWarning(UserWarning):
     """Some training points cannot be covered at the width that was given."""
 
 
+class EncodingWarning(UserWarning):
+    """A table holds categories that the fit did not know, or lacks values where it lacked none."""
+
+
 class ModelFileError(ValueError):
     """A file is not a whole and valid fastmem model, or a network cannot be written as one."""
