@@ -1,14 +1,15 @@
-"""What a model file holds: the ten versions, their members, and what values these may have."""
+"""What a model file holds: the fifteen versions, their members, and what values these may have."""
 
 from __future__ import annotations
 
 import json
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
 from fastmem.inputs import InvalidInputError, check_seeded, check_structured
+from fastmem.inputs.scaled import MAX_EXPONENT
 from fastmem.kernels.layout import WORD_BITS
 
 
@@ -23,13 +24,16 @@ class Version(NamedTuple):
     packed : bool
         Whether integers, floats and masks take as few bytes as `file_packing` can make of them.
     named : bool
-        Whether there are feature names.
+        Whether there are feature names in a member of their own.
+    described : bool
+        Whether there are a scale or an encoding, and feature names beside them.
     """
 
     first: str
     activation: str
     packed: bool
     named: bool
+    described: bool = False
 
 
 VERSIONS = {
@@ -43,6 +47,11 @@ VERSIONS = {
     8: Version("seeded", "threshold", packed=True, named=True),
     9: Version("stored", "relu", packed=False, named=True),
     10: Version("structured", "relu", packed=True, named=True),
+    11: Version("stored", "threshold", packed=False, named=False, described=True),
+    12: Version("structured", "threshold", packed=True, named=False, described=True),
+    13: Version("seeded", "threshold", packed=True, named=False, described=True),
+    14: Version("stored", "relu", packed=False, named=False, described=True),
+    15: Version("structured", "relu", packed=True, named=False, described=True),
 }
 
 ALWAYS_UNPACKED = 64 << 20
@@ -53,6 +62,10 @@ STEP_TYPES = ("|i1", "<i2", "<i4", "<i8")
 COUNT_TYPES = ("|u1", "<u2", "<u4")
 _FLOAT_TYPES = ("<f4", "<f8")
 _NAME_BYTES = 4096
+_ENCODING_BYTES = 8 << 20
+"""Of an encoding's text: a column of 4,044 levels takes some 60 KB. What JSON makes of a forged one
+takes up to thirty times as much."""
+_INPUTS = ("feature_names", "scale", "encoding")
 RETRIEVE = "copy it again from where it came from, or save the network again"
 _REBUILD = "save the network again"
 
@@ -98,6 +111,8 @@ def _members(version: Version) -> Members:
         members["thresholds"] = (_FLOAT_TYPES if version.packed else ("<f8",), 1)
     if version.named:
         members["feature_names"] = (("|u1",), 1)
+    if version.described:
+        members["inputs"] = (("|u1",), 1)
     return members
 
 
@@ -116,10 +131,11 @@ class Fault(Exception):
         self.remedy = remedy
 
 
-def number_of(first: str, activation: str, named: bool) -> int:
+def number_of(first: str, activation: str, named: bool, described: bool = False) -> int:
     """The version of files of such networks."""
+    wanted = (first, activation, named, described)
     for number, version in VERSIONS.items():
-        if (version.first, version.activation, version.named) == (first, activation, named):
+        if (version.first, version.activation, version.named, version.described) == wanted:
             return number
     raise Fault("its ReLU activations come from hyperplanes that are not stored")
 
@@ -146,17 +162,66 @@ def checked_feature_names(arrays: dict[str, np.ndarray]) -> list[str] | None:
     text, n_features = arrays["feature_names"], len(arrays["origin"])
     if len(text) > (n_features + 1) * _NAME_BYTES:  # a list of them takes many times as much
         raise Fault(f"feature_names takes {len(text)} bytes for {n_features} features")
+    return _checked_names("feature_names", _parsed("feature_names", text), n_features)
+
+
+def checked_inputs(
+    arrays: dict[str, np.ndarray],
+) -> tuple[list[str] | None, np.ndarray | None, dict[str, Any] | None]:
+    """What stands in a file of version 11 to 15: names, exponents of the scale, the encoding.
+
+    The encoding is an object of JSON, whatever it holds.
+    """
+    text, n_features = arrays["inputs"], len(arrays["origin"])
+    if len(text) > (n_features + 1) * _NAME_BYTES + _ENCODING_BYTES:
+        raise Fault(f"inputs takes {len(text)} bytes for {n_features} features and an encoding")
+    described = _parsed("inputs", text)
+    if not isinstance(described, dict) or list(described) != list(_INPUTS):
+        raise Fault(f"inputs is not a JSON object of {', '.join(_INPUTS)}")
+    names, scale, encoding = described.values()
+    if names is not None:
+        names = _checked_names("feature_names", names, n_features)
+    exponents = None if scale is None else _checked_exponents(scale, n_features)
+    if not (encoding is None or isinstance(encoding, dict)):
+        raise Fault("the encoding is not a JSON object")
+    if scale is None and encoding is None:
+        raise Fault("inputs holds neither a scale nor an encoding")
+    return names, exponents, encoding
+
+
+def _parsed(name: str, text: np.ndarray) -> Any:
     try:
-        names = json.loads(text.tobytes().decode())
+        return json.loads(text.tobytes().decode(), parse_constant=_no_number)
     except UnicodeDecodeError as error:
-        raise Fault("feature_names is no UTF-8 text") from error
+        raise Fault(f"{name} is no UTF-8 text") from error
     except (ValueError, RecursionError) as error:
-        raise Fault("feature_names is no JSON") from error
-    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-        raise Fault("feature_names is not a JSON list of strings")
+        raise Fault(f"{name} is no JSON") from error
+
+
+def _no_number(constant: str) -> NoReturn:
+    raise ValueError(constant)  # NaN and Infinity are no JSON
+
+
+def _checked_names(name: str, names: Any, n_features: int) -> list[str]:
+    if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
+        raise Fault(f"{name} is not a JSON list of strings")
     if len(names) != n_features:
-        raise Fault(f"feature_names holds {len(names)} names for {n_features} features")
+        raise Fault(f"{name} holds {len(names)} names for {n_features} features")
     return names
+
+
+def _checked_exponents(exponents: Any, n_features: int) -> np.ndarray:
+    if not isinstance(exponents, list) or not all(type(one) is int for one in exponents):
+        raise Fault("the scale is not a JSON list of whole numbers")
+    if len(exponents) != n_features:
+        raise Fault(f"the scale holds {len(exponents)} exponents for {n_features} features")
+    for j, exponent in enumerate(exponents):
+        if abs(exponent) > MAX_EXPONENT:
+            raise Fault(
+                f"the scale holds the exponent {exponent} of feature {j}, where they are from "
+                f"-{MAX_EXPONENT} to {MAX_EXPONENT}"
+            )
+    return np.array(exponents, np.int64)
 
 
 def check_summary(summary: object) -> None:
@@ -263,6 +328,8 @@ def check_values(arrays: dict[str, np.ndarray]) -> None:
     _check_neurons(arrays)
     _check_characters("summary", arrays["summary"])
     check_summary(json.loads(arrays["summary"].item()))
+    if version_of(arrays).described:
+        checked_inputs(arrays)
     checked_feature_names(arrays)
 
 

@@ -51,6 +51,15 @@ at the end::
 
     feature_names   (length,)         uint8, UTF-8, a JSON list of d strings
 
+and one whose points are scaled, or whose table is encoded, before the first layer a file of a
+version higher by 10, 11 to 15, with this member at the end instead::
+
+    inputs          (length,)         uint8, UTF-8, a JSON object:
+                                      "feature_names", a list of d strings, or null;
+                                      "scale", a list of d whole numbers, the exponents of the
+                                      powers of two, or null;
+                                      "encoding", an object as ``Encoding.to_dict`` gives, or null
+
 All numbers are little-endian. The archive's comment, which is the end of the file, holds the
 SHA-256 of every byte before the digest, so that no damage goes unseen, not even in the fields of
 the container that readers ignore. The digest proves nothing against a file forged on purpose:
@@ -67,10 +76,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmem.errors import ModelFileError
+from fastmem.encoding import Encoding
+from fastmem.errors import InvalidInputError, ModelFileError
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.seeded import SeededHyperplanes
 from fastmem.hyperplanes.structured import StructuredHyperplanes
+from fastmem.inputs import exponents_of
 from fastmem.machine.files import check_replaceable, is_special, replaced_when_complete
 from fastmem.network.file_archive import CappedReader, read_members, write_members
 from fastmem.network.file_members import (
@@ -84,6 +95,7 @@ from fastmem.network.file_members import (
     check_summary,
     check_values,
     checked_feature_names,
+    checked_inputs,
     number_of,
     version_of,
 )
@@ -102,6 +114,8 @@ class ModelParts(NamedTuple):
     covered: tuple[int, ...]
     summary: dict[str, int | float | str | None]
     feature_names: Sequence[str] | None
+    scale: np.ndarray | None = None
+    encoding: Encoding | None = None
 
 
 def save(parts: ModelParts, path: str | os.PathLike[str]) -> None:
@@ -191,7 +205,7 @@ def read(path: str | os.PathLike[str]) -> ModelParts:
                 CoverLayer(arrays["masks"], arrays["thresholds"], arrays["owners"]),
                 tuple(arrays["covered"].tolist()),
                 json.loads(arrays["summary"].item()),
-                checked_feature_names(arrays),
+                *_inputs(arrays),
             )
         except Fault as fault:
             raise _refusal(path, fault) from fault
@@ -241,8 +255,9 @@ def _refusal(path: str, fault: Fault) -> ModelFileError:
 def _arrays(parts: ModelParts) -> dict[str, np.ndarray]:
     """Arrays of a network as the file holds them, checked as `read` checks them."""
     first, second = parts.first, parts.second
-    named = parts.feature_names is not None
-    number = number_of(_kind(first), second.activation, named)
+    described = parts.scale is not None or parts.encoding is not None
+    named = parts.feature_names is not None and not described
+    number = number_of(_kind(first), second.activation, named, described)
     values: dict[str, np.ndarray] = {
         "format_version": np.array(number, np.int64),
         "classes": _storable_labels(parts.classes),
@@ -256,7 +271,9 @@ def _arrays(parts: ModelParts) -> dict[str, np.ndarray]:
         "covered": np.array(parts.covered, np.int64),
         "summary": _storable_summary(parts.summary),
     }
-    if parts.feature_names is not None:
+    if described:
+        values["inputs"] = _storable_inputs(parts)
+    elif parts.feature_names is not None:
         names = json.dumps(list(parts.feature_names))  # ASCII, whatever stands in them
         values["feature_names"] = np.frombuffer(names.encode(), np.uint8)
     if VERSIONS[number].packed:
@@ -268,7 +285,9 @@ def _arrays(parts: ModelParts) -> dict[str, np.ndarray]:
     for name, array in arrays.items():
         check_dtype(name, array.dtype, members)
     check_shapes({name: array.shape for name, array in arrays.items()}, number)
-    check_values(unpack(arrays))
+    checked = unpack(arrays)
+    check_values(checked)
+    _inputs(checked)
     return arrays
 
 
@@ -297,6 +316,36 @@ def _first_layer(arrays: dict[str, np.ndarray]) -> Hyperplanes:
     if kind == "seeded":
         return SeededHyperplanes(int(arrays["key"]), arrays["rows"], arrays["extra"], *shared)
     return Hyperplanes(arrays["weights"], *shared)
+
+
+def _storable_inputs(parts: ModelParts) -> np.ndarray:
+    """What becomes of points before the first layer, as text."""
+    described = {
+        "feature_names": None if parts.feature_names is None else list(parts.feature_names),
+        "scale": None if parts.scale is None else exponents_of(parts.scale),
+        "encoding": None if parts.encoding is None else parts.encoding.to_dict(),
+    }
+    try:
+        text = json.dumps(described, allow_nan=False)  # ASCII, whatever stands in it
+    except (TypeError, ValueError, RecursionError) as error:
+        raise Fault(f"its encoding cannot be written as JSON ({error})") from error
+    return np.frombuffer(text.encode(), np.uint8)
+
+
+def _inputs(
+    arrays: dict[str, np.ndarray],
+) -> tuple[list[str] | None, np.ndarray | None, Encoding | None]:
+    """Feature names, scale and encoding."""
+    if not version_of(arrays).described:
+        return checked_feature_names(arrays), None, None
+    names, exponents, encoding = checked_inputs(arrays)
+    scale = None if exponents is None else np.ldexp(1.0, exponents)
+    if encoding is None:
+        return names, scale, None
+    try:
+        return names, scale, Encoding.from_dict(encoding)
+    except InvalidInputError as error:
+        raise Fault(f"its encoding is none: {str(error).partition('; ')[0]}") from error
 
 
 def _little_endian(array: np.ndarray) -> np.ndarray:

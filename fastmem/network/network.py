@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from fastmem.inputs import (
     check_known_labels,
     check_points,
     check_threads,
+    checked_scale,
+    scaled,
 )
 from fastmem.machine.memory import require_for_prediction
 from fastmem.network import model_file
@@ -23,6 +25,9 @@ from fastmem.network.margins import Margins, margins_of
 from fastmem.network.report import FitReport, n_parameters
 from fastmem.patterns.of_points import tiles_of_blocks
 from fastmem.second_layer.cover_layer import CoverLayer
+
+if TYPE_CHECKING:
+    from fastmem.encoding import Encoding
 
 _COMPUTED = ("_margins", "nbytes")
 """Attributes that are computed from the layers on demand."""
@@ -58,9 +63,17 @@ class Network:
     feature_names : tuple of str or None
         The columns of the data frame that it was fitted to. Frames must then have these columns in
         this order; arrays have no names and are taken as they are.
+    scale : ndarray of shape (n_features_in_,), float64, or None
+        Powers of two, by which points are multiplied before the first layer; exact, but for numbers
+        that float64 cannot hold without rounding, below 2^-1022.
+    encoding : Encoding or None
+        What the columns of a raw table become before they are points.
     """
 
-    feature_names: tuple[str, ...] | None = None  # of networks that older releases pickled
+    # of networks that older releases pickled
+    feature_names: tuple[str, ...] | None = None
+    scale: np.ndarray | None = None
+    encoding: Encoding | None = None
 
     def __init__(
         self,
@@ -71,6 +84,8 @@ class Network:
         report: FitReport | None = None,
         summary: Mapping[str, int | float | str | None] | None = None,
         feature_names: Sequence[str] | None = None,
+        scale: np.ndarray | None = None,
+        encoding: Encoding | None = None,
     ) -> None:
         if second.masks.shape[1] != first.n_words:
             raise InvalidInputError(
@@ -89,6 +104,11 @@ class Network:
                 f"feature_names has {len(feature_names)} names for {first.n_features} features; "
                 f"pass one for each, or None"
             )
+        if encoding is not None and not callable(getattr(encoding, "to_dict", None)):
+            raise InvalidInputError(
+                f"encoding is a {type(encoding).__name__}; pass a fastmem.encoding.Encoding, or "
+                f"None"
+            )
         self.classes_ = classes
         self.first = first
         self.second = second
@@ -97,6 +117,8 @@ class Network:
         self.summary = dict(summary or {})
         self.n_features_in_ = first.n_features
         self.feature_names = None if feature_names is None else tuple(map(str, feature_names))
+        self.scale = None if scale is None else checked_scale(scale, first.n_features)
+        self.encoding = encoding
 
     def __getstate__(self) -> dict[str, Any]:
         """What pickle and copy take: not what is computed from the layers on demand."""
@@ -155,8 +177,9 @@ class Network:
 
     def _parts(self) -> model_file.ModelParts:
         return model_file.ModelParts(
-            self.classes_, self.first, self.second, self.covered, self.summary, self.feature_names
-        )
+            self.classes_, self.first, self.second, self.covered, self.summary, self.feature_names,
+            self.scale, self.encoding,
+        )  # fmt: skip
 
     def predict(self, X, *, n_threads: int | None = None) -> np.ndarray:
         """Label every point; right on every training point that was separated.
@@ -249,7 +272,8 @@ class Network:
         return float(np.mean(self._codes(points, check_threads(n_threads)) == codes))
 
     def _points(self, X) -> Points:
-        return check_points(X, n_features=self.n_features_in_, feature_names=self.feature_names)
+        points = check_points(X, n_features=self.n_features_in_, feature_names=self.feature_names)
+        return scaled(points, self.scale)
 
     @cached_property
     def _margins(self) -> Margins:
@@ -311,5 +335,5 @@ def load(path: str | os.PathLike[str]) -> Network:
     parts = model_file.read(path)
     return Network(
         parts.classes, parts.first, parts.second, parts.covered, None, parts.summary,
-        parts.feature_names,
+        parts.feature_names, parts.scale, parts.encoding,
     )  # fmt: skip
