@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from fastmem.encoding import Encoding, encode_table
 from fastmem.errors import UnseparatedWarning
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.sources import largest_bias
@@ -47,6 +48,7 @@ def interpolate(
     margin: float = 0.0,
     compact: bool = False,
     memory_limit: int | str | None = None,
+    encode: bool | Encoding = False,
 ) -> Network:
     """Build a three-layer threshold network that labels every training point correctly.
 
@@ -121,6 +123,11 @@ def interpolate(
         Weights of more than a quarter of the limit, by default of 256 MiB, are not stored but
         computed from a key whenever they are needed (``width="auto"`` counts as 1,024 rows): other
         Gaussian numbers, so another network of the same kind.
+    encode : bool or fastmem.tables.Encoding, default False
+        Whether X is a raw table, whose columns are to become numbers: categories, dates, truth
+        values, missing values. True looks what each column holds; an `Encoding` that was fitted
+        before says it. Needs pyarrow (extra ``cli``). The network keeps the encoding, also in its
+        file, and takes such tables to predict.
 
     Returns
     -------
@@ -157,6 +164,10 @@ def interpolate(
     array([0, 1, 1, 0])
     """
     clock = Clock()
+    encoding = None
+    if encode is not False:
+        with clock.stage("encoding"):
+            X, encoding = encode_table(X, encode)
     with clock.stage("check"):
         problem = checked_problem(
             X, y, width=width, max_bias=max_bias, selection=selection, activation=activation,
@@ -226,7 +237,7 @@ def interpolate(
         warnings.warn(sentence, UnseparatedWarning, stacklevel=2)
     return Network(
         problem.classes, first, second, covered_codes, report, report.summary(),
-        problem.points.feature_names,
+        problem.points.feature_names, encoding=encoding,
     )  # fmt: skip
 
 

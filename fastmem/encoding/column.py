@@ -139,9 +139,7 @@ def is_text(kind: Any) -> bool:
     """Whether an Arrow type holds texts."""
     from pyarrow import types
 
-    return bool(
-        types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind)
-    )
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
 
 
 def plain(chunk: Any) -> Any:
@@ -160,6 +158,8 @@ def as_texts(chunk: Any) -> Any:
     from pyarrow import string, types
 
     chunk = plain(chunk)
-    return chunk if is_text(chunk.type) and not types.is_large_string(chunk.type) else chunk.cast(
-        string()
+    return (
+        chunk
+        if is_text(chunk.type) and not types.is_large_string(chunk.type)
+        else chunk.cast(string())
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -141,9 +141,7 @@ class Encoding:
     ) -> Encoding:
         """Find out what the columns of a source hold; all of it is read once or twice."""
         choices.check(source.names, wording.table)
-        left_out = {
-            name: "as you asked" for name in source.names if not choices.takes(name)
-        }
+        left_out = {name: "as you asked" for name in source.names if not choices.takes(name)}
         profiles: dict[int, Profile] = {}
         for at, (name, kind) in enumerate(zip(source.names, source.types, strict=True)):
             if name not in left_out:
@@ -330,4 +328,3 @@ def _show(source: Source, profiles: Mapping[int, Profile]) -> None:
     for batch in source.batches():
         for at, one in profiles.items():
             one.see(batch.column(at))
-

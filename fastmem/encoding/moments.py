@@ -62,7 +62,9 @@ class Moment(Column):
         found = moments_of(values, self.pattern)
         if found is None:
             i = next(
-                i for i in range(len(values)) if moments_of(values.slice(i, 1), self.pattern) is None
+                i
+                for i in range(len(values))
+                if moments_of(values.slice(i, 1), self.pattern) is None
             )
             place.refuse(
                 self.name, int(rows[i]), values[i].as_py(), "not a date as at the fit",

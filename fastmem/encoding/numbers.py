@@ -14,9 +14,10 @@ from fastmem.inputs import ArrowColumn, Wording
 EXACT = 2**53
 """Whole numbers up to this are all exact in float64."""
 _LOW_BITS = 32
-FORMS = ("number", "bool", "time")
+FORMS = ("number", "grouped", "bool", "time")
 _WANTED = {
     "number": "not a number",
+    "grouped": "not a number",
     "bool": "neither true nor false",
     "time": "not a time of day",
 }
@@ -28,8 +29,8 @@ class Number(Column):
 
     Attributes
     ----------
-    form : {"number", "bool", "time"}
-        Times of day become seconds since midnight.
+    form : {"number", "grouped", "bool", "time"}
+        Grouped are numbers with separators between thousands. Times of day become seconds since midnight.
     fill : float
         What stands for missing values: the median.
     decimal : {".", ","}
@@ -79,7 +80,7 @@ class Number(Column):
     def described(self) -> str:
         """What the column became."""
         return {
-            "number": "number", "bool": "0 or 1", "time": "seconds since midnight"
+            "number": "number", "grouped": "number with thousands", "bool": "0 or 1", "time": "seconds since midnight"
         }[self.form]  # fmt: skip
 
 
@@ -90,12 +91,11 @@ def values_of(values: Any, form: str, decimal: str) -> np.ndarray | None:
     found: Any = values
     kind = values.type
     if is_text(kind):
-        if form == "number":
-            pointed = texts.with_point(values, decimal)
-            found = texts.numbers(pointed)
-            if found is None:
-                plain_texts = texts.without_thousands(pointed)
-                found = None if plain_texts is None else texts.numbers(plain_texts)
+        if form in ("number", "grouped"):
+            found = texts.with_point(values, decimal)
+            if form == "grouped":
+                found = texts.without_thousands(found)
+            found = None if found is None else texts.numbers(found)
         else:
             found = {"bool": texts.truths, "time": texts.times}[form](values)
         if found is None:

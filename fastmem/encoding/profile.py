@@ -20,9 +20,17 @@ ONE_HOT = 100
 """Levels of a category up to which each gets a feature of its own."""
 IDENTIFIES = 20
 """Rows from which on a text of its own in each row is taken for a name, and left out."""
-MOST_LEVELS = 1 << 20
+MOST_LEVELS = 1 << 17
+MOST_LEVEL_BYTES = 4 << 20
+"""Of the texts of a column's levels, which the model file holds."""
 KINDS = ("number", "bool", "category", "one-hot", "code", "ordinal", "date", "time")
 """What a user may ask for; a pattern with % is that of a date."""
+_WANTED = {
+    "number": "a finite number",
+    "grouped": "a finite number",
+    "bool": "true or false",
+    "time": "a time of day",
+}
 _SAMPLE = 1 << 16
 _ODD_SHOWN = 3
 _LEVELS = "levels"
@@ -170,9 +178,7 @@ class Profile:
             self._see_numbers(values)
 
     def _form_of(self, values: Any) -> str:
-        if values_of(values, "number", self.decimal) is not None:
-            return "number"
-        for form in ("bool", "time"):
+        for form in FORMS:
             if values_of(values, form, self.decimal) is not None:
                 return form
         return "moment" if moments_of(values, "") is not None else _LEVELS
@@ -200,14 +206,14 @@ class Profile:
 
     def _see_numbers(self, values: Any) -> None:
         found = values_of(values, str(self._form), self.decimal)
+        if found is None and self._form == "number" and self.is_text:
+            found = values_of(values, "grouped", self.decimal)
+            self._form = "number" if found is None else "grouped"
         if found is None:
-            self._turned(
-                values, {"number": "a finite number", "bool": "true or false",
-                         "time": "a time of day"}[str(self._form)],
-            )  # fmt: skip
+            self._turned(values, _WANTED[str(self._form)])
             return
         low, high = found.min(), found.max()
-        if max(-low, high) >= EXACT and self._form == "number":
+        if max(-low, high) >= EXACT and self._form in ("number", "grouped"):
             self._see_long(values, found)
             if self.needs_another_look:
                 return
@@ -231,15 +237,18 @@ class Profile:
 
         whole = values if types.is_integer(values.type) else None
         if self.is_text:
-            whole = texts.integers(texts.with_point(values, self.decimal))
+            pointed = texts.with_point(values, self.decimal)
+            pointed = texts.without_thousands(pointed) if self._form == "grouped" else pointed
+            whole = texts.integers(pointed)
         if whole is not None:
             ends = compute.min_max(whole).as_py()
             self._low = ends["min"] if self._low is None else min(self._low, ends["min"])
             self._high = ends["max"] if self._high is None else max(self._high, ends["max"])
             self._is_long = True
-        elif self.is_text and compute.any(
-            compute.match_substring_regex(values, r"^[+-]?\d{17,}$")
-        ).as_py():  # numbers of more than 64 bits name something
+        elif (
+            self.is_text
+            and compute.any(compute.match_substring_regex(values, r"^[+-]?\d{17,}$")).as_py()
+        ):  # numbers of more than 64 bits name something
             self._turned(values, "a number that float64 holds")
         else:
             self._span(found.min(), found.max())
@@ -254,6 +263,7 @@ class Profile:
         days = found[:, 0]
         self._span(days.min(), days.max())
         first, parts = parts_of(self._first_moment, 0), parts_of(found, 0)
+        self._is_whole = self._is_whole and not (found[:, 1] % 10**9).any()
         self._varying |= {part for part in PARTS if (parts[part] != first[part]).any()}
         self._sample.add(found)
 
@@ -269,8 +279,9 @@ class Profile:
             odd = distinct.filter(compute.invert(is_number))
             self._odd |= dict.fromkeys(odd.slice(0, _ODD_SHOWN + 1).to_pylist())
         self._levels |= dict.fromkeys(distinct.to_pylist())
-        if len(self._levels) > MOST_LEVELS:
-            self._too_many = True
+        self._too_many = len(self._levels) > MOST_LEVELS or (
+            sum(map(len, self._levels)) > MOST_LEVEL_BYTES
+        )
 
     def _see_lists(self, chunk: Any) -> None:
         from pyarrow import compute, types
@@ -311,13 +322,11 @@ class Profile:
         if self._is_long and self._is_whole:
             low, high = int(self._low), int(self._high)
             if max(-low, high) > EXACT:
-                return Integer(self.name, low, high - low > EXACT, self._whole_fill(low, high), flags)
+                fill = min(high, max(low, int(self._sample.median())))
+                return Integer(self.name, low, high - low > EXACT, fill, flags)
         form = str(self._form)
         assert form in FORMS, form
         return Number(self.name, form, float(self._sample.median()), flags, self.decimal)
-
-    def _whole_fill(self, low: int, high: int) -> int:
-        return min(high, max(low, int(self._sample.median())))
 
     @property
     def fits_float32(self) -> bool:
@@ -325,9 +334,7 @@ class Profile:
         if self._form == _LEVELS:
             return len(self._levels) <= 1 << 24
         if self._form == "moment":
-            return "seconds" not in self._varying or bool(
-                (np.float32(self._sample.values[:, 1] / 1e9) * 1e9 == self._sample.values[:, 1]).all()
-            )
+            return self._is_whole  # days are fewer than 2^24
         return self._form in FORMS and self._fits32 and not self._is_long
 
     def _category(self, flags: bool, key: int) -> Column | str:
@@ -338,12 +345,14 @@ class Profile:
             if count == 1 and not flags:
                 return f"the same value in all rows, {show(levels[0])}"
             rows = self.n_rows - self.n_missing
-            if self.is_text and (self._too_many or (count == rows and rows >= IDENTIFIES)):
+            if self.is_text and count == rows >= IDENTIFIES:
                 return "a text of its own in every row"
+            if self._too_many:
+                return f"more than {count - 1:,} levels"
         if self._too_many:
             refuse(
-                f"{self.wording.column(self.name)} has more than {MOST_LEVELS:,} levels; leave it "
-                f"out with drop (--drop)"
+                f"{self.wording.column(self.name)} has more than {count - 1:,} levels, too many to "
+                f"be kept with a network; leave it out with drop (--drop)"
             )
         if self.choice == "ordinal" or (self.choice is None and self.is_ordered):
             if self._order is not None:
