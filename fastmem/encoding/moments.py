@@ -61,11 +61,8 @@ class Moment(Column):
         values = plain(chunk.filter(array(~missing)) if missing.any() else chunk)
         found = moments_of(values, self.pattern)
         if found is None:
-            i = next(
-                i
-                for i in range(len(values))
-                if moments_of(values.slice(i, 1), self.pattern) is None
-            )
+            ones = (moments_of(values.slice(i, 1), self.pattern) for i in range(len(values)))
+            i = next(i for i, one in enumerate(ones) if one is None)
             place.refuse(
                 self.name, int(rows[i]), values[i].as_py(), "not a date as at the fit",
                 "mend it, remove the row, or name it with --missing if it stands for a missing "

@@ -30,7 +30,8 @@ class Number(Column):
     Attributes
     ----------
     form : {"number", "grouped", "bool", "time"}
-        Grouped are numbers with separators between thousands. Times of day become seconds since midnight.
+        Grouped are numbers with separators between thousands. Times of day become seconds since
+        midnight.
     fill : float
         What stands for missing values: the median.
     decimal : {".", ","}
@@ -80,8 +81,11 @@ class Number(Column):
     def described(self) -> str:
         """What the column became."""
         return {
-            "number": "number", "grouped": "number with thousands", "bool": "0 or 1", "time": "seconds since midnight"
-        }[self.form]  # fmt: skip
+            "number": "number",
+            "grouped": "number with thousands",
+            "bool": "0 or 1",
+            "time": "seconds since midnight",
+        }[self.form]
 
 
 def values_of(values: Any, form: str, decimal: str) -> np.ndarray | None:
@@ -192,7 +196,7 @@ class Vector(Column):
         return [f"{self.name}[{k}]" for k in range(self.length)]
 
     def encode(self, chunk: Any, out: np.ndarray, place: Place, surprises: Surprises) -> None:
-        """Write the features of a chunk; lists that are missing or of another length are refused."""
+        """Write the features of a chunk; refuse lists that are missing or of another length."""
         reader = ArrowColumn(self.name, chunk.type, place.wording)
         reader.width = self.length
         out[:] = reader.read(chunk, place.row, ())

@@ -37,7 +37,7 @@ _LEVELS = "levels"
 
 
 class _Sample:
-    """Every so many of the values that come, at most `_SAMPLE`: their median is near that of all."""
+    """Every so many of the values, at most `_SAMPLE`: their median is near that of all."""
 
     def __init__(self) -> None:
         self._kept: list[np.ndarray] = []
