@@ -72,6 +72,7 @@ ModelFile = Annotated[Path, typer.Argument(help="A network that fastmem fit has 
 Threads = Annotated[
     int | None, typer.Option(help="Number of threads.", show_default="every core it may use")
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables.")]
 
 
 def _show_version(wanted: bool) -> None:

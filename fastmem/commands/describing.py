@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastmem.commands.printing import size_of
+from fastmem.commands.printing import print_rows, size_of
 
 if TYPE_CHECKING:
     from fastmem import Network
-
-CHECKED_AT_ONCE = 1 << 16
 
 
 def load_network(path: Path) -> Network:
@@ -52,16 +51,35 @@ def shape_facts(network: Network) -> dict[str, str]:
     }
 
 
-def n_right(network: Network, X: Any, y: Any) -> int:
-    """Count the points that are predicted right, a few at a time."""
-    import numpy as np
+def network_facts(network: Network) -> dict[str, Any]:
+    """The facts of `shape_facts` as JSON holds them."""
+    classes = network.classes_.tolist()
+    facts: dict[str, Any] = {
+        "features": network.n_features_in_,
+        "feature_names": network.feature_names and list(network.feature_names),
+        "classes": classes,
+        "covered_classes": [classes[code] for code in network.covered],
+        "hyperplanes": network.widths[0],
+        "activation": network.second.activation,
+        "neurons": network.widths[1],
+        "parameters": network.n_parameters,
+        "nonzero_parameters": network.n_nonzero,
+        "model_bytes": network.nbytes,
+    }
+    if network.encoding is not None:
+        facts["columns"] = column_facts(network.encoding.rows())
+    return facts
 
-    from fastmem.inputs import check_points
 
-    points = check_points(X)
-    right = 0
-    for start in range(0, points.n_samples, CHECKED_AT_ONCE):
-        stop = min(start + CHECKED_AT_ONCE, points.n_samples)
-        labels = network.predict(points.block(start, stop))
-        right += int((labels == np.asarray(y[start:stop]).reshape(-1)).sum())
-    return right
+def column_facts(rows: Sequence[tuple[str, str, int]]) -> list[dict[str, Any]]:
+    """What was made of each column, as JSON holds it."""
+    return [{"column": name, "became": became, "features": width} for name, became, width in rows]
+
+
+def print_columns(title: str, rows: Sequence[tuple[str, str, int]], most: int = 60) -> None:
+    """Say in a table what was made of each column."""
+    shown = [(name, became, f"{width:,}" if width else "-") for name, became, width in rows[:most]]
+    if len(rows) > most:
+        left = sum(width for _, _, width in rows[most:])
+        shown.append((f"{len(rows) - most:,} more", "", f"{left:,}"))
+    print_rows(title, ("column", "became", "features"), shown, left=2)

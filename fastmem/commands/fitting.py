@@ -7,13 +7,33 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastmem.commands.application import DataFile, Threads, app
-from fastmem.commands.describing import memorise, n_right, shape_facts
+from fastmem.commands.application import DataFile, Json, Threads, app, refuse
+from fastmem.commands.checking import Wrong, unlike_the_data, write_rows, wrong_rows
+from fastmem.commands.describing import (
+    column_facts,
+    memorise,
+    network_facts,
+    print_columns,
+    shape_facts,
+)
 from fastmem.commands.options import read_covered, read_max_bias, read_memory_limit, read_width
-from fastmem.commands.printing import print_table, share_of, size_of
+from fastmem.commands.printing import print_json, print_table, share_of, size_of
+from fastmem.commands.raw_options import (
+    Decimal,
+    Delimiter,
+    Drop,
+    Header,
+    Keep,
+    Kinds,
+    Missing,
+    TextEncoding,
+    read_choices,
+    read_options,
+)
 
 if TYPE_CHECKING:
     from fastmem import Network
+    from fastmem.tables import LabelledTable
 
 
 @app.command()
@@ -36,10 +56,11 @@ def demo(
     if picture:
         check_output(out, (".png", ".svg", ".pdf"))
     from fastmem.datasets import unit_moons
+    from fastmem.tables.labelled import LabelledTable
 
     X, y = unit_moons(samples, seed=seed)
     network = memorise(X, y, width=first_width, seed=seed, n_threads=threads)
-    print_report(network, X, y)
+    _report(network, wrong_rows(network, X, y), LabelledTable(X, y), None)
     if not picture:
         return
     from fastmem.plots.regions import save_decision_regions
@@ -59,7 +80,10 @@ def demo(
 @app.command()
 def fit(
     data: DataFile,
-    out: Annotated[Path, typer.Option(help="Model file to write, .npz.")],
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Model file to write, .npz.", show_default="the name of DATA, .npz"),
+    ] = None,
     label: Annotated[
         str | None,
         typer.Option(
@@ -79,6 +103,9 @@ def fit(
     margin: Annotated[
         float, typer.Option(help="0 for the narrowest network, to 1 for the best on new points.")
     ] = 0.0,
+    complete: Annotated[
+        bool, typer.Option(help="Add hyperplanes to a given width until every point is right.")
+    ] = False,
     projection: Annotated[
         str,
         typer.Option(
@@ -88,6 +115,12 @@ def fit(
     compact: Annotated[
         bool, typer.Option(help="Spend more time on a network with fewer parameters.")
     ] = False,
+    scale: Annotated[
+        str,
+        typer.Option(
+            help="Powers of two for the features: std for unit spread, none, or auto to measure."
+        ),
+    ] = "auto",
     max_bias: Annotated[
         str, typer.Option(help="Largest bias: a number, or auto for the largest norm.")
     ] = "auto",
@@ -98,6 +131,27 @@ def fit(
             show_default="auto",
         ),
     ] = None,
+    contradictions: Annotated[
+        str,
+        typer.Option(help="Equal rows of several labels: majority takes the commonest, or raise."),
+    ] = "majority",
+    wrong: Annotated[
+        Path | None,
+        typer.Option(
+            help="Table of the rows that the network labels otherwise: csv.", show_default="none"
+        ),
+    ] = None,
+    drop: Drop = None,
+    keep: Keep = None,
+    kinds: Kinds = None,
+    unlabelled: Annotated[
+        str, typer.Option(help="Rows without a label: skip leaves them out, or refuse.")
+    ] = "skip",
+    missing: Missing = None,
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    encoding: TextEncoding = None,
+    header: Header = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed.", show_default="a new one, reported")
     ] = None,
@@ -112,62 +166,128 @@ def fit(
             show_default="none",
         ),
     ] = None,
+    json: Json = False,
 ) -> None:
-    """Memorise the labelled points of a file and save the network."""
+    """Memorise the labelled rows of a table and save the network."""
     from fastmem.inputs import check_memory_limit
     from fastmem.machine.files import check_output
     from fastmem.machine.progress import terminal_progress
-    from fastmem.tables import load_table
+    from fastmem.tables import load_labelled
 
     first_width, largest_bias = read_width(width), read_max_bias(max_bias)
     limit = check_memory_limit(read_memory_limit(memory_limit))
-    check_output(out, (".npz",), inputs=[data])
+    model = _default_out(data) if out is None else out
+    check_output(model, (".npz",), inputs=[data])
+    if wrong is not None:
+        check_output(wrong, (".csv",), inputs=[data, model])
+    if unlabelled not in ("skip", "refuse"):
+        refuse(f"--unlabelled is {unlabelled!r}: give skip or refuse")
+    options = read_options(missing, delimiter, decimal, encoding, header)
+    choices = read_choices(drop, keep, kinds)
     with terminal_progress() as show:
-        table = load_table(data, label, labels_required=True, memory_limit=limit, progress=show)
-    X, y = table.points, table.labels
+        table = load_labelled(
+            data, label, options, choices, refuse_unlabelled=unlabelled == "refuse",
+            memory_limit=limit, progress=show,
+        )  # fmt: skip
+    if not json:
+        for note in table.notes:
+            typer.echo(f"{data}: {note}.")
+        if table.columns:
+            print_columns(f"Columns of {data}", table.columns)
     network = memorise(
-        X,
-        y,
+        table.points,
+        table.labels,
+        encode=False if table.encoding is None else table.encoding,
         width=first_width,
         selection=selection,
         activation=activation,
         margin=margin,
+        complete=complete,
         compact=compact,
         projection=projection,
+        scale=scale,
         max_bias=largest_bias,
-        covered=read_covered(covered, y),
+        covered=read_covered(covered, table.labels),
+        contradictions=contradictions,
         center=center,
         seed=seed,
         n_threads=threads,
         memory_limit=limit,
     )
-    network.save(out)
-    print_report(network, X, y, {"model file": str(out)})
+    network.save(model)
+    check = wrong_rows(network, table.points, table.labels)
+    if wrong is not None:
+        write_rows(wrong, check, table.row_numbers)
+    _report(network, check, table, model, json=json)
+    if wrong is not None and not json:
+        typer.echo(f"Rows that the network labels otherwise: {wrong}")
 
 
-def print_report(network: Network, X: Any, y: Any, more: dict[str, str] | None = None) -> None:
-    """Print what a fit did, and check it: the training points are predicted and compared."""
+def _default_out(data: Path) -> Path:
+    """The name of the data, in this directory, as a model file that replaces no other kind."""
+    name = "table" if str(data) == "-" else data.name
+    stem = name.lstrip(".").split(".")[0] or "table"
+    out = Path(f"{stem}.npz")
+    if out.exists():
+        import fastmem
+
+        try:
+            fastmem.load(out)
+        except (fastmem.ModelFileError, OSError):
+            refuse(f"{out} is there already and is no network: give another name with --out")
+    return out
+
+
+def _report(
+    network: Network, check: Wrong, table: LabelledTable, model: Path | None, *, json: bool = False
+) -> None:
+    """Print what a fit did, and whether the training points are right."""
     report = network.report
     assert report is not None, "a network that was just fitted has a report"
-    right = n_right(network, X, y)
-    facts = {"samples": f"{report.n_samples:,}"} | shape_facts(network)
+    n_rows = report.n_samples
+    if json:
+        print_json(_fit_facts(network, check, table, model))
+        return
+    facts = {"samples": f"{n_rows:,}"} | shape_facts(network)
     for stage, seconds in report.seconds.items():
         facts[f"seconds, {stage}"] = f"{seconds:.2f}"
     total = report.seconds["total"]
-    facts["points per second"] = f"{report.n_samples / total:,.0f}" if total > 0 else "-"
+    facts["points per second"] = f"{n_rows / total:,.0f}" if total > 0 else "-"
     facts["peak memory"] = size_of(report.peak_bytes)
     facts["memory estimated for the fit"] = size_of(report.estimated_bytes)
     if report.file_bytes:
         facts["temporary file"] = size_of(report.file_bytes)
     facts["seed"] = str(report.seed)
-    facts["training accuracy"] = share_of(right, report.n_samples)
-    print_table("fastmem", facts | (more or {}))
-    n_unseparated = len(report.unseparated)
-    if n_unseparated:
-        typer.secho(
-            f"Warning: {n_unseparated:,} of {report.n_samples:,} points were not separated from "
-            "the other classes by so few hyperplanes and are predicted wrong: use --width auto "
-            "or a larger number.",
-            fg="yellow",
-            err=True,
-        )
+    facts["training accuracy"] = share_of(n_rows - len(check.rows), n_rows)
+    if model is not None:
+        facts["model file"] = str(model)
+    print_table("fastmem", facts)
+    for sentence in unlike_the_data(network, check, table):
+        typer.secho(f"Warning: {sentence}", fg="yellow", err=True)
+
+
+def _fit_facts(
+    network: Network, check: Wrong, table: LabelledTable, model: Path | None
+) -> dict[str, Any]:
+    """What a fit did, as JSON holds it."""
+    report = network.report
+    assert report is not None, "a network that was just fitted has a report"
+    facts = {
+        "samples": report.n_samples,
+        **network_facts(network),
+        "seconds": report.seconds,
+        "peak_bytes": report.peak_bytes,
+        "estimated_bytes": report.estimated_bytes,
+        "temporary_file_bytes": report.file_bytes,
+        "seed": report.seed,
+        "training_accuracy": 1 - len(check.rows) / report.n_samples,
+        "rows_labelled_otherwise": len(check.rows),
+        "rows_that_contradict": len(report.relabelled),
+        "rows_not_separated": len(report.unseparated),
+        "rows_without_label": table.n_unlabelled,
+        "notes": table.notes,
+        "model_file": None if model is None else str(model),
+    }
+    if table.columns:
+        facts["columns"] = column_facts(table.columns)
+    return facts

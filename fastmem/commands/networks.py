@@ -8,9 +8,14 @@ from typing import Annotated
 
 import typer
 
-from fastmem.commands.application import ModelFile, Threads, app, complain, refuse
-from fastmem.commands.describing import load_network, shape_facts
-from fastmem.commands.printing import print_table, share_of, size_of
+from fastmem.commands.application import Json, ModelFile, Threads, app, complain, refuse
+from fastmem.commands.describing import (
+    load_network,
+    network_facts,
+    print_columns,
+    shape_facts,
+)
+from fastmem.commands.printing import print_json, print_table, share_of, size_of
 
 
 @app.command()
@@ -73,13 +78,19 @@ def export(
 
 
 @app.command()
-def info(net: ModelFile) -> None:
-    """Show what a saved network is: its widths, size, classes and how it was fitted."""
+def info(net: ModelFile, json: Json = False) -> None:
+    """Show what a saved network is: its widths, size, classes, columns and how it was fitted."""
     network = load_network(net)
+    summary = network.summary or {}
+    if json:
+        print_json(network_facts(network) | {"fit": summary})
+        return
     facts = shape_facts(network)
-    for name, value in (network.summary or {}).items():
+    for name, value in summary.items():
         facts.setdefault(name.replace("_", " "), "none" if value is None else str(value))
     print_table(str(net), facts)
+    if network.encoding is not None:
+        print_columns("Columns", network.encoding.rows())
 
 
 @app.command()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 
 def print_table(title: str, facts: dict[str, str]) -> None:
@@ -22,8 +23,19 @@ def print_table(title: str, facts: dict[str, str]) -> None:
     Console().print(table)
 
 
-def print_rows(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print a table with a header."""
+def print_json(facts: dict[str, Any]) -> None:
+    """Print facts for programs, on standard output."""
+    import json
+
+    import typer
+
+    typer.echo(json.dumps(facts, indent=2))
+
+
+def print_rows(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], left: int = 1
+) -> None:
+    """Print a table with a header; the first ``left`` columns begin at the left."""
     from rich import box
     from rich.console import Console
     from rich.table import Table
@@ -33,7 +45,7 @@ def print_rows(title: str, header: Sequence[str], rows: Sequence[Sequence[str]])
 
     table = Table(title=Text(title), box=box.SIMPLE, title_justify="left")
     for i, name in enumerate(header):
-        table.add_column(Text(name), justify="right" if i else "left", overflow="fold")
+        table.add_column(Text(name), justify="right" if i >= left else "left", overflow="fold")
     for row in rows:
         table.add_row(*(Text(printable(cell)) for cell in row))
     console = Console()

@@ -24,7 +24,8 @@ def is_table(X: Any) -> bool:
 def encode_table(X: Any, encode: bool | Encoding) -> tuple[Any, Encoding | None]:
     """What `interpolate` is given, encoded where it is asked for, and the encoding.
 
-    A table of numbers alone, none of them missing, stays as it is, without an encoding.
+    A table of numbers alone, none of them missing, stays as it is, without an encoding. `Points`
+    are taken for what the encoding made of a table.
 
     Raises
     ------
@@ -39,6 +40,8 @@ def encode_table(X: Any, encode: bool | Encoding) -> tuple[Any, Encoding | None]
         if encoding.is_plain and not any(map(is_text, source.types)) and is_frame(X):
             return X, None
     elif isinstance(encode, Encoding):
+        if isinstance(X, Points):
+            return X, encode
         encoding = encode
     else:
         refuse(f"encode is {typed(encode)}; pass True, False or a fastmem.tables.Encoding")

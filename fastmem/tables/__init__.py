@@ -1,18 +1,33 @@
 """Data files of the command line, raw tables, and how these are encoded."""
 
 from fastmem.encoding import Encoding
+from fastmem.tables.labelled import LabelledTable, load_labelled, stream_encoded
+from fastmem.tables.raw import RawTable, ReadingOptions, open_raw
 from fastmem.tables.reading import Stream, Table, load_table, read_table, stream_table
-from fastmem.tables.writing import LABEL_SUFFIXES, label_writer, save_array, write_labels
+from fastmem.tables.writing import (
+    LABEL_SUFFIXES,
+    label_writer,
+    save_array,
+    score_writer,
+    write_labels,
+)
 
 __all__ = [
     "LABEL_SUFFIXES",
     "Encoding",
+    "LabelledTable",
+    "RawTable",
+    "ReadingOptions",
     "Stream",
     "Table",
     "label_writer",
+    "load_labelled",
     "load_table",
+    "open_raw",
     "read_table",
     "save_array",
+    "score_writer",
+    "stream_encoded",
     "stream_table",
     "write_labels",
 ]
