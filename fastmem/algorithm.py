@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -27,6 +28,7 @@ from fastmem.widths.compact import compact as make_compact
 from fastmem.widths.compact import more_to_choose_from
 from fastmem.widths.first_layer import FirstLayer
 from fastmem.widths.growth import separate
+from fastmem.widths.scaling import chosen_scale
 from fastmem.widths.smallest import smallest
 
 
@@ -49,6 +51,7 @@ def interpolate(
     compact: bool = False,
     memory_limit: int | str | None = None,
     encode: bool | Encoding = False,
+    scale="none",
 ) -> Network:
     """Build a three-layer threshold network that labels every training point correctly.
 
@@ -128,6 +131,12 @@ def interpolate(
         values, missing values. True looks what each column holds; an `Encoding` that was fitted
         before says it. Needs pyarrow (extra ``cli``). The network keeps the encoding, also in its
         file, and takes such tables to predict.
+    scale : "none", "auto", "std" or array-like of shape (n_features,), default "none"
+        Powers of two by which the features are multiplied, here and in every prediction. That is
+        exact, so the guarantee is the same; what it changes is how far a unit of each feature
+        counts. "std" takes the powers of two nearest to 1 / standard deviation. "auto" measures on
+        a sample which of "none" and "std" needs fewer hyperplanes, and takes "none" at once where
+        all features spread alike. ``report.scale`` says what was done.
 
     Returns
     -------
@@ -173,8 +182,10 @@ def interpolate(
             X, y, width=width, max_bias=max_bias, selection=selection, activation=activation,
             projection=projection, covered=covered, center=center, seed=seed, n_threads=n_threads,
             progress=progress, max_width=max_width, margin=margin, compact=compact,
-            memory_limit=memory_limit,
+            memory_limit=memory_limit, scale=scale,
         )  # fmt: skip
+    with clock.stage("scale") if problem.measures_scale else nullcontext():
+        problem, scaling = chosen_scale(problem)
     settings = problem.settings
     rows_seed, growth_seed, selection_seed = settings.seed.spawn(3)
     layer = FirstLayer(problem, rows_seed)
@@ -231,13 +242,13 @@ def interpolate(
         n_threads=settings.n_threads, selection=settings.selection, projection=settings.projection,
         max_bias=largest_bias(settings, problem.extent), margin=settings.margin,
         activation=settings.activation, growth=growth, trials=trials, file_bytes=store.file_bytes,
-        estimated_bytes=problem.estimated_bytes(store.tiles.shape[1] * WORD_BITS),
+        estimated_bytes=problem.estimated_bytes(store.tiles.shape[1] * WORD_BITS), scale=scaling,
     )  # fmt: skip
     if sentence := report.warning(len(first)):
         warnings.warn(sentence, UnseparatedWarning, stacklevel=2)
     return Network(
         problem.classes, first, second, covered_codes, report, report.summary(),
-        problem.points.feature_names, encoding=encoding,
+        problem.points.feature_names, problem.scale, encoding,
     )  # fmt: skip
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,8 @@ from fastmem.inputs import (
     check_labels,
     check_memory,
     check_points,
+    exactly_scaled,
+    spread_scale,
 )
 from fastmem.inputs.contradictions import refuse_contradictions
 
@@ -28,6 +30,7 @@ class Problem:
     Attributes
     ----------
     points : Points
+        Scaled, where they are.
     classes : ndarray of shape (K,)
         The labels, sorted.
     codes : ndarray of shape (n_samples,), uint16 or int64
@@ -37,6 +40,8 @@ class Problem:
         Where the points are.
     shape : FitShape
         What the memory of the fit depends on.
+    scale : ndarray of shape (n_features,), float64, or None
+        The powers of two by which the points are multiplied.
     """
 
     points: Points
@@ -45,6 +50,7 @@ class Problem:
     settings: Settings
     extent: Extent
     shape: FitShape
+    scale: np.ndarray | None = None
 
     @property
     def n_threads(self) -> int:
@@ -90,6 +96,17 @@ class Problem:
         """Whether a neuron covers only points that have no one of its mask."""
         return self.is_real or (self.settings.compact and not self.settings.margin)
 
+    @property
+    def measures_scale(self) -> bool:
+        """Whether a sample of the points is to tell if they should be scaled."""
+        return isinstance(self.settings.scale, str) and self.settings.scale == "auto"
+
+    def times(self, scale: np.ndarray) -> Problem:
+        """The problem with its points multiplied by a scale, where they were as they came."""
+        points, kept = _times(self.points, scale)
+        extent = self.extent if kept is None else extent_of(points, self.n_threads)
+        return replace(self, points=points, extent=extent, scale=kept)
+
     def estimated_bytes(self, width: int) -> int:
         """Memory that the fit takes at most with so many hyperplanes; see `fit_bytes`."""
         return fit_bytes(self.shape, self.settings, width)
@@ -126,5 +143,16 @@ def checked_problem(X: Any, y: Any, **parameters: Any) -> Problem:
     codes = codes.astype(np.uint16 if len(classes) <= 1 << 16 else np.int64, copy=False)
     if settings.width is None:
         refuse_contradictions(points, codes, classes, settings.n_threads)
+    scale = None if isinstance(settings.scale, str) else settings.scale  # "auto" begins with none
+    if isinstance(settings.scale, str) and settings.scale == "std":
+        scale = spread_scale(points)
+    points, scale = _times(points, scale)
     extent = extent_of(points, settings.n_threads)
-    return Problem(points, classes, codes, settings, extent, shape)
+    return Problem(points, classes, codes, settings, extent, shape, scale)
+
+
+def _times(points: Points, scale: np.ndarray | None) -> tuple[Points, np.ndarray | None]:
+    """Points times a scale, and the scale, or None for it where it changes nothing."""
+    if scale is None or (scale == 1.0).all():
+        return points, None
+    return exactly_scaled(points, scale), scale

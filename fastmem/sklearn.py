@@ -85,7 +85,7 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
     margin : float from 0 to 1, default 0
         As of :func:`fastmem.interpolate`. Set it to 0.5 or 1 for the best predictions of unseen
         points.
-    compact, memory_limit
+    compact, memory_limit, scale
         As of :func:`fastmem.interpolate`.
     contradictions : {"majority", "raise"}, default "majority"
         What to do with equal points of different labels, on all of which no classifier can be
@@ -158,6 +158,7 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
         margin: float = 0.0,
         compact: bool = False,
         memory_limit: int | str | None = None,
+        scale: Any = "none",
         contradictions: str = "majority",
         random_state: Any = None,
         n_jobs: int | None = None,
@@ -173,6 +174,7 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
         self.margin = margin
         self.compact = compact
         self.memory_limit = memory_limit
+        self.scale = scale
         self.contradictions = contradictions
         self.random_state = random_state
         self.n_jobs = n_jobs
@@ -236,7 +238,7 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
             projection=self.projection, covered=self._covered(classes, labels), center=self.center,
             seed=_seed(self.random_state), n_threads=threads, progress=self.verbose > 1,
             max_width=self.max_width, margin=self.margin, compact=self.compact,
-            memory_limit=self.memory_limit,
+            memory_limit=self.memory_limit, scale=self.scale,
         )  # fmt: skip
         names = getattr(self, "feature_names_in_", None)  # scikit-learn has taken them off X
         self.network_ = _with_classes(network, classes, names)
@@ -320,7 +322,10 @@ def _with_classes(network: Network, classes: np.ndarray, names: Any) -> Network:
         second = CoverLayer(second.masks, second.thresholds, owners)
         covered = (*places[list(covered)].tolist(), *unseen.tolist())
         known = np.array(classes.tolist()) if classes.dtype.kind == "O" else classes
-    return Network(known, network.first, second, covered, network.report, network.summary, names)
+    return Network(
+        known, network.first, second, covered, network.report, network.summary, names,
+        network.scale, network.encoding,
+    )  # fmt: skip
 
 
 class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):

@@ -20,6 +20,7 @@ from fastmem.export.c_templates import (
     POPCOUNT,
     PREDICT,
     ROW,
+    SCALED,
     SHORT_SUM,
     SLACK,
     STORED,
@@ -79,7 +80,12 @@ class Source:
         self.generated, self.stored = generated, rows
         self.order = np.concatenate([generated, rows])
         self.n, self.d = len(first), first.n_features
-        self.point_is_double = point_type == "float64"
+        self.takes_double = point_type == "float64"
+        self.scale = network.scale
+        # what is computed with, after the scale; products with it are exact in double
+        self.point_is_double = self.takes_double or (
+            self.scale is not None and (exact or not _fits_float(self.scale))
+        )
         self.is_double = arithmetic == "float64"
         self.real = "double" if self.is_double else "float"
         self.unit = 2.0**-53 if self.is_double else 2.0**-24
@@ -119,12 +125,16 @@ class Source:
             template.append(TRANSFORM)
             if self.exact:
                 template.append(ROW)
-        template += [self._pattern_function(), self._predict_function(), TAIL]
+        template.append(self._pattern_function())
+        if self.scale is not None:
+            template = [part.replace("const @p_point *x", "const @value *x") for part in template]
+        template += [self._predict_function(), TAIL]
         text = "\n\n".join(part.strip("\n") for part in template if part)
         values = {
             "@p": self.prefix,
             "@UP": self.prefix.upper(),
-            "@point": "double" if self.point_is_double else "float",
+            "@point": "double" if self.takes_double else "float",
+            "@value": "double" if self.point_is_double else "float",
             "@real": self.real,
             "@n_words": str(max(1, -(-self.n // 32))),
             "@n": str(self.n),
@@ -185,8 +195,9 @@ class Source:
         loop = LISTS if self.mask_form == "lists" else BITS
         # a class that was left out scores 0.5: it wins where no neuron is on
         start = f"long best = {'0' if left else '-2147483647L'};\n  int found = {(left or [0])[0]};"
+        text = PREDICT if self.scale is None else PREDICT.replace(*SCALED)
         return (
-            PREDICT.replace("@count", loop.strip("\n"))
+            text.replace("@count", loop.strip("\n"))
             .replace("@start", start)
             .replace("@blocks", str(len(self.network.covered)))
             .replace(
@@ -198,6 +209,10 @@ class Source:
     # First layer ------------------------------------------------------------------------------
 
     def _first_layer_arrays(self) -> None:
+        if self.scale is not None:
+            kind = "double" if self.point_is_double else "float"
+            scale = self.scale if self.point_is_double else self.scale.astype(np.float32)
+            self._array(kind, "scale", scale)
         dtype = np.float32 if self.short_biases else np.float64
         self._array("float" if self.short_biases else "double", "biases", self.biases.astype(dtype))
         first = self.network.first
@@ -313,6 +328,12 @@ class Source:
             cells = ["INT64_MIN" if value == low else f"INT64_C({value})" for value in whole]
         body = ",\n".join(cells)
         return f"static const {c_type} @p_labels[{len(cells)}] = {{\n{body}\n}};"
+
+
+def _fits_float(scale: np.ndarray) -> bool:
+    """Whether powers of two are normal numbers of float."""
+    limits = np.finfo(np.float32)
+    return bool(scale.min() >= limits.tiny and scale.max() <= limits.max)
 
 
 def _filled(text: str, values: dict[str, str]) -> str:

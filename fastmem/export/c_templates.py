@@ -203,6 +203,16 @@ static inline int @p_predict(const @p_point *x) {
   return found;
 }
 """
+SCALED = (
+    "(const @p_point *x) {\n",
+    """(const @p_point *point) {
+  @value x[@d];
+  int feature;
+  for (feature = 0; feature < @d; feature++)
+    x[feature] = (@value)point[feature] * @p_scale[feature];
+""",
+)
+"""What the beginning of PREDICT becomes where points are multiplied by powers of two."""
 LISTS = """
       {
         const uint8_t *end = gaps + @p_mask_size[j];

@@ -55,7 +55,7 @@ class ExportReport:
     wrong : ndarray of int64, or None
         Rows of X whose label is not the one in y; None without y.
     smallest_distance : float or None
-        From a point of X to a hyperplane, in float64.
+        From a point of X, scaled as the network does, to a hyperplane, in float64.
     attempts : tuple of (str, int)
         What was tried, and how many rows had another label.
     remedy : str
@@ -110,6 +110,11 @@ class Reference:
         """Some of the points, dense."""
         return np.array(self.points.dense(rows))  # other programs may want to write
 
+    def scaled(self, block: np.ndarray) -> np.ndarray:
+        """Rows as the first layer takes them; exact in float64."""
+        scale = self.network.scale
+        return block if scale is None else block * scale
+
     def differing(self, labels: Callable[[np.ndarray], Any], nearest: Rows) -> tuple[Rows, Rows]:
         """Rows that ``labels`` names otherwise than the network, and than y."""
         width = max(self.points.n_features, sum(self.network.widths))
@@ -150,7 +155,7 @@ def distances(first: Hyperplanes, reference: Reference) -> np.ndarray:
     nearest = np.full(reference.points.n_samples, np.inf)
     with np.errstate(over="ignore", invalid="ignore"):
         for start, block in reference.blocks(max(len(first), first.n_features)):
-            products = (block - first.origin) @ weights
+            products = (reference.scaled(block) - first.origin) @ weights
             products += moved
             np.abs(products, out=products)
             products /= norms
@@ -177,7 +182,7 @@ def _adjusted(way: Arithmetic, engine: Engine, order: np.ndarray, ref: Reference
     n = len(way.levels)
     low, high = np.full(n, -np.inf), np.full(n, np.inf)
     for _, block in ref.blocks(max(n, ref.points.n_features)):
-        bits = unpacked(sign_patterns(block, ref.network.first), n)[:, order]
+        bits = unpacked(sign_patterns(ref.scaled(block), ref.network.first), n)[:, order]
         products = engine.products(block).astype(np.float64)
         low = np.maximum(low, np.where(bits, -np.inf, products).max(axis=0))
         high = np.minimum(high, np.where(bits, products, np.inf).min(axis=0))
@@ -214,7 +219,7 @@ def best_arithmetic(
         way
         for name in names
         for centred in (True, False)
-        if (way := arithmetic(first, given, np.dtype(name), centred)) is not None
+        if (way := arithmetic(network, given, np.dtype(name), centred)) is not None
     ]
     if not ways:
         raise InvalidInputError(

@@ -106,7 +106,7 @@ def second_layer(network: Network, order: np.ndarray) -> SecondLayer:
 
 @dataclass(frozen=True)
 class Arithmetic:
-    """How another program computes the first layer: bit h is <w_h, x - shift> > levels[h].
+    """How another program computes the first layer: bit h is <w_h, s x - shift> > levels[h].
 
     Attributes
     ----------
@@ -117,6 +117,8 @@ class Arithmetic:
     shift : ndarray of shape (d,), float64, or None
         Float32 numbers; taken from the points, it spares a float the rounding of far-away data.
     levels : ndarray of shape (n,), dtype
+    scale : ndarray of shape (d,), float64, or None
+        By which points are multiplied before all else, in ``wide``.
     adjusted : int
         Levels that were moved.
     """
@@ -125,6 +127,7 @@ class Arithmetic:
     wide: np.dtype
     shift: np.ndarray | None
     levels: np.ndarray
+    scale: np.ndarray | None = None
     adjusted: int = 0
 
     def __str__(self) -> str:
@@ -133,11 +136,20 @@ class Arithmetic:
 
 
 def arithmetic(
-    first: Hyperplanes, points_dtype: np.dtype, dtype: np.dtype, centred: bool
+    network: Network, points_dtype: np.dtype, dtype: np.dtype, centred: bool
 ) -> Arithmetic | None:
-    """A way to compute the first layer, or None where ``centred`` changes nothing."""
+    """A way to compute the first layer, or None where ``centred`` changes nothing.
+
+    Also None where ``dtype`` cannot hold the biases or the scale.
+    """
+    first, scale = network.first, network.scale
     shift = None
     biases = first.biases
+    wide = np.promote_types(dtype, points_dtype)
+    if scale is not None:
+        limits = np.finfo(wide)
+        if scale.min() < limits.tiny or scale.max() > limits.max:
+            return None
     if centred:
         with np.errstate(over="ignore"):
             shift = first.origin.astype(np.float32).astype(np.float64)
@@ -150,7 +162,7 @@ def arithmetic(
         levels = (-biases).astype(dtype)
     if not np.isfinite(levels).all():
         return None
-    return Arithmetic(dtype, np.promote_types(dtype, points_dtype), shift, levels)
+    return Arithmetic(dtype, wide, shift, levels, scale)
 
 
 def transforms_of(first: Hyperplanes) -> StructuredHyperplanes | None:

@@ -214,6 +214,9 @@ class _Graph:
         x = "points"
         if way.wide != self.point_type:
             x = self.cast(x, way.wide, "wide_points")
+        if way.scale is not None:
+            scale = self.constant("scale", way.scale.astype(way.wide))
+            x = self.node("Mul", [x, scale], "scaled_points")
         if way.shift is not None:
             shift = self.constant("shift", way.shift.astype(way.wide))
             x = self.node("Sub", [x, shift], "centred_points")

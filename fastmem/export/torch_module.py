@@ -95,6 +95,9 @@ def _module(network: Network, way: Arithmetic, layer: SecondLayer) -> Any:
             self.wide = tensor(np.zeros(0, way.wide)).dtype
             self.register_buffer("weights", tensor(network.first.weights.T.astype(way.dtype)))
             self.register_buffer("levels", tensor(way.levels))
+            self.is_scaled = way.scale is not None
+            if way.scale is not None:
+                self.register_buffer("scale", tensor(way.scale.astype(way.wide)))
             shift = np.zeros(network.n_features_in_) if way.shift is None else way.shift
             self.register_buffer("shift", tensor(shift.astype(way.wide)))
             self.register_buffer("masks", tensor(layer.masks.T.astype(np.float32)))
@@ -102,8 +105,11 @@ def _module(network: Network, way: Arithmetic, layer: SecondLayer) -> Any:
 
         def products(self, x: Any) -> Any:
             """What the first layer compares with its levels, (N, n)."""
+            x = x.to(self.wide)
+            if self.is_scaled:
+                x = x * self.scale
             # a difference with zeros rounds nothing
-            return (x.to(self.wide) - self.shift).to(self.weights.dtype) @ self.weights
+            return (x - self.shift).to(self.weights.dtype) @ self.weights
 
         def forward(self, x: Any) -> Any:
             """Scores of all classes, (N, K)."""

@@ -10,7 +10,7 @@ from fastmem.inputs.frames import check_names
 from fastmem.inputs.labels import EncodedLabels, check_known_labels, check_label, check_labels
 from fastmem.inputs.layers import block_rows, check_hyperplanes, check_seeded, check_structured
 from fastmem.inputs.points import ConvertedPoints, Points, SparseRows
-from fastmem.inputs.scaled import checked_scale, exponents_of, scaled
+from fastmem.inputs.scaled import checked_scale, exactly_scaled, exponents_of, scaled
 from fastmem.inputs.settings import (
     Settings,
     check_count,
@@ -22,6 +22,7 @@ from fastmem.inputs.settings import (
     check_threads,
     stores_weights,
 )
+from fastmem.inputs.spread import spread_scale
 from fastmem.inputs.tables import check_points
 
 __all__ = [
@@ -50,7 +51,9 @@ __all__ = [
     "check_structured",
     "check_threads",
     "checked_scale",
+    "exactly_scaled",
     "exponents_of",
     "scaled",
+    "spread_scale",
     "stores_weights",
 ]

@@ -22,6 +22,7 @@ stays exact."""
 _LEAST_32, _MOST_32 = -126, 127
 """Exponents of the normal numbers of float32."""
 _LEAST_64, _MOST_64 = -1022, 1023
+"""And of float64."""
 
 
 def checked_scale(value: Any, n_features: int, name: str = "scale") -> np.ndarray:
@@ -106,6 +107,23 @@ def scaled(points: Points, scale: np.ndarray | None, name: str = "X") -> Points:
     return ScaledPoints(points, scale, dtype)
 
 
+def exactly_scaled(points: Points, scale: np.ndarray | None) -> Points:
+    """Multiply the points of a fit, none of which may be rounded: different ones stay different.
+
+    Raises
+    ------
+    InvalidInputError
+        As `scaled`, and if a product is below 2^-1022 and would be rounded.
+    """
+    product = scaled(points, scale)
+    if scale is None:
+        return product
+    smallest, _ = magnitudes(points)
+    if math.frexp(smallest)[1] + math.frexp(float(scale.min()))[1] - 2 < _LEAST_64:
+        _refuse_first(points, scale, "X", too_large=False)
+    return product
+
+
 class ScaledPoints(Points):
     """Points multiplied by powers of two, block by block as they are handed out."""
 
@@ -155,7 +173,7 @@ def _scaled_dtype(points: Points, scale: np.ndarray, name: str) -> type:
         fits = bottom + least >= _LEAST_32 and top + most <= _MOST_32
         return np.float32 if fits and least >= _LEAST_32 and most <= _MOST_32 else np.float64
     if top + most > _MOST_64:
-        _refuse_overflow(points, scale, name)
+        _refuse_first(points, scale, name, too_large=True)
     return np.float64
 
 
@@ -174,22 +192,26 @@ def magnitudes(points: Points) -> tuple[float, float]:
     return (smallest, largest) if largest else (1.0, 1.0)
 
 
-def _refuse_overflow(points: Points, scale: np.ndarray, name: str) -> None:
+def _refuse_first(points: Points, scale: np.ndarray, name: str, too_large: bool) -> None:
+    """Refuse the first product with the scale that is infinite, or was rounded, if there is one."""
     for start, stop in row_ranges(points):
         block = points.block(start, stop)
         values = block.values if points.is_sparse else block
-        columns = block.columns if points.is_sparse else np.arange(points.n_features)
+        factors = scale[block.columns] if points.is_sparse else scale
         with np.errstate(over="ignore"):
-            wrong = ~np.isfinite(values * scale[columns])
-        if wrong.any():
-            place = int(np.argmax(wrong))
-            if points.is_sparse:
-                i = int(np.searchsorted(block.starts, place, side="right")) - 1
-                j = int(columns[place])
-            else:
-                i, j = divmod(place, points.n_features)
-            refuse(
-                f"{name}[{start + i}, {j}] is {values.reshape(-1)[place]:.6g}, which is beyond "
-                f"float64 once it is multiplied by the scale of its feature, {scale[j]:.6g}; "
-                f"pass a smaller number"
-            )
+            product = values * factors
+            wrong = np.isinf(product) if too_large else product / factors != values
+        if not wrong.any():
+            continue
+        place = int(np.argmax(wrong))
+        if points.is_sparse:
+            i = int(np.searchsorted(block.starts, place, side="right")) - 1
+            j = int(block.columns[place])
+        else:
+            i, j = divmod(place, points.n_features)
+        fault = "is beyond float64" if too_large else "has no room for its digits"
+        cure = "a smaller number" if too_large else "a larger power of two for it"
+        refuse(
+            f"{name}[{start + i}, {j}] is {values.reshape(-1)[place]:.6g}, which {fault} once it "
+            f"is multiplied by {scale[j]:.6g}, the scale of its feature; pass {cure}"
+        )

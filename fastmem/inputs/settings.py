@@ -23,6 +23,7 @@ from fastmem.inputs.refusals import (
     typed,
     whole,
 )
+from fastmem.inputs.scaled import checked_scale
 from fastmem.machine.wording import either
 
 _MAX_WIDTH = 1_000_000
@@ -58,6 +59,7 @@ class Parameters(NamedTuple):
     margin: Any = 0.0
     compact: Any = False
     memory_limit: Any = None
+    scale: Any = "none"
 
 
 @dataclass(frozen=True)
@@ -79,6 +81,7 @@ class Settings:
     compact: bool
     memory_limit: int | None
     progress: bool | Callable[[str, int, int, int], object]
+    scale: Literal["none", "auto", "std"] | np.ndarray  # powers of two, (n_features,) float64
 
 
 def check_interpolate(
@@ -132,6 +135,7 @@ def check_interpolate(
         compact=compact,
         memory_limit=check_memory_limit(given.memory_limit),
         progress=progress if callable(progress) else bool(progress),
+        scale=_scale(given.scale, n_features),
     )
     if settings.activation == "relu" and not stores_weights(settings, n_features):
         limit = "" if given.memory_limit is None else ", a larger memory_limit"
@@ -217,6 +221,17 @@ def _max_bias(value: Any) -> float | None:
     if 0 <= number < math.inf:
         return number
     refuse(f"max_bias is {typed(value)}; pass 'auto' or a finite number of at least 0")
+
+
+def _scale(value: Any, n_features: int) -> Literal["none", "auto", "std"] | np.ndarray:
+    if isinstance(value, str):
+        return _option("scale", value, "none", "auto", "std")  # type: ignore[return-value]
+    if value is None or np.ndim(value) == 0:
+        refuse(
+            f"scale is {typed(value)}; pass 'none', 'auto', 'std' or {n_features} powers of two, "
+            f"one a feature"
+        )
+    return checked_scale(value, n_features)
 
 
 def check_memory_limit(value: Any) -> int | None:

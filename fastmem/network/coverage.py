@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem.inputs import check_known_labels, check_points, check_threads
+from fastmem.inputs import check_known_labels, check_points, check_threads, scaled
 from fastmem.network.network import Network
 from fastmem.network.neurons_on import first_neuron_on
 
@@ -38,7 +38,7 @@ def coverage(
     InvalidInputError
         If X and y do not belong to the network.
     """
-    points = check_points(X, n_features=network.n_features_in_)
+    points = scaled(check_points(X, n_features=network.n_features_in_), network.scale)
     codes = check_known_labels(y, points.n_samples, network.classes_)
     threads = check_threads(n_threads)
     on = first_neuron_on(points, codes, network.first, network.second, threads)

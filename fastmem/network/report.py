@@ -56,6 +56,8 @@ class FitReport:
         What ``width="smallest"`` and ``compact=True`` tried; empty without them.
     file_bytes : int
         Size of the temporary file that held the sign patterns; 0 where they were in memory.
+    scale : Scaling
+        Whether features were multiplied by powers of two, and why.
     """
 
     n_samples: int
@@ -79,10 +81,11 @@ class FitReport:
     trials: list[Trial] = field(default_factory=list)
     file_bytes: int = 0
     estimated_bytes: int = 0
+    scale: Scaling = field(default_factory=lambda: Scaling())
 
     def summary(self) -> dict[str, int | float | str | None]:
         """The facts that are saved with the network."""
-        return {
+        facts: dict[str, int | float | str | None] = {
             "fastmem": __version__,
             "n_samples": self.n_samples,
             "n_unseparated": len(self.unseparated),
@@ -93,6 +96,9 @@ class FitReport:
             "margin": self.margin,
             "seed": str(self.seed),  # may have more than 64 bits
         }
+        if self.scale.exponents is not None:
+            facts["scale"] = str(self.scale)
+        return facts
 
     def warning(self, width: int) -> str | None:
         """One sentence on the points that were not separated, if there are any."""
@@ -105,6 +111,38 @@ class FitReport:
             f"{', ...' if failed > 3 else ''}; all in report.unseparated) cannot be covered with "
             f"{width} hyperplanes and are predicted wrong; raise width, or pass width='auto'"
         )
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Whether features were multiplied by powers of two before the fit, and why.
+
+    Attributes
+    ----------
+    asked : {"none", "auto", "std", "given"}
+        What ``scale`` was passed; "given" stands for powers of two.
+    exponents : tuple of int or None
+        Of the powers of two, one a feature; None where points stayed as they are.
+    without, with_it : int or None
+        Hyperplanes that separate a sample of the points without scaling and with it, where "auto"
+        had to measure.
+    """
+
+    asked: str = "none"
+    exponents: tuple[int, ...] | None = None
+    without: int | None = None
+    with_it: int | None = None
+
+    def __str__(self) -> str:
+        if self.exponents is None:
+            text, first, second = "not scaled", self.without, self.with_it
+        else:
+            low, high = min(self.exponents), max(self.exponents)
+            text, first, second = "scaled by powers of two", self.with_it, self.without
+            text += f" from 2^{low} to 2^{high}"
+        if first is None or second is None:
+            return text
+        return f"{text}: {first:,} hyperplanes of a sample against {second:,}"
 
 
 @dataclass(frozen=True)

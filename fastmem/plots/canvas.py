@@ -168,6 +168,8 @@ def hyperplanes_in_view(
 ) -> NDArray[np.float64]:
     """Give segments (n, 2, 2) of some hyperplanes that pass through the view, beyond its edge."""
     weights = network.first.weights.astype(np.float64)
+    if network.scale is not None:  # <w, s x> = <s w, x>
+        weights = weights * network.scale
     norms = np.linalg.norm(weights, axis=1)
     middle, reach = (low + high) / 2, float(np.linalg.norm(high - low)) / 2
     with np.errstate(divide="ignore", invalid="ignore"):

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem.inputs import Points
+from fastmem.inputs import Points, check_points, scaled
 from fastmem.machine.extras import needs
 from fastmem.patterns.of_points import sign_patterns
 from fastmem.plots.canvas import (
@@ -148,7 +148,8 @@ def _cells(
         points.block(a, min(a + BLOCK_ROWS, points.n_samples))
         for a in range(0, points.n_samples, BLOCK_ROWS)
     ]
-    patterns = np.concatenate([sign_patterns(block, network.first) for block in grid + blocks])
+    every = [scaled(check_points(block), network.scale) for block in grid + blocks]
+    patterns = np.concatenate([sign_patterns(block, network.first) for block in every])
     whole = np.ascontiguousarray(patterns).view(f"V{8 * patterns.shape[1]}").ravel()
     _, cells = np.unique(whole, return_inverse=True)
     cells = cells.reshape(-1)

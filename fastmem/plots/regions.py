@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem.inputs import check_points, check_threads
+from fastmem.inputs import check_points, check_threads, scaled
 from fastmem.machine.extras import needs
 from fastmem.machine.files import moved_when_complete
 from fastmem.network.neurons_on import first_neuron_on
@@ -195,7 +195,11 @@ def _regions(
         here = slice(start, start + len(block))
         codes[here] = np.searchsorted(network.classes_, network.predict(block))
         neurons[here] = first_neuron_on(
-            check_points(block), codes[here], network.first, network.second, check_threads(None)
+            scaled(check_points(block), network.scale),
+            codes[here],
+            network.first,
+            network.second,
+            check_threads(None),
         )
         start = here.stop
     return codes, neurons, shape

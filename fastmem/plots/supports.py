@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmem.errors import InvalidInputError
-from fastmem.inputs import check_points, check_threads
+from fastmem.inputs import check_points, check_threads, scaled
 from fastmem.machine.extras import needs
 from fastmem.network.neurons_on import neurons_on
 from fastmem.patterns.words import unpacked
@@ -161,4 +161,5 @@ def _are_on(network: Network, points: NDArray[Any], neurons: Sequence[int]) -> N
     second = network.second
     chosen = np.array(neurons)
     some = CoverLayer(second.masks[chosen], second.thresholds[chosen], second.owners[chosen])
-    return neurons_on(check_points(points), network.first, some, check_threads(None))
+    block = scaled(check_points(points), network.scale)
+    return neurons_on(block, network.first, some, check_threads(None))

@@ -1,0 +1,93 @@
+"""scale="auto": whether powers of two, one a feature, make the points easier to separate.
+
+Neither always does: of scikit-learn's digits the pixels that hardly vary are the least telling, and
+scaling blows them up; in tables of several units the one with the largest numbers drowns all
+others. So a sample of the training points is separated both ways, and the points are scaled only
+where that takes fewer hyperplanes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from fastmem.hyperplanes.extent import extent_of
+from fastmem.inputs import Points, exponents_of, spread_scale
+from fastmem.inputs.contradictions import settle_contradictions
+from fastmem.inputs.points import SomePoints
+from fastmem.network.report import Scaling
+from fastmem.problem import Problem
+from fastmem.widths.first_layer import FirstLayer
+from fastmem.widths.growth import separate
+
+SAMPLE = 1000
+"""Points that are separated both ways."""
+ALIKE = 3
+"""Exponents of the features may differ by so many: a factor of 8 between their spreads."""
+_SEED = 0x5CA1E
+"""Key of the sample's random numbers, apart from those of the fit."""
+
+
+def chosen_scale(problem: Problem) -> tuple[Problem, Scaling]:
+    """Scale a problem's points where "auto" finds that it pays; other problems stay as they are."""
+    asked = problem.settings.scale
+    if not problem.measures_scale:
+        name = asked if isinstance(asked, str) else "given"
+        kept = None if problem.scale is None else tuple(exponents_of(problem.scale))
+        return problem, Scaling(name, kept)
+    seed = np.random.SeedSequence(problem.settings.seed.entropy, spawn_key=(_SEED,))
+    rows_seed, raw_seed, scaled_seed = seed.spawn(3)
+    raw = _sample(problem, np.random.default_rng(rows_seed))
+    if raw is None:
+        return problem, Scaling("auto")
+    scale = spread_scale(raw.points)
+    exponents = exponents_of(scale)
+    if max(exponents) - min(exponents) <= ALIKE:
+        return problem, Scaling("auto")
+    without = _separating_width(raw, raw_seed)
+    with_it = _separating_width(raw.times(scale), scaled_seed)
+    if with_it >= without:
+        return problem, Scaling("auto", None, without, with_it)
+    problem = problem.times(spread_scale(problem.points))
+    assert problem.scale is not None
+    return problem, Scaling("auto", tuple(exponents_of(problem.scale)), without, with_it)
+
+
+def _sample(problem: Problem, generator: np.random.Generator) -> Problem | None:
+    """Some of the points, of each class its share, without contradictions; None if of one class."""
+    codes, n_samples = problem.codes, problem.points.n_samples
+    rows = generator.permutation(n_samples)
+    if n_samples > SAMPLE:
+        order = np.argsort(codes[rows], kind="stable")  # each class's rows, shuffled
+        counts = np.bincount(codes, minlength=len(problem.classes))
+        share = np.minimum(counts, np.maximum(2, counts * SAMPLE // n_samples))
+        starts = np.cumsum(counts) - counts
+        rows = rows[np.concatenate([order[a : a + n] for a, n in zip(starts, share, strict=True)])]
+    rows.sort()
+    points: Points = SomePoints(problem.points, rows)
+    if not points.is_sparse:
+        points = Points(problem.points.take(rows))
+    settled = settle_contradictions(points, codes[rows], problem.n_threads)
+    known, settled = np.unique(settled, return_inverse=True)
+    if len(known) < 2:
+        return None
+    settings = replace(
+        problem.settings, width=None, smallest=False, covered="auto", margin=0.0, compact=False,
+        max_width=None, max_bias=None, memory_limit=None,
+    )  # fmt: skip
+    return Problem(
+        points, known, settled.astype(codes.dtype), settings,
+        extent_of(points, problem.n_threads), problem.shape._replace(
+            n_samples=len(rows), row_values=points.row_values,
+            n_classes=len(known), budget_bytes=None,
+        ),
+    )  # fmt: skip
+
+
+def _separating_width(problem: Problem, seed: np.random.SeedSequence) -> int:
+    """Hyperplanes that separate all points of a problem."""
+    rows_seed, growth_seed = seed.spawn(2)
+    layer = FirstLayer(problem, rows_seed)
+    separate(problem, layer, growth_seed, lambda done, total, neurons: None)
+    return len(layer)
