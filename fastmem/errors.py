@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class InvalidInputError(ValueError):
     """An argument that fastmem cannot use; the message names it, where it is and the remedy."""
@@ -21,6 +23,10 @@ class ContradictionError(InvalidInputError):
     def __init__(self, message: str, pairs: list[tuple[int, int]], count: int) -> None:
         super().__init__(message)
         self.pairs, self.count = pairs, count
+
+    def __reduce__(self) -> tuple[type[ContradictionError], tuple[object, ...], dict[str, Any]]:
+        # an exception is made anew from its args, which hold the message alone
+        return type(self), (str(self), self.pairs, self.count), self.__dict__
 
 
 class NotEnoughMemoryError(MemoryError):
