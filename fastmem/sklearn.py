@@ -23,7 +23,7 @@ try:
 except ImportError as missing:
     raise ModuleNotFoundError(
         f"fastmem.sklearn needs scikit-learn 1.6 or newer ({missing}): "
-        'pip install "fastmem[sklearn]"',
+        'pip install "fastmem-nets[sklearn]"',
         name="sklearn",
     ) from missing
 

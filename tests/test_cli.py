@@ -345,7 +345,7 @@ class TestDemo:
         assert result.exit_code == 0
         assert "100 %" in result.stdout
         assert result.stderr.count("\n") == 1
-        assert 'pip install "fastmem[plot]"' in result.stderr
+        assert 'pip install "fastmem-nets[plot]"' in result.stderr
         assert not out.exists()
 
 
@@ -601,7 +601,7 @@ class TestProcess:
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
         assert package in done.stderr
-        assert 'pip install "fastmem[cli]"' in done.stderr
+        assert 'pip install "fastmem-nets[cli]"' in done.stderr
 
     def test_help_imports_nothing_heavy(self):
         code = (

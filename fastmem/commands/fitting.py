@@ -70,7 +70,7 @@ def demo(
     except ModuleNotFoundError as missing:
         typer.echo(
             f"No picture was drawn, because {missing.name} is not installed: "
-            'pip install "fastmem[plot]".',
+            'pip install "fastmem-nets[plot]".',
             err=True,
         )
     else:

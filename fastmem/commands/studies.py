@@ -93,7 +93,7 @@ def _require_matplotlib(out: Path) -> None:
     except ModuleNotFoundError:
         refuse(
             f"{out} needs matplotlib, which is not installed: "
-            'pip install "fastmem[plot]", or leave out --out.'
+            'pip install "fastmem-nets[plot]", or leave out --out.'
         )
 
 
@@ -217,6 +217,6 @@ def _draw_study(name: str, results: Any, theirs: Any, table: Path) -> None:
     except ModuleNotFoundError as missing:
         typer.echo(
             f"No picture was drawn, because {missing.name} is not installed: "
-            'pip install "fastmem[plot]".',
+            'pip install "fastmem-nets[plot]".',
             err=True,
         )

@@ -295,7 +295,9 @@ def _dimension(study: _Study) -> dict[str, float] | None:
     try:
         return intrinsic_dimension(different)
     except ModuleNotFoundError:
-        skipped["dimension"] = 'scikit-dimension is not installed: pip install "fastmem[study]"'
+        skipped["dimension"] = (
+            'scikit-dimension is not installed: pip install "fastmem-nets[study]"'
+        )
         return None
 
 

@@ -259,7 +259,7 @@ def _refusals(path: Path) -> Iterator[None]:
     except ModuleNotFoundError as missing:
         raise InvalidInputError(
             f"Reading {path} needs {missing.name}, which is not installed: "
-            'pip install "fastmem[cli]"'
+            'pip install "fastmem-nets[cli]"'
         ) from missing
     # The readers raise whatever a damaged file makes them raise: zipfile, zlib, struct, ast
     # (NumPy's headers) and Arrow each have their own exceptions.
