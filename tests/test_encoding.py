@@ -383,9 +383,7 @@ class TestNetworks:
 
     @pytest.mark.parametrize("encode", [1, "yes", None])
     def test_no_choice(self, encode, table):
-        with pytest.raises(
-            InvalidInputError, match=r"pass True, False or a fastmem\.tables"
-        ):
+        with pytest.raises(InvalidInputError, match=r"pass True, False or a fastmem\.tables"):
             fastmem.interpolate(*table, encode=encode)
 
     def test_arrays_cannot_be_encoded(self):

@@ -94,7 +94,7 @@ def _rows(network: Network, data: Path, label: str | None, options: ReadingOptio
     from fastmem.tables import stream_encoded, stream_table
 
     if network.encoding is None or data.suffix.lower() in (".npy", ".npz"):
-        return stream_table(data, label, network.feature_names, options)
+        return stream_table(data, label, network.feature_names, options=options)
     return stream_encoded(data, label, network.encoding, options)
 
 

@@ -2,7 +2,8 @@
 
 from fastmem.encoding import Encoding
 from fastmem.tables.labelled import LabelledTable, load_labelled, stream_encoded
-from fastmem.tables.raw import RawTable, ReadingOptions, open_raw
+from fastmem.tables.raw import open_raw
+from fastmem.tables.raw_table import RawTable, ReadingOptions
 from fastmem.tables.reading import Stream, Table, load_table, read_table, stream_table
 from fastmem.tables.writing import (
     LABEL_SUFFIXES,

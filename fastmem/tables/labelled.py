@@ -15,7 +15,8 @@ from fastmem.encoding.column import Place, nulls
 from fastmem.errors import InvalidInputError
 from fastmem.inputs import EncodedLabels
 from fastmem.tables.columns import LabelColumn, file_wording, label_column
-from fastmem.tables.raw import RawTable, ReadingOptions, open_raw
+from fastmem.tables.raw import open_raw
+from fastmem.tables.raw_table import RawTable, ReadingOptions
 from fastmem.tables.reading import Stream, budget_for, load_table, table_of
 from fastmem.tables.spool import Spool
 from fastmem.tables.wording import some
