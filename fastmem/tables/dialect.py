@@ -223,7 +223,6 @@ def decimal_of(sample: Sample, options: ReadingOptions, path: str) -> str:
             f"{path} has {show(grouped[0])}, whose comma stands before decimals or between "
             "thousands: name the decimal mark with --decimal"
         )
-    if commas:
     return "," if commas else "."
 
 

@@ -21,7 +21,7 @@ from fastmem.tables.arrays import ARRAY_SUFFIXES, read_arrays
 from fastmem.tables.batches import Batches
 from fastmem.tables.columnar import BATCH_BYTES
 from fastmem.tables.raw import TABLE_SUFFIXES, no_such_file, open_raw, refusals
-from fastmem.tables.raw_table import ReadingOptions, shown
+from fastmem.tables.raw_table import RawTable, ReadingOptions, shown
 from fastmem.tables.sources import STDIN
 from fastmem.tables.spool import FilePoints, Spool
 
@@ -124,11 +124,8 @@ def load_table(
         with refusals(path):
             table = Table(*read_arrays(path, label))
     else:
-        limit = available()[0] / 2 if memory_limit is None else memory_limit / LIMIT_SHARE
-        budget_bytes = int(min(limit, MOST_IN_MEMORY))
         raw = open_raw(path, options, label=label)
-        with refusals(path):
-            table = _spooled(Batches(raw, label), budget_bytes, progress)
+        table = table_of(raw, label, budget_for(memory_limit), progress)
     if table.labels is None and labels_required:
         raise InvalidInputError(
             f"{shown(path)} needs a label column: give its name or its 0-based index with --label"
@@ -217,6 +214,21 @@ def _holds_arrays(path: Path) -> bool:
         return path.suffix.lower() in ARRAY_SUFFIXES and path.is_file()
     no_such_file(path, (*TABLE_SUFFIXES, *ARRAY_SUFFIXES))
     return path.suffix.lower() in ARRAY_SUFFIXES
+
+
+def budget_for(memory_limit: int | None) -> int:
+    """Return the bytes of points that are kept in memory under a limit."""
+    limit = available()[0] / 2 if memory_limit is None else memory_limit / LIMIT_SHARE
+    return int(min(limit, MOST_IN_MEMORY))
+
+
+def table_of(raw: RawTable, label: str | None, budget_bytes: int, progress: Tell) -> Table:
+    """Read a raw table all of whose columns but the label's are numbers.
+
+    Points of more than ``budget_bytes`` go to a file. Raises InvalidInputError as `load_table`.
+    """
+    with refusals(raw.path):
+        return _spooled(Batches(raw, label), budget_bytes, progress)
 
 
 def _spooled(batches: Batches, budget_bytes: int, progress: Tell) -> Table:

@@ -7,7 +7,6 @@ import gzip
 import io
 import lzma
 import os
-import shutil
 import sys
 import tempfile
 import weakref
@@ -232,15 +231,33 @@ class _Window(io.RawIOBase):
 def _spooled(path: Path, suffix: str, file: IO[bytes]) -> Source:
     """Copy what can be read once to a temporary file without a name."""
     try:
-        kept = tempfile.TemporaryFile(prefix="fastmem-")  # noqa: SIM115 (as long as the source)
-        shutil.copyfileobj(file, kept, 1 << 20)
-        kept.flush()
+        kept = tempfile.TemporaryFile(prefix="fastmem-", buffering=0)  # noqa: SIM115 (it stays)
     except OSError as error:
-        raise InvalidInputError(
-            f"{shown(path)} is copied to a temporary file, but {error.strerror or error}: make "
-            "room there, or set TMPDIR to another directory"
-        ) from error
-    size = kept.tell()
+        raise _no_room(path, error) from error
+    size = 0
+    try:
+        while part := file.read(1 << 20):
+            size += len(part)
+            left = memoryview(part)
+            while left:
+                left = left[_written(kept, left, path) :]
+    except BaseException:
+        kept.close()
+        raise
     source = Source(path, suffix, size, lambda: _Window(kept), is_file=True)
     weakref.finalize(source, kept.close)
     return source
+
+
+def _written(file: IO[bytes], part: memoryview, path: Path) -> int:
+    try:
+        return file.write(part)
+    except OSError as error:
+        raise _no_room(path, error) from error
+
+
+def _no_room(path: Path, error: OSError) -> InvalidInputError:
+    return InvalidInputError(
+        f"{shown(path)} goes to a temporary file, but {error.strerror or error}: make room there, "
+        "or set TMPDIR to another directory"
+    )

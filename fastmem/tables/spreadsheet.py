@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from fastmem.errors import InvalidInputError
+from fastmem.errors import InvalidInputError, NotEnoughMemoryError
 from fastmem.inputs.refusals import show
 from fastmem.machine.memory import require
 from fastmem.tables.columnar import rows_of_batch, typed_table
@@ -32,7 +32,10 @@ def read_spreadsheet(
     with source.opened() as file:
         with zipfile.ZipFile(file) as archive:
             n_bytes = sum(info.file_size for info in archive.infolist())
-        require(_BYTES_IN_MEMORY * n_bytes, f"the workbook {path}", "write the table as csv")
+        try:
+            require(_BYTES_IN_MEMORY * n_bytes, path, "write the table as csv")
+        except NotEnoughMemoryError as error:
+            raise InvalidInputError(str(error)) from error
         file.seek(0)
         workbook = CalamineWorkbook.from_filelike(file)
         sheets = workbook.sheet_names
