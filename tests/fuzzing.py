@@ -336,7 +336,9 @@ SHEET = """<?xml version="1.0" encoding="UTF-8"?><worksheet xmlns="http://schema
 spreadsheetml/2006/main"><sheetData>{}</sheetData></worksheet>"""
 BOOK = {
     "[Content_Types].xml": """<Types xmlns="http://schemas.openxmlformats.org/package/2006/\
-content-types"><Default Extension="xml" ContentType="application/xml"/></Types>""",
+content-types"><Default Extension="xml" ContentType="application/xml"/><Override PartName="/xl/\
+workbook.xml" ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+\
+xml"/></Types>""",
     "_rels/.rels": """<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/\
 relationships"><Relationship Id="rId1" Type="http://schemas.openxmlformats.org/officeDocument/2006/\
 relationships/officeDocument" Target="xl/workbook.xml"/></Relationships>""",

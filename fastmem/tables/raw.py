@@ -28,7 +28,7 @@ _TEXT = (".csv", ".tsv", ".tab", ".txt")
 _ARROW = (".feather", ".arrow", ".ipc", ".arrows")
 _JSON = (".jsonl", ".ndjson")
 TABLE_SUFFIXES = (*_TEXT, ".parquet", *_ARROW, *_JSON, ".xlsx")
-_EXTRAS = {"python_calamine": "excel"}
+_EXTRAS = {"openpyxl": "excel"}
 
 
 def open_raw(
