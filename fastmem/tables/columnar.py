@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from fastmem.errors import InvalidInputError
+from fastmem.machine.wording import reason
 from fastmem.tables.raw_table import RawTable, shown
 from fastmem.tables.sources import Source, kind_of
 
@@ -89,15 +90,21 @@ def _mapped(source: Source) -> Iterator[Any]:
     """Give a file as memory, of which only what is used is read."""
     import pyarrow as pa
 
-    with source.opened() as file:
-        try:
-            number = file.fileno()
-        except OSError:  # a part of the temporary file that standard input went to
-            yield pa.PythonFile(file, "r")
-            return
-        if not source.n_bytes:
-            raise InvalidInputError(f"{shown(source.path)} is empty: give at least one row of data")
-        yield pa.BufferReader(pa.py_buffer(mmap.mmap(number, 0, access=mmap.ACCESS_READ)))
+    if not source.n_bytes:
+        raise InvalidInputError(f"{shown(source.path)} is empty: give at least one row of data")
+    try:
+        with source.opened() as file:
+            try:
+                number = file.fileno()
+            except OSError:  # the temporary file of standard input, which has no number of its own
+                yield pa.PythonFile(file, "r")
+                return
+            yield pa.BufferReader(pa.py_buffer(mmap.mmap(number, 0, access=mmap.ACCESS_READ)))
+    except pa.ArrowMemoryError as error:
+        raise InvalidInputError(
+            f"{shown(source.path)} holds a batch that takes more memory than there is, or is "
+            f"damaged ({reason(error)}): write it in smaller batches"
+        ) from error
 
 
 def typed_table(

@@ -175,7 +175,7 @@ class _Numbers:
         elif text.count(",") == 1 and text.replace(",", "").isdigit():
             cure = "name the decimal mark with --decimal ,"
         elif _SIGN.fullmatch(text):
-            cure = f"name it with --missing '{text}' if it stands for a missing value"
+            cure = f"name it with --missing {show(text)} if it stands for a missing value"
         raise InvalidInputError(
             f"{shown(self._raw.path)} has {show(text)} in column {show(self._name)}, "
             f"{self._raw.row_name(row)}, {what}: {cure}; fastmem fit encodes such columns"

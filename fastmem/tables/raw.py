@@ -28,7 +28,7 @@ _TEXT = (".csv", ".tsv", ".tab", ".txt")
 _ARROW = (".feather", ".arrow", ".ipc", ".arrows")
 _JSON = (".jsonl", ".ndjson")
 TABLE_SUFFIXES = (*_TEXT, ".parquet", *_ARROW, *_JSON, ".xlsx")
-_EXTRAS = {"python_calamine": "excel"}
+_EXTRAS = {"openpyxl": "excel"}
 
 
 def open_raw(
@@ -108,13 +108,13 @@ def _guarded(table: RawTable, path: Path) -> RawTable:
 
 def no_such_file(path: Path, suffixes: Sequence[str]) -> None:
     """Refuse a path that is no file, or of a kind that is not known."""
+    if not path.exists():
+        raise InvalidInputError(f"{shown(path)} does not exist: check the name and the directory")
     if path.suffix.lower() not in (*suffixes, *COMPRESSED):
         raise InvalidInputError(
             f"{shown(path)} has the suffix {path.suffix!r}: give a file that ends in "
             f"{either(suffixes)}, or one of these compressed"
         )
-    if not path.exists():
-        raise InvalidInputError(f"{shown(path)} does not exist: check the name and the directory")
     if not path.is_file():
         raise InvalidInputError(f"{shown(path)} is not a file: give the data file itself")
 

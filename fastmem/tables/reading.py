@@ -231,6 +231,21 @@ def _holds_arrays(path: Path) -> bool:
     return path.suffix.lower() in ARRAY_SUFFIXES
 
 
+def budget_for(memory_limit: int | None) -> int:
+    """Return the bytes of points that are kept in memory under a limit."""
+    limit = available()[0] / 2 if memory_limit is None else memory_limit / LIMIT_SHARE
+    return int(min(limit, MOST_IN_MEMORY))
+
+
+def table_of(raw: RawTable, label: str | None, budget_bytes: int, progress: Tell) -> Table:
+    """Read a raw table all of whose columns but the label's are numbers.
+
+    Points of more than ``budget_bytes`` go to a file. Raises InvalidInputError as `load_table`.
+    """
+    with refusals(raw.path):
+        return _spooled(Batches(raw, label), budget_bytes, progress)
+
+
 def _spooled(batches: Batches, budget_bytes: int, progress: Tell) -> Table:
     spool = Spool(budget_bytes, batches.n_rows, is_exact=batches.is_exact)
     codes: list[Array] = []

@@ -7,7 +7,6 @@ import gzip
 import io
 import lzma
 import os
-import shutil
 import sys
 import tempfile
 import weakref
@@ -202,10 +201,58 @@ class _Owning(io.RawIOBase):
         super().close()
 
 
-class _Window(io.RawIOBase):
-    """A reader with its own place in a file that others read too, and which stays open."""
+class Spooled:
+    """A temporary file without a name, written once and read by any number of readers.
 
-    def __init__(self, file: IO[bytes]) -> None:
+    Parameters
+    ----------
+    path : str
+        What is copied there, for messages.
+
+    Attributes
+    ----------
+    size : int
+        Bytes written so far.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path, self.size = path, 0
+        try:
+            self._file = tempfile.TemporaryFile(prefix="fastmem-", buffering=0)  # noqa: SIM115
+        except OSError as error:
+            raise self._no_room(error) from error
+        weakref.finalize(self, self._file.close)
+
+    def write(self, part: Any) -> None:
+        """Add bytes."""
+        left = memoryview(part)
+        while left:
+            try:
+                count = self._file.write(left)
+            except OSError as error:
+                raise self._no_room(error) from error
+            left = left[count:]
+            self.size += count
+
+    def window(self) -> io.RawIOBase:
+        """Give a reader at the first byte."""
+        return _Window(self)
+
+    def read_at(self, size: int, place: int) -> bytes:
+        """Read at a place, whatever others read."""
+        return os.pread(self._file.fileno(), size, place)
+
+    def _no_room(self, error: OSError) -> InvalidInputError:
+        return InvalidInputError(
+            f"{self._path} goes to a temporary file, but {error.strerror or error}: make room "
+            "there, or set TMPDIR to another directory"
+        )
+
+
+class _Window(io.RawIOBase):
+    """A reader with a place of its own in a file, which stays open."""
+
+    def __init__(self, file: Spooled) -> None:
         self._file, self._at = file, 0
 
     def readable(self) -> bool:
@@ -215,32 +262,23 @@ class _Window(io.RawIOBase):
         return True
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        end = os.fstat(self._file.fileno()).st_size
-        self._at = {io.SEEK_SET: 0, io.SEEK_CUR: self._at}.get(whence, end) + offset
+        bases = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._file.size}
+        self._at = bases[whence] + offset
         return self._at
 
     def tell(self) -> int:
         return self._at
 
     def readinto(self, buffer: Any) -> int:
-        part = os.pread(self._file.fileno(), len(buffer), self._at)  # whatever others read
+        part = self._file.read_at(len(buffer), self._at)
         buffer[: len(part)] = part
         self._at += len(part)
         return len(part)
 
 
 def _spooled(path: Path, suffix: str, file: IO[bytes]) -> Source:
-    """Copy what can be read once to a temporary file without a name."""
-    try:
-        kept = tempfile.TemporaryFile(prefix="fastmem-")  # noqa: SIM115 (as long as the source)
-        shutil.copyfileobj(file, kept, 1 << 20)
-        kept.flush()
-    except OSError as error:
-        raise InvalidInputError(
-            f"{shown(path)} is copied to a temporary file, but {error.strerror or error}: make "
-            "room there, or set TMPDIR to another directory"
-        ) from error
-    size = kept.tell()
-    source = Source(path, suffix, size, lambda: _Window(kept), is_file=True)
-    weakref.finalize(source, kept.close)
-    return source
+    """Copy what can be read once to a temporary file."""
+    kept = Spooled(shown(path))
+    while part := file.read(1 << 20):
+        kept.write(part)
+    return Source(path, suffix, kept.size, kept.window, is_file=True)
