@@ -29,8 +29,9 @@ def assert_same_layers(a: fastmem.Network, b: fastmem.Network) -> None:
 
 
 def table(seed=0, n_samples=150, n_classes=3):
-    """Points of six features in units from 2^-30 to 2^30, one of them constant, one of three
-    values; their labels; and the powers of two that undo the units.
+    """Points of six features in units from 2^-30 to 2^30, labels, and what undoes the units.
+
+    One feature is constant, one has three values.
     """
     rng = np.random.default_rng(seed)
     units = np.array([-30, 0, 17, 3, 30, 0])
