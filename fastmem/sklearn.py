@@ -144,6 +144,7 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
 
     classes_: np.ndarray
     network_: Network
+    scale: Any = "none"  # of classifiers that older releases pickled
 
     def __init__(
         self,

@@ -186,6 +186,7 @@ def network_facts(network: fastmem.Network) -> dict[str, Any]:
         "classes": array_facts(network.classes_),
         "covered": list(network.covered),
         "feature_names": facts(getattr(network, "feature_names", None)),
+        **({} if network.scale is None else {"scale": array_facts(network.scale)}),
         "summary": facts(network.summary),
         "report": None if network.report is None else facts(network.report.unseparated),
         "first": type(network.first).__name__,
@@ -262,12 +263,12 @@ def with_key(n: int = 60, **settings: Any) -> fastmem.Network:
     return fastmem.interpolate(rare_points(n, D_SEEDED), labels(n), seed=7, **settings)
 
 
-def small_with_key(frame: bool = False) -> fastmem.Network:
+def small_with_key(frame: bool = False, **settings: Any) -> fastmem.Network:
     """Few hyperplanes of a key, in few dimensions: chosen from very many."""
     X = points(30, 170)
     return fastmem.interpolate(
         framed(X) if frame else X, labels(30), width=100_000, projection="gaussian", compact=True,
-        memory_limit=(256 << 20) + 32 * 30, seed=7,
+        memory_limit=(256 << 20) + 32 * 30, seed=7, **settings,
     )  # fmt: skip
 
 
@@ -291,6 +292,12 @@ MAKERS: dict[str, Callable[[], fastmem.Network]] = {
     "8": partial(small_with_key, frame=True),
     "9": partial(named, activation="relu"),
     "10": partial(named, 6, activation="relu", projection="structured", compact=True),
+    "11": partial(fitted, scale=[1, 0.25, 2.0**-70, 8]),
+    "11-named": partial(named, scale=[1, 0.25, 2.0**-70, 8]),
+    "12": partial(fitted, projection="structured", width=150, scale=[1, 0.25, 0.5, 8]),
+    "13": partial(small_with_key, scale=[2.0**k for k in range(-85, 85)]),
+    "14": partial(named, activation="relu", scale=[1, 0.25, 0.5, 8]),
+    "15": partial(fitted, 70, activation="relu", projection="structured", scale=[0.5] + [2] * 69),
 }
 """How the network of each model file is made; the names begin with the format version."""
 

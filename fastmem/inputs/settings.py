@@ -6,7 +6,7 @@ import contextlib
 import math
 import os
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, NamedTuple
 
@@ -23,7 +23,7 @@ from fastmem.inputs.refusals import (
     typed,
     whole,
 )
-from fastmem.inputs.scaled import checked_scale
+from fastmem.inputs.scaled_points import checked_scale
 from fastmem.machine.wording import either
 
 _MAX_WIDTH = 1_000_000
@@ -226,7 +226,7 @@ def _max_bias(value: Any) -> float | None:
 def _scale(value: Any, n_features: int) -> Literal["none", "auto", "std"] | np.ndarray:
     if isinstance(value, str):
         return _option("scale", value, "none", "auto", "std")  # type: ignore[return-value]
-    if value is None or np.ndim(value) == 0:
+    if not isinstance(value, Sequence | np.ndarray) and not hasattr(value, "__array__"):
         refuse(
             f"scale is {typed(value)}; pass 'none', 'auto', 'std' or {n_features} powers of two, "
             f"one a feature"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastmem.inputs.points import Points, row_ranges
-from fastmem.inputs.scaled import MAX_EXPONENT
+from fastmem.inputs.scaled_points import MAX_EXPONENT
 from fastmem.machine.arrays import frozen
 
 _LEAST_NORMAL = -1022

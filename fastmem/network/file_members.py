@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, NoReturn
 import numpy as np
 
 from fastmem.inputs import InvalidInputError, check_seeded, check_structured
-from fastmem.inputs.scaled import MAX_EXPONENT
+from fastmem.inputs.scaled_points import MAX_EXPONENT
 from fastmem.kernels.layout import WORD_BITS
 
 

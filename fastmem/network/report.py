@@ -10,6 +10,38 @@ import numpy as np
 from fastmem.version import __version__
 
 
+@dataclass(frozen=True)
+class Scaling:
+    """Whether features were multiplied by powers of two before the fit, and why.
+
+    Attributes
+    ----------
+    asked : {"none", "auto", "std", "given"}
+        What ``scale`` was passed; "given" stands for powers of two.
+    exponents : tuple of int or None
+        Of the powers of two, one a feature; None where points stayed as they are.
+    without, with_it : int or None
+        Hyperplanes that separate a sample of the points without scaling and with it, where "auto"
+        had to measure.
+    """
+
+    asked: str = "none"
+    exponents: tuple[int, ...] | None = None
+    without: int | None = None
+    with_it: int | None = None
+
+    def __str__(self) -> str:
+        if self.exponents is None:
+            text, first, second = "not scaled", self.without, self.with_it
+        else:
+            low, high = min(self.exponents), max(self.exponents)
+            text, first, second = "scaled by powers of two", self.with_it, self.without
+            text += f" from 2^{low} to 2^{high}"
+        if first is None or second is None:
+            return text
+        return f"{text}: {first:,} hyperplanes of a sample against {second:,}"
+
+
 @dataclass
 class FitReport:
     """What :func:`fastmem.interpolate` did.
@@ -81,7 +113,7 @@ class FitReport:
     trials: list[Trial] = field(default_factory=list)
     file_bytes: int = 0
     estimated_bytes: int = 0
-    scale: Scaling = field(default_factory=lambda: Scaling())
+    scale: Scaling = Scaling()
 
     def summary(self) -> dict[str, int | float | str | None]:
         """The facts that are saved with the network."""
@@ -111,38 +143,6 @@ class FitReport:
             f"{', ...' if failed > 3 else ''}; all in report.unseparated) cannot be covered with "
             f"{width} hyperplanes and are predicted wrong; raise width, or pass width='auto'"
         )
-
-
-@dataclass(frozen=True)
-class Scaling:
-    """Whether features were multiplied by powers of two before the fit, and why.
-
-    Attributes
-    ----------
-    asked : {"none", "auto", "std", "given"}
-        What ``scale`` was passed; "given" stands for powers of two.
-    exponents : tuple of int or None
-        Of the powers of two, one a feature; None where points stayed as they are.
-    without, with_it : int or None
-        Hyperplanes that separate a sample of the points without scaling and with it, where "auto"
-        had to measure.
-    """
-
-    asked: str = "none"
-    exponents: tuple[int, ...] | None = None
-    without: int | None = None
-    with_it: int | None = None
-
-    def __str__(self) -> str:
-        if self.exponents is None:
-            text, first, second = "not scaled", self.without, self.with_it
-        else:
-            low, high = min(self.exponents), max(self.exponents)
-            text, first, second = "scaled by powers of two", self.with_it, self.without
-            text += f" from 2^{low} to 2^{high}"
-        if first is None or second is None:
-            return text
-        return f"{text}: {first:,} hyperplanes of a sample against {second:,}"
 
 
 @dataclass(frozen=True)

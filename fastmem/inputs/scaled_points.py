@@ -50,7 +50,8 @@ def checked_scale(value: Any, n_features: int, name: str = "scale") -> np.ndarra
         given = np.empty(0, object)
     if given.dtype.kind not in "iuf" or given.ndim != 1:
         refuse(
-            f"{name} is {typed(value)}; pass a list of {n_features} powers of two, one a feature"
+            f"{name} is {typed(value)}; pass 'none', 'auto', 'std' or {n_features} powers of two, "
+            f"one a feature"
         )
     if len(given) != n_features:
         refuse(f"{name} has {len(given)} numbers for {n_features} features; pass one for each")
