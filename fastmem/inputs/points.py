@@ -277,6 +277,47 @@ class NarrowPoints(Points):
         return SparseRows(values, columns, frozen(starts), self.n_features)
 
 
+class SomePoints(Points):
+    """Some rows of points, in any order."""
+
+    __slots__ = ("_points", "_rows", "is_sparse")
+    array = None
+
+    def __init__(self, points: Points, rows: np.ndarray) -> None:
+        self._points, self._rows = points, rows
+        self.n_samples, self.n_features = len(rows), points.n_features
+        self.dtype, self.is_sparse = points.dtype, points.is_sparse
+        self.feature_names = points.feature_names
+        self.max_block_rows = points.max_block_rows
+
+    @property
+    def row_values(self) -> int:
+        """Values of a row, as of all points."""
+        return self._points.row_values
+
+    def used_columns(self) -> np.ndarray | None:
+        """Return columns as in `Points`, those that are used by any of the points."""
+        return self._points.used_columns()
+
+    def block(self, start: int, stop: int) -> Any:
+        """Return rows as in `Points`, copied."""
+        return self._points.take(self._rows[start:stop])
+
+    def take(self, indices: np.ndarray) -> Any:
+        """Return rows as in `Points`, copied."""
+        return self._points.take(self._rows[indices])
+
+
+def some_points(points: Points, rows: np.ndarray) -> Points:
+    """Return some rows of points; in one array where they are dense and few."""
+    size = len(rows) * points.n_features * points.dtype.itemsize
+    if points.is_sparse or size > 2 * BLOCK_BYTES:
+        return SomePoints(points, rows)
+    some = Points(points.take(rows))
+    some.feature_names = points.feature_names
+    return some
+
+
 def _starts(counts: np.ndarray) -> np.ndarray:
     starts = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=starts[1:])

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
+from fastmem.inputs.points import SomePoints
 from fastmem.kernels.relu import sums_below
 from fastmem.network.margins import CountMargins
 from fastmem.patterns.of_points import tiles_of_blocks
@@ -83,7 +84,7 @@ def first_neuron_on(
             found[places[start:stop]] = np.where(on.any(axis=0), earliest, -1)
 
         own = CoverLayer(second.masks[neurons], second.thresholds[neurons], second.owners[neurons])
-        _stream(_SomePoints(points, rows[places]), first, own, n_threads, keep)
+        _stream(SomePoints(points, rows[places]), first, own, n_threads, keep)
     return found
 
 
@@ -116,30 +117,3 @@ def _stream(
             keep(start, stop, margins.of(points, start, stop, tiles, False) > 0)
 
     tiles_of_blocks(points, first, n_threads, use, size)
-
-
-class _SomePoints(Points):
-    """Some rows of points, in any order."""
-
-    __slots__ = ("_points", "_rows", "is_sparse")
-    array = None
-
-    def __init__(self, points: Points, rows: np.ndarray) -> None:
-        self._points, self._rows = points, rows
-        self.n_samples, self.n_features = len(rows), points.n_features
-        self.dtype, self.is_sparse = points.dtype, points.is_sparse
-        self.feature_names = points.feature_names
-        self.max_block_rows = points.max_block_rows
-
-    @property
-    def row_values(self) -> int:
-        return self._points.row_values
-
-    def used_columns(self) -> np.ndarray | None:
-        return self._points.used_columns()
-
-    def block(self, start: int, stop: int):
-        return self._points.take(self._rows[start:stop])
-
-    def take(self, indices: np.ndarray):
-        return self._points.take(self._rows[indices])
