@@ -19,7 +19,7 @@ _AT_ONCE = 1 << 18
 """Hashes looked up at a time."""
 _TASK_VALUES = 1 << 19
 """Values of rows that are compared at a time."""
-_SEEN_WHOLE = 4096
+_SEEN_WHOLE = 512
 """Points of which all are hashed to see whether they repeat."""
 _PAIRS = 16
 """Pairs of equal points to be expected in a sample where half of all points are repeats."""

@@ -122,7 +122,9 @@ class FitReport:
             f"{failed} of {self.n_samples} training points (rows {rows}"
             f"{', ...' if failed > 3 else ''}; all in report.unseparated)"
         )
-        remedy = "raise max_width" if is_limited else "raise width, or pass complete=True"
+        remedy = "raise width, or pass complete=True or width='auto'"
+        if is_limited:
+            remedy = "raise max_width"
         contrary = len(self.contradictory)
         if not contrary:
             return (
