@@ -14,7 +14,8 @@ import numpy as np
 
 from fastmem.hyperplanes.extent import extent_of
 from fastmem.inputs import Points, exponents_of, spread_scale
-from fastmem.inputs.contradictions import settle_contradictions
+from fastmem.inputs.contradictions import settled
+from fastmem.inputs.equal_rows import equal_rows
 from fastmem.inputs.points import SomePoints
 from fastmem.network.report import Scaling
 from fastmem.problem import Problem
@@ -68,8 +69,8 @@ def _sample(problem: Problem, generator: np.random.Generator) -> Problem | None:
     points: Points = SomePoints(problem.points, rows)
     if not points.is_sparse:
         points = Points(problem.points.take(rows))
-    settled = settle_contradictions(points, codes[rows], problem.n_threads)
-    known, settled = np.unique(settled, return_inverse=True)
+    agreed = settled(equal_rows(points, problem.n_threads), codes[rows])
+    known, places = np.unique(agreed, return_inverse=True)
     if len(known) < 2:
         return None
     settings = replace(
@@ -77,11 +78,12 @@ def _sample(problem: Problem, generator: np.random.Generator) -> Problem | None:
         max_width=None, max_bias=None, memory_limit=None,
     )  # fmt: skip
     return Problem(
-        points, known, settled.astype(codes.dtype), settings,
+        points, known, places.astype(codes.dtype), settings,
         extent_of(points, problem.n_threads), problem.shape._replace(
             n_samples=len(rows), row_values=points.row_values,
             n_classes=len(known), budget_bytes=None,
         ),
+        problem.given,
     )  # fmt: skip
 
 
