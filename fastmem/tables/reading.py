@@ -84,7 +84,11 @@ def read_table(
     InvalidInputError
         As `load_table`.
     """
-    table = load_table(path, label, labels_required=labels_required)
+    return plain_arrays(load_table(path, label, labels_required=labels_required))
+
+
+def plain_arrays(table: Table) -> tuple[Array, Array | None]:
+    """Give points and labels of a table as `read_table` does."""
     points, labels = table.points, table.labels
     if isinstance(points, FilePoints):
         points = points.mapped()
