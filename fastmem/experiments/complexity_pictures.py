@@ -85,7 +85,7 @@ def complexity_picture(report: ComplexityReport) -> Figure:
 
 
 def _panels(report: ComplexityReport) -> dict[str, Callable[[ComplexityReport, Axes], None]]:
-    panels = {
+    panels: dict[str, Callable[[ComplexityReport, Axes], None]] = {
         "Least number of hyperplanes": _first_widths,
         f"Neurons of {report.width:,} hyperplanes": _second_widths,
         "Points covered by the first neurons": _coverage,
