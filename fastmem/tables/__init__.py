@@ -4,7 +4,7 @@ from fastmem.encoding import Encoding
 from fastmem.tables.labelled import LabelledTable, load_labelled, stream_encoded
 from fastmem.tables.raw import open_raw
 from fastmem.tables.raw_table import RawTable, ReadingOptions
-from fastmem.tables.reading import Stream, Table, load_table, read_table, stream_table
+from fastmem.tables.reading import Stream, Table, load_table, plain_arrays, read_table, stream_table
 from fastmem.tables.writing import (
     LABEL_SUFFIXES,
     label_writer,
@@ -25,6 +25,7 @@ __all__ = [
     "load_labelled",
     "load_table",
     "open_raw",
+    "plain_arrays",
     "read_table",
     "save_array",
     "score_writer",

@@ -73,7 +73,11 @@ def read_table(
     InvalidInputError
         As `load_table`.
     """
-    table = load_table(path, label, labels_required=labels_required, options=options)
+    return plain_arrays(load_table(path, label, labels_required=labels_required, options=options))
+
+
+def plain_arrays(table: Table) -> tuple[Array, Array | None]:
+    """Give points and labels of a table as `read_table` does."""
     points, labels = table.points, table.labels
     if isinstance(points, FilePoints):
         points = points.mapped()
@@ -131,18 +135,6 @@ def load_table(
             f"{shown(path)} needs a label column: give its name or its 0-based index with --label"
         )
     return table
-
-
-def budget_for(memory_limit: int | None) -> int:
-    """Bytes of points that are kept in memory."""
-    limit = available()[0] / 2 if memory_limit is None else memory_limit / LIMIT_SHARE
-    return int(min(limit, MOST_IN_MEMORY))
-
-
-def table_of(raw: RawTable, label: str | None, budget_bytes: int, progress: Tell) -> Table:
-    """The points of a raw table of numbers; beyond the budget in a temporary file."""
-    with refusals(raw.path):
-        return _spooled(Batches(raw, label), budget_bytes, progress)
 
 
 @dataclass
