@@ -25,6 +25,17 @@ def load_network(path: Path) -> Network:
     return fastmem.load(path)
 
 
+def is_network(path: Path) -> bool:
+    """Whether a file holds a network."""
+    import fastmem
+
+    try:
+        fastmem.load(path)
+    except (fastmem.ModelFileError, OSError):
+        return False
+    return True
+
+
 def memorise(X: Any, y: Any, **settings: Any) -> Network:
     """Fit with progress bars; points that were not separated are reported by the caller."""
     import fastmem

@@ -11,6 +11,7 @@ from fastmem.commands.application import DataFile, Json, Threads, app, refuse
 from fastmem.commands.checking import Wrong, unlike_the_data, write_rows, wrong_rows
 from fastmem.commands.describing import (
     column_facts,
+    is_network,
     memorise,
     network_facts,
     print_columns,
@@ -228,13 +229,8 @@ def _default_out(data: Path) -> Path:
     name = "table" if str(data) == "-" else data.name
     stem = name.lstrip(".").split(".")[0] or "table"
     out = Path(f"{stem}.npz")
-    if out.exists():
-        import fastmem
-
-        try:
-            fastmem.load(out)
-        except (fastmem.ModelFileError, OSError):
-            refuse(f"{out} is there already and is no network: give another name with --out")
+    if out.exists() and not is_network(out):
+        refuse(f"{out} is there already and is no network: give another name with --out")
     return out
 
 
