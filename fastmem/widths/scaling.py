@@ -17,6 +17,7 @@ from fastmem.inputs import Points, exponents_of, spread_scale
 from fastmem.inputs.contradictions import settled
 from fastmem.inputs.equal_rows import equal_rows
 from fastmem.inputs.points import SomePoints
+from fastmem.kernels.layout import WORD_BITS
 from fastmem.network.report import Scaling
 from fastmem.problem import Problem
 from fastmem.widths.first_layer import FirstLayer
@@ -91,5 +92,6 @@ def _separating_width(problem: Problem, seed: np.random.SeedSequence) -> int:
     """Hyperplanes that separate all points of a problem."""
     rows_seed, growth_seed = seed.spawn(2)
     layer = FirstLayer(problem, rows_seed)
+    layer.start(WORD_BITS)
     separate(problem, layer, growth_seed, lambda done, total, neurons: None)
     return len(layer)
