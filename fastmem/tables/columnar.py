@@ -32,13 +32,13 @@ def read_parquet(source: Source) -> RawTable:
 
     source = source.seekable()
     # as a single file: "year=2024" in its path must not add a column
-    with source.opened() as file, parquet.ParquetFile(file) as table:
+    with source.native() as file, parquet.ParquetFile(file) as table:
         n_rows = max(0, table.metadata.num_rows)
         schema = table.schema_arrow
 
     def batches(rows: int) -> Iterator[Any]:
         with (
-            source.opened() as file,
+            source.native() as file,
             parquet.ParquetFile(file, buffer_size=_COLUMN_BUFFER, pre_buffer=False) as table,
         ):
             yield from table.iter_batches(batch_size=rows)
