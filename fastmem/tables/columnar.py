@@ -77,9 +77,12 @@ def read_arrow(source: Source) -> RawTable:
                     yield batch.slice(start, rows)
 
     n_rows = 0
+    with (
+        _mapped(source) as memory,
+        (ipc.open_stream if is_stream else ipc.open_file)(memory) as reader,
+    ):
+        schema = reader.schema
     with _mapped(source) as memory:
-        with (ipc.open_stream if is_stream else ipc.open_file)(memory) as reader:
-            schema = reader.schema
         for batch in (streamed if is_stream else filed)(memory):
             n_rows += batch.num_rows
     return typed_table(source.path, schema, n_rows, batches)
