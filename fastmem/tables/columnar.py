@@ -32,13 +32,13 @@ def read_parquet(source: Source) -> RawTable:
 
     source = source.seekable()
     # as a single file: "year=2024" in its path must not add a column
-    with source.opened() as file, parquet.ParquetFile(file) as table:
+    with source.native() as file, parquet.ParquetFile(file) as table:
         n_rows = max(0, table.metadata.num_rows)
         schema = table.schema_arrow
 
     def batches(rows: int) -> Iterator[Any]:
         with (
-            source.opened() as file,
+            source.native() as file,
             parquet.ParquetFile(file, buffer_size=_COLUMN_BUFFER, pre_buffer=False) as table,
         ):
             yield from table.iter_batches(batch_size=rows)
@@ -77,9 +77,12 @@ def read_arrow(source: Source) -> RawTable:
                     yield batch.slice(start, rows)
 
     n_rows = 0
+    with (
+        _mapped(source) as memory,
+        (ipc.open_stream if is_stream else ipc.open_file)(memory) as reader,
+    ):
+        schema = reader.schema
     with _mapped(source) as memory:
-        with (ipc.open_stream if is_stream else ipc.open_file)(memory) as reader:
-            schema = reader.schema
         for batch in (streamed if is_stream else filed)(memory):
             n_rows += batch.num_rows
     return typed_table(source.path, schema, n_rows, batches)

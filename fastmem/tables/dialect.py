@@ -30,7 +30,7 @@ _WORD_OF_OTHERS = re.compile(rb"[\x80-\xff]{4}")
 """Western European languages have no four accents in a row; others have nothing else."""
 _DOT = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?")
 _COMMA = re.compile(r"[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?")
-THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 _PLAIN = re.compile(r"[+-]?\d+([eE][+-]?\d+)?")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n')
 
@@ -170,22 +170,21 @@ def _rows(text: str, is_whole: bool, delimiter: str) -> Sample | None:
     return Sample(rows, *first, delimiter) if rows else None
 
 
-def _agreement(sample: Sample) -> tuple[float, float, int]:
-    """Order delimiters by how many rows they cut alike, then by how many cells are numbers."""
+def _agreement(sample: Sample) -> tuple[float, float, float, int]:
+    """Order delimiters by how many rows they cut alike, how many cells are numbers, and so on."""
     widths = Counter(len(row) for row in sample.rows)
     width = len(sample.rows[0])
-    if width == 1 and len(widths) == 1:
-        return 0.0, 0.0, 0
+    if width == 1:
+        return 0.0, -1.0, -1.0, 0
     alike = widths[width] / len(sample.rows)
-    if width == 1:  # a first row without it, and rows with it
-        return 0.0, 0.0, 0
     cells = [cell for row in sample.rows[-200:] if len(row) == width for cell in row]
-    numbers = sum(
-        bool(_DOT.fullmatch(cell) or _PLAIN.fullmatch(cell) or cell in MISSING_TEXTS)
-        or bool(sample.delimiter != "," and _COMMA.fullmatch(cell))
-        for cell in cells
-    )
-    return alike, numbers / len(cells), width
+    rest = [
+        cell for cell in cells
+        if not (_DOT.fullmatch(cell) or _PLAIN.fullmatch(cell) or cell in MISSING_TEXTS
+                or (sample.delimiter != "," and _COMMA.fullmatch(cell)))
+    ]  # fmt: skip
+    uncut = sum(any(mark in cell for mark in DELIMITERS) for cell in rest)
+    return alike, -len(rest) / len(cells), -uncut / len(cells), width
 
 
 def decimal_of(sample: Sample, options: ReadingOptions, path: str) -> str:

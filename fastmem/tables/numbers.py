@@ -23,7 +23,7 @@ from fastmem.tables.raw_table import RawTable, shown
 _EXACT = 2.0**53
 _WHOLE = re.compile(r"([+-]?[0-9]+)(\.0*)?")
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d.*)?|\d{1,2}:\d{2}(:\d{2})?.*")
-_SIGN = re.compile(r"[^\w\s]+|unknown|missing|none|n\.?a\.?", re.IGNORECASE)
+_SIGN = re.compile(r"[^\w\s]+|unknown|missing|none|n[./]?a\.?", re.IGNORECASE)
 """What looks like a sign for a missing value."""
 
 Array = NDArray[Any]
