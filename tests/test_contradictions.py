@@ -45,7 +45,7 @@ def in_form(X, form):
     if form == "file":
         from fastmem.tables.spool import FilePoints
 
-        file = OPEN.enter_context(tempfile.TemporaryFile())
+        file = OPEN.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
         file.write(np.ascontiguousarray(X).tobytes())
         file.flush()
         return FilePoints(file, X.shape, X.dtype)
