@@ -30,7 +30,7 @@ except ImportError as missing:
 from fastmem.algorithm import interpolate
 from fastmem.hyperplanes.extent import extent_of
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
-from fastmem.hyperplanes.sources import row_source
+from fastmem.hyperplanes.sources import bias_norms, row_source
 from fastmem.inputs import InvalidInputError, check_interpolate, check_points
 from fastmem.inputs.contradictions import settle_contradictions
 from fastmem.network.network import Network
@@ -437,7 +437,8 @@ class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         extent = extent_of(points, threads)
         # the first of the seeds that interpolate() spawns, so that both draw the same rows
         generator = np.random.default_rng(settings.seed.spawn(3)[0])
-        source = row_source(settings, generator, extent)
+        norms = bias_norms(settings, points, extent)
+        source = row_source(settings, generator, extent, norms)
         self.hyperplanes_ = source.start(int(self.n_hyperplanes), extent.mean, extent.radius)
         return self
 
