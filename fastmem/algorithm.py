@@ -10,6 +10,7 @@ from functools import partial
 
 import numpy as np
 
+from fastmem.encoding import Encoding, encode_table
 from fastmem.errors import UnseparatedWarning
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.sources import largest_bias
@@ -19,7 +20,7 @@ from fastmem.machine.progress import drawing
 from fastmem.network.network import Network
 from fastmem.network.neurons_on import first_neuron_on
 from fastmem.network.report import FitReport, GrowthStep, Trial
-from fastmem.problem import Problem, checked_problem
+from fastmem.problem import GivenRows, Problem, checked_problem
 from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.second_layer.real_sums import real_thresholds
 from fastmem.second_layer.selection import Selector, cover_layer, failed_rows
@@ -49,6 +50,9 @@ def interpolate(
     margin: float = 0.0,
     compact: bool = False,
     memory_limit: int | str | None = None,
+    contradictions: str = "raise",
+    complete: bool = False,
+    encode: bool | Encoding = False,
     scale="none",
 ) -> Network:
     """Build a three-layer threshold network that labels every training point correctly.
@@ -104,7 +108,7 @@ def interpolate(
         True draws a progress bar on a terminal (needs the extra ``cli``); a callable is called as
         ``progress(stage, done, total, neurons)``.
     max_width : int, optional
-        Where ``width="auto"`` or ``"smallest"`` stops in any case.
+        Where ``width="auto"``, ``"smallest"`` or ``complete`` stops in any case.
     margin : float from 0 to 1, default 0
         From the narrowest network (0) to the one that predicts unseen points best (1): how deep
         inside its neuron's cell every training point must lie, as a share of the neuron's
@@ -127,6 +131,21 @@ def interpolate(
         Weights of more than a quarter of the limit, by default of 256 MiB, are not stored but
         computed from a key whenever they are needed (``width="auto"`` counts as 1,024 rows): other
         Gaussian numbers, so another network of the same kind.
+    contradictions : {"raise", "majority"}, default "raise"
+        What to do with equal points of different labels, on all of which no network can be right.
+        "raise" refuses them wherever every point is to be covered; a given ``width`` alone
+        memorises the rest, and names them in ``report.unseparated`` and ``report.contradictory``.
+        "majority" gives equal points their most frequent label, of equally frequent ones the first,
+        at any width; the rows that were overruled are in ``report.relabelled``.
+    complete : bool, default False
+        Go on from a given ``width`` to where every point can be covered, by hyperplanes that are
+        aimed at what is left: as exact as "auto", and as good on unseen points as the width is.
+        Without effect where the width is not a number.
+    encode : bool or fastmem.tables.Encoding, default False
+        Whether X is a raw table, whose columns are to become numbers: categories, dates, truth
+        values, missing values. True looks what each column holds; an `Encoding` that was fitted
+        before says it. Needs pyarrow (extra ``cli``). The network keeps the encoding, also in its
+        file, and takes such tables to predict.
     scale : "none", "auto", "std" or array-like of shape (n_features,), default "none"
         Powers of two by which the features are multiplied, here and in every prediction. That is
         exact, so the guarantee is the same; what it changes is how far a unit of each feature
@@ -146,7 +165,8 @@ def interpolate(
         If the fit would take more memory than is free (on the machine, in its control group, or
         under the limits of the process); before the work, or before the width grows.
     ContradictionError
-        If ``width="auto"`` and two equal points have different labels.
+        If two equal points have different labels, with ``contradictions="raise"`` and a ``width``
+        of "auto" or "smallest", or ``complete``.
 
     Warns
     -----
@@ -156,6 +176,10 @@ def interpolate(
 
     Notes
     -----
+    Where at least half of the rows repeat others, equal points of one label are counted once before
+    the work: it takes the time of the different points, and "auto" of ``max_bias`` and the mean of
+    ``center`` are those of the different points.
+
     Dirksen, Finke and Genzel, "Memorization With Neural Nets: Going Beyond the Worst Case",
     JMLR 25(347), 2024 (arXiv 2310.00327): ``width="auto"`` is Algorithm 1, a given width with
     ``selection="random"`` is Algorithm 2.
@@ -169,12 +193,17 @@ def interpolate(
     array([0, 1, 1, 0])
     """
     clock = Clock()
+    encoding = None
+    if encode is not False:
+        with clock.stage("encoding"):
+            X, encoding = encode_table(X, encode)
     with clock.stage("check"):
         problem = checked_problem(
             X, y, width=width, max_bias=max_bias, selection=selection, activation=activation,
             projection=projection, covered=covered, center=center, seed=seed, n_threads=n_threads,
             progress=progress, max_width=max_width, margin=margin, compact=compact,
-            memory_limit=memory_limit, scale=scale,
+            memory_limit=memory_limit, contradictions=contradictions, complete=complete,
+            scale=scale,
         )  # fmt: skip
     with clock.stage("scale") if problem.measures_scale else nullcontext():
         problem, scaling = chosen_scale(problem)
@@ -189,15 +218,17 @@ def interpolate(
     with drawing(settings.progress) as tell:
         # First layer, lines 1-5 of Algorithm 1: rows until every pair of points is separated
         if settings.width is None:
-            with clock.stage("growth"):
-                growth, evaluations = separate(
-                    problem, layer, growth_seed, partial(tell, "hyperplanes")
-                )
+            layer.start(min(WORD_BITS, problem.most_hyperplanes))
         else:  # line 1 of Algorithm 2: n rows
             with clock.stage("hyperplanes"):
                 layer.start(settings.width)
             with clock.stage("patterns"):
                 layer.fill(partial(tell, "patterns"))
+        if settings.separates_all:
+            with clock.stage("growth"):
+                growth, evaluations = separate(
+                    problem, layer, growth_seed, partial(tell, "hyperplanes")
+                )
 
         # Second layer, lines 6-13: neurons until every point of the covered classes is on
         with clock.stage("selection"):
@@ -223,10 +254,13 @@ def interpolate(
             second, unseparated = _with_real_sums(problem, first, second, unseparated, clock)
 
     # Third layer, line 14: the class whose neuron is on, else the one that was left out
-    covered_codes = tuple(cover.code for cover in covers)
+    given = problem.given
+    second, covered_codes = _with_all_classes(second, [cover.code for cover in covers], given)
     report = FitReport(
-        n_samples=problem.points.n_samples, n_features=problem.points.n_features,
-        classes=problem.classes, covered=covered_codes, unseparated=unseparated,
+        n_samples=given.n_samples, n_features=problem.points.n_features,
+        classes=given.classes, covered=covered_codes, unseparated=given.rows_of(unseparated),
+        contradictory=given.rows_of(problem.contradictory(unseparated)),
+        relabelled=given.relabelled, n_distinct=problem.points.n_samples,
         seconds=clock.seconds(), peak_bytes=peak_bytes(),
         evaluations=evaluations + selector.evaluations,
         evaluations_per_candidate=selector.evaluations / max(1, selector.candidates),
@@ -237,12 +271,26 @@ def interpolate(
         estimated_bytes=problem.estimated_bytes(store.tiles.shape[1] * WORD_BITS), scale=scaling,
         biases="uniform" if problem.norms is None else "norms",
     )  # fmt: skip
-    if sentence := report.warning(len(first)):
+    if sentence := report.warning(len(first), is_limited=settings.separates_all):
         warnings.warn(sentence, UnseparatedWarning, stacklevel=2)
     return Network(
-        problem.classes, first, second, covered_codes, report, report.summary(),
-        problem.points.feature_names, problem.scale,
+        given.classes, first, second, covered_codes, report, report.summary(),
+        problem.points.feature_names, problem.scale, encoding,
     )  # fmt: skip
+
+
+def _with_all_classes(
+    second: CoverLayer, covered: list[int], given: GivenRows
+) -> tuple[CoverLayer, tuple[int, ...]]:
+    """The layer and its covered classes by codes of all labels that were given.
+
+    Labels that gave way on all their points get a block without neurons, which never wins.
+    """
+    if len(given.kept) == len(given.classes):
+        return second, tuple(covered)
+    lost = np.setdiff1d(np.arange(len(given.classes)), given.kept)
+    second = replace(second, owners=given.kept[second.owners].astype(np.int32))
+    return second, tuple(sorted([*given.kept[covered].tolist(), *lost.tolist()]))
 
 
 def _with_real_sums(

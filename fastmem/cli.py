@@ -26,7 +26,7 @@ def main() -> None:
             raise
         print(
             f"The command line needs {missing.name}, which is not installed: "
-            'pip install "fastmem[cli]".',
+            'pip install "fastmem-nets[cli]".',
             file=sys.stderr,
         )
         sys.exit(2)

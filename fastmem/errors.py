@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class InvalidInputError(ValueError):
     """An argument that fastmem cannot use; the message names it, where it is and the remedy."""
@@ -22,6 +24,10 @@ class ContradictionError(InvalidInputError):
         super().__init__(message)
         self.pairs, self.count = pairs, count
 
+    def __reduce__(self) -> tuple[type[ContradictionError], tuple[object, ...], dict[str, Any]]:
+        # an exception is made anew from its args, which hold the message alone
+        return type(self), (str(self), self.pairs, self.count), self.__dict__
+
 
 class NotEnoughMemoryError(MemoryError):
     """Less memory is free than the work is going to take; the message says what to do."""
@@ -29,6 +35,10 @@ class NotEnoughMemoryError(MemoryError):
 
 class UnseparatedWarning(UserWarning):
     """Some training points cannot be covered at the width that was given."""
+
+
+class EncodingWarning(UserWarning):
+    """A table holds categories that the fit did not know, or lacks values where it lacked none."""
 
 
 class ModelFileError(ValueError):

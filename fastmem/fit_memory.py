@@ -21,6 +21,8 @@ _THREAD = 16 << 20
 """Two blocks of points, and what is computed of them."""
 _POINT = 24
 """Order, numbers and marks of a point; at another time its hash, sorted and in a copy."""
+_ROW = 32
+"""A row whose point counts once: its hash, where it equals others, and which point it is."""
 _COMPACTED = 64 << 20
 """Patterns that are still uncovered, in a copy; see ``ClassCover``."""
 _CLASS = 1 << 14
@@ -47,6 +49,8 @@ class FitShape(NamedTuple):
     n_classes : int
     budget_bytes : int or None
         Bytes of patterns that may be in memory; more are in a file.
+    n_rows : int
+        Rows that the user gave, where equal points count once; else 0.
     """
 
     n_samples: int
@@ -55,6 +59,7 @@ class FitShape(NamedTuple):
     is_sparse: bool
     n_classes: int
     budget_bytes: int | None
+    n_rows: int = 0
 
 
 def fit_bytes(shape: FitShape, settings: Settings, width: int) -> int:
@@ -66,6 +71,7 @@ def fit_bytes(shape: FitShape, settings: Settings, width: int) -> int:
     n_words = -(-width // WORD_BITS)
     patterns = pattern_bytes(n_samples, shape.n_classes, width)
     total = _FIXED + settings.n_threads * _THREAD + _POINT * n_samples + _CLASS * shape.n_classes
+    total += _ROW * shape.n_rows
     total += patterns if shape.budget_bytes is None or patterns <= shape.budget_bytes else 0
     total += min(_COMPACTED, patterns)
     if settings.selection == "merge":

@@ -9,10 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from fastmem.errors import NotEnoughMemoryError
 from fastmem.fit_memory import FitShape, fit_bytes, require_for_fit
 from fastmem.hyperplanes.extent import Extent, extent_of
 from fastmem.hyperplanes.sources import bias_norms
 from fastmem.inputs import (
+    InvalidInputError,
     Points,
     Settings,
     check_interpolate,
@@ -22,7 +24,41 @@ from fastmem.inputs import (
     exactly_scaled,
     spread_scale,
 )
-from fastmem.inputs.contradictions import refuse_contradictions
+from fastmem.inputs.contradictions import contradicting, refuse_contradictions, settled
+from fastmem.inputs.equal_rows import EqualRows, equal_rows, look_repeated
+from fastmem.inputs.points import some_points
+
+
+@dataclass(frozen=True, eq=False)
+class GivenRows:
+    """What became of the rows and labels that the user gave.
+
+    Attributes
+    ----------
+    n_samples : int
+    classes : ndarray of shape (n_classes,)
+        All labels, sorted.
+    kept : ndarray of int64
+        Those, by their places in ``classes``, that points have after contradictions were settled.
+    relabelled : ndarray of int64
+        Rows whose label gave way to a more frequent one of equal points, ascending.
+    point_of : ndarray of shape (n_samples,) or None
+        The problem's point of each row, where equal points count once.
+    """
+
+    n_samples: int
+    classes: np.ndarray
+    kept: np.ndarray
+    relabelled: np.ndarray
+    point_of: np.ndarray | None
+
+    def rows_of(self, points: np.ndarray) -> np.ndarray:
+        """Return all rows of some of the problem's points, ascending int64."""
+        if self.point_of is None:
+            return np.sort(points).astype(np.int64)
+        chosen = np.zeros(int(self.point_of.max()) + 1, bool)
+        chosen[points] = True
+        return np.flatnonzero(chosen[self.point_of])
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,9 +68,10 @@ class Problem:
     Attributes
     ----------
     points : Points
-        Scaled, where they are.
+        The rows that the user gave, or, where at least half of them are repeats, each point once
+        with each of its labels; scaled, where they are.
     classes : ndarray of shape (K,)
-        The labels, sorted.
+        The labels of the points, sorted.
     codes : ndarray of shape (n_samples,), uint16 or int64
         The label of each point is ``classes[code]``.
     settings : Settings
@@ -42,6 +79,7 @@ class Problem:
         Where the points are.
     shape : FitShape
         What the memory of the fit depends on.
+    given : GivenRows
     scale : ndarray of shape (n_features,), float64, or None
         The powers of two by which the points are multiplied.
     """
@@ -52,6 +90,7 @@ class Problem:
     settings: Settings
     extent: Extent
     shape: FitShape
+    given: GivenRows
     scale: np.ndarray | None = None
 
     @property
@@ -118,6 +157,12 @@ class Problem:
         """Memory that the fit takes at most with so many hyperplanes; see `fit_bytes`."""
         return fit_bytes(self.shape, self.settings, width)
 
+    def contradictory(self, points: np.ndarray) -> np.ndarray:
+        """Return those of some points that equal a point of another label."""
+        if self.settings.by_majority or self.settings.separates_all:
+            return points[:0]
+        return points[contradicting(self.points, self.codes, points, self.n_threads)]
+
 
 def checked_problem(X: Any, y: Any, **parameters: Any) -> Problem:
     """Check all that `fastmem.interpolate` is given, and look once at all points.
@@ -134,7 +179,8 @@ def checked_problem(X: Any, y: Any, **parameters: Any) -> Problem:
     NotEnoughMemoryError
         If the fit would take more memory than is free.
     ContradictionError
-        If the width is to be found, and two equal points have different labels.
+        If every point is to be covered, and two equal points have different labels that are not to
+        be settled.
     """
     points = check_points(X)
     classes, codes = check_labels(y, points.n_samples, narrow=True)
@@ -145,17 +191,46 @@ def checked_problem(X: Any, y: Any, **parameters: Any) -> Problem:
         points.n_samples, points.n_features, points.row_values, points.is_sparse, len(classes),
         check_memory(settings.memory_limit, points.n_samples),
     )  # fmt: skip
-    require_for_fit(shape, settings)
+    repeats = False
+    try:
+        require_for_fit(shape, settings)
+    except NotEnoughMemoryError:  # but equal points may be many, and count once
+        repeats = look_repeated(points)
+        if not repeats:
+            raise
     # NumPy sorts 16 bits by their digits, which is faster than comparing
     codes = codes.astype(np.uint16 if len(classes) <= 1 << 16 else np.int64, copy=False)
-    if settings.width is None:
-        refuse_contradictions(points, codes, classes, settings.n_threads)
+    relabelled, point_of = np.empty(0, np.int64), None
+    kept = np.arange(len(classes))
+    given = classes
+    if settings.separates_all or settings.by_majority or repeats or look_repeated(points):
+        equal = equal_rows(points, settings.n_threads)
+        if settings.by_majority:
+            before, codes = codes, settled(equal, codes)
+            relabelled = np.flatnonzero(before != codes)
+            if len(relabelled):
+                kept, codes = _kept_classes(codes)
+                classes = classes[kept]
+                settings = _without_lost_classes(settings, kept)
+        elif settings.separates_all:
+            refuse_contradictions(points, codes, classes, settings.n_threads, equal)
+        if 2 * equal.n_repeats >= points.n_samples:
+            first, point_of = _distinct(equal, codes)
+            points, codes = some_points(points, first), codes[first]
+            shape = shape._replace(
+                n_samples=len(first), n_classes=len(classes), n_rows=len(point_of)
+            )
+        if repeats:
+            require_for_fit(shape, settings)
     scale = None if isinstance(settings.scale, str) else settings.scale  # "auto" begins with none
     if isinstance(settings.scale, str) and settings.scale == "std":
         scale = spread_scale(points)
     points, scale = _times(points, scale)
     extent = extent_of(points, settings.n_threads)
-    return Problem(points, classes, codes, settings, extent, shape, scale)
+    return Problem(
+        points, classes, codes, settings, extent, shape,
+        GivenRows(shape.n_rows or shape.n_samples, given, kept, relabelled, point_of), scale,
+    )  # fmt: skip
 
 
 def _times(points: Points, scale: np.ndarray | None) -> tuple[Points, np.ndarray | None]:
@@ -163,3 +238,41 @@ def _times(points: Points, scale: np.ndarray | None) -> tuple[Points, np.ndarray
     if scale is None or (scale == 1.0).all():
         return points, None
     return exactly_scaled(points, scale), scale
+
+
+def _kept_classes(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the codes that occur, int64, and all codes as places among them."""
+    occurs = np.bincount(codes) > 0
+    kept = np.flatnonzero(occurs)
+    if len(kept) == 1:
+        raise InvalidInputError(
+            "all points have one class once equal points have their most frequent label; "
+            "pass features that tell the classes apart"
+        )
+    return kept, (np.cumsum(occurs) - 1).astype(codes.dtype)[codes]
+
+
+def _without_lost_classes(settings: Settings, kept: np.ndarray) -> Settings:
+    """Return settings whose classes to cover are those among ``kept``, by their new codes."""
+    if isinstance(settings.covered, str):
+        return settings
+    places = {code: place for place, code in enumerate(kept.tolist())}
+    return replace(settings, covered=tuple(places[c] for c in settings.covered if c in places))
+
+
+def _distinct(equal: EqualRows, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the first row of each point with each of its labels, and the point of each row."""
+    rows, firsts = equal.rows, np.repeat(equal.rows[equal.starts], equal.sizes)
+    if (codes[rows] != codes[firsts]).any():
+        group = np.repeat(np.arange(len(equal.starts)), equal.sizes)
+        order = np.lexsort((codes[rows], group))  # stable
+        rows = rows[order]
+        starts = np.ones(len(rows), bool)
+        starts[1:] = (np.diff(group[order]) != 0) | (np.diff(codes[rows].astype(np.int64)) != 0)
+        firsts = rows[starts][np.cumsum(starts) - 1]
+    first_of = np.arange(len(codes), dtype=rows.dtype)
+    first_of[rows] = firsts
+    first = np.flatnonzero(first_of == np.arange(len(codes), dtype=rows.dtype))
+    number = np.empty(len(codes), rows.dtype)
+    number[first] = np.arange(len(first), dtype=rows.dtype)
+    return first.astype(rows.dtype), number[first_of]

@@ -23,7 +23,7 @@ try:
 except ImportError as missing:
     raise ModuleNotFoundError(
         f"fastmem.sklearn needs scikit-learn 1.6 or newer ({missing}): "
-        'pip install "fastmem[sklearn]"',
+        'pip install "fastmem-nets[sklearn]"',
         name="sklearn",
     ) from missing
 
@@ -40,11 +40,9 @@ from fastmem.inputs import (
     scaled,
     spread_scale,
 )
-from fastmem.inputs.contradictions import settle_contradictions
 from fastmem.network.network import Network
 from fastmem.patterns.of_points import sign_patterns
 from fastmem.patterns.words import unpacked
-from fastmem.second_layer.cover_layer import CoverLayer
 
 __all__ = ["ContradictionWarning", "HyperplanePatterns", "InterpolatingClassifier"]
 
@@ -91,14 +89,17 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
     width, max_bias, selection, projection, covered, center, max_width
         As of :func:`fastmem.interpolate`.
     margin : float from 0 to 1, default 0
-        As of :func:`fastmem.interpolate`. Set it to 0.5 or 1 for the best predictions of unseen
-        points.
+        As of :func:`fastmem.interpolate`. Set it to 0.5 or 1, with a ``width`` of 1,024 or more and
+        ``complete=True``, for the best predictions of unseen points.
     compact, memory_limit, scale
         As of :func:`fastmem.interpolate`.
     contradictions : {"majority", "raise"}, default "majority"
         What to do with equal points of different labels, on all of which no classifier can be
         right. "majority" takes their most frequent label (of equals the first) and warns, as
-        scikit-learn's trees would silently do; "raise" refuses them.
+        scikit-learn's trees would silently do; "raise" is as of :func:`fastmem.interpolate`.
+    complete : bool, default False
+        As of :func:`fastmem.interpolate`: whether a given ``width`` is added to until every
+        training point is right.
     random_state : int, RandomState, Generator or None, default None
         An int is the ``seed`` of :func:`fastmem.interpolate`. None draws from NumPy's global state.
     n_jobs : int or None, default None
@@ -169,6 +170,7 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
         memory_limit: int | str | None = None,
         scale: Any = "none",
         contradictions: str = "majority",
+        complete: bool = False,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
@@ -185,6 +187,7 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
         self.memory_limit = memory_limit
         self.scale = scale
         self.contradictions = contradictions
+        self.complete = complete
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
@@ -220,35 +223,29 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
             If a given ``width`` leaves points that cannot be covered.
         """
         start = time.perf_counter()
-        if self.contradictions not in ("majority", "raise"):
-            raise InvalidInputError(
-                f"contradictions is {self.contradictions!r}; pass 'majority' or 'raise'"
-            )
         threads = _threads(self.n_jobs)
         X, y = _checked(self, X, y=y, multi_output=True)  # y is looked at in the next line
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
-        classes, codes = np.unique(y, return_inverse=True)
+        classes = np.unique(y)
         if len(classes) == 1:
             raise InvalidInputError(
                 f"y holds one class only, {classes.tolist()[0]!r}; "
                 f"pass labels of at least two classes"
             )
         self.classes_ = classes
-        labels = y
-        self.relabelled_ = np.empty(0, np.int64)
-        if self.contradictions == "majority":
-            settled = settle_contradictions(check_points(X), codes, threads)
-            self.relabelled_ = np.flatnonzero(settled != codes).astype(np.int64)
-            if len(self.relabelled_):
-                labels = self._relabelled(classes, settled)
         network = interpolate(
-            X, labels, width=self.width, max_bias=self.max_bias, selection=self.selection,
-            projection=self.projection, covered=self._covered(classes, labels), center=self.center,
+            X, y, width=self.width, max_bias=self.max_bias, selection=self.selection,
+            projection=self.projection, covered=self.covered, center=self.center,
             seed=_seed(self.random_state), n_threads=threads, progress=self.verbose > 1,
             max_width=self.max_width, margin=self.margin, compact=self.compact,
-            memory_limit=self.memory_limit, scale=self.scale,
+            memory_limit=self.memory_limit, contradictions=self.contradictions,
+            complete=self.complete, scale=self.scale,
         )  # fmt: skip
+        assert network.report is not None
+        self.relabelled_ = network.report.relabelled
+        if len(self.relabelled_):
+            self._warn_of_relabelled(len(y))
         names = getattr(self, "feature_names_in_", None)  # scikit-learn has taken them off X
         self.network_ = _with_classes(network, classes, names)
         if self.verbose > 0:
@@ -259,32 +256,16 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
             )
         return self
 
-    def _relabelled(self, classes: np.ndarray, settled: np.ndarray) -> np.ndarray:
-        """The labels after contradictory points got their majority's, with a warning."""
+    def _warn_of_relabelled(self, n_samples: int) -> None:
         rows = self.relabelled_
-        if len(np.unique(settled)) == 1:
-            raise InvalidInputError(
-                "all points have one class once equal points have their most frequent label; "
-                "pass features that tell the classes apart"
-            )
         warnings.warn(
-            f"{len(rows)} of {len(settled)} training points (rows "
+            f"{len(rows)} of {n_samples} training points (rows "
             f"{', '.join(str(row) for row in rows[:3])}{', ...' if len(rows) > 3 else ''}; all in "
             f"relabelled_) equal points of another label that is as frequent or more, which they "
             f"are predicted as; remove or relabel them, or pass contradictions='raise'",
             ContradictionWarning,
             stacklevel=3,
         )
-        return classes[settled]
-
-    def _covered(self, classes: np.ndarray, labels: np.ndarray) -> Any:
-        """``covered`` without classes that have lost all their points."""
-        covered = self.covered
-        covered = covered.tolist() if hasattr(covered, "tolist") else covered
-        if not isinstance(covered, list | tuple | set | frozenset):
-            return covered
-        gone = np.setdiff1d(classes, labels).tolist()
-        return [label for label in covered if label not in gone]
 
     def predict(self, X: Any) -> np.ndarray:
         """Label every point.
@@ -322,18 +303,11 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
 
 
 def _with_classes(network: Network, classes: np.ndarray, names: Any) -> Network:
-    """The network with names, and all classes: those it never saw get a block without neurons."""
-    second, covered, known = network.second, network.covered, network.classes_
-    if len(known) != len(classes):
-        places = np.searchsorted(classes, known.astype(classes.dtype))
-        unseen = np.setdiff1d(np.arange(len(classes)), places)
-        owners = places[second.owners].astype(np.int32)
-        second = CoverLayer(second.masks, second.thresholds, owners)
-        covered = (*places[list(covered)].tolist(), *unseen.tolist())
-        known = np.array(classes.tolist()) if classes.dtype.kind == "O" else classes
+    """The network with names, and classes of the dtype that scikit-learn finds."""
+    known = np.array(classes.tolist()) if classes.dtype.kind == "O" else network.classes_
     return Network(
-        known, network.first, second, covered, network.report, network.summary, names,
-        network.scale, network.encoding,
+        known, network.first, network.second, network.covered, network.report, network.summary,
+        names, network.scale, network.encoding,
     )  # fmt: skip
 
 

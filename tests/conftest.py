@@ -2,15 +2,10 @@ from __future__ import annotations
 
 import signal
 import warnings
-from pathlib import Path
 
 import hypothesis
 import numba
 import pytest
-
-import fastmem
-
-KERNELS = Path(fastmem.__file__).parent / "kernels"
 
 # A shell's background job ignores Ctrl-C, and so would the processes that tests interrupt.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
@@ -24,14 +19,6 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("fastmem")
-
-
-def pytest_configure(config):
-    # Numba's cache looks at a kernel's own file only, but kernels hold code of others.
-    newest = max(path.stat().st_mtime for path in KERNELS.glob("*.py"))
-    for cached in KERNELS.glob("__pycache__/*.nb[ic]"):
-        if cached.stat().st_mtime < newest:
-            cached.unlink()
 
 
 @pytest.fixture(autouse=True)

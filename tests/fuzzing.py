@@ -8,6 +8,7 @@ takes much memory, the parent knows the number, notes it and goes on with the ne
 from __future__ import annotations
 
 import contextlib
+import gzip
 import hashlib
 import io
 import json
@@ -323,6 +324,116 @@ def parquet_file(rng: np.random.Generator) -> bytes:
     return damaged(rng, content, [b"PAR1", b"\xff\xff\xff\xff\x0f"])
 
 
+# other files of tables ---------------------------------------------------------------------------
+
+JSON_BASE = b"".join(b'{"x": %d.5, "y": "%s"}\n' % (i, b"ab"[i % 2 :][:1]) for i in range(9))
+JSON_TOKENS = [
+    b"{", b"}", b"[", b"]", b'"', b",", b":", b"\n", b"null", b"NaN", b"1e999", b"9" * 400, b"{}",
+    b'{"y":{"y":1}}', b'{"x":[1,2],"y":1}\n', b"\xff", b"\0", b"[" * 3000, b"true", b"\\ud800",
+    b'{"x":"2020-01-01"}\n', b'{"x":1,"x":2}\n', b"-0", b"\xef\xbb\xbf", b'{"z":3}\n',
+]  # fmt: skip
+SHEET = """<?xml version="1.0" encoding="UTF-8"?><worksheet xmlns="http://schemas.openxmlformats.org/\
+spreadsheetml/2006/main"><sheetData>{}</sheetData></worksheet>"""
+BOOK = {
+    "[Content_Types].xml": """<Types xmlns="http://schemas.openxmlformats.org/package/2006/\
+content-types"><Default Extension="xml" ContentType="application/xml"/><Override PartName="/xl/\
+workbook.xml" ContentType="application/vnd.openxmlformats-officedocument.spreadsheetml.sheet.main+\
+xml"/></Types>""",
+    "_rels/.rels": """<Relationships xmlns="http://schemas.openxmlformats.org/package/2006/\
+relationships"><Relationship Id="rId1" Type="http://schemas.openxmlformats.org/officeDocument/2006/\
+relationships/officeDocument" Target="xl/workbook.xml"/></Relationships>""",
+    "xl/workbook.xml": """<workbook xmlns="http://schemas.openxmlformats.org/spreadsheetml/2006/\
+main" xmlns:r="http://schemas.openxmlformats.org/officeDocument/2006/relationships"><sheets>\
+<sheet name="one" sheetId="1" r:id="rId1"/></sheets></workbook>""",
+    "xl/_rels/workbook.xml.rels": """<Relationships xmlns="http://schemas.openxmlformats.org/package\
+/2006/relationships"><Relationship Id="rId1" Type="http://schemas.openxmlformats.org/\
+officeDocument/2006/relationships/worksheet" Target="worksheets/sheet1.xml"/></Relationships>""",
+}
+
+
+def xlsx_bytes(rows: list[list[object]]) -> bytes:
+    """A workbook of one sheet with numbers and texts; None is an empty cell."""
+    lines = []
+    for row in rows:
+        cells = [
+            "<c/>" if cell is None
+            else f'<c t="inlineStr"><is><t>{cell}</t></is></c>' if isinstance(cell, str)
+            else f"<c><v>{cell}</v></c>"
+            for cell in row
+        ]  # fmt: skip
+        lines.append(f"<row>{''.join(cells)}</row>")
+    return xlsx_of(BOOK | {"xl/worksheets/sheet1.xml": SHEET.format("".join(lines))})
+
+
+def xlsx_of(members: dict[str, str | bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def jsonl_file(rng: np.random.Generator) -> bytes:
+    content = JSON_BASE
+    for _ in range(int(rng.integers(1, 3))):
+        content = damaged(rng, content, JSON_TOKENS)
+    return content
+
+
+@cache
+def feather_base(which: int) -> bytes:
+    import pyarrow as pa
+    from pyarrow import ipc
+
+    rng = np.random.default_rng(which)
+    n = int(rng.integers(0, 30))
+    columns = {"x": pa.array(rng.normal(size=n)), "text": pa.array([f"t{i}" for i in range(n)]),
+               "y": pa.array([i % 3 for i in range(n)])}  # fmt: skip
+    if which % 2:
+        del columns["text"]
+    if which % 3 == 1:
+        columns["y"] = columns["y"].cast(pa.string()).dictionary_encode()
+    table, buffer = pa.table(columns), io.BytesIO()
+    options = ipc.IpcWriteOptions(compression=[None, "lz4", "zstd"][which % 3])
+    make = ipc.new_stream if which % 5 == 4 else ipc.new_file
+    with make(buffer, table.schema, options=options) as writer:
+        writer.write_table(table, max_chunksize=7)
+    return buffer.getvalue()
+
+
+def feather_file(rng: np.random.Generator) -> bytes:
+    content = feather_base(int(rng.integers(200)))
+    return damaged(rng, content, [b"ARROW1", b"\xff" * 4, bytes(8)]) if rng.integers(9) else content
+
+
+def gz_file(rng: np.random.Generator) -> bytes:
+    content = gzip.compress(csv_file(rng) if rng.integers(4) else CSV_BASES[5], mtime=0)
+    return damaged(rng, content, [b"\x1f\x8b", b"\0"]) if rng.integers(4) else content
+
+
+def zip_file(rng: np.random.Generator) -> bytes:
+    name = str(pick(rng, ["a.csv", "a.tsv", "b/a.jsonl", "a.docx", "../a.csv", "a.feather"]))
+    kinds = {".jsonl": jsonl_file, ".feather": feather_file}
+    members = {name: kinds.get(Path(name).suffix, csv_file)(rng)}
+    if not rng.integers(5):
+        members["read.me"] = b"x"
+    content = xlsx_of(members)
+    return damaged(rng, content, [b"PK\1\2", b"PK\5\6", b"PK\3\4"]) if rng.integers(4) else content
+
+
+def xlsx_file(rng: np.random.Generator) -> bytes:
+    cells = [1, 2.5, "a", "b", None, "NA", 1e300, "1", "<b>", 9007199254740993, "x", "y"]
+    rows = [["x", "y"], [1, "a"], [2, "b"], [3, "a"]]
+    if rng.integers(2):
+        rows += [[pick(rng, cells) for _ in range(int(rng.integers(1, 4)))] for _ in range(3)]
+    content = xlsx_bytes(rows)
+    if rng.integers(2):
+        return damaged(rng, content, [b"PK\1\2", b"PK\5\6", b"PK\3\4"])
+    sheet = SHEET.format('<row><c r="A1"><v>1</v></c><c r="B1"><v>2</v></c></row>').encode()
+    tokens = [b'r="XFD1048576"', b"<row>", b"</row>", b"<v>", b't="s"', b't="b"', b't="e"', b"&x;"]
+    return xlsx_of(BOOK | {"xl/worksheets/sheet1.xml": damaged(rng, sheet, tokens)})
+
+
 # the model file ---------------------------------------------------------------------------------
 
 SETTINGS = [
@@ -419,6 +530,7 @@ def model_file(rng: np.random.Generator) -> bytes:
 
 FILES: dict[str, Mutant] = {
     "csv": csv_file, "npy": npy_file, "npz": npz_file, "parquet": parquet_file, "model": model_file,
+    "jsonl": jsonl_file, "feather": feather_file, "gz": gz_file, "zip": zip_file, "xlsx": xlsx_file,
 }  # fmt: skip
 LABELS = ["y", None, "0", "1", "-1", "2", "x", "text", "", "X", "99", "-", "\0"]
 

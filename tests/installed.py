@@ -19,8 +19,8 @@ def main() -> None:
     """Fit, save, load and predict; ask for each extra; look at the installed files."""
     package = Path(fastmem.__file__).parent
     assert "site-packages" in package.parts, f"{package} is a checkout, not an installation"
-    assert fastmem.__version__ == version("fastmem")
-    names = [str(name) for name in files("fastmem") or ()]
+    assert fastmem.__version__ == version("fastmem-nets")
+    names = [str(name) for name in files("fastmem-nets") or ()]
     assert "fastmem/CITATION.cff" in names
     assert not [name for name in names if re.match(r"tests|bench|.*/docs/|.*/figures/", name)]
 
@@ -48,7 +48,10 @@ def main() -> None:
             done = subprocess.run(
                 [sys.executable, "-c", setup + program], capture_output=True, text=True
             )
-            assert done.returncode and f'"fastmem[{extra}]"' in done.stderr, (extra, done.stderr)
+            assert done.returncode and f'"fastmem-nets[{extra}]"' in done.stderr, (
+                extra,
+                done.stderr,
+            )
     print(f"fastmem {fastmem.__version__} on Python {sys.version.split()[0]}: installed and right")
 
 

@@ -123,7 +123,23 @@ class TestFit:
             (["1.0", "2.0"], np.array([1.0, 2.0])),
             (["01", "1"], np.array(["01", "1"])),
             (["true", "false"], np.array(["false", "true"])),
-            (["NA", "x, y"], np.array(["NA", "x, y"])),
+            (["n/a", "x, y"], np.array(["n/a", "x, y"])),
+            (["1e3", "1000"], np.array(["1000", "1e3"])),
+            (["2.0", "2.00"], np.array(["2.0", "2.00"])),
+            (["1E2", "7"], np.array(["1E2", "7"])),
+            (["1", "2.5"], np.array(["1", "2.5"])),
+            (["-0", "1"], np.array(["-0", "1"])),
+            (["inf", "1.0"], np.array(["1.0", "inf"])),
+            (
+                ["12345678901234567890", "12345678901234567891"],
+                np.array([12345678901234567890, 12345678901234567891], np.uint64),
+            ),
+            (["-9223372036854775808", "9223372036854775807"], np.array([-(2**63), 2**63 - 1])),
+            (["-1", "9223372036854775808"], np.array(["-1", "9223372036854775808"])),
+            (
+                ["98765432109876543210", "98765432109876543211"],
+                np.array(["98765432109876543210", "98765432109876543211"]),
+            ),
             (["a\nb", 'say ""hi""'], np.array(["a\nb", 'say "hi"'])),
         ],
     )
@@ -345,7 +361,7 @@ class TestDemo:
         assert result.exit_code == 0
         assert "100 %" in result.stdout
         assert result.stderr.count("\n") == 1
-        assert 'pip install "fastmem[plot]"' in result.stderr
+        assert 'pip install "fastmem-nets[plot]"' in result.stderr
         assert not out.exists()
 
 
@@ -369,12 +385,14 @@ class TestRefusals:
             ("x,y\n1,a\n2,  \n", "y", ["'y'", "data row 1"]),
             ("x,y\n1,a\ninf,b\n", "y", ["inf"]),
             ("x,y\n1,a\ntwo,b\n", "y", ["'two'", "'x'"]),
-            ("x,y\n1,a\n2,b,c\n", "y", ["cannot be read"]),
+            ("x,y\n1,a\n2,b,c\n", "y", ["3 cells in line 3", "2", "'2,b,c'", "--delimiter"]),
+            ("x,y\n1,a\nNA,b\n", "y", ["'x'", "data row 1"]),
+            ("x,y\n1,a\n2,NA\n", "y", ["no label at data row 1"]),
             ("x,y\n1,a\n1,b\n", "y", []),
             ("x,y\n1,a\n2,a\n", "y", ["one class"]),
             ("x,y\n1,0.5\n2,1.5\n", "y", ["0.5"]),
             ("y\na\nb\n", "y", ["no column beside the labels"]),
-            ("x;y\n1;a\n2;b\n", "x;y", ["no column beside the labels"]),
+            ("x;y\n1;a\n2;b\n", "x;y", ["no column 'x;y'", "'x', 'y'"]),
             ("x,y\n1,a\n2,b\n", None, ["--label"]),
         ],
     )
@@ -397,11 +415,13 @@ class TestRefusals:
         (tmp_path / "folder.csv").mkdir()
         refused("folder.csv", "not a file")
         (tmp_path / "data.xlsx").write_text("x")
-        refused("data.xlsx", "'.xlsx'", ".parquet")
+        refused("data.xlsx", "cannot be read")
+        (tmp_path / "data.docx").write_text("x")
+        refused("data.docx", "'.docx'", ".parquet")
         (tmp_path / "data").write_text("x")
         refused("data", "suffix ''")
-        (tmp_path / "latin.csv").write_bytes(b"x,y\n1,\xff\n2,\xfe\n")
-        refused("latin.csv", "cannot be read")
+        (tmp_path / "koi8.csv").write_bytes("x,y\n1,кошка\n2,пёс\n".encode("koi8-r"))
+        refused("koi8.csv", "cannot be read as UTF-8, because line 2 holds", "--encoding")
         for suffix in ("npy", "npz", "parquet"):
             (tmp_path / f"empty.{suffix}").write_bytes(b"")
             refused(f"empty.{suffix}")
@@ -601,7 +621,7 @@ class TestProcess:
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
         assert package in done.stderr
-        assert 'pip install "fastmem[cli]"' in done.stderr
+        assert 'pip install "fastmem-nets[cli]"' in done.stderr
 
     def test_help_imports_nothing_heavy(self):
         code = (

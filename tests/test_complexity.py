@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import json
 import re
 
@@ -16,6 +17,7 @@ from fastmem.datasets import clusters, two_moons
 from fastmem.experiments import complexity_page, mislabelled
 from fastmem.experiments.complexity import ComplexityReport, complexity
 from fastmem.experiments.complexity_pictures import complexity_picture, pictures
+from fastmem.experiments.complexity_report import VALUES_SHOWN
 from fastmem.experiments.gap import class_gap, intrinsic_dimension
 from fastmem.experiments.hardness import NEIGHBOURS, Hardness, hardness
 from fastmem.inputs import check_points
@@ -216,7 +218,7 @@ class TestGap:
 class TestReport:
     def test_it_says_what_the_networks_are(self, report, moons):
         X, y, is_wrong = moons
-        assert [row.n_samples for row in report.widths] == [300, 600]
+        assert [row.n_samples for row in report.widths] == [37, 75, 150, 300, 600]
         last = report.widths[-1]
         assert all(len(last.__dict__[name]) == 2 for name in ("least", "merged", "random"))
         assert max(last.merged) < min(last.random)
@@ -274,6 +276,114 @@ class TestReport:
             merged.get_ydata(), [np.median(row.merged) for row in report.widths]
         )
         assert len(complexity_picture(report).axes) == 6
+        for figure in drawn.values():  # no curve is a single dot
+            assert all(len(line.get_xdata()) > 1 for line in figure.axes[0].lines)
+
+    def test_so_few_points_that_there_are_no_samples_of_them(self):
+        X, y = clusters(30, 2, 3)
+        found = complexity(X, y, **SMALL)
+        assert [row.n_samples for row in found.widths] == [30]
+        assert not [title for title in pictures(found) if "number of hyperplanes" in title]
+        assert len(complexity_picture(found).axes) == len(pictures(found)) == 3
+
+    def test_hardest_points_show_their_values(self):
+        X, y = clusters(60, 2, 3, seed=1)
+        X = np.column_stack([X, np.arange(60)]).astype(np.float64)
+        names = ["caf\u00e9", "<b>", "two\nlines", "number"]
+        found = complexity(X, y, feature_names=names, **SMALL)
+        for point in found.hardest:
+            whole = f"caf\u00e9 = {X[point.row, 0]:.6g}, <b> = {X[point.row, 1]:.6g}, two lines = "
+            assert point.values.startswith(whole)
+            assert point.values.endswith(f"number = {point.row}")
+        page = complexity_page.page(found)
+        assert html.escape(found.hardest[0].values) in page and "<b>" not in page
+        long = complexity(np.tile(X, 10), y, **SMALL)
+        assert {len(point.values) for point in long.hardest} == {VALUES_SHOWN}
+        assert long.hardest[0].values.startswith("0 = ")
+        sparse = complexity(
+            scipy.sparse.csr_matrix(np.tile(X, 10) * (np.arange(40) == 7)), y, **SMALL
+        )
+        assert all(re.fullmatch(r"7 = \S+|", point.values) for point in sparse.hardest)
+        older = json.loads(found.to_json())
+        for point in older["hardest"]:
+            del point["values"]
+        assert "values" not in complexity_page.hard_rows(found, 5)[0]
+        assert complexity_page.page(ComplexityReport.from_json(json.dumps(older)))
+        with pytest.raises(fastmem.InvalidInputError, match="2 names for 4 features"):
+            complexity(X, y, feature_names=["a", "b"], **SMALL)
+
+    def test_the_page_says_what_its_columns_are(self, report):
+        page = complexity_page.page(report)
+        for column in complexity_page.shape_rows(report)[0][2:]:
+            assert column in html.unescape(complexity_page.class_note(report)).replace(
+                "Hardness is the median", "median hardness"
+            )
+        assert html.escape(complexity_page.class_note(report)) in page
+
+    @pytest.mark.parametrize(
+        ("kind", "why"),
+        [
+            ("one column", "single feature"),
+            ("one column of integers", "single feature"),
+            ("two points", "different points"),
+            ("two points, many times", "different points"),
+            ("a constant column", None),
+            ("on a line", "TwoNN: it is inf"),
+            ("on a grid", "TwoNN: it is inf"),
+            ("a class of one point", None),
+            ("numbers whose squares overflow", "scikit-dimension says"),
+        ],
+    )
+    @pytest.mark.filterwarnings("error")
+    def test_degenerate_points_get_a_report_and_a_page(self, kind, why):
+        rng = np.random.default_rng(0)
+        X, y = rng.normal(size=(300, 2)), np.arange(300) % 2
+        if kind == "one column":
+            X = X[:, :1]
+        elif kind == "one column of integers":
+            X, y = np.arange(300)[:, None], np.arange(300) // 150
+        elif kind == "two points":
+            X, y = np.array([[0.0, 1.0], [1.0, 2.0]]), np.array(["a", "b"])
+        elif kind == "two points, many times":
+            X = np.repeat([[0.0, 0.0], [1.0, 1.0]], 150, axis=0)
+            y = np.repeat([0, 1], 150)
+        elif kind == "a constant column":
+            X[:, 0] = 1
+        elif kind == "on a line":
+            X = np.outer(np.arange(300.0), [1, 2, 3])
+        elif kind == "on a grid":
+            X = np.array([[i, j] for i in range(20) for j in range(15)], float)
+        elif kind == "a class of one point":
+            y = np.r_[np.zeros(299, int), 1]
+        else:
+            X = X * 1e200
+        found = complexity(X, y, **SMALL | {"trials": 1, "n_layers": 1})
+        said = ", ".join(f"{what}: {reason}" for what, reason in found.skipped.items())
+        assert (why in said) if why else (not said and len(found.dimension) == 2)
+        page = complexity_page.page(found)
+        assert ("Not measured" in page) == bool(why)
+        assert found.gap.delta > 0
+        assert ComplexityReport.from_json(found.to_json()) == found
+
+    def test_whatever_an_estimator_raises_is_told_and_stops_nothing(self, moons, monkeypatch):
+        skdim = pytest.importorskip("skdim.id")
+
+        def fail(self, points):
+            raise ZeroDivisionError("no\nway")
+
+        monkeypatch.setattr(skdim.TwoNN, "fit", fail)
+        found = complexity(*moons[:2], **SMALL)
+        assert found.skipped == {"dimension by TwoNN": "scikit-dimension says: no"}
+        assert set(found.dimension) == {"MLE"}
+
+    @pytest.mark.parametrize("exponent", [-250, 0, 200])
+    @pytest.mark.parametrize("d", [2, 20])
+    def test_gaps_whose_squares_leave_the_range(self, exponent, d):
+        X, y = clusters(100, d, 3)
+        X = X.astype(np.float64)
+        plain = complexity(X, y, **SMALL).gap
+        scaled = complexity(np.ldexp(X, exponent * 3), y, **SMALL).gap
+        assert scaled.rows == plain.rows and scaled.delta == np.ldexp(plain.delta, exponent * 3)
 
     def test_contradictions_are_counted_and_left_out(self):
         X, y = clusters(300, 2, 3)
@@ -399,7 +509,15 @@ class TestCommand:
             "--points", points, "--width", 128, "--trials", 1, "--seed", 1,
         )  # fmt: skip
         assert result.exit_code == 0 and result.stderr == ""
-        for words in ("gap δ", "least first width", "Widths over N", "Hardest points"):
+        assert max(map(len, result.stdout.splitlines())) <= 100
+        for words in (
+            "ω is large",
+            "Values of the hardest points",
+            "gap δ",
+            "least first width",
+            "Widths over N",
+            "Hardest points",
+        ):
             assert words in result.stdout
         read = ComplexityReport.from_json(report.read_text())
         assert read.name == "moons.csv" and read.seed == "1"

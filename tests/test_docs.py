@@ -227,7 +227,7 @@ class Run:
             if word in ("-e", "-q"):
                 continue
             target, _, extras = word.partition("[")
-            assert target in (".", "fastmem"), f"pip is asked for {target}"
+            assert target in (".", PROJECT["name"]), f"pip is asked for {target}"
             for extra in filter(None, extras.rstrip("]").split(",")):
                 assert extra in PROJECT["optional-dependencies"], f"there is no extra {extra!r}"
         return ""
@@ -370,8 +370,9 @@ def test_the_code_of_a_page_runs_and_prints_what_it_shows(page, tmp_path, monkey
         ("```sh\nfastmem warmup --quickly\n```\n", "--quickly"),
         ("```sh\nfastmem info net.npz\n```\n", "does not exist"),
         ("```sh\nfastmem predict net.npz new.csv\n```\n", "does not say what new.csv is"),
-        ('```sh\npip install "fastmem[fast]"\n```\n', "no extra 'fast'"),
+        ('```sh\npip install "fastmem-nets[fast]"\n```\n', "no extra 'fast'"),
         ("```sh\npip install fastermem\n```\n", "asked for fastermem"),
+        ('```sh\npip install "fastmem[cli]"\n```\n', "asked for fastmem"),
         ("```sh\npytest tests/test_nothing.py\n```\n", "there is no"),
         ("```sh\npython -m bench.check --only nothing\n```\n", "nothing"),
         ("```sh\nmkdocs build -f mkdocs.yml\n```\n", "there is no mkdocs.yml"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import subprocess
 import sys
@@ -128,6 +129,50 @@ def test_onnx_gives_every_label(cases, tmp_path, masks):
             expected = net.decision_function(unseen)
             if len(net.classes_) > 2:
                 np.testing.assert_array_equal(scores[same], expected[same], name)
+
+
+@needs_onnx
+def test_no_rows_one_and_two_in_every_form(cases, tmp_path):
+    import onnxruntime
+
+    for name, (X, _, net) in cases.items():
+        structured = isinstance(net.first, fastmem.StructuredHyperplanes)
+        for first in ("explicit", "transforms") if structured else ("explicit",):
+            for masks in ("packed", "int8", "float32"):
+                path = tmp_path / "net.onnx"
+                to_onnx(net, path, X, first=first, masks=masks)
+                session = onnxruntime.InferenceSession(path)
+                for n in (0, 1, 2):
+                    label, scores = session.run(None, {"points": X[:n]})
+                    assert label.shape == (n,), name
+                    assert scores.shape == (n, len(net.classes_))
+                    assert np.array_equal(np.array(label.tolist()), net.predict(X[:n])) or n == 0
+        if find_spec("torch") is not None:
+            import torch
+
+            module = to_torch(net, X)
+            for n in (0, 1, 2):
+                points = torch.from_numpy(X[:n])
+                assert module(points).shape == (n, len(net.classes_))
+                assert module.predict(points).tolist() == net.predict(X[:n]).tolist()
+
+
+@needs_onnx
+def test_names_of_features_come_along(tmp_path):
+    import onnx
+
+    X, y = datasets.unit_moons(50)
+    plain = fastmem.interpolate(X, y, width=64, seed=0)
+    names = ["caf\u00e9", '"\n\ud800']
+    net = Network(plain.classes_, plain.first, plain.second, plain.covered, feature_names=names)
+    for network, expected in ((net, names), (plain, None)):
+        assert to_onnx(network, tmp_path / "a.onnx", X, y).exact
+        model = onnx.load(tmp_path / "a.onnx")
+        found = {entry.key: json.loads(entry.value) for entry in model.metadata_props}
+        assert found == ({"feature_names": names} if expected else {})
+        if find_spec("torch") is not None:
+            kept = to_torch(network).feature_names
+            assert kept == (None if expected is None else tuple(names))
 
 
 @needs_torch

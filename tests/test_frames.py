@@ -234,12 +234,13 @@ WRONG: list[tuple[str, Any, str]] = [
     ("times in Arrow", arrow(day=pa.array([0] * 4, pa.timestamp("us", "UTC"))),
      "column 'day' of X holds timestamp[us, tz=UTC]; turn times into numbers, for instance "
      "seconds since the first, or drop it"),
-    ("many digits in Arrow", arrow(b=pa.array([Decimal(1)] * 4, pa.decimal128(20, 2))),
-     "column 'b' of X holds decimal128(20, 2), more digits than the 15 that float64 tells apart; "
-     "cast it to float64 yourself, or to fewer digits"),
-    ("many digits in polars", pl.DataFrame({"b": [Decimal(1)] * 4}, schema={"b": pl.Decimal(20)}),
-     "column 'b' of X has dtype Decimal(precision=20, scale=0); encode it as numbers (to_dummies, "
-     "cast) or drop it"),
+    ("many digits in Arrow", arrow(b=pa.array([Decimal("1.50")] * 3 + [Decimal(10**15) / 3])),
+     "X at row 3, column 'b', is 333333333333333.3333333333333, more digits than the 15 "
+     "that float64 tells apart; round it, or cast the column to float64 yourself"),
+    ("many digits in polars",
+     pl.DataFrame({"b": [Decimal(1), Decimal(2**53 + 1)] * 2}, schema={"b": pl.Decimal(20)}),
+     "X at row 1, column 'b', is 9007199254740993, more digits than the 15 that float64 tells "
+     "apart; round it, or cast the column to float64 yourself"),
     ("structs in Arrow", arrow(b=pa.array([{"x": 1}] * 4)),
      "column 'b' of X holds struct<x: int64>, which is not a number; encode it as numbers or drop "
      "it"),

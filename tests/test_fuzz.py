@@ -27,7 +27,10 @@ from fastmem.inputs import InvalidInputError, check_labels, check_points  # noqa
 from fastmem.tables import read_table  # noqa: E402
 
 SCALE = float(os.environ.get("FASTMEM_FUZZ", "1"))
-INPUTS = {"csv": 1500, "npy": 1000, "npz": 1000, "parquet": 1500, "model": 300}
+INPUTS = {
+    "csv": 1500, "npy": 1000, "npz": 1000, "parquet": 1500, "model": 300,
+    "jsonl": 500, "feather": 500, "gz": 500, "zip": 500, "xlsx": 500,
+}  # fmt: skip
 
 
 @pytest.mark.timeout(0)

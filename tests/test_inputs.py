@@ -308,8 +308,15 @@ WRONG_CALLS: list[tuple[str, Callable[[Any], Any], str]] = [
      "memory_limit is 1,048,576 bytes, but a fit of 4 points takes up to 268,435,584 bytes beside "
      "their sign patterns; pass at least that"),
     ("max_width with width", fit(width=64, max_width=128),
-     "max_width is 128 but width is 64; max_width limits width='auto' or 'smallest' only, so "
-     "leave one of them out"),
+     "max_width is 128 but width is 64; max_width limits width='auto', 'smallest' or complete=True "
+     "only, so leave one of them out"),
+    ("max_width below width", fit(width=64, max_width=32, complete=True),
+     "max_width is 32, below the width of 64; pass at least 64"),
+    ("complete", fit(width=64, complete=1), "complete is 1 (int); pass True or False"),
+    ("contradictions", fit(contradictions="vote"),
+     "contradictions is 'vote' (str); pass 'raise' or 'majority'"),
+    ("contradictions, misspelt", fit(contradictions="majorty"),
+     "contradictions is 'majorty' (str); pass 'raise' or 'majority' (did you mean 'majority'?)"),
     ("margin", fit(margin=1.5),
      "margin is 1.5 (float); pass a number from 0 to 1"),
     ("margin text", fit(margin="wide"),

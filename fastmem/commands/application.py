@@ -12,6 +12,8 @@ from typing import Annotated, Any, NoReturn, cast
 import typer
 from typer.core import TyperGroup
 
+from fastmem.commands.terminal import any_encoding
+
 BAD_INPUT = 2
 INTERRUPTED = 130
 # Click's UsageError, wherever this version of typer keeps its click.
@@ -43,15 +45,16 @@ class OneSentenceGroup(TyperGroup):
         """Run the command line; wrong options get one sentence too, not a usage box."""
         standalone_mode = extra.get("standalone_mode", True)
         extra["standalone_mode"] = False
-        try:
-            code = super().main(*args, **extra)
-        except UsageError as error:
-            complain(_usage_sentence(error))
-            code = BAD_INPUT
-        except typer.Abort:  # what older versions of typer make of Ctrl-C
-            code = INTERRUPTED
-        if code == INTERRUPTED:
-            complain(self.interrupted)
+        with any_encoding():
+            try:
+                code = super().main(*args, **extra)
+            except UsageError as error:
+                complain(_usage_sentence(error))
+                code = BAD_INPUT
+            except typer.Abort:  # what older versions of typer make of Ctrl-C
+                code = INTERRUPTED
+            if code == INTERRUPTED:
+                complain(self.interrupted)
         if standalone_mode:
             sys.exit(code)
         return code
@@ -72,6 +75,7 @@ ModelFile = Annotated[Path, typer.Argument(help="A network that fastmem fit has 
 Threads = Annotated[
     int | None, typer.Option(help="Number of threads.", show_default="every core it may use")
 ]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables.")]
 
 
 def _show_version(wanted: bool) -> None:

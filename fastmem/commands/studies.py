@@ -9,7 +9,8 @@ import typer
 
 from fastmem.commands.application import DataFile, Threads, app, refuse
 from fastmem.commands.options import read_covered, read_max_bias
-from fastmem.commands.printing import print_rows, print_table
+from fastmem.commands.printing import print_rows, print_table, print_text
+from fastmem.commands.terminal import spelled
 
 HARDEST_SHOWN = 20
 
@@ -50,7 +51,7 @@ def complexity(
 ) -> None:
     """Measure what memorising a data set takes, and find its hard and mislabelled points."""
     from fastmem.machine.files import check_output
-    from fastmem.tables import read_table
+    from fastmem.tables import load_table, plain_arrays
 
     largest_bias = read_max_bias(max_bias)
     for path, suffix in ((out, ".html"), (json, ".json"), (points, ".csv")):
@@ -58,7 +59,8 @@ def complexity(
             check_output(path, (suffix,), inputs=[data])
     if out is not None:
         _require_matplotlib(out)
-    X, y = read_table(data, label, labels_required=True)
+    table = load_table(data, label, labels_required=True)
+    X, y = plain_arrays(table)
     from fastmem.experiments import complexity as study
     from fastmem.experiments import complexity_page as page
     from fastmem.machine.progress import terminal_progress
@@ -67,23 +69,33 @@ def complexity(
         report = study.complexity(
             X, y, name=data.name, width=width, trials=trials, hard_points=hardest, seed=seed,
             max_bias=largest_bias, projection=projection, n_threads=threads, progress=show,
+            feature_names=getattr(table.points, "feature_names", None),
         )  # fmt: skip
-    print_table(data.name, page.facts(report) | {"seed": report.seed})
-    print_rows("Widths over N", *page.width_rows(report))
-    print_rows("Classes", *page.class_rows(report))
-    print_rows("Hardest points", *page.hard_rows(report, HARDEST_SHOWN))
-    for what, why in report.skipped.items():
-        typer.echo(f"Not measured: {what}, because {why}.")
+    # files first: nothing that is printed can keep them from being written
+    written = []
     if json is not None:
         report.save_json(json)
-        typer.echo(f"Report: {json}")
+        written.append(f"Report: {json}")
     if points is not None:
         assert report.points is not None, "a report that was just made has all points"
         report.points.save(points, y, [entry.label for entry in report.classes])
-        typer.echo(f"Hardness of every point: {points}")
+        written.append(f"Hardness of every point: {points}")
     if out is not None:
         page.save_page(report, out)
-        typer.echo(f"Page: {out}")
+        written.append(f"Page: {out}")
+    print_table(data.name, page.facts(report) | {"seed": report.seed})
+    print_rows("Widths over N", *page.width_rows(report))
+    print_rows("Classes: hyperplanes that separate a share", *page.class_rows(report))
+    print_rows("Classes against all others", *page.shape_rows(report))
+    print_text(page.class_note(report))
+    print_rows("Hardest points", *page.hard_rows(report, HARDEST_SHOWN))
+    header, values = page.hard_values(report, HARDEST_SHOWN)
+    if values:
+        print_rows("Values of the hardest points", header, values)
+    for what, why in report.skipped.items():
+        typer.echo(f"Not measured: {what}, because {why}.")
+    for line in written:
+        typer.echo(line)
 
 
 def _require_matplotlib(out: Path) -> None:
@@ -93,7 +105,7 @@ def _require_matplotlib(out: Path) -> None:
     except ModuleNotFoundError:
         refuse(
             f"{out} needs matplotlib, which is not installed: "
-            'pip install "fastmem[plot]", or leave out --out.'
+            'pip install "fastmem-nets[plot]", or leave out --out.'
         )
 
 
@@ -191,7 +203,6 @@ def reproduce(
         study = make_study(name, axes=axes, trials=trials, seed=seed, data=points, covered=covers)
         with terminal_progress() as show:
             results = run(study, table, workers=workers, progress=show)
-    typer.echo(f"Table: {table} ({len(results):,} cells)")
     _draw_study(name, results, theirs, table)
 
 
@@ -202,8 +213,9 @@ def _draw_study(name: str, results: Any, theirs: Any, table: Path) -> None:
 
     recipe = STUDIES[name]
     pairs = comparison.matched(results, theirs) if theirs else []
+    lines = [f"Table: {table} ({len(results):,} cells)"]
     if pairs:
-        typer.echo("\n" + comparison.report(pairs) + "\n")
+        lines += ["", spelled(comparison.report(pairs)), ""]
     try:
         draw = pictures.samples_picture if recipe.over_samples else pictures.grid_picture
         drawn = {table.with_suffix(".png"): draw(results, pictures.title_of(name, results))}
@@ -213,10 +225,12 @@ def _draw_study(name: str, results: Any, theirs: Any, table: Path) -> None:
             drawn[compared] = pictures.comparison_picture(pairs, title)
         for path, figure in drawn.items():
             pictures.save_picture(figure, path)
-            typer.echo(f"Picture: {path}")
+            lines.append(f"Picture: {path}")
+        typer.echo("\n".join(lines))
     except ModuleNotFoundError as missing:
+        typer.echo("\n".join(lines))
         typer.echo(
             f"No picture was drawn, because {missing.name} is not installed: "
-            'pip install "fastmem[plot]".',
+            'pip install "fastmem-nets[plot]".',
             err=True,
         )

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -30,8 +30,9 @@ from fastmem.experiments.complexity_report import (
     HardPoint,
     Label,
     Widths,
+    shown_values,
 )
-from fastmem.experiments.gap import DIMENSION_POINTS, class_gap, intrinsic_dimension
+from fastmem.experiments.gap import DIMENSION_POINTS, class_gap, dimension_estimates
 from fastmem.experiments.hardness import LAYERS, WIDTH, Hardness, hardness
 from fastmem.geometry.covering import mutual_covering
 from fastmem.hyperplanes.extent import extent_of
@@ -56,8 +57,10 @@ __all__ = [
     "complexity",
 ]
 
-SMALLEST_SAMPLE = 250
+SMALLEST_SAMPLE = 20
 MOST_SAMPLES = 7
+LEAST_DIFFERENT = 250
+"""Points from which on a dimension is estimated."""
 MOST_CLASSES = 20
 """Classes up to which each is memorised and covered against all others."""
 COVERING_WORK = 10_000_000_000
@@ -82,6 +85,7 @@ def complexity(
     max_bias: float | str = "auto",
     projection: str = "auto",
     center: bool = True,
+    feature_names: Sequence[str] | None = None,
     seed: Any = None,
     n_threads: int | None = None,
     progress: bool | ProgressCallback = False,
@@ -106,6 +110,8 @@ def complexity(
         How many of the hardest points to list.
     max_bias, projection, center, n_threads
         As for `fastmem.interpolate`.
+    feature_names : sequence of str, optional
+        Stand beside the values of the hardest points; by default those of a frame, else numbers.
     seed : int, numpy.random.Generator, SeedSequence or None
         The same data, arguments and seed give the same report (but for the seconds), whatever
         ``n_threads``.
@@ -136,6 +142,12 @@ def complexity(
             raise InvalidInputError(f"{argument} is {value!r}: pass an int of at least 1")
     points = check_points(X)
     classes, codes = check_labels(y, points.n_samples)
+    names = list(feature_names or points.feature_names or map(str, range(points.n_features)))
+    if len(names) != points.n_features:
+        raise InvalidInputError(
+            f"feature_names has {len(names)} names for {points.n_features} features: pass one for "
+            f"each column of X, or none at all"
+        )
     settings = check_interpolate(
         classes, points.n_features, width=width, max_bias=max_bias, projection=projection,
         center=center, seed=seed, n_threads=n_threads, is_sparse=points.is_sparse,
@@ -175,12 +187,16 @@ def complexity(
             widths, covered = _widths(study, width, widths_seed)
         with watch.part("classes"):
             facts = _class_facts(study, classes_seed, cover_seed)
+    zeros = not hasattr(X, "tocsr")
+    shown = [
+        (int(row), shown_values(points, row, names, zeros)) for row in found.hardest(hard_points)
+    ]
     return ComplexityReport(
         name=name, n_samples=points.n_samples, n_features=points.n_features,
         n_contradictory=int(np.count_nonzero(~usable)),
         contradictory=[[int(row) for row in group] for group in groups[:hard_points]],
         classes=facts, radius=extent_of(points, threads).radius, gap=gap, dimension=dimension,
-        width=width, widths=widths, hardest=_hard_points(found, codes, classes, hard_points),
+        width=width, widths=widths, hardest=_hard_points(found, codes, classes, shown),
         curves=Curves(
             covered,
             {str(c): _separated(found.separated_at[0, codes == c]) for c in range(len(classes))},
@@ -290,14 +306,21 @@ def _dimension(study: _Study) -> dict[str, float] | None:
         skipped["dimension"] = "points are sparse"
         return None
     different = np.unique(X.dense(np.arange(X.n_samples)).astype(np.float64), axis=0)
-    if len(different) < SMALLEST_SAMPLE:
-        skipped["dimension"] = f"fewer than {SMALLEST_SAMPLE} different points"
+    if len(different) < LEAST_DIFFERENT:
+        skipped["dimension"] = f"fewer than {LEAST_DIFFERENT} different points"
+        return None
+    if X.n_features == 1:
+        skipped["dimension"] = "a single feature leaves nothing to estimate"
         return None
     try:
-        return intrinsic_dimension(different)
+        found, failed = dimension_estimates(different)
     except ModuleNotFoundError:
-        skipped["dimension"] = 'scikit-dimension is not installed: pip install "fastmem[study]"'
+        skipped["dimension"] = (
+            'scikit-dimension is not installed: pip install "fastmem-nets[study]"'
+        )
         return None
+    skipped.update({f"dimension by {name}": why for name, why in failed.items()})
+    return found or None
 
 
 def _memorised(X: Any, y: Any, **settings: Any) -> Network:
@@ -420,12 +443,14 @@ def _separated(widths: Array) -> list[list[float]]:
     return [[int(values[i]), round(float(shares[i]), 6)] for i in kept]
 
 
-def _hard_points(found: Hardness, codes: Array, classes: Array, count: int) -> list[HardPoint]:
+def _hard_points(
+    found: Hardness, codes: Array, classes: Array, shown: list[tuple[int, str]]
+) -> list[HardPoint]:
     medians = [float(np.median(found.threshold[codes == c])) for c in range(len(classes))]
     at = np.median(found.separated_at, axis=0)
     return [
         HardPoint(
-            row=int(row),
+            row=row,
             label=_plain(classes[codes[row]]),
             suggested=_plain(classes[found.suggested[row]]),
             hardness=round(float(found.score[row]), 6),
@@ -434,8 +459,9 @@ def _hard_points(found: Hardness, codes: Array, classes: Array, count: int) -> l
             alone=float(found.alone[row]),
             separated_at=float(at[row]),
             nearest=int(found.nearest[row]),
+            values=values,
         )
-        for row in found.hardest(count)
+        for row, values in shown
     ]
 
 

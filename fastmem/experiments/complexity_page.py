@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import html
 import io
+import warnings
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from string import Template
@@ -58,14 +59,15 @@ covered.</p>
 $widths
 <h2>Classes</h2>
 <p class="note">Random hyperplanes needed until that share of the class can be told from all other
-points: the median of several first layers; “&gt;” where not all of them got there.
-$covering_note</p>
+points: the median of several first layers; “&gt;” where not all of them got there.</p>
 $classes
+<p class="note">$class_note</p>
+$shapes
 <h2>The hardest points</h2>
 <p class="note">Hardness compares how near a point's own class and the nearest other class are, as
 the hyperplanes see it: above 0.5 the point is nearer to the other class, so its label may be wrong.
 m is the threshold of the point's own neuron, as a share of the median of its class; alone is how
-often that neuron covers no other point.</p>
+often that neuron covers no other point. The values are the point's own.</p>
 $hardest
 $skipped
 <p class="note">Seed $seed. Seconds: $seconds.</p>
@@ -108,13 +110,15 @@ def page(report: ComplexityReport) -> str:
     images = []
     for title, figure in pictures(report).items():
         buffer = io.BytesIO()
-        figure.savefig(buffer, format="png")
+        with warnings.catch_warnings():
+            # labels of scripts that the font lacks: they are boxes there, and text in the tables
+            warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
+            figure.savefig(buffer, format="png")
         data = base64.b64encode(buffer.getvalue()).decode("ascii")
         images.append(
             f"<figure><figcaption>{html.escape(title)}</figcaption>"
             f'<img alt="{html.escape(title)}" src="data:image/png;base64,{data}"></figure>'
         )
-    covered = any(entry.covering is not None for entry in report.classes)
     skipped = "".join(
         f"<li>{html.escape(what)}: {html.escape(why)}</li>" for what, why in report.skipped.items()
     )
@@ -125,15 +129,13 @@ def page(report: ComplexityReport) -> str:
         trials=report.trials,
         widths=_table(*width_rows(report)),
         classes=_table(*class_rows(report)),
-        covering_note="Least width is that of width=&quot;auto&quot; for the class against all "
-        "others."
-        + (
-            " M⁻ and M⁺ are the balls of a mutual covering of the class and of all others, ω its "
-            "largest scaled mean width."
-            if covered
-            else ""
+        shapes=_table(*shape_rows(report)),
+        class_note=html.escape(class_note(report)),
+        hardest=_table(
+            *_beside(
+                hard_rows(report, len(report.hardest)), hard_values(report, len(report.hardest))
+            )
         ),
-        hardest=_table(*hard_rows(report, len(report.hardest))),
         skipped=f"<h2>Not measured</h2><ul>{skipped}</ul>" if skipped else "",
         seed=html.escape(report.seed),
         seconds=html.escape(
@@ -195,8 +197,21 @@ def width_rows(report: ComplexityReport) -> tuple[list[str], list[list[str]]]:
 
 
 def class_rows(report: ComplexityReport) -> tuple[list[str], list[list[str]]]:
-    """Give the table of classes: its header and rows."""
+    """Give the table of what separates the classes: its header and rows."""
     header = ["class", "points", "50 %", "90 %", "99 %", "all"]
+    rows = [
+        [
+            str(entry.label), f"{entry.n_samples:,}",
+            *(spread(values, report.width) for values in entry.separated_at.values()),
+        ]
+        for entry in report.classes
+    ]  # fmt: skip
+    return header, rows
+
+
+def shape_rows(report: ComplexityReport) -> tuple[list[str], list[list[str]]]:
+    """Give the table of each class against all others, which `class_note` explains."""
+    header = ["class"]
     alone = any(entry.least_width is not None for entry in report.classes)
     covered = any(entry.covering is not None for entry in report.classes)
     header += ["least width"] if alone else []
@@ -204,8 +219,7 @@ def class_rows(report: ComplexityReport) -> tuple[list[str], list[list[str]]]:
     header += ["median hardness", "nearer to another"]
     rows = []
     for entry in report.classes:
-        row = [str(entry.label), f"{entry.n_samples:,}"]
-        row += [spread(values, report.width) for values in entry.separated_at.values()]
+        row = [str(entry.label)]
         if alone:
             row.append("-" if entry.least_width is None else spread(entry.least_width))
         if covered:
@@ -222,6 +236,36 @@ def class_rows(report: ComplexityReport) -> tuple[list[str], list[list[str]]]:
         row += [f"{entry.hardness:.3f}", f"{entry.nearer_to_another:,}"]
         rows.append(row)
     return header, rows
+
+
+def class_note(report: ComplexityReport) -> str:
+    """Say in some sentences what the columns of `shape_rows` are."""
+    alone = any(entry.least_width is not None for entry in report.classes)
+    covered = any(entry.covering is not None for entry in report.classes)
+    note = (
+        'Least width: the hyperplanes of width="auto" for the class against all others. '
+        if alone
+        else ""
+    )
+    if covered:
+        note += (
+            "M⁻ balls hold the class and M⁺ balls all other points, each so small that no two of "
+            "unlike classes meet: many balls mean that the classes interlock. ω is large where a "
+            "ball's points spread in many directions beside its distance from the other side (the "
+            "largest squared Gaussian mean width over that distance cubed). By the paper's theorem "
+            "hyperplanes grow with R ω and log(M⁻ M⁺), neurons with M⁻. "
+        )
+    return note + (
+        "Hardness is the median of the class; nearer to another: its points of hardness above 0.5."
+    )
+
+
+def hard_values(report: ComplexityReport, count: int) -> tuple[list[str], list[list[str]]]:
+    """Give the table of the hardest points' values; no rows where a report has none."""
+    points = report.hardest[:count]
+    if not any(point.values for point in points):
+        return ["row", "values"], []
+    return ["row", "values"], [[f"{point.row}", point.values] for point in points]
 
 
 def hard_rows(report: ComplexityReport, count: int) -> tuple[list[str], list[list[str]]]:
@@ -257,6 +301,16 @@ def spread(values: Sequence[float], limit: int | None = None) -> str:
         return shown
     beyond = limit is not None and max(values) > limit
     return f"{shown} [{min(values):,} to {f'> {limit:,}' if beyond else f'{max(values):,}'}]"
+
+
+def _beside(
+    left: tuple[list[str], list[list[str]]], right: tuple[list[str], list[list[str]]]
+) -> tuple[list[str], list[list[str]]]:
+    """Join two tables of the same rows, whose first columns are equal."""
+    if not right[1]:
+        return left
+    rows = [a + b[1:] for a, b in zip(left[1], right[1], strict=True)]
+    return left[0] + right[0][1:], rows
 
 
 def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

@@ -75,14 +75,17 @@ def complexity_picture(report: ComplexityReport) -> Figure:
     panels = _panels(report)
     rows = -(-len(panels) // 2)
     figure = Figure(figsize=(13, 4.3 * rows), dpi=110, layout="constrained")
-    for ax, (title, draw) in zip(figure.subplots(rows, 2).flat, panels.items(), strict=True):
+    axes = list(figure.subplots(rows, 2).flat)
+    for ax, (title, draw) in zip(axes, panels.items(), strict=False):
         draw(report, ax)
         ax.set_title(title, fontsize="medium")
+    for ax in axes[len(panels) :]:
+        ax.remove()
     return figure
 
 
 def _panels(report: ComplexityReport) -> dict[str, Callable[[ComplexityReport, Axes], None]]:
-    return {
+    panels: dict[str, Callable[[ComplexityReport, Axes], None]] = {
         "Least number of hyperplanes": _first_widths,
         f"Neurons of {report.width:,} hyperplanes": _second_widths,
         "Points covered by the first neurons": _coverage,
@@ -90,6 +93,10 @@ def _panels(report: ComplexityReport) -> dict[str, Callable[[ComplexityReport, A
         "Neurons of the least number of hyperplanes": _least_second_widths,
         "Hardness of the points": _hardness,
     }
+    if len(report.widths) == 1:  # too few points for samples of them: curves of a single dot
+        over_samples = (_first_widths, _second_widths, _least_second_widths)
+        panels = {title: draw for title, draw in panels.items() if draw not in over_samples}
+    return panels
 
 
 def _first_widths(report: ComplexityReport, ax: Axes) -> None:

@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fastmem.errors import InvalidInputError
 from fastmem.experiments.hardness import Hardness
+from fastmem.inputs import Points
 from fastmem.machine.files import moved_when_complete
+from fastmem.machine.wording import printable
 
 FORMAT = 1
 BINS = 50
 NEARER_TO_ANOTHER = 0.5
 """Points of a larger hardness are nearer to another class than to their own."""
+VALUES_SHOWN = 100
 
 Label = int | float | str | bool
 
@@ -243,6 +249,8 @@ class HardPoint:
         Hyperplanes needed until it can be covered, median.
     nearest : int
         Row of the nearest point of another class.
+    values : str
+        The point's features, as far as `VALUES_SHOWN` characters go; "" in older reports.
     """
 
     row: int
@@ -254,6 +262,7 @@ class HardPoint:
     alone: float
     separated_at: float
     nearest: int
+    values: str = ""
 
 
 @dataclass(frozen=True)
@@ -275,6 +284,18 @@ class Curves:
     covered: dict[str, list[list[int]]]
     separated: dict[str, list[list[float]]]
     hardness: list[int]
+
+
+def shown_values(points: Points, row: int, names: Sequence[str], zeros: bool) -> str:
+    """Give a point as text: names and values in the order of the columns, zeros only if asked."""
+    values = points.dense(np.array([row]))[0]
+    kept = np.arange(len(values)) if zeros else np.flatnonzero(values)
+    text = ""
+    for k in kept.tolist():
+        text += f"{', ' if text else ''}{printable(names[k], VALUES_SHOWN)} = {values[k]:.6g}"
+        if len(text) > VALUES_SHOWN:
+            return text[: VALUES_SHOWN - 3] + "..."
+    return text
 
 
 def _or_none(kind: Any, facts: dict[str, Any] | None) -> Any:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -10,8 +12,9 @@ from scipy.spatial import cKDTree
 
 from fastmem.inputs import Points
 from fastmem.machine.extras import needs
+from fastmem.machine.wording import reason
 
-__all__ = ["class_gap", "intrinsic_dimension"]
+__all__ = ["class_gap", "dimension_estimates", "intrinsic_dimension"]
 
 TREE_FEATURES = 12
 """Up to so many features, trees find the nearest points faster than products of all pairs."""
@@ -69,7 +72,10 @@ def _least(points: Points, rows: Array, others: Array) -> tuple[float, tuple[int
         low = np.minimum(rows[start : start + size], others[start : start + size])
         high = np.maximum(rows[start : start + size], others[start : start + size])
         gaps = points.dense(low).astype(np.float64) - points.dense(high)
-        distances = np.sqrt(np.sum(gaps * gaps, axis=1))
+        # squares of these would overflow or vanish; a power of two rounds nothing
+        scale = _scale_of(gaps)
+        gaps = np.ldexp(gaps, -scale)
+        distances = np.ldexp(np.sqrt(np.sum(gaps * gaps, axis=1)), scale)
         for i in np.flatnonzero(distances == distances.min()):
             found = float(distances[i]), (int(low[i]), int(high[i]))
             if found < (best, pair):
@@ -80,6 +86,8 @@ def _least(points: Points, rows: Array, others: Array) -> tuple[float, tuple[int
 def _by_trees(points: Points, codes: Array, best: float, n_threads: int) -> Any:
     """Pairs of each class with the nearest of all later ones, among them the closest of all."""
     dense = points.dense(np.arange(points.n_samples)).astype(np.float64)
+    scale = _scale_of(dense)
+    dense, best = np.ldexp(dense, -scale), float(np.ldexp(best, -scale))
     classes = np.unique(codes)
     for code in classes[:-1]:
         own, later = np.flatnonzero(codes == code), np.flatnonzero(codes > code)
@@ -93,6 +101,13 @@ def _by_trees(points: Points, codes: Array, best: float, n_threads: int) -> Any:
         found = np.flatnonzero(np.isfinite(distances))
         if len(found):
             yield many[found], few[at[found]]
+
+
+def _scale_of(values: Array) -> int:
+    """Exponent of the largest value, where squares would leave the range of float64, else 0."""
+    largest = float(np.abs(values).max(initial=0.0))
+    usual = largest == 0 or 1e-100 < largest < 1e100
+    return 0 if usual else int(np.frexp(largest)[1])
 
 
 def _by_products(points: Points, codes: Array, best: float, n_threads: int) -> Any:
@@ -137,7 +152,8 @@ def intrinsic_dimension(X: Array) -> dict[str, float]:
     Parameters
     ----------
     X : ndarray of shape (n, d)
-        At least some hundred different points.
+        At least some hundred different points. What an estimator raises, or gives that is no
+        number, is left out: `dimension_estimates` says why.
 
     Returns
     -------
@@ -150,7 +166,34 @@ def intrinsic_dimension(X: Array) -> dict[str, float]:
     ModuleNotFoundError
         If scikit-dimension is not installed.
     """
+    return dimension_estimates(X)[0]
+
+
+@needs("study")
+def dimension_estimates(X: Array) -> tuple[dict[str, float], dict[str, str]]:
+    """Estimate as `intrinsic_dimension`; also the estimators that failed, and why.
+
+    Raises
+    ------
+    ModuleNotFoundError
+        If scikit-dimension is not installed.
+    """
     from skdim.id import MLE, TwoNN
 
-    estimates = {"TwoNN": TwoNN(method="mle"), "MLE": MLE(K=NEIGHBOURS)}
-    return {name: float(kind.fit(X).dimension_) for name, kind in estimates.items()}
+    found: dict[str, float] = {}
+    failed: dict[str, str] = {}
+    for name, kind in (("TwoNN", TwoNN(method="mle")), ("MLE", MLE(K=NEIGHBOURS))):
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore")
+                value = float(kind.fit(X).dimension_)
+        except MemoryError:
+            raise
+        except Exception as error:  # of a library that refuses points in ways of its own
+            failed[name] = f"scikit-dimension says: {reason(error)}"
+        else:
+            if math.isfinite(value):
+                found[name] = value
+            else:
+                failed[name] = f"it is {value}, as where neighbours are equally far away"
+    return found, failed

@@ -60,7 +60,12 @@ def to_c(
     The header holds ``int NAME_predict(const NAME_point *x)``, the number of the class of one
     point of ``NAME_FEATURES`` coordinates, and ``NAME_labels``, the classes. It has constant arrays
     only and takes no memory but some buffers on the stack. Structured hyperplanes stay signs, and
-    are computed by Walsh-Hadamard transforms in place.
+    are computed by Walsh-Hadamard transforms in place. Its first comment says which coordinate is
+    which feature, where the network knows their names.
+
+    It does not compile where its labels would not be those of fastmem: with options that let a
+    compiler reorder sums (-ffast-math, -fassociative-math, /fp:fast), with sums in extended
+    precision (x87), or where a number that it needs is not of IEEE 754 (a double of 32 bits).
 
     Parameters
     ----------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from fastmem.export.c_templates import (
     DECIDE_FLOAT,
     DECIDE_ROW,
     DECIDE_STORED,
+    DOUBLES,
     EXACT,
     HEAD,
     LISTS,
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
     from fastmem.network.network import Network
 
 _LONG_GAP = 255
+_FLOAT_MAX = float(np.finfo(np.float32).max)
 _LANES = 8
 """Sums side by side in a dot product. With gcc 12, 8 are fast with -O2 and -O3, where 16 are slow
 with -O2; with -march=native it is the other way round."""
@@ -98,6 +101,9 @@ class Source:
         with np.errstate(over="ignore"):
             short = self.biases.astype(np.float32)
         self.short_biases = bool((short.astype(np.float64) == self.biases).all())
+        if not exact and not self.is_double:  # rounded there just as in the sum, and no double
+            self.biases = np.clip(self.biases, -_FLOAT_MAX, _FLOAT_MAX)
+            self.short_biases = True
         unpacked = unpacked_masks(network, self.order)
         sizes, gaps = _gap_lists(unpacked)
         self.unpacked, self.sizes, self.gaps = unpacked, sizes, gaps
@@ -109,12 +115,12 @@ class Source:
         """The whole header."""
         self._second_layer_arrays()
         self._first_layer_arrays()
-        labels = self._label_array()
+        self.parts.append(self._label_array())
         head = HEAD
         if self.planes is not None:
             rounds = self.planes.signs.shape[1]
             head += f"\n#define @UP_ROWS {self.planes.block_rows}\n#define @UP_ROUNDS {rounds}\n"
-        template = [head, *self.parts, labels, POPCOUNT if self.mask_form == "bits" else ""]
+        template = [head, *self.parts, POPCOUNT if self.mask_form == "bits" else ""]
         if self.exact:
             cap = self._capacity()
             inflate = f"{1.001 + 1.1 * self.d * self.unit:.6f}"
@@ -146,10 +152,17 @@ class Source:
                 else "as rounding leaves them: check the points that matter."
             ),
             "@m": str(len(self.network.second)),
+            "@doubles\n": DOUBLES.strip("\n") + "\n" if self._needs_double() else "",
+            "@names": _names_comment(self.network.feature_names),
         }
         for key in sorted(values, key=len, reverse=True):
             text = text.replace(key, values[key])
         return text + "\n"
+
+    def _needs_double(self) -> bool:
+        """Whether anything in the header is of type double."""
+        texts = any(part.startswith("static const double") for part in self.parts)
+        return self.exact or self.is_double or self.point_is_double or texts
 
     def _array(self, kind: str, name: str, values: np.ndarray) -> None:
         """Add a constant array to the header."""
@@ -259,7 +272,7 @@ class Source:
             [
                 "static inline void @p_pattern(const @p_point *x, uint32_t *bits) {",
                 "  long i = 0;",
-                "  memset(bits, 0, 4 * @n_words);",
+                "  memset(bits, 0, sizeof(uint32_t) * @n_words);",
                 "\n".join(body),
                 "}",
             ]
@@ -340,6 +353,20 @@ def _filled(text: str, values: dict[str, str]) -> str:
     for key in ("@decide", *(key for key in values if key != "@decide")):
         text = text.replace(key, values[key].strip("\n") if key == "@decide" else values[key])
     return text
+
+
+def _names_comment(names: tuple[str, ...] | None) -> str:
+    """Lines of the comment that say which coordinate is which column, as texts of JSON."""
+    if names is None:
+        return ""
+    lines = ["\n   x[k] is the column:"]
+    for k, name in enumerate(names):
+        # JSON in ASCII has no line ends; nor may it end the comment, begin another, hold a
+        # trigraph or what is replaced in the templates
+        text = json.dumps(name).replace("*/", "*\\/").replace("/*", "/\\u002a")
+        text = text.replace("?", "\\u003f").replace("@", "\\u0040")
+        lines.append(f"   {k} {text}")
+    return "\n".join(lines)
 
 
 def _gap_lists(unpacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -51,7 +52,8 @@ def to_onnx(
     The graph: MatMul, Greater, Cast; MatMul and subtraction; ReduceMax over each class's block;
     ArgMax and a table of labels. Input ``points`` (N, d), outputs ``label`` (N,) and ``scores``
     (N, K) float32, those of ``decision_function``. Floats may round a bit that is doubtful, so
-    pass the points that the network has memorised: all of them are run through the file.
+    pass the points that the network has memorised: all of them are run through the file. Names of
+    features, where the network has some, are the metadata ``feature_names``, a JSON list.
 
     Parameters
     ----------
@@ -249,6 +251,9 @@ class _Graph:
             graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
             producer_name="fastmem",
         )  # fmt: skip
+        if self.network.feature_names is not None:
+            names = json.dumps(list(self.network.feature_names))
+            helper.set_model_props(model, {"feature_names": names})
         checker.check_model(model, full_check=True)
         written: bytes = model.SerializeToString(deterministic=True)
         return written
@@ -315,7 +320,8 @@ class _Graph:
             pads = self.constant("padding", np.array([0, 0, 0, size - d], np.int64))
             zero = self.constant("zero", np.array(0, dtype))
             x = self.node("Pad", [x, pads, zero], "padded_points", mode="constant")
-        shape = self.constant("matrix_shape", np.array([-1, 1, a, b], np.int64))
+        # 0 is as many points as come in, also none of them, where -1 would be undefined
+        shape = self.constant("matrix_shape", np.array([0, 1, a, b], np.int64))
         state = self.node("Reshape", [x, shape], "matrices")
         signs = 1 - 2 * (flips_of(planes.signs) >> 31).astype(np.int8).reshape(
             n_blocks, rounds, size
@@ -350,7 +356,7 @@ class _Graph:
             state = self.node("Transpose", [state], f"{name}_turned", perm=[0, 1, 3, 2])
             state = self.node("MatMul", [state, hadamard[rows]], f"{name}_whole")
             shape_now = (columns, rows)
-        flat = self.constant("flat_shape", np.array([0, -1], np.int64))
+        flat = self.constant("flat_shape", np.array([0, n_blocks * size], np.int64))
         state = self.node("Reshape", [state, flat], "all_products")
         numbers = planes.rows[planes.rows >= 0].astype(np.int64)
         if shape_now != (a, b) or rounds % 2:

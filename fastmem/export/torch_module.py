@@ -29,7 +29,8 @@ def to_torch(
 
     ``module(x)``, x of shape (N, d), gives the scores of ``decision_function``, (N, K) float32;
     ``module.codes(x)`` the numbers of the classes, (N,) int64, and ``module.predict(x)`` their
-    labels, an ndarray. All is held in buffers; a threshold has no gradient.
+    labels, an ndarray. ``module.feature_names`` are those of the network, or None. All is held in
+    buffers; a threshold has no gradient.
 
     Parameters
     ----------
@@ -91,6 +92,7 @@ def _module(network: Network, way: Arithmetic, layer: SecondLayer) -> Any:
             super().__init__()
             # only views of numbers are kept beside the buffers, so that a module can be moved
             self.labels = network.classes_
+            self.feature_names = network.feature_names
             self.widths = layer.widths
             self.wide = tensor(np.zeros(0, way.wide)).dtype
             self.register_buffer("weights", tensor(network.first.weights.T.astype(way.dtype)))

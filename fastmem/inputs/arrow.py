@@ -5,18 +5,23 @@ Nothing here imports pyarrow before there is an Arrow array.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import numpy as np
 
 from fastmem.inputs.refusals import refuse, show
-from fastmem.inputs.values import all_usable, check_values, refuse_inexact, unusable
+from fastmem.inputs.values import EXACT, all_usable, check_values, refuse_inexact, unusable
 from fastmem.machine.wording import printable
 
 EXACT_DIGITS = 15
 """Decimals of so many digits stay different numbers as float64."""
+_EXACT_POWER = 22
+"""10 to this power, and to any below, is a float64."""
+NO_DIGITS = r"[-.]|E.*"
+"""What of a decimal's text is not one of its digits."""
 
 
 @dataclass(frozen=True)
@@ -91,11 +96,6 @@ class ArrowColumn:
             )
         self.is_decimal = types.is_decimal(inner)
         if self.is_decimal:
-            if inner.precision > EXACT_DIGITS:
-                refuse(
-                    f"{title} holds {shown}, more digits than the {EXACT_DIGITS} that float64 "
-                    f"tells apart; cast it to float64 yourself, or to fewer digits"
-                )
             self.dtype = np.dtype(np.float64)
         elif types.is_floating(inner) or types.is_integer(inner) or types.is_boolean(inner):
             self.dtype = np.dtype(inner.to_pandas_dtype())
@@ -125,7 +125,8 @@ class ArrowColumn:
         Raises
         ------
         InvalidInputError
-            If values are missing, not finite, or not exact in float64, or lists differ in length.
+            If values are missing, not finite, or not exact in float64, if decimals have more digits
+            than float64 tells apart, or lists differ in length.
         """
         if self.is_encoded:
             chunk = chunk.cast(chunk.type.value_type)
@@ -139,13 +140,27 @@ class ArrowColumn:
             name = self.feature_names[k] if self.is_list else self.name
             self._refuse_missing(name, above + row, [chunk, *later], above)
         if self.is_decimal:
-            from pyarrow import float64
-
-            flat = flat.cast(float64())
-        values: np.ndarray = flat.to_numpy(zero_copy_only=False)
+            values = _decimals(flat)
+            self._check_digits(flat, values, above)
+            return values.reshape(-1, width) if self.is_list else values
+        values = flat.to_numpy(zero_copy_only=False)
         if not all_usable(values):
             self._refuse_values(values, above, later)
         return values.reshape(-1, width) if self.is_list else values
+
+    def _check_digits(self, decimals: Any, values: np.ndarray, above: int) -> None:
+        """Refuse decimals that could be equal as float64 though they differ."""
+        if decimals.type.precision <= EXACT_DIGITS:
+            return
+        import pyarrow.compute as pc
+
+        digits = pc.replace_substring_regex(decimals.cast("string"), NO_DIGITS, "")
+        counts = pc.utf8_length(pc.utf8_trim(digits, "0")).to_numpy()
+        names, width = self.feature_names, self.width or 1
+        check_digits(
+            counts, values, lambda i: decimals[i].as_py(),
+            lambda i: self.wording.place(above + i // width, names[i % width]),
+        )  # fmt: skip
 
     def _flat(self, chunk: Any, above: int) -> Any:
         from pyarrow import types
@@ -200,6 +215,49 @@ class ArrowColumn:
             f"{where} is {show(values[first])}, and {count} of {total} values "
             f"{'is' if count == 1 else 'are'} NaN or infinite; remove those rows or fill them"
         )
+
+
+def check_digits(
+    counts: np.ndarray,
+    values: np.ndarray,
+    decimal: Callable[[int], Any],
+    place: Callable[[int], str],
+) -> None:
+    """Refuse decimals that could be equal as float64 though they differ.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n,), int
+        Significant digits of each.
+    values : ndarray of shape (n,), float64
+        The nearest to each.
+    decimal, place : callable
+        Give the decimal at an index, and where it stands.
+    """
+    for i in np.flatnonzero(counts > EXACT_DIGITS).tolist():
+        if abs(values[i]) <= EXACT and int(values[i]) == decimal(i):  # exact
+            continue
+        refuse(
+            f"{place(i)} is {decimal(i)}, more digits than the {EXACT_DIGITS} that float64 tells "
+            f"apart; round it, or cast the column to float64 yourself"
+        )
+
+
+def _decimals(chunk: Any) -> np.ndarray:
+    """Return decimals without nulls as the nearest float64; Arrow's own cast rounds twice."""
+    kind = chunk.type
+    if not (kind.precision <= EXACT_DIGITS and 0 <= kind.scale <= _EXACT_POWER) or not len(chunk):
+        # texts are exact and read with one rounding, but take many times as long
+        values: np.ndarray = chunk.cast("string").cast("float64").to_numpy()
+        return values
+    # whole numbers, whose other bytes only repeat the sign, by an exact power of ten
+    size = kind.bit_width // 8
+    word = np.dtype(f"=i{min(size, 8)}")
+    buffer = chunk.buffers()[1]
+    words = np.frombuffer(buffer, word, (chunk.offset + len(chunk)) * size // word.itemsize)
+    each = size // word.itemsize
+    low = 0 if sys.byteorder == "little" else each - 1
+    return words[chunk.offset * each + low :: each] / float(10**kind.scale)
 
 
 def _nulls(chunk: Any) -> np.ndarray:

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastmem.inputs.arrays import array_points, sparse_points
-from fastmem.inputs.arrow import EXACT_DIGITS, ArrowColumn, Wording, check_pieces
+from fastmem.inputs.arrow import NO_DIGITS, ArrowColumn, Wording, check_digits, check_pieces
 from fastmem.inputs.points import ColumnPoints, Points
 from fastmem.inputs.refusals import NAMES_SHOWN, refuse, show, typed
 from fastmem.inputs.values import block_dtype, check_shape
@@ -216,22 +216,31 @@ def _polars_pieces(column: Any, label: Any, wording: Wording) -> Pieces:
         wording.refuse_missing(label, row, missing, len(column))
     kind = getattr(dtype, "inner", dtype)
     is_array = kind is not dtype and hasattr(dtype, "shape")
-    if kind.is_decimal() and kind is dtype and dtype.precision <= EXACT_DIGITS:
-        import polars
-
-        column = column.cast(polars.Float64)
-    elif kind is not dtype and not is_array:
+    if kind.is_decimal() and kind is dtype:
+        return [_polars_decimals(column, label, wording)]
+    if kind is not dtype and not is_array:
         refuse(
             f"{wording.column(label)} has dtype {printable(str(dtype))}; make it an array of equal "
             f"lengths (list.to_array) or drop it"
         )
-    elif not (kind.is_numeric() or str(kind) == "Boolean") or str(kind) in ("Int128", "UInt128"):
+    if not (kind.is_numeric() or str(kind) == "Boolean") or str(kind) in ("Int128", "UInt128"):
         _refuse_kind(column, column.head(1).to_list(), label, wording)
-    elif kind.is_decimal():
+    if kind.is_decimal():
         _refuse_kind(column, (), label, wording)
     chunks = column.get_chunks() or [column]
     pieces: Pieces = [chunk.to_numpy() for chunk in chunks]
     return [piece.reshape(len(piece), -1) for piece in pieces] if is_array else pieces
+
+
+def _polars_decimals(column: Any, label: Any, wording: Wording) -> np.ndarray:
+    """Return decimals as the nearest float64; what is said of them is said of Arrow's."""
+    import polars
+
+    texts = column.cast(polars.String)
+    values: np.ndarray = texts.cast(polars.Float64).to_numpy()
+    digits = texts.str.replace_all(NO_DIGITS, "").str.strip_chars("0").str.len_bytes()
+    check_digits(digits.to_numpy(), values, column.__getitem__, lambda i: wording.place(i, label))
+    return values
 
 
 # Arrow -----------------------------------------------------------------------------------------

@@ -144,6 +144,8 @@ def _encoded(y: Any, name: str) -> Any:
     is_polars = callable(getattr(y, "null_count", None)) and not hasattr(y, "columns")
     if is_polars and y.null_count():
         _refuse_missing(int(y.is_null().arg_max()), y.null_count(), len(y), name)
+    if is_polars and str(getattr(y, "dtype", "")) in ("Int128", "UInt128"):
+        return y.to_list()  # NumPy has no such integers
     if str(getattr(y, "dtype", "")) == "category":  # pandas' Series or Categorical
         categorical: Any = getattr(y, "cat", y)
         codes = np.asarray(categorical.codes)
@@ -168,7 +170,14 @@ def _encoded(y: Any, name: str) -> Any:
             y = y.chunk(0) if y.num_chunks else y
     if not len(y):
         return np.empty(0, object)
-    return EncodedLabels(y.dictionary.to_numpy(zero_copy_only=False), y.indices.to_numpy())
+    values, codes = y.dictionary, y.indices.to_numpy()
+    if values.null_count:  # beside a null NumPy would make floats of integers
+        valid = np.asarray(values.is_valid())
+        missing = ~valid[codes]
+        if missing.any():
+            _refuse_missing(int(missing.argmax()), int(missing.sum()), len(missing), name)
+        values, codes = values.drop_null(), (np.cumsum(valid) - 1)[codes]
+    return EncodedLabels(values.to_numpy(zero_copy_only=False), codes)
 
 
 def _refuse_missing(row: int, count: int, total: int, name: str) -> NoReturn:
@@ -216,7 +225,7 @@ def _label_array(y: Any, n_samples: int, name: str) -> np.ndarray:
     if labels.dtype.kind in "OT":
         labels = _object_labels(labels.tolist(), name)
     kind = labels.dtype.kind
-    if kind not in "biufUO" or (kind == "f" and labels.dtype.itemsize > 8):
+    if kind not in "biufUO":
         refuse(
             f"{name} has dtype {labels.dtype} and {name}[0] is {show(labels[0])}; "
             f"labels are integers, strings or bools, so convert it to one of these"
@@ -227,6 +236,8 @@ def _label_array(y: Any, n_samples: int, name: str) -> np.ndarray:
         if not whole.all():
             first = int(np.argmin(whole))
             _refuse_fraction(at(name, [first]), labels[first])
+        if labels.dtype.itemsize > 8:
+            labels = _without_long_doubles(labels, name)
     return labels.astype(labels.dtype.newbyteorder("="), copy=False)
 
 
@@ -245,7 +256,7 @@ def _object_labels(values: list[Any], name: str) -> np.ndarray:
             remedy = "remove the points that have no label"
         refuse(f"{name}[{i}] is {typed(values[i])}; {remedy}")
     for i, value in enumerate(values if "float" in kinds else ()):
-        if kind_of[types[i]] == "float" and not float(value).is_integer():
+        if kind_of[types[i]] == "float" and not value.is_integer():  # np.longdouble has it too
             _refuse_fraction(at(name, [i]), value)
     if len(kinds) > 1 and kinds != {"int", "float"}:
         i = next(i for i, found in enumerate(types) if kind_of[found] != kind_of[types[0]])
@@ -258,9 +269,24 @@ def _object_labels(values: list[Any], name: str) -> np.ndarray:
         # members of an Enum are equal to their text, but str() gives another one
         labels[:] = values if set(types) == {str} else [str.__str__(value) for value in values]
         return labels
-    if "int" not in kinds:
-        return np.array(values, dtype=bool if "bool" in kinds else np.float64)
-    whole = [int(value) for value in values]
+    if "bool" in kinds:
+        return np.array(values, dtype=bool)
+    if "int" not in kinds and all(float(value) == value for value in values):
+        return np.array(values, dtype=np.float64)
+    return _integers([int(value) for value in values], name)
+
+
+def _without_long_doubles(labels: np.ndarray, name: str) -> np.ndarray:
+    """Return whole long doubles as float64, or as integers where float64 would round some."""
+    with np.errstate(over="ignore"):
+        numbers = labels.astype(np.float64)
+    if (numbers == labels).all():
+        return numbers
+    return _integers([int(label) for label in labels], name)
+
+
+def _integers(whole: list[int], name: str) -> np.ndarray:
+    """Return integers as int64, or as uint64 where they are too large for it."""
     for dtype in (np.int64, np.uint64):
         try:
             return np.array(whole, dtype=dtype)
@@ -291,21 +317,28 @@ def _encode(labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             ended = next(label for label in names if label.endswith("\0"))
             refuse(f"the label {show(ended)} ends in NUL, which NumPy drops; strip your labels")
         return classes, rank[codes]
-    low, high = labels.min(), labels.max()
-    span = int(high) - int(low)
-    if span > max(1 << 16, 4 * len(labels)):
+    low, high = int(labels.min()), int(labels.max())
+    span = high - low
+    # differences of whole floats, and of integers, are rounded or wrap in the labels' own type
+    wide = np.uint64 if labels.dtype.kind == "u" else np.int64
+    fits = np.iinfo(wide).min <= low and high <= np.iinfo(wide).max
+    if not fits or span > max(1 << 16, 4 * len(labels)):
         classes, codes = np.unique(labels, return_inverse=True)
-        return classes, codes.astype(np.intp, copy=False)
+        return _one_zero(classes), codes.astype(np.intp, copy=False)
     values = np.zeros(span + 1, dtype=labels.dtype)
     occurs = np.zeros(span + 1, dtype=bool)
     codes = np.empty(len(labels), dtype=np.intp)
     parts = [slice(i, i + SCAN) for i in range(0, len(labels), SCAN)]
     for part in parts:  # each copy of all labels would take as much as the codes
         some = labels[part]
-        signed = some.astype(np.int64) if labels.dtype.kind in "bi" else some
-        offsets = (signed - signed.dtype.type(low)).astype(np.intp)
+        offsets = (some.astype(wide) - wide(low)).astype(np.intp)
         values[offsets], occurs[offsets], codes[part] = some, True, offsets
     rank = np.cumsum(occurs) - 1
     for part in parts:
         codes[part] = rank[codes[part]]
-    return values[occurs], codes
+    return _one_zero(values[occurs]), codes
+
+
+def _one_zero(classes: np.ndarray) -> np.ndarray:
+    """Return classes with 0.0 for -0.0, which is equal."""
+    return classes + classes.dtype.type(0) if classes.dtype.kind == "f" else classes

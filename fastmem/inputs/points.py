@@ -292,20 +292,30 @@ class SomePoints(Points):
 
     @property
     def row_values(self) -> int:
-        """As of all the points."""
+        """Values of a row, as of all points."""
         return self._points.row_values
 
     def used_columns(self) -> np.ndarray | None:
-        """As of all the points."""
+        """Return columns as in `Points`, those that are used by any of the points."""
         return self._points.used_columns()
 
     def block(self, start: int, stop: int) -> Any:
-        """Return rows as in `Points`."""
+        """Return rows as in `Points`, copied."""
         return self._points.take(self._rows[start:stop])
 
     def take(self, indices: np.ndarray) -> Any:
-        """Return rows as in `Points`."""
+        """Return rows as in `Points`, copied."""
         return self._points.take(self._rows[indices])
+
+
+def some_points(points: Points, rows: np.ndarray) -> Points:
+    """Return some rows of points; in one array where they are dense and few."""
+    size = len(rows) * points.n_features * points.dtype.itemsize
+    if points.is_sparse or size > 2 * BLOCK_BYTES:
+        return SomePoints(points, rows)
+    some = Points(points.take(rows))
+    some.feature_names = points.feature_names
+    return some
 
 
 def _starts(counts: np.ndarray) -> np.ndarray:

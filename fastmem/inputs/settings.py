@@ -60,6 +60,8 @@ class Parameters(NamedTuple):
     compact: Any = False
     memory_limit: Any = None
     scale: Any = "none"
+    contradictions: Any = "raise"
+    complete: Any = False
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,13 @@ class Settings:
     memory_limit: int | None
     progress: bool | Callable[[str, int, int, int], object]
     scale: Literal["none", "auto", "std"] | np.ndarray  # powers of two, (n_features,) float64
+    by_majority: bool = False  # contradictions="majority"
+    complete: bool = False  # and the width is given
+
+    @property
+    def separates_all(self) -> bool:
+        """Whether hyperplanes are added until every point can be covered."""
+        return self.width is None or self.complete
 
 
 def check_interpolate(
@@ -110,6 +119,7 @@ def check_interpolate(
     activation = _option("activation", given.activation, "threshold", "relu")
     projection = _projection(given.projection, n_features, is_sparse)
     compact = _flag("compact", given.compact)
+    _flag("complete", given.complete)
     if compact and selection == "random":
         refuse(
             "compact is True but selection is 'random'; compact chooses merged cells anew, so "
@@ -138,6 +148,9 @@ def check_interpolate(
         memory_limit=check_memory_limit(given.memory_limit),
         progress=progress if callable(progress) else bool(progress),
         scale=_scale(given.scale, n_features),
+        by_majority=_option("contradictions", given.contradictions, "raise", "majority")
+        == "majority",
+        complete=width is not None and bool(given.complete),
     )
     if settings.activation == "relu" and not stores_weights(settings, n_features):
         limit = "" if given.memory_limit is None else ", a larger memory_limit"
@@ -158,10 +171,14 @@ def _widths(given: Parameters) -> tuple[int | None, int | None]:
     if given.max_width is None:
         return width, None
     max_width = whole(given.max_width, "max_width", "None")
-    refuse(
-        f"max_width is {max_width} but width is {width}; max_width limits width='auto' "
-        f"or 'smallest' only, so leave one of them out"
-    )
+    if not _flag("complete", given.complete):
+        refuse(
+            f"max_width is {max_width} but width is {width}; max_width limits width='auto', "
+            f"'smallest' or complete=True only, so leave one of them out"
+        )
+    if max_width < width:
+        refuse(f"max_width is {max_width}, below the width of {width}; pass at least {width}")
+    return width, max_width
 
 
 def _option(name: str, value: Any, *options: str) -> str:

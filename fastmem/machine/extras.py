@@ -15,7 +15,8 @@ def needs(extra: str) -> Iterator[None]:
     Parameters
     ----------
     extra : str
-        As in ``pip install "fastmem[extra]"``. Also a decorator of functions that import inside.
+        As in ``pip install "fastmem-nets[extra]"``. Also a decorator of functions that import
+        inside.
 
     Raises
     ------
@@ -28,5 +29,6 @@ def needs(extra: str) -> Iterator[None]:
         if "pip install" in str(missing):
             raise
         raise ModuleNotFoundError(
-            f'{missing.name} is not installed: pip install "fastmem[{extra}]"', name=missing.name
+            f'{missing.name} is not installed: pip install "fastmem-nets[{extra}]"',
+            name=missing.name,
         ) from missing

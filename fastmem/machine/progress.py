@@ -75,8 +75,8 @@ def terminal_progress() -> Iterator[ProgressCallback]:
         from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
     except ModuleNotFoundError as missing:
         raise InvalidInputError(
-            'progress=True draws with rich, which is not installed: pip install "fastmem[cli]" '
-            "or pass a function of your own"
+            "progress=True draws with rich, which is not installed: "
+            'pip install "fastmem-nets[cli]" or pass a function of your own'
         ) from missing
 
     bars = Progress(

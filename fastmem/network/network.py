@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastmem.encoding import encoded_points, is_table
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import (
     InvalidInputError,
@@ -272,6 +273,8 @@ class Network:
         return float(np.mean(self._codes(points, check_threads(n_threads)) == codes))
 
     def _points(self, X) -> Points:
+        if self.encoding is not None and is_table(X):
+            X = encoded_points(X, self.encoding, stacklevel=4)
         points = check_points(X, n_features=self.n_features_in_, feature_names=self.feature_names)
         return scaled(points, self.scale)
 

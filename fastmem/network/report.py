@@ -56,7 +56,15 @@ class FitReport:
         Indices into ``classes`` of the classes that have a block of neurons.
     unseparated : ndarray of int64
         Training rows that no neuron can cover (with ReLU activations: that none covers),
-        ascending: the only ones predicted wrong.
+        ascending: the only ones predicted wrong, beside those in ``relabelled``.
+    contradictory : ndarray of int64
+        Those of them that equal a point of another label, which no width can mend.
+    relabelled : ndarray of int64
+        Rows whose own label gave way to a more frequent one of equal points, ascending; with
+        ``contradictions="majority"`` only.
+    n_distinct : int
+        Points that the work was done on: ``n_samples``, or, where at least half of the rows repeat
+        others, equal points of one label counted once.
     seconds : dict of str to float
         Wall-clock seconds of each stage and in total.
     peak_bytes : int
@@ -74,7 +82,7 @@ class FitReport:
     doubtful_bits : int
         Signs that float32 could not decide.
     growth : list of GrowthStep
-        Rounds of ``width="auto"``; empty for a given width.
+        Rounds of ``width="auto"`` or ``complete``; empty for a given width alone.
     seed : int
         Repeats the fit, also where none was given.
     n_threads : int
@@ -117,6 +125,12 @@ class FitReport:
     estimated_bytes: int = 0
     biases: str = "uniform"
     scale: Scaling = Scaling()
+    contradictory: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    relabelled: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
+    n_distinct: int = 0
+
+    def __post_init__(self) -> None:
+        self.n_distinct = self.n_distinct or self.n_samples
 
     def summary(self) -> dict[str, int | float | str | None]:
         """The facts that are saved with the network."""
@@ -124,6 +138,7 @@ class FitReport:
             "fastmem": __version__,
             "n_samples": self.n_samples,
             "n_unseparated": len(self.unseparated),
+            **({"n_relabelled": len(self.relabelled)} if len(self.relabelled) else {}),
             "selection": self.selection,
             "activation": self.activation,
             "projection": self.projection,
@@ -137,16 +152,37 @@ class FitReport:
             facts["scale"] = str(self.scale)
         return facts
 
-    def warning(self, width: int) -> str | None:
-        """One sentence on the points that were not separated, if there are any."""
+    def warning(self, width: int, *, is_limited: bool = False) -> str | None:
+        """One sentence on the points that were not separated, if there are any.
+
+        ``is_limited`` where hyperplanes were added until ``max_width`` was reached.
+        """
         failed = len(self.unseparated)
         if not failed:
             return None
         rows = ", ".join(str(row) for row in self.unseparated[:3])
-        return (
+        which = (
             f"{failed} of {self.n_samples} training points (rows {rows}"
-            f"{', ...' if failed > 3 else ''}; all in report.unseparated) cannot be covered with "
-            f"{width} hyperplanes and are predicted wrong; raise width, or pass width='auto'"
+            f"{', ...' if failed > 3 else ''}; all in report.unseparated)"
+        )
+        remedy = "raise width, or pass complete=True or width='auto'"
+        if is_limited:
+            remedy = "raise max_width"
+        contrary = len(self.contradictory)
+        if not contrary:
+            return (
+                f"{which} cannot be covered with {width} hyperplanes and are predicted wrong; "
+                f"{remedy}"
+            )
+        settle = "pass contradictions='majority', or remove or relabel them"
+        if contrary == failed:
+            return (
+                f"{which} equal a point of another label and are predicted wrong, as some would be "
+                f"at any width; {settle}"
+            )
+        return (
+            f"{which} are predicted wrong: {contrary} equal a point of another label ({settle}), "
+            f"and {failed - contrary} cannot be covered with {width} hyperplanes ({remedy})"
         )
 
 

@@ -1,10 +1,9 @@
-"""The columns of a csv or parquet file: which holds the labels, and the labels as numbers."""
+"""The columns of a file: which holds the labels, and the labels as numbers."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -15,7 +14,12 @@ from fastmem.errors import InvalidInputError
 from fastmem.inputs import Wording
 from fastmem.inputs.refusals import show
 from fastmem.machine.wording import printable
+from fastmem.tables.raw_table import shown, without_missing
 from fastmem.tables.wording import some
+
+_ROWS_KEPT = 10
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,19}")
+_FRACTION = re.compile(r"-?[0-9]+\.[0-9]+(e[+-][0-9]+)?")
 
 Array = NDArray[Any]
 
@@ -23,7 +27,7 @@ Array = NDArray[Any]
 def file_wording(path: Path) -> Wording:
     """How messages speak of a file's columns and rows."""
     return Wording(
-        str(path),
+        shown(path),
         row="data row {} (the first is 0)",
         encode="remove the column, or name it with --label if it holds the labels",
         exact="subtract an offset from the column, or store it as float64 to round it",
@@ -34,7 +38,7 @@ def label_column(path: Path, label: str, names: Sequence[str], n_columns: int) -
     """Find the label column by its name or, failing that, its index."""
     if names.count(label) > 1:
         raise InvalidInputError(
-            f"{path} has {names.count(label)} columns named {show(label)}: "
+            f"{shown(path)} has {names.count(label)} columns named {show(label)}: "
             "give the 0-based index with --label"
         )
     if label in names:
@@ -44,12 +48,12 @@ def label_column(path: Path, label: str, names: Sequence[str], n_columns: int) -
     else:
         known = f"its columns are {some(names)}, " if names else "its columns have no names, "
         raise InvalidInputError(
-            f"{path} has no column {show(label)}: {known}"
+            f"{shown(path)} has no column {show(label)}: {known}"
             f"so give one of {'these or ' if names else ''}the indices 0 to {n_columns - 1}"
         )
     if n_columns == 1:
         raise InvalidInputError(
-            f"{path} has no column beside the labels: give comma-separated columns, at least "
+            f"{shown(path)} has no column beside the labels: give columns, at least "
             "one of them a feature"
         )
     return at
@@ -70,7 +74,16 @@ class LabelColumn:
     wording : Wording
     from_text : bool
         Whether it was read from a text file: then blanks around labels do not count, and where
-        all labels are numbers, they are.
+        all labels are numbers as they are printed, they are numbers.
+    missing : str
+        What to do where there is no label: "refuse", or "skip", which gives the number -1.
+
+    Attributes
+    ----------
+    n_missing : int
+        Rows without a label that have been read.
+    missing_rows : list of int
+        The first of them.
 
     Raises
     ------
@@ -78,10 +91,14 @@ class LabelColumn:
         If no labels are of this type.
     """
 
-    def __init__(self, name: str, kind: Any, wording: Wording, *, from_text: bool) -> None:
+    def __init__(
+        self, name: str, kind: Any, wording: Wording, *, from_text: bool, missing: str = "refuse"
+    ) -> None:
         from pyarrow import types
 
         self._name, self._wording, self._from_text = name, wording, from_text
+        self._skips, self.n_missing = missing == "skip", 0
+        self.missing_rows: list[int] = []
         self._codes: dict[Any, int] = {}
         self._decode = types.is_dictionary(kind)
         self._kind = kind.value_type if self._decode else kind
@@ -99,13 +116,16 @@ class LabelColumn:
             chunk = chunk.cast(self._kind)
         chunk = self._trimmed(chunk)
         if chunk.null_count:
-            self._refuse_missing(chunk, above, later)
+            if not self._skips:
+                self._refuse_missing(chunk, above, later)
+            self._note_missing(chunk, above)
         encoded = chunk.dictionary_encode()
         numbers = [
             self._codes.setdefault(value, len(self._codes))
             for value in encoded.dictionary.to_pylist()
         ]
-        return np.array(numbers, np.int64)[encoded.indices.to_numpy()]
+        places = encoded.indices.fill_null(len(numbers)).to_numpy(zero_copy_only=False)
+        return np.array([*numbers, -1], np.int64)[places]
 
     def classes(self) -> Array:
         """Return what the numbers stand for: numbers where all labels are, else strings."""
@@ -120,6 +140,11 @@ class LabelColumn:
         classes[:] = values
         return classes
 
+    def _note_missing(self, chunk: Any, above: int) -> None:
+        rows = np.flatnonzero(chunk.is_null().to_numpy(zero_copy_only=False)) + above
+        self.n_missing += len(rows)
+        self.missing_rows += rows[: _ROWS_KEPT - len(self.missing_rows)].tolist()
+
     def _refuse_missing(self, chunk: Any, above: int, later: Iterable[Any]) -> NoReturn:
         row = above + int(np.argmax(chunk.is_null().to_numpy(zero_copy_only=False)))
         count = chunk.null_count + sum(self._trimmed(other).null_count for other in later)
@@ -130,26 +155,30 @@ class LabelColumn:
         )
 
     def _trimmed(self, chunk: Any) -> Any:
-        """Strip the blanks around text of a file, and count what is then empty as missing."""
-        if not self._from_text:
-            return chunk
-        from pyarrow import compute, scalar
+        """Strip the blanks around text of a file, and take what stands for no label as null."""
+        if self._from_text:
+            return without_missing(chunk)
+        from pyarrow import compute, scalar, types
 
-        text = compute.utf8_trim_whitespace(chunk)
-        return compute.if_else(compute.equal(text, ""), scalar(None, text.type), text)
+        if self._skips and types.is_floating(chunk.type):  # polars has both
+            return compute.if_else(compute.is_nan(chunk), scalar(None, chunk.type), chunk)
+        return chunk
 
 
 def _from_text(texts: Any) -> Array:
-    """Turn labels read as text into numbers where every one of them is a number."""
-    from pyarrow import ArrowInvalid, compute, float64, int64, string
+    """Turn labels read as text into numbers, where each text is how its number is printed.
 
-    try:
-        integers = texts.cast(int64())
-    except ArrowInvalid:
-        with suppress(ArrowInvalid):
-            return texts.cast(float64()).to_numpy(zero_copy_only=False)
-        return texts.to_numpy(zero_copy_only=False)
-    # "01" and "1" are the same number but not the same label.
-    if compute.all(compute.equal(integers.cast(string()), texts)).as_py():
-        return integers.to_numpy(zero_copy_only=False)
-    return texts.to_numpy(zero_copy_only=False)
+    So "01" and "1", "1e3" and "1000", or two ids of 20 digits stay different labels, and each
+    comes back as it was.
+    """
+    values = texts.to_pylist()
+    if values and all(_WHOLE.fullmatch(text) for text in values):
+        low, high = (find(map(int, values)) for find in (min, max))
+        if low >= -(1 << 63) and high < 1 << 63:
+            return np.array([int(text) for text in values], np.int64)
+        if low >= 0 and high < 1 << 64:
+            return np.array([int(text) for text in values], np.uint64)
+    elif values and all(_FRACTION.fullmatch(text) and repr(float(text)) == text for text in values):
+        return np.array([float(text) for text in values])
+    strings: Array = texts.to_numpy(zero_copy_only=False)
+    return strings

@@ -61,6 +61,49 @@ def label_writer(path: Path | None, classes: Array) -> Iterator[Callable[[Array]
                 yield lambda labels: text.writelines(lines[label] for label in labels.tolist())
 
 
+@contextmanager
+def score_writer(path: Path | None, classes: Array) -> Iterator[Callable[[Array, Array], object]]:
+    """Give what writes labels and scores, as they come, to a csv file or standard output.
+
+    Parameters
+    ----------
+    path : Path or None
+        Is written whole or not at all. None: standard output.
+    classes : ndarray of shape (n_classes,)
+        All labels that may come.
+
+    Yields
+    ------
+    callable
+        ``write(labels, scores)``: labels of shape (n_samples,), scores as
+        `Network.decision_function` gives them: (n_samples, n_classes), or (n_samples,) for the
+        second of two classes.
+    """
+    names = classes.tolist()
+
+    def written(text: IO[str]) -> Callable[[Array, Array], object]:
+        writer = csv.writer(text, lineterminator="\n")
+        scored = names if len(names) > 2 else names[1:]
+        writer.writerow(["label", *(f"score {name}" for name in scored)])
+
+        def write(labels: Array, scores: Array) -> None:
+            columns = scores.reshape(len(labels), -1).tolist()
+            writer.writerows(
+                [label, *row] for label, row in zip(labels.tolist(), columns, strict=True)
+            )
+
+        return write
+
+    if path is None:
+        yield written(sys.stdout)
+        return
+    with (
+        moved_when_complete(path) as temporary,
+        open(temporary, "x", newline="", encoding="utf-8") as text,
+    ):
+        yield written(text)
+
+
 def _csv_line(label: Any) -> str:
     line = io.StringIO()
     csv.writer(line, lineterminator="\n").writerow([label])

@@ -1,4 +1,4 @@
-"""width="auto": add hyperplanes until every point that must be covered can be.
+"""width="auto", complete=True: add hyperplanes until every point that must be covered can be.
 
 A point x of a covered class is separated when no other class has a point whose pattern lies below
 its own, that is when m(x) >= 1. Whatever a neuron covers is separated, so a random selection run
@@ -37,15 +37,14 @@ def separate(
 ) -> tuple[list[GrowthStep], int]:
     """Grow a first layer, and its patterns, until the problem's classes can be covered.
 
-    Where one is to be left out, all but the one that is hardest to separate. Stops at ``max_width``
-    rows. Returns the steps and the counts made.
+    Where one is to be left out, all but the one that is hardest to separate. Begins with the rows
+    that are there, stops at ``max_width``. Returns the steps and the counts made.
 
     Targeted rows pass between a point and the other point whose pattern lies below it: for every
     such pair a few candidates are made and the greedy choice of those that part most of the failing
     pairs is kept, so each round separates all pairs it sees.
     """
     generator = np.random.default_rng(seed.spawn(1)[0])
-    layer.start(min(WORD_BITS, problem.most_hyperplanes))
     kind = layer.source.kind
     classes = [OpenPoints(layer.patterns, code) for code in problem.to_cover]
     total = sum(len(c.members) for c in classes)

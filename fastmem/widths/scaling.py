@@ -14,8 +14,10 @@ import numpy as np
 
 from fastmem.hyperplanes.extent import extent_of
 from fastmem.inputs import Points, exponents_of, spread_scale
-from fastmem.inputs.contradictions import settle_contradictions
+from fastmem.inputs.contradictions import settled
+from fastmem.inputs.equal_rows import equal_rows
 from fastmem.inputs.points import SomePoints
+from fastmem.kernels.layout import WORD_BITS
 from fastmem.network.report import Scaling
 from fastmem.problem import Problem
 from fastmem.widths.first_layer import FirstLayer
@@ -68,20 +70,21 @@ def _sample(problem: Problem, generator: np.random.Generator) -> Problem | None:
     points: Points = SomePoints(problem.points, rows)
     if not points.is_sparse:
         points = Points(problem.points.take(rows))
-    settled = settle_contradictions(points, codes[rows], problem.n_threads)
-    known, settled = np.unique(settled, return_inverse=True)
+    agreed = settled(equal_rows(points, problem.n_threads), codes[rows])
+    known, places = np.unique(agreed, return_inverse=True)
     if len(known) < 2:
         return None
     settings = replace(
         problem.settings, width=None, smallest=False, covered="auto", margin=0.0, compact=False,
-        max_width=None, max_bias=None, memory_limit=None,
+        max_width=None, max_bias=None, biases="auto", memory_limit=None,
     )  # fmt: skip
     return Problem(
-        points, known, settled.astype(codes.dtype), settings,
+        points, known, places.astype(codes.dtype), settings,
         extent_of(points, problem.n_threads), problem.shape._replace(
             n_samples=len(rows), row_values=points.row_values,
             n_classes=len(known), budget_bytes=None,
         ),
+        problem.given,
     )  # fmt: skip
 
 
@@ -89,5 +92,6 @@ def _separating_width(problem: Problem, seed: np.random.SeedSequence) -> int:
     """Hyperplanes that separate all points of a problem."""
     rows_seed, growth_seed = seed.spawn(2)
     layer = FirstLayer(problem, rows_seed)
+    layer.start(WORD_BITS)
     separate(problem, layer, growth_seed, lambda done, total, neurons: None)
     return len(layer)

@@ -1,0 +1,127 @@
+"""The command predict."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from contextlib import nullcontext
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fastmem.commands.application import DataFile, ModelFile, app
+from fastmem.commands.describing import load_network
+from fastmem.commands.printing import share_of
+from fastmem.commands.raw_options import (
+    Decimal,
+    Delimiter,
+    Header,
+    Missing,
+    TextEncoding,
+    read_options,
+)
+
+if TYPE_CHECKING:
+    from fastmem import Network
+    from fastmem.tables import ReadingOptions, Stream
+
+WRONG_NAMES = "give the columns of the fit in their order, and name labels with --label"
+
+
+@app.command()
+def predict(
+    net: ModelFile,
+    data: DataFile,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="File for the labels, csv or npy.", show_default="standard output, one a line"
+        ),
+    ] = None,
+    label: Annotated[
+        str | None,
+        typer.Option(help="Label column of DATA: not a feature, but scored against."),
+    ] = None,
+    scores: Annotated[
+        bool, typer.Option("--scores", help="Write the score of each class beside the label.")
+    ] = False,
+    missing: Missing = None,
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    encoding: TextEncoding = None,
+    header: Header = None,
+) -> None:
+    """Predict the label of every row of a table."""
+    from fastmem.inputs import check_names
+    from fastmem.machine.files import check_output
+    from fastmem.machine.progress import terminal_progress
+    from fastmem.tables import LABEL_SUFFIXES, label_writer, score_writer
+
+    if out is not None:
+        check_output(out, (".csv",) if scores else LABEL_SUFFIXES, inputs=[net, data])
+    network = load_network(net)
+    options = read_options(missing, delimiter, decimal, encoding, header)
+    rows = _rows(network, data, label, options)
+    pairs: Counter[tuple[int, int]] = Counter()
+    done = n_labelled = 0
+    # a bar would stand between the labels on a terminal
+    bar = nullcontext() if out is None and sys.stdout.isatty() else terminal_progress()
+    writer: Any = score_writer if scores else label_writer
+    with bar as show, writer(out, network.classes_) as write:
+        for block, codes in rows.blocks:
+            check_names(rows.feature_names(), network.feature_names, str(data), WRONG_NAMES)
+            labels = network.predict(block)
+            write(*((labels, network.decision_function(block)) if scores else (labels,)))
+            if codes is not None:
+                known = codes >= 0
+                n_labelled += int(known.sum())
+                pairs.update(_counted(network, labels[known], codes[known]))
+            done += len(block)
+            if show is not None:
+                show("points", done, max(done, rows.n_rows), 0)
+    for sentence in rows.surprises():
+        typer.secho(f"Warning: {sentence}.", fg="yellow", err=True)
+    if label is not None:
+        right = sum(pairs[pair] for pair in _right_pairs(network, rows.classes()))
+        typer.echo(f"Accuracy: {share_of(right, n_labelled)}", err=True)
+        if n_labelled < done:
+            typer.echo(f"Rows without a label, not counted: {done - n_labelled:,}", err=True)
+
+
+def _rows(network: Network, data: Path, label: str | None, options: ReadingOptions) -> Stream:
+    """The features of a table, in pieces: encoded as at the fit, or numbers as they stand."""
+    from fastmem.tables import stream_encoded, stream_table
+
+    if network.encoding is None or data.suffix.lower() in (".npy", ".npz"):
+        return stream_table(data, label, network.feature_names, options=options)
+    return stream_encoded(data, label, network.encoding, options)
+
+
+def _counted(network: Network, labels: Any, codes: Any) -> dict[tuple[int, int], int]:
+    """Count the pairs of a true label's number and the predicted class."""
+    import numpy as np
+
+    predicted = np.searchsorted(network.classes_, labels)
+    pairs, counts = np.unique(np.stack([codes, predicted]), axis=1, return_counts=True)
+    return {(int(a), int(b)): int(n) for a, b, n in zip(*pairs, counts, strict=True)}
+
+
+def _right_pairs(network: Network, truth: Any) -> list[tuple[int, int]]:
+    """Give the pairs that agree; labels that the network does not know are simply wrong.
+
+    Numbers and truth values agree with their texts: one word among the labels of a csv file makes
+    texts of all of them.
+    """
+    known: dict[Any, int] = {label: code for code, label in enumerate(network.classes_.tolist())}
+    if (network.classes_.dtype.kind in "UO") == (truth.dtype.kind in "UO"):
+        return [(i, known[label]) for i, label in enumerate(truth.tolist()) if label in known]
+    texts = {text: code for label, code in known.items() for text in _texts(label)}
+    found = (next(filter(texts.__contains__, _texts(label)), None) for label in truth.tolist())
+    return [(i, texts[text]) for i, text in enumerate(found) if text is not None]
+
+
+def _texts(label: Any) -> list[str]:
+    """Give what a file may hold for a label."""
+    whole = isinstance(label, float) and label.is_integer()
+    return [str(int(label)), str(label)] if whole else [str(label)]

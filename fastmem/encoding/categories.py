@@ -1,0 +1,142 @@
+"""Columns of categories: a feature a level, a code of signs, or the place in an order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastmem.encoding.codes import codes
+from fastmem.encoding.column import EXAMPLES, Column, Place, Surprises, as_texts
+
+UNKNOWN_OF_TWO = 0.5
+
+
+@dataclass(frozen=True)
+class _Levels(Column):
+    """A column whose texts are looked up.
+
+    Attributes
+    ----------
+    levels : tuple of str
+        Those of the fit.
+    """
+
+    name: str
+    levels: tuple[str, ...]
+    flags_missing: bool
+
+    def _found(self, chunk: Any, missing: np.ndarray, surprises: Surprises) -> np.ndarray:
+        """The number of each value's level, -1 where there is none, int64."""
+        from pyarrow import array, compute, string
+
+        values = as_texts(chunk)
+        places = compute.index_in(values, array(self.levels, string()))
+        numbers = np.array(compute.fill_null(places, -1).to_numpy(zero_copy_only=False), np.int64)
+        unknown = (numbers < 0) & ~missing
+        if unknown.any():
+            surprises.unknown[self.name] += int(unknown.sum())
+            examples = surprises.examples.setdefault(self.name, [])
+            for i in np.flatnonzero(unknown):
+                if len(examples) >= EXAMPLES:
+                    break
+                if values[i].as_py() not in examples:
+                    examples.append(values[i].as_py())
+        return numbers
+
+
+@dataclass(frozen=True)
+class OneHot(_Levels):
+    """A feature a level, 1 for its rows; of two levels only the second has one.
+
+    A value that is no level is 0 everywhere; of two levels, 0.5.
+    """
+
+    kind: ClassVar[str] = "one-hot"
+
+    @property
+    def own_features(self) -> list[str]:
+        """One for each level, or for the second of two."""
+        shown = self.levels[1:] if len(self.levels) == 2 else self.levels
+        return [f"{self.name}={level}" for level in shown]
+
+    def _write(
+        self, chunk: Any, missing: np.ndarray, out: np.ndarray, place: Place, surprises: Surprises
+    ) -> None:
+        found = self._found(chunk, missing, surprises)
+        if len(self.levels) == 2:
+            out[:, 0] = np.where(found < 0, UNKNOWN_OF_TWO, found)
+            return
+        out[:, : len(self.levels)] = 0
+        known = np.flatnonzero(found >= 0)
+        out[known, found[known]] = 1
+
+    def described(self) -> str:
+        """What the column became."""
+        return f"category of {len(self.levels)} levels, one-hot"
+
+
+@dataclass(frozen=True)
+class Code(_Levels):
+    """Signs from a key for each level: -1 and 1 in ``n_bits`` features; of no level 0.
+
+    Attributes
+    ----------
+    n_bits : int
+    key : int
+    """
+
+    kind: ClassVar[str] = "code"
+    n_bits: int
+    key: int
+
+    @cached_property
+    def _signs(self) -> np.ndarray:
+        """Of each level, and of none; (levels + 1, n_bits) float32."""
+        none = np.zeros((1, self.n_bits), np.float32)
+        return np.concatenate([codes(self.levels, self.n_bits, self.key), none])
+
+    @property
+    def own_features(self) -> list[str]:
+        """One for each sign."""
+        return [f"{self.name} code[{k}]" for k in range(self.n_bits)]
+
+    def _write(
+        self, chunk: Any, missing: np.ndarray, out: np.ndarray, place: Place, surprises: Surprises
+    ) -> None:
+        out[:, : self.n_bits] = self._signs[self._found(chunk, missing, surprises)]
+
+    def described(self) -> str:
+        """What the column became."""
+        return f"category of {len(self.levels):,} levels, {self.n_bits} signs"
+
+
+@dataclass(frozen=True)
+class Ordinal(_Levels):
+    """The place of each level in their order; of no level the place of the median.
+
+    Attributes
+    ----------
+    fill : float
+    """
+
+    kind: ClassVar[str] = "ordinal"
+    fill: float
+
+    @property
+    def own_features(self) -> list[str]:
+        """The column itself."""
+        return [self.name]
+
+    def _write(
+        self, chunk: Any, missing: np.ndarray, out: np.ndarray, place: Place, surprises: Surprises
+    ) -> None:
+        found = self._found(chunk, missing, surprises)
+        out[:, 0] = np.where(found < 0, self.fill, found)
+
+    def described(self) -> str:
+        """What the column became."""
+        shown = " < ".join(self.levels[:6]) + (" < ..." if len(self.levels) > 6 else "")
+        return f"place among {len(self.levels)} levels: {shown}"

@@ -1,0 +1,91 @@
+"""Raw tables in memory: data frames of all kinds as Arrow has them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from fastmem.inputs.refusals import refuse, typed
+from fastmem.machine.wording import reason
+
+_ROWS = 1 << 16
+
+
+class ArrowSource:
+    """A table in memory, in batches.
+
+    Attributes
+    ----------
+    names : list of str
+    types : list of pyarrow.DataType
+    decimal : str
+    """
+
+    decimal = "."
+
+    def __init__(self, table: Any) -> None:
+        self._table = table
+        self.names: list[str] = list(table.column_names)
+        self.types: list[Any] = list(table.schema.types)
+
+    def batches(self) -> Iterator[Any]:
+        """The rows, some at a time."""
+        yield from self._table.to_batches(max_chunksize=_ROWS)
+
+
+def arrow_table(X: Any, name: str = "X") -> Any:
+    """A data frame as a pyarrow.Table.
+
+    Parameters
+    ----------
+    X : pandas or polars data frame, pyarrow Table or RecordBatch, or dict of columns
+    name : str
+        What messages call it.
+
+    Raises
+    ------
+    InvalidInputError
+        If X is nothing of the kind, a column cannot be taken over, or names repeat.
+    """
+    try:
+        import pyarrow
+    except ModuleNotFoundError:
+        refuse(
+            f'{name} is to be encoded, which needs pyarrow: pip install "fastmem-nets[cli]", or '
+            f"encode it yourself and leave encode out"
+        )
+    try:
+        table = _converted(X, pyarrow)
+    except (pyarrow.ArrowException, ValueError, TypeError, OverflowError) as error:
+        refuse(
+            f"{name} has a column that Arrow cannot take over ({reason(error)}); make its values "
+            f"all of one type, or drop it"
+        )
+    if table is None:
+        refuse(
+            f"{name} is {typed(X)}, whose columns have no names; pass a data frame of pandas, "
+            f"polars or pyarrow"
+        )
+    twice = sorted({one for one in table.column_names if table.column_names.count(one) > 1})
+    if twice:
+        refuse(f"{name} has several columns named {twice[0]!r}; rename them")
+    return table
+
+
+def _converted(X: Any, pyarrow: Any) -> Any | None:
+    if isinstance(X, pyarrow.Table):
+        return X
+    if isinstance(X, pyarrow.RecordBatch):
+        return pyarrow.Table.from_batches([X])
+    if isinstance(X, dict):
+        return pyarrow.table({str(name): column for name, column in X.items()})
+    if hasattr(X, "iloc") and hasattr(X, "columns"):
+        frame = X
+        if not all(isinstance(one, str) for one in X.columns):
+            frame = X.set_axis([str(one) for one in X.columns], axis=1)
+        return pyarrow.Table.from_pandas(frame, preserve_index=False)
+    if hasattr(X, "collect") and hasattr(X, "collect_schema"):
+        raise TypeError(f"a {type(X).__name__} holds no data yet")
+    if hasattr(X, "__arrow_c_stream__"):
+        return pyarrow.table(X)
+    return X.to_arrow() if hasattr(X, "to_arrow") else None

@@ -1,0 +1,145 @@
+"""Parquet and Arrow files as raw tables, whose columns have types of their own."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fastmem.errors import InvalidInputError
+from fastmem.machine.wording import reason
+from fastmem.tables.raw_table import RawTable, shown
+from fastmem.tables.sources import Source, kind_of
+
+BATCH_BYTES = 4 << 20
+"""Room for the numbers of a batch as float64; larger ones are no faster."""
+_LEAST_ROWS = 16
+_COLUMN_BUFFER = 1 << 16
+"""Bytes read at a time of each column: without it a whole row group is."""
+
+
+def rows_of_batch(types: Sequence[Any]) -> int:
+    """Rows of a batch of such columns."""
+    width = sum(getattr(kind, "list_size", 1) if kind.num_fields else 1 for kind in types)
+    return max(_LEAST_ROWS, BATCH_BYTES // (8 * max(1, width)))
+
+
+def read_parquet(source: Source) -> RawTable:
+    """Open a parquet file, which is read some rows at a time."""
+    from pyarrow import parquet
+
+    source = source.seekable()
+    # as a single file: "year=2024" in its path must not add a column
+    with source.opened() as file, parquet.ParquetFile(file) as table:
+        n_rows = max(0, table.metadata.num_rows)
+        schema = table.schema_arrow
+
+    def batches(rows: int) -> Iterator[Any]:
+        with (
+            source.opened() as file,
+            parquet.ParquetFile(file, buffer_size=_COLUMN_BUFFER, pre_buffer=False) as table,
+        ):
+            yield from table.iter_batches(batch_size=rows)
+
+    return typed_table(source.path, schema, n_rows, batches)
+
+
+def read_arrow(source: Source) -> RawTable:
+    """Open Arrow's own format, of a file (also called feather) or of a stream."""
+    from pyarrow import ipc
+
+    source = source.seekable()
+    with source.opened() as file:
+        start = file.read(8)
+    if start.startswith(b"FEA1"):
+        raise InvalidInputError(
+            f"{shown(source.path)} is of the first version of feather: write it anew, as "
+            "pandas.DataFrame.to_feather does"
+        )
+    is_stream = kind_of(start) != ".feather"
+
+    def streamed(memory: Any) -> Iterator[Any]:
+        with ipc.open_stream(memory) as reader:
+            yield from reader
+
+    def filed(memory: Any) -> Iterator[Any]:
+        with ipc.open_file(memory) as reader:
+            for k in range(reader.num_record_batches):
+                yield reader.get_batch(k)
+
+    def batches(rows: int) -> Iterator[Any]:
+        with _mapped(source) as memory:
+            for batch in (streamed if is_stream else filed)(memory):
+                batch.validate(full=True)  # a damaged file may say anything
+                for start in range(0, batch.num_rows, rows):
+                    yield batch.slice(start, rows)
+
+    n_rows = 0
+    with _mapped(source) as memory:
+        with (ipc.open_stream if is_stream else ipc.open_file)(memory) as reader:
+            schema = reader.schema
+        for batch in (streamed if is_stream else filed)(memory):
+            n_rows += batch.num_rows
+    return typed_table(source.path, schema, n_rows, batches)
+
+
+@contextmanager
+def _mapped(source: Source) -> Iterator[Any]:
+    """Give a file as memory, of which only what is used is read."""
+    import pyarrow as pa
+
+    if not source.n_bytes:
+        raise InvalidInputError(f"{shown(source.path)} is empty: give at least one row of data")
+    try:
+        with source.opened() as file:
+            try:
+                number = file.fileno()
+            except OSError:  # the temporary file of standard input, which has no number of its own
+                yield pa.PythonFile(file, "r")
+                return
+            yield pa.BufferReader(pa.py_buffer(mmap.mmap(number, 0, access=mmap.ACCESS_READ)))
+    except pa.ArrowMemoryError as error:
+        raise InvalidInputError(
+            f"{shown(source.path)} holds a batch that takes more memory than there is, or is "
+            f"damaged ({reason(error)}): write it in smaller batches"
+        ) from error
+
+
+def typed_table(
+    path: Path, schema: Any, n_rows: int, batches: Callable[[int], Iterator[Any]]
+) -> RawTable:
+    """Make a table of columns with types.
+
+    Parameters
+    ----------
+    path : Path
+    schema : pyarrow.Schema
+        Of the batches.
+    n_rows : int
+    batches : callable
+        Gives batches of at most so many rows.
+    """
+    from pyarrow import RecordBatch
+
+    places = _columns(schema)
+    fields = [schema.field(place) for place in places]
+    names, types = [field.name for field in fields], [field.type for field in fields]
+    notes = []
+    if len(places) < len(schema):
+        notes.append("what pandas stored as its index is left out")
+
+    def read() -> Iterator[Any]:
+        for batch in batches(rows_of_batch(types)):
+            yield RecordBatch.from_arrays([batch.column(p) for p in places], names=names)
+
+    return RawTable(path, names, True, types, False, ".", n_rows, True, notes, read)
+
+
+def _columns(schema: Any) -> list[int]:
+    """Return the places of the columns, without what pandas stored as its index."""
+    metadata = schema.pandas_metadata or {}
+    # Pandas stores an index that is not 0, 1, 2, ... as one more column, which is no feature.
+    index = {c for c in metadata.get("index_columns", []) if isinstance(c, str)}
+    return [place for place, field in enumerate(schema) if field.name not in index]

@@ -1,0 +1,158 @@
+"""Tables in several files: directories, also with partitions such as year=2024, and patterns."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from fastmem.errors import InvalidInputError
+from fastmem.inputs.refusals import show
+from fastmem.tables.raw_table import RawTable, shown
+from fastmem.tables.wording import some
+
+_MISSING_KEY = "__HIVE_DEFAULT_PARTITION__"
+
+
+def parts_of(path: Path, suffixes: Sequence[str]) -> list[Path] | None:
+    """Return the files of a directory or a pattern, or None where a path is one file or nothing.
+
+    Raises
+    ------
+    InvalidInputError
+        If they are of different formats, or a directory holds none.
+    """
+    if path.is_dir():
+        found = sorted(
+            part for part in path.rglob("*")
+            if part.is_file() and _suffix(part) in suffixes
+            and not any(piece[0] in "._" for piece in part.relative_to(path).parts)
+            and all("=" in piece for piece in part.relative_to(path).parts[:-1])
+        )  # fmt: skip
+        if not found:
+            raise InvalidInputError(
+                f"{shown(path)} is not a file, and holds no table: give the data file itself, or a "
+                "directory of files such as parquet"
+            )
+    elif not path.exists() and any(c in path.name for c in "*?["):
+        found = sorted(part for part in path.parent.glob(path.name) if part.is_file())
+        if not found:
+            return None
+    else:
+        return None
+    kinds = sorted({_suffix(part) for part in found})
+    if len(kinds) > 1 or kinds[0] not in suffixes:
+        raise InvalidInputError(
+            f"{shown(path)} matches {len(found)} files, which end in {some(kinds)}: give one file, "
+            "or a pattern of files of one kind of table"
+        )
+    return found
+
+
+def _suffix(path: Path) -> str:
+    """Return the suffix with what it was compressed with, as .csv.gz."""
+    last = path.suffix.lower()
+    return Path(path.stem).suffix.lower() + last if last in (".gz", ".bz2", ".xz", ".zst") else last
+
+
+def together(
+    path: Path, parts: Sequence[Path], open_one: Callable[[Path, Sequence[str] | None], RawTable]
+) -> RawTable:
+    """Put tables below each other, with the keys of their directories as further columns.
+
+    Parameters
+    ----------
+    path : Path
+        The directory or pattern.
+    parts : sequence of Path
+    open_one : callable
+        Opens a part, given names that its columns should have, or None.
+
+    Raises
+    ------
+    InvalidInputError
+        If a part has other columns than the first one.
+    """
+    keys = [_keys(part, path) if path.is_dir() else {} for part in parts]
+    first = open_one(parts[0], None)
+
+    def open_part(part: Path) -> RawTable:
+        return open_one(part, first.names if first.has_header else None)
+
+    for part, others in zip(parts, keys, strict=True):
+        if list(others) != list(keys[0]):
+            raise InvalidInputError(
+                f"{shown(part)} lies under the keys {some(list(others))}, and {parts[0].name} "
+                f"under {some(list(keys[0]))}: give directories that were written alike"
+            )
+    twice = [name for name in keys[0] if name in first.names]
+    if twice:
+        raise InvalidInputError(
+            f"{shown(parts[0])} has a column {show(twice[0])}, which its directory has too: "
+            "rename one of them"
+        )
+    n_rows, is_exact, notes = 0, True, list(first.notes)
+    for part in parts:
+        table = open_part(part)
+        if table.decimal != first.decimal:
+            raise InvalidInputError(
+                f"{shown(part)} has the decimal mark {show(table.decimal)}, and {parts[0].name} "
+                f"{show(first.decimal)}: name it with --decimal"
+            )
+        if (table.names, table.types) != (first.names, first.types):
+            raise InvalidInputError(
+                f"{shown(part)} has other columns than {parts[0].name}, {some(table.names)} "
+                f"instead of {some(first.names)} or of other types: give files that were written "
+                "alike"
+            )
+        n_rows += table.n_rows
+        is_exact = is_exact and table.is_exact
+        notes += [f"{part.name}: {note}" for note in table.notes if note not in first.notes]
+    names = [*first.names, *keys[0]]
+    columns = {name: _typed([found[name] for found in keys], first.from_text) for name in keys[0]}
+    if columns:
+        notes.append(f"the names of directories give the columns {some(list(columns))}")
+
+    def batches(one: Callable[[RawTable], Iterator[Any]]) -> Iterator[Any]:
+        import pyarrow as pa
+
+        for k, part in enumerate(parts):
+            for batch in one(open_part(part)):
+                more = [
+                    pa.repeat(values[k], batch.num_rows) if values[k].is_valid
+                    else pa.nulls(batch.num_rows, values.type)
+                    for values in columns.values()
+                ]  # fmt: skip
+                yield pa.RecordBatch.from_arrays([*batch.columns, *more], names=names)
+
+    return RawTable(
+        path, names, first.has_header, [*first.types, *(v.type for v in columns.values())],
+        first.from_text, first.decimal, n_rows, is_exact, notes,
+        lambda: batches(lambda table: table.batches()),
+    )  # fmt: skip
+
+
+def _keys(part: Path, directory: Path) -> dict[str, str | None]:
+    """Return the keys that the directories of a part name."""
+    from pyarrow import dataset, schema, string
+
+    above = part.relative_to(directory).parts[:-1]
+    names = [piece.partition("=")[0] for piece in above]
+    hive = dataset.HivePartitioning(schema([(name, string()) for name in names]))
+    found = dataset.get_partition_keys(hive.parse(os.fsdecode("/".join([*above, part.name]))))
+    return {name: found.get(name) for name in names}
+
+
+def _typed(values: list[str | None], as_text: bool) -> Any:
+    """Return keys as integers where all of them are, else as texts."""
+    import pyarrow as pa
+
+    texts = pa.array([None if value == _MISSING_KEY else value for value in values], pa.string())
+    if as_text:
+        return texts
+    try:
+        numbers = texts.cast(pa.int64())
+    except pa.ArrowInvalid:
+        return texts
+    return numbers if numbers.cast(pa.string()).equals(texts) else texts
