@@ -13,8 +13,12 @@ left out and named.
 
 from __future__ import annotations
 
+import argparse
+import json
+import sys
 import tarfile
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -22,10 +26,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from sklearn import datasets
+from sklearn.model_selection import train_test_split
 
+import fastmem
+from bench.markdown import table
 from fastmem.datasets import unit_moons
+from fastmem.sklearn import ContradictionWarning, InterpolatingClassifier
 
-SCALES = ("none", "std", "auto")
 MOST_ROWS = 5_000
 """Rows of a data set that are used, taken at random: a fit of every choice takes seconds."""
 GIVEN_WIDTH = 512
@@ -142,3 +149,102 @@ DATA: dict[str, Callable[[], Data]] = {
     "letter": lambda: from_keel("letter"),
     "spambase": lambda: from_keel("spambase"),
 }
+
+CHOICES = (
+    ("none", "radius"),
+    ("none", "auto"),
+    ("std", "radius"),
+    ("std", "auto"),
+    ("auto", "auto"),
+)
+"""Pairs of ``scale`` and ``max_bias``; the first is the paper's."""
+COLUMNS = (
+    "data (rows memorised x features, classes)", "scale, max_bias", "hyperplanes", "neurons",
+    f"not separated by {GIVEN_WIDTH}", "unseen, narrowest", "unseen, margin 0.5",
+    "last fifth, margin 0.5", "scaled", "seconds",
+)  # fmt: skip
+
+
+def fit(X: np.ndarray, y: np.ndarray, **settings: Any) -> InterpolatingClassifier:
+    """Memorise points; equal ones of several labels by their majority."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ContradictionWarning)
+        warnings.simplefilter("ignore", fastmem.UnseparatedWarning)
+        return InterpolatingClassifier(**settings).fit(X, y)
+
+
+def splits(X: np.ndarray, y: np.ndarray, count: int) -> Iterator[list[np.ndarray]]:
+    """Rows to memorise, to choose by, and that no choice sees: always the same."""
+    for seed in range(count):
+        rows, rest = train_test_split(np.arange(len(X)), train_size=0.6, random_state=seed)
+        if len(np.unique(y[rows])) > 1:
+            yield [rows, rest[: len(rest) // 2], rest[len(rest) // 2 :]]
+
+
+def measured(X: np.ndarray, y: np.ndarray, rows: list[np.ndarray], **choice: Any) -> list[float]:
+    """Figures of one choice on one split, in the order of `COLUMNS`, from the third on."""
+    learn, choose, last = rows
+    narrow = fit(X[learn], y[learn], random_state=0, **choice)
+    given = fit(X[learn], y[learn], random_state=0, width=GIVEN_WIDTH, **choice)
+    wide = fit(X[learn], y[learn], random_state=0, **UNSEEN, **choice)
+    report = narrow.network_.report
+    return [
+        *narrow.network_.widths,
+        len(given.network_.report.unseparated),
+        narrow.score(X[choose], y[choose]),
+        wide.score(X[choose], y[choose]),
+        wide.score(X[last], y[last]),
+        narrow.network_.scale is not None,
+        report.seconds["total"],
+    ]
+
+
+def study(names: list[str], n_splits: int, most_rows: int) -> Iterator[dict[str, Any]]:
+    """The means of every choice on every data set."""
+    for name in names:
+        try:
+            X, y = DATA[name]()
+        except ModuleNotFoundError as missing:
+            print(f"{name} is left out: {missing} is not installed", file=sys.stderr)
+            continue
+        some = np.random.default_rng(0).permutation(len(X))[:most_rows]
+        X, y = X[some], y[some]
+        found: dict[tuple[str, str], list[list[float]]] = {choice: [] for choice in CHOICES}
+        n_learned = 0
+        for rows in splits(X, y, n_splits):
+            n_learned = len(rows[0])
+            for scale, max_bias in CHOICES:
+                figures = measured(X, y, rows, scale=scale, max_bias=max_bias)
+                found[scale, max_bias].append(figures)
+        shape = f"{name} ({n_learned:,} x {X.shape[1]}, {len(np.unique(y))})"
+        for choice, figures in found.items():
+            yield {"data": shape, "choice": choice, "means": np.mean(figures, axis=0).tolist()}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(prog="python -m bench.scaling_study", description=__doc__)
+    parser.add_argument("names", nargs="*", help=f"of {', '.join(DATA)}; all by default")
+    parser.add_argument("--splits", type=int, default=3)
+    parser.add_argument("--smoke", action="store_true", help="two small data sets, in seconds")
+    parser.add_argument("--json", type=Path, help="write the means to a file, line by line, too")
+    given = parser.parse_args(arguments)
+    unknown = [name for name in given.names if name not in DATA]
+    if unknown:
+        parser.error(f"there is no data set {unknown[0]!r}; there are {', '.join(DATA)}")
+    names = ["iris", "wine"] if given.smoke else given.names or list(DATA)
+    rows = []
+    for row in study(names, 1 if given.smoke else given.splits, 100 if given.smoke else MOST_ROWS):
+        if given.json is not None:
+            with given.json.open("a") as file:
+                file.write(json.dumps(row) + "\n")
+        n, m, left, *shares, scaled, seconds = row["means"]
+        cells = [f"{n:.0f}", f"{m:.0f}", f"{left:.0f}", *(f"{share:.3f}" for share in shares)]
+        rows.append(
+            [row["data"], ", ".join(row["choice"]), *cells, f"{scaled:.2g}", f"{seconds:.2f}"]
+        )
+    print(table(COLUMNS, rows))
+
+
+if __name__ == "__main__":
+    main()

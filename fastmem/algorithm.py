@@ -73,9 +73,12 @@ def interpolate(
     width : int, "auto" or "smallest", default "auto"
         Number of hyperplanes n. "auto" adds them until every point can be covered; "smallest" goes
         on from there to the width with the fewest parameters in all, n (d + 1) + m (n + 2).
-    max_bias : float or "auto", default "auto"
-        The paper's lambda: biases are uniform on [-max_bias, max_bias]. "auto" takes R, the
-        largest norm (after centring).
+    max_bias : float, "auto", "radius" or "norms", default "auto"
+        The paper's lambda: biases are uniform on [-max_bias, max_bias]. "radius" takes R, the
+        largest norm (after centring). "norms" puts hyperplanes where the points are: each bias is
+        uniform up to the norm of a random training point. "auto" is "radius" unless a few points
+        are far out, R beyond four times the median norm: most hyperplanes would then be where no
+        points are, and "auto" is "norms". ``report.biases`` says which.
     selection : {"merge", "random"}, default "merge"
         "random" is the paper's: each neuron belongs to one random uncovered point. "merge" grows
         each neuron greedily over several points, for networks many times narrower.
@@ -266,6 +269,7 @@ def interpolate(
         max_bias=largest_bias(settings, problem.extent), margin=settings.margin,
         activation=settings.activation, growth=growth, trials=trials, file_bytes=store.file_bytes,
         estimated_bytes=problem.estimated_bytes(store.tiles.shape[1] * WORD_BITS), scale=scaling,
+        biases="uniform" if problem.norms is None else "norms",
     )  # fmt: skip
     if sentence := report.warning(len(first), is_limited=settings.separates_all):
         warnings.warn(sentence, UnseparatedWarning, stacklevel=2)

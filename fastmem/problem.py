@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import numpy as np
 from fastmem.errors import NotEnoughMemoryError
 from fastmem.fit_memory import FitShape, fit_bytes, require_for_fit
 from fastmem.hyperplanes.extent import Extent, extent_of
+from fastmem.hyperplanes.sources import bias_norms
 from fastmem.inputs import (
     InvalidInputError,
     Points,
@@ -134,6 +136,11 @@ class Problem:
     def only_inside(self) -> bool:
         """Whether a neuron covers only points that have no one of its mask."""
         return self.is_real or (self.settings.compact and not self.settings.margin)
+
+    @cached_property
+    def norms(self) -> np.ndarray | None:
+        """Norms of some points, where biases are to keep to them; see `bias_norms`."""
+        return bias_norms(self.settings, self.points, self.extent)
 
     @property
     def measures_scale(self) -> bool:

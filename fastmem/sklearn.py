@@ -30,8 +30,16 @@ except ImportError as missing:
 from fastmem.algorithm import interpolate
 from fastmem.hyperplanes.extent import extent_of
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
-from fastmem.hyperplanes.sources import row_source
-from fastmem.inputs import InvalidInputError, check_interpolate, check_points
+from fastmem.hyperplanes.sources import bias_norms, row_source
+from fastmem.inputs import (
+    InvalidInputError,
+    Points,
+    check_interpolate,
+    check_points,
+    exactly_scaled,
+    scaled,
+    spread_scale,
+)
 from fastmem.network.network import Network
 from fastmem.patterns.of_points import sign_patterns
 from fastmem.patterns.words import unpacked
@@ -317,6 +325,8 @@ class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     max_bias, projection, center
         As of :func:`fastmem.interpolate`. ``max_bias=0`` makes the hyperplanes pass through the
         mean, so that features tell angles only.
+    scale : "none", "std" or array-like of shape (n_features,), default "none"
+        As of :func:`fastmem.interpolate`; "auto" needs labels.
     output : {"uint8", "bool", "packed"}, default "uint8"
         "uint8" and "bool" give a column a hyperplane, "packed" 64 hyperplanes in each uint64: bit k
         of word j is hyperplane 64 j + k.
@@ -328,6 +338,8 @@ class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     Attributes
     ----------
     hyperplanes_ : fastmem.Hyperplanes
+    scale_ : ndarray of shape (n_features_in_,), float64, or None
+        Powers of two by which points are multiplied first.
     n_features_in_ : int
     feature_names_in_ : ndarray of shape (n_features_in_,)
         Only after a fit to a data frame whose column names are all strings.
@@ -346,6 +358,9 @@ class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
     """
 
     hyperplanes_: Hyperplanes
+    # of transformers that older releases pickled
+    scale: Any = "none"
+    scale_: np.ndarray | None = None
 
     def __init__(
         self,
@@ -354,6 +369,7 @@ class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         max_bias: float | str = "auto",
         projection: str = "auto",
         center: bool = True,
+        scale: Any = "none",
         output: str = "uint8",
         random_state: Any = None,
         n_jobs: int | None = None,
@@ -362,6 +378,7 @@ class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         self.max_bias = max_bias
         self.projection = projection
         self.center = center
+        self.scale = scale
         self.output = output
         self.random_state = random_state
         self.n_jobs = n_jobs
@@ -406,14 +423,30 @@ class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         settings = check_interpolate(
             np.arange(2), points.n_features, width=self.n_hyperplanes, max_bias=self.max_bias,
             projection=self.projection, center=self.center, seed=_seed(self.random_state),
-            n_threads=threads, is_sparse=points.is_sparse,
+            n_threads=threads, is_sparse=points.is_sparse, scale=self.scale,
         )  # fmt: skip
+        self.scale_ = self._scale_for(points, settings.scale)
+        points = exactly_scaled(points, self.scale_)
         extent = extent_of(points, threads)
         # the first of the seeds that interpolate() spawns, so that both draw the same rows
         generator = np.random.default_rng(settings.seed.spawn(3)[0])
-        source = row_source(settings, generator, extent)
+        norms = bias_norms(settings, points, extent)
+        source = row_source(settings, generator, extent, norms)
         self.hyperplanes_ = source.start(int(self.n_hyperplanes), extent.mean, extent.radius)
         return self
+
+    @staticmethod
+    def _scale_for(points: Points, scale: Any) -> np.ndarray | None:
+        """The powers of two that ``scale`` stands for, or None."""
+        if not isinstance(scale, str):
+            powers: np.ndarray = scale
+            return powers
+        if scale == "auto":
+            raise InvalidInputError(
+                "scale is 'auto', which needs labels to measure; pass 'none', 'std' or powers of "
+                "two, one a feature"
+            )
+        return spread_scale(points) if scale == "std" else None
 
     def transform(self, X: Any) -> np.ndarray:
         """Sides of all hyperplanes for every point.
@@ -430,7 +463,8 @@ class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         """
         check_is_fitted(self)
         X = _checked(self, X, reset=False)
-        words = sign_patterns(X, self.hyperplanes_, n_threads=_threads(self.n_jobs))
+        points = scaled(check_points(X, n_features=self.hyperplanes_.n_features), self.scale_)
+        words = sign_patterns(points, self.hyperplanes_, n_threads=_threads(self.n_jobs))
         if self.output == "packed":
             return words
         bits = unpacked(words, len(self.hyperplanes_))

@@ -330,7 +330,9 @@ def test_names_and_data_frames(iris):
             assert list(table.columns) == list(model.get_feature_names_out())
 
 
-@pytest.mark.parametrize("settings", [{"n_hyperplanes": 0}, {"output": "bits"}, {"max_bias": -1}])
+@pytest.mark.parametrize(
+    "settings", [{"n_hyperplanes": 0}, {"output": "bits"}, {"max_bias": -1}, {"scale": "big"}]
+)
 def test_wrong_parameters_of_patterns(settings):
     (name,) = settings
     with pytest.raises(fastmem.InvalidInputError, match=f"^{name} is"):
@@ -340,3 +342,27 @@ def test_wrong_parameters_of_patterns(settings):
 def test_examples_of_docstrings():
     tried = doctest.testmod(fastmem.sklearn)
     assert tried.attempted > 5 and tried.failed == 0
+
+
+@pytest.mark.parametrize("as_csr", [False, True])
+def test_a_scale_reaches_the_classifier_and_the_patterns(iris, as_csr):
+    X, y = iris
+    X = X * [1, 1024, 2.0**-20, 1]
+    given = sparse.csr_matrix(X) if as_csr else X
+    for scale in ("std", "auto", np.array([1, 2.0**-10, 2.0**20, 1])):
+        model = clone(InterpolatingClassifier(scale=scale, random_state=0)).fit(given, y)
+        assert model.score(given, y) == 1.0 and model.network_.scale is not None
+        network = fastmem.interpolate(X, y, scale=scale, seed=0)
+        np.testing.assert_array_equal(model.network_.scale, network.scale)
+        np.testing.assert_array_equal(model.predict(given), network.predict(X))
+        if isinstance(scale, str) and scale == "auto":
+            continue
+        patterns = HyperplanePatterns(200, scale=scale, random_state=2, output="packed").fit(given)
+        np.testing.assert_array_equal(patterns.scale_, network.scale)
+        wanted = fastmem.sign_patterns(X * network.scale, patterns.hyperplanes_)
+        np.testing.assert_array_equal(patterns.transform(given), wanted)
+        same = fastmem.interpolate(X, y, width=200, scale=scale, seed=2)
+        np.testing.assert_array_equal(patterns.hyperplanes_.weights, same.first.weights)
+        np.testing.assert_array_equal(patterns.hyperplanes_.biases, same.first.biases)
+    with pytest.raises(fastmem.InvalidInputError, match="scale is 'auto', which needs labels"):
+        HyperplanePatterns(scale="auto").fit(X)

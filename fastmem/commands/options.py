@@ -19,13 +19,13 @@ def read_width(text: str) -> int | str:
 
 
 def read_max_bias(text: str) -> float | str:
-    """Read --max-bias: "auto" or a number, whose range the library checks."""
-    if text == "auto":
+    """Read --max-bias: "auto", "radius", "norms" or a number, whose range the library checks."""
+    if text in ("auto", "radius", "norms"):
         return text
     try:
         return float(text)
     except ValueError:
-        refuse(f"--max-bias is {text!r}: give auto or a number.")
+        refuse(f"--max-bias is {text!r}: give auto, radius, norms or a number.")
 
 
 def read_memory_limit(text: str | None) -> int | str | None:

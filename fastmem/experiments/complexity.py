@@ -156,7 +156,8 @@ def complexity(
     threads = settings.n_threads
     hardness_seed, order_seed, widths_seed, classes_seed, cover_seed = settings.seed.spawn(5)
     fit: dict[str, Any] = {
-        "max_bias": max_bias, "projection": projection, "center": center, "n_threads": threads,
+        "max_bias": "radius" if max_bias == "auto" else max_bias, "projection": projection,
+        "center": center, "n_threads": threads,
     }  # fmt: skip
     watch = _Watch()
     with drawing(progress) as tell:

@@ -19,6 +19,9 @@ from fastmem.machine.threads import run_tasks
 
 _LARGEST = 2.0**990
 """Coordinates beyond this could overflow a bias."""
+_SAMPLE = 1024
+_SAMPLE_VALUES = 1 << 20
+"""Values of sparse points that are made dense at a time: 8 MB."""
 
 
 @dataclass(frozen=True)
@@ -75,3 +78,25 @@ def extent_of(points: Points, n_threads: int) -> Extent:
     run_tasks(measure, range(len(tasks)), n_threads)
     norm, radius = np.sqrt(squares.max(axis=0)) / scale
     return Extent(mean, float(radius), float(norm))
+
+
+def sample_norms(points: Points, centre: np.ndarray) -> np.ndarray:
+    """Distances of up to 1,024 points, evenly spaced among all, from a centre (d,): float64.
+
+    The same however the points are stored and whatever the number of threads.
+    """
+    size = min(points.n_samples, _SAMPLE)
+    rows = np.arange(size, dtype=np.int64) * points.n_samples // size
+    norms = np.empty(size)
+    step = max(1, _SAMPLE_VALUES // points.n_features)
+    for start in range(0, size, step):
+        block = points.dense(rows[start : start + step]).astype(np.float64)
+        with np.errstate(over="ignore"):
+            block -= centre
+        # a power of two, so that no square overflows or vanishes
+        exponent = int(np.frexp(np.abs(block).max(initial=0.0))[1])
+        np.ldexp(block, -exponent, out=block)
+        norms[start : start + step] = np.ldexp(
+            np.sqrt(np.einsum("ij,ij->i", block, block)), exponent
+        )
+    return norms

@@ -76,19 +76,22 @@ class GaussianRows(StoredCandidates):
     """Source of the paper's hyperplanes: W_i ~ N(0, I_d), b_i ~ Uniform[-max_bias, max_bias].
 
     The data are centred at ``center`` by folding it into the biases:
-    <w, x - center> + b = <w, x> + (b - <w, center>).
+    <w, x - center> + b = <w, x> + (b - <w, center>). With ``norms`` (k,) of some points, b_i is
+    uniform on [-r, r] for a random one of them.
     """
 
     kind: ClassVar[str] = "gaussian"
     generator: np.random.Generator
     center: np.ndarray
     max_bias: float
+    norms: np.ndarray | None = None
 
     def draw(self, n: int) -> tuple[np.ndarray, np.ndarray]:
         """The next n rows: weights (n, d) float32 and biases (n,) float64."""
         weights = self.generator.standard_normal((n, len(self.center)), np.float32)
         # not uniform(-max_bias, max_bias): its width may overflow
-        biases = self.max_bias * self.generator.uniform(-1.0, 1.0, n)
+        reach = reaches(self.generator, n, self.max_bias, self.norms)
+        biases = reach * self.generator.uniform(-1.0, 1.0, n)
         return weights, through(weights, self.center, biases)
 
     def start(self, n: int, origin: np.ndarray, radius: float) -> Hyperplanes:
@@ -98,6 +101,15 @@ class GaussianRows(StoredCandidates):
     def more(self, hyperplanes: Hyperplanes, n: int) -> Hyperplanes:
         """See RowSource."""
         return hyperplanes.extended(*self.draw(n))
+
+
+def reaches(
+    generator: np.random.Generator, n: int, max_bias: float, norms: np.ndarray | None
+) -> float | np.ndarray:
+    """How far from the centre n hyperplanes may be: all as far, or each as a random point."""
+    if norms is None:
+        return max_bias
+    return np.minimum(norms[generator.integers(len(norms), size=n)], max_bias)
 
 
 def through(weights: np.ndarray, point: np.ndarray, biases: np.ndarray) -> np.ndarray:

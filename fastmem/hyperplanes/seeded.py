@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastmem.hyperplanes.gaussian import rows_between, through
+from fastmem.hyperplanes.gaussian import reaches, rows_between, through
 from fastmem.hyperplanes.hyperplanes import Hyperplanes, PanelMaker, checked_origin, checked_radius
 from fastmem.hyperplanes.numbered import NumberedHyperplanes
 from fastmem.inputs import check_seeded
@@ -120,6 +120,7 @@ class SeededRows:
     center: np.ndarray
     max_bias: float
     n_threads: int
+    norms: np.ndarray | None = None
     key: int = field(init=False)
     _numbers: Iterator[int] = field(init=False)
 
@@ -130,7 +131,8 @@ class SeededRows:
     def draw(self, n: int, origin: np.ndarray, radius: float) -> SeededHyperplanes:
         """The next n hyperplanes."""
         numbers = np.array([next(self._numbers) for _ in range(n)], np.int32)
-        biases = self.max_bias * self.generator.uniform(-1.0, 1.0, n)
+        reach = reaches(self.generator, n, self.max_bias, self.norms)
+        biases = reach * self.generator.uniform(-1.0, 1.0, n)
         none = np.empty((0, len(self.center)), np.float32)
         made = SeededHyperplanes(self.key, numbers, none, biases, origin, radius)
         size = max(1, _TASK_BYTES // (4 * len(self.center)))

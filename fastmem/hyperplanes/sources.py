@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastmem.hyperplanes.extent import Extent
+from fastmem.hyperplanes.extent import Extent, sample_norms
 from fastmem.hyperplanes.gaussian import GaussianRows, RowSource
 from fastmem.hyperplanes.seeded import SeededRows
 from fastmem.hyperplanes.structured import StructuredRows
-from fastmem.inputs import Settings, stores_weights
+from fastmem.inputs import Points, Settings, stores_weights
+
+FAR_OUT = 2.5
+"""Where the largest norm is more than so many times the median one, biases keep to the norms of the
+points. Images, moons and clusters have 1.3 to 2.3 (as Gaussian points of some dimensions), tables
+of which some rows or columns are unusual 2.9 to 70: `python -m bench.scaling_study`."""
 
 
 def largest_bias(settings: Settings, extent: Extent) -> float:
@@ -18,12 +23,39 @@ def largest_bias(settings: Settings, extent: Extent) -> float:
     return extent.radius if settings.center else extent.norm
 
 
-def row_source(settings: Settings, generator: np.random.Generator, extent: Extent) -> RowSource:
-    """Rows as ``projection`` says; Gaussian ones that would not fit in memory are not stored."""
-    center = extent.mean if settings.center else np.zeros_like(extent.mean)
+def bias_norms(settings: Settings, points: Points, extent: Extent) -> np.ndarray | None:
+    """Norms of some points, about the centre, where biases are to keep to them; else None.
+
+    With "auto" that is where a few points are far out: the largest norm is beyond `FAR_OUT` times
+    the median one. Most biases up to it would put hyperplanes where no points are.
+    """
+    if settings.max_bias is not None or settings.biases == "radius":
+        return None
+    norms = sample_norms(points, _centre(settings, extent))
+    if settings.biases == "norms":
+        return norms
+    largest, median = largest_bias(settings, extent), float(np.median(norms))
+    return norms if largest > FAR_OUT * median else None
+
+
+def _centre(settings: Settings, extent: Extent) -> np.ndarray:
+    return extent.mean if settings.center else np.zeros_like(extent.mean)
+
+
+def row_source(
+    settings: Settings,
+    generator: np.random.Generator,
+    extent: Extent,
+    norms: np.ndarray | None = None,
+) -> RowSource:
+    """Rows as ``projection`` says; Gaussian ones that would not fit in memory are not stored.
+
+    ``norms`` are those of `bias_norms`.
+    """
+    center = _centre(settings, extent)
     max_bias = largest_bias(settings, extent)
     if settings.projection == "structured":
-        return StructuredRows(generator, center, max_bias)
+        return StructuredRows(generator, center, max_bias, norms)
     if stores_weights(settings, len(center)):
-        return GaussianRows(generator, center, max_bias)
-    return SeededRows(generator, center, max_bias, settings.n_threads)
+        return GaussianRows(generator, center, max_bias, norms)
+    return SeededRows(generator, center, max_bias, settings.n_threads, norms)

@@ -13,7 +13,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from fastmem.hyperplanes.gaussian import StoredCandidates
+from fastmem.hyperplanes.gaussian import StoredCandidates, reaches
 from fastmem.hyperplanes.hyperplanes import Hyperplanes, checked_origin, checked_radius
 from fastmem.hyperplanes.numbered import NumberedHyperplanes
 from fastmem.inputs import block_rows, check_structured
@@ -129,6 +129,7 @@ class StructuredRows(StoredCandidates):
     generator: np.random.Generator
     center: np.ndarray
     max_bias: float
+    norms: np.ndarray | None = None
     rounds: int = ROUNDS
 
     def start(self, n: int, origin: np.ndarray, radius: float) -> StructuredHyperplanes:
@@ -176,9 +177,10 @@ class StructuredRows(StoredCandidates):
         shape = (len(signs), block_rows(d))
         high, low = np.empty(shape), np.empty(shape)
         error = structured_products(flips, frozen(-self.center), high, low)
+        reach = reaches(self.generator, n, self.max_bias, self.norms)
         # the largest biases of d = 1, and those of a huge max_bias, may overflow
         with np.errstate(over="ignore", divide="ignore", invalid="ignore"):
-            biases = self.max_bias * (self.generator.uniform(-1.0, 1.0, n) * (norms / chi))
+            biases = reach * (self.generator.uniform(-1.0, 1.0, n) * (norms / chi))
         biases = np.nan_to_num(biases, nan=0.0, posinf=_LARGE, neginf=-_LARGE)
         shift = high.reshape(-1)[numbers], low.reshape(-1)[numbers]
         return _shortened(sums_with_errors(biases, *shift, error)[0], biases)

@@ -71,6 +71,7 @@ class Settings:
     width: int | None
     smallest: bool  # width="smallest"
     max_bias: float | None
+    biases: Literal["auto", "radius", "norms"]  # where max_bias is None
     selection: str
     activation: str
     projection: str
@@ -133,6 +134,7 @@ def check_interpolate(
         width=width,
         smallest=is_text(given.width, "smallest"),
         max_bias=_max_bias(given.max_bias),
+        biases=given.max_bias if isinstance(given.max_bias, str) else "radius",  # type: ignore[arg-type]
         selection=selection,
         activation=activation,
         projection=projection,
@@ -228,7 +230,7 @@ def check_radius_factor(value: Any) -> float:
 
 
 def _max_bias(value: Any) -> float | None:
-    if is_text(value, "auto"):
+    if is_text(value, "auto", "radius", "norms"):
         return None
     number = math.nan
     is_real = isinstance(value, int | float | np.integer | np.floating)
@@ -237,7 +239,10 @@ def _max_bias(value: Any) -> float | None:
             number = float(value)
     if 0 <= number < math.inf:
         return number
-    refuse(f"max_bias is {typed(value)}; pass 'auto' or a finite number of at least 0")
+    refuse(
+        f"max_bias is {typed(value)}; pass 'auto', 'radius', 'norms' or a finite number of at "
+        f"least 0{did_you_mean(value, ['auto', 'radius', 'norms'])}"
+    )
 
 
 def _scale(value: Any, n_features: int) -> Literal["none", "auto", "std"] | np.ndarray:

@@ -90,7 +90,9 @@ class FitReport:
     activation : {"threshold", "relu"}
     projection : {"gaussian", "structured"}
     max_bias : float
-        The paper's lambda.
+        The paper's lambda: no bias about the centre was drawn beyond it.
+    biases : {"uniform", "norms"}
+        Whether biases are uniform up to it, or each up to the norm of a random training point.
     margin : float
     trials : list of Trial
         What ``width="smallest"`` and ``compact=True`` tried; empty without them.
@@ -121,6 +123,7 @@ class FitReport:
     trials: list[Trial] = field(default_factory=list)
     file_bytes: int = 0
     estimated_bytes: int = 0
+    biases: str = "uniform"
     scale: Scaling = Scaling()
     contradictory: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     relabelled: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
@@ -143,6 +146,8 @@ class FitReport:
             "margin": self.margin,
             "seed": str(self.seed),  # may have more than 64 bits
         }
+        if self.biases != "uniform":
+            facts["biases"] = self.biases
         if self.scale.exponents is not None:
             facts["scale"] = str(self.scale)
         return facts

@@ -29,7 +29,9 @@ class FirstLayer:
 
     def __init__(self, problem: Problem, seed: np.random.SeedSequence | int) -> None:
         self._problem = problem
-        self.source = row_source(problem.settings, np.random.default_rng(seed), problem.extent)
+        self.source = row_source(
+            problem.settings, np.random.default_rng(seed), problem.extent, problem.norms
+        )
         self.patterns = Patterns(
             problem.codes, len(problem.classes), budget_bytes=problem.budget_bytes
         )

@@ -76,7 +76,7 @@ def _sample(problem: Problem, generator: np.random.Generator) -> Problem | None:
         return None
     settings = replace(
         problem.settings, width=None, smallest=False, covered="auto", margin=0.0, compact=False,
-        max_width=None, max_bias=None, memory_limit=None,
+        max_width=None, max_bias=None, biases="auto", memory_limit=None,
     )  # fmt: skip
     return Problem(
         points, known, places.astype(codes.dtype), settings,
