@@ -303,3 +303,29 @@ def test_a_name_that_is_no_text(animals):
     Path(odd).write_text(ANIMALS)
     facts = fit(odd, "answer", "--out", "odd.npz")
     assert facts["training_accuracy"] == 1
+
+
+class TestExport:
+    @pytest.mark.parametrize("form", ["onnx", "h"])
+    def test_an_encoded_network_is_checked_on_raw_rows(self, animals, form):
+        pytest.importorskip("onnxruntime")
+        run("fit", animals, "--label", "answer", "--seed", 1)
+        out = f"animals.{form}"
+        result = run("export", "animals.npz", "--out", out, "--data", animals, "--label", "answer")
+        assert "100 % (4 of 4)" in result.stdout
+
+    def test_from_python(self, animals):
+        pytest.importorskip("onnxruntime")
+        pandas = pytest.importorskip("pandas")
+        run("fit", animals, "--label", "answer", "--seed", 1)
+        report = fastmem.export.to_onnx(
+            fastmem.load("animals.npz"), "a.onnx", pandas.read_csv(animals).dropna(subset="answer")
+        )
+        assert report.exact
+        assert report.n_checked == 4
+
+
+def test_complexity_of_a_raw_table(animals):
+    result = run("complexity", animals, "--label", "answer", "--trials", 1, "--width", 64)
+    assert "category of 2 levels" in result.stdout
+    assert "1 row without a label is left out" in result.stdout

@@ -272,11 +272,36 @@ class Network:
         codes = check_known_labels(y, points.n_samples, self.classes_)
         return float(np.mean(self._codes(points, check_threads(n_threads)) == codes))
 
-    def _points(self, X) -> Points:
+    def checked_points(self, X, *, stacklevel: int = 3) -> Points:
+        """Check points, and encode a raw table where the network was fitted to one.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix, data frame or Points
+        stacklevel : int
+            Of the caller of the caller, for warnings.
+
+        Returns
+        -------
+        Points
+            Not scaled yet.
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`predict`.
+
+        Warns
+        -----
+        EncodingWarning
+            As :meth:`fastmem.tables.Encoding.transform`.
+        """
         if self.encoding is not None and is_table(X):
-            X = encoded_points(X, self.encoding, stacklevel=4)
-        points = check_points(X, n_features=self.n_features_in_, feature_names=self.feature_names)
-        return scaled(points, self.scale)
+            X = encoded_points(X, self.encoding, stacklevel=stacklevel + 1)
+        return check_points(X, n_features=self.n_features_in_, feature_names=self.feature_names)
+
+    def _points(self, X) -> Points:
+        return scaled(self.checked_points(X, stacklevel=4), self.scale)
 
     @cached_property
     def _margins(self) -> Margins:

@@ -16,8 +16,8 @@ from fastmem.errors import InvalidInputError
 from fastmem.inputs import EncodedLabels
 from fastmem.tables.columns import LabelColumn, file_wording, label_column
 from fastmem.tables.raw import open_raw
-from fastmem.tables.raw_table import RawTable, ReadingOptions
-from fastmem.tables.reading import Stream, budget_for, load_table, table_of
+from fastmem.tables.raw_table import RawTable, ReadingOptions, shown
+from fastmem.tables.reading import Stream, Table, budget_for, load_table, table_of
 from fastmem.tables.spool import Spool
 from fastmem.tables.wording import some
 
@@ -26,7 +26,7 @@ Tell = Callable[[str, int, int, int], object]
 
 
 @dataclass
-class LabelledTable:
+class LabelledTable(Table):
     """A labelled table that has been read, and encoded where it does not hold numbers alone.
 
     Attributes
@@ -47,8 +47,6 @@ class LabelledTable:
         What was found out about the file and might surprise.
     """
 
-    points: Any
-    labels: Any
     encoding: Encoding | None = None
     columns: list[tuple[str, str, int]] = field(default_factory=list)
     n_unlabelled: int = 0
@@ -90,15 +88,15 @@ def load_labelled(
     if path.suffix.lower() in (".npy", ".npz"):
         if choices != Choices():
             raise InvalidInputError(
-                f"{path} holds an array, whose columns have no names and are numbers already: "
-                f"leave --drop, --keep and --as out"
+                f"{shown(path)} holds an array, whose columns have no names and are numbers "
+                f"already: leave --drop, --keep and --as out"
             )
         arrays = load_table(path, label, labels_required=True)
         return LabelledTable(arrays.points, arrays.labels)
     raw = open_raw(path, options, label=label)
     if label is None:
         raise InvalidInputError(
-            f"{path} needs a label column: give the name of one with --label, among "
+            f"{shown(path)} needs a label column: give the name of one with --label, among "
             f"{some(raw.names)}"
         )
     return _encoded(raw, label, choices, refuse_unlabelled, budget_for(memory_limit), progress)
@@ -160,8 +158,8 @@ def check_names_differ(raw: RawTable) -> None:
     for name in raw.names:
         if name in seen:
             raise InvalidInputError(
-                f"{raw.path} has two columns named {name!r}: rename one, so that a column can be "
-                f"told by its name"
+                f"{shown(raw.path)} has two columns named {name!r}: rename one, so that a column "
+                f"can be told by its name"
             )
         seen.add(name)
 
@@ -210,8 +208,8 @@ def _encoded(
     n_kept = sum(map(len, codes))
     if not n_kept:
         raise InvalidInputError(
-            f"{raw.path} has no row with a label in column {raw.names[at]!r}: give the column that "
-            f"holds the labels"
+            f"{shown(raw.path)} has no row with a label in column {raw.names[at]!r}: give the "
+            f"column that holds the labels"
         )
     points = spool.points()
     points.feature_names = encoding.feature_names
@@ -220,6 +218,53 @@ def _encoded(
         None if is_numbers else encoding, [] if is_numbers else encoding.rows(), row - n_kept,
         np.concatenate(kept) if n_kept < row else None, raw.notes,
     )  # fmt: skip
+
+
+def load_encoded(
+    path: Path,
+    label: str | None,
+    encoding: Encoding,
+    options: ReadingOptions,
+    *,
+    memory_limit: int | None = None,
+) -> LabelledTable:
+    """Read a table whole, encoded as at a fit; rows without a label only where none is asked for.
+
+    Parameters
+    ----------
+    path, label, encoding, options
+        As of `stream_encoded`.
+    memory_limit : int or None
+        As of `load_table`.
+
+    Returns
+    -------
+    LabelledTable
+        ``notes`` say what the fit did not know; labels are None without a label column.
+    """
+    stream = stream_encoded(path, label, encoding, options)
+    spool = Spool(budget_for(memory_limit), stream.n_rows, is_exact=False)
+    codes: list[Array] = []
+    kept: list[Array] = []
+    row = 0
+    for block, numbers in stream.blocks:
+        if numbers is not None:
+            block = block[numbers >= 0]
+            codes.append(numbers[numbers >= 0])
+            kept.append(row + np.flatnonzero(numbers >= 0))
+            row += len(numbers)
+        if len(block):
+            spool.add(block.astype(np.float64, copy=False))
+    points = spool.points()
+    if not points.n_samples:
+        raise InvalidInputError(f"{shown(path)} has no rows of data: give at least one point")
+    points.feature_names = encoding.feature_names
+    table = LabelledTable(points, None, encoding, notes=stream.surprises())
+    if label is not None:
+        table.labels = EncodedLabels(stream.classes(), np.concatenate(codes))
+        table.n_unlabelled = row - points.n_samples
+        table.kept = np.concatenate(kept) if table.n_unlabelled else None
+    return table
 
 
 def stream_encoded(
