@@ -224,7 +224,11 @@ def export(
 
     kind = format or {".onnx": "onnx", ".h": "c"}.get(out.suffix.lower(), "")
     if kind not in ("onnx", "c"):
-        refuse(f"--format is {kind!r}: give onnx or c, or an --out that ends in .onnx or .h")
+        what = f"--format is {format!r}" if format else f"--out {out} ends in {out.suffix!r}"
+        refuse(
+            f"{what}: give an --out that ends in .onnx or, for C, in .h; a PyTorch module is made "
+            f"in Python, by fastmem.export.to_torch"
+        )
     network = _load(net)
     X = y = None
     if data is not None:
@@ -259,6 +263,8 @@ def info(net: ModelFile) -> None:
     """Show what a saved network is: its widths, size, classes and how it was fitted."""
     network = _load(net)
     facts = _shape_facts(network)
+    if network.feature_names is not None:
+        facts["feature names"] = ", ".join(network.feature_names)
     for name, value in (network.summary or {}).items():
         facts.setdefault(name.replace("_", " "), "none" if value is None else str(value))
     print_table(str(net), facts)
@@ -317,8 +323,8 @@ def _report(network: Network, X: Any, y: Any, more: dict[str, str] | None = None
         facts[f"seconds, {stage}"] = f"{seconds:.2f}"
     total = report.seconds["total"]
     facts["points per second"] = f"{report.n_samples / total:,.0f}" if total > 0 else "-"
-    facts["peak memory"] = size_of(report.peak_bytes)
-    facts["memory estimated for the fit"] = size_of(report.estimated_bytes)
+    facts["memory, peak of the process"] = size_of(report.peak_bytes)
+    facts["memory, bound on the fit's own"] = size_of(report.estimated_bytes)
     if report.file_bytes:
         facts["temporary file"] = size_of(report.file_bytes)
     facts["seed"] = str(report.seed)
