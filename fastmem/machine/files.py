@@ -117,6 +117,7 @@ def check_replaceable(path: str, not_regular: Callable[[], Exception]) -> None:
         As from `open` for writing, with ``path`` as its name.
     """
     target = os.path.realpath(path)
+    _require_directory(path, os.path.dirname(target))
     try:
         mode = os.stat(target).st_mode
     except FileNotFoundError:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fastmem.network.pages import report_page
 from fastmem.version import __version__
 
 
@@ -93,6 +94,10 @@ class FitReport:
             "margin": self.margin,
             "seed": str(self.seed),  # may have more than 64 bits
         }
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        return report_page(self)
 
     def warning(self, width: int) -> str | None:
         """One sentence on the points that were not separated, if there are any."""
