@@ -249,8 +249,8 @@ def _report(
         facts[f"seconds, {stage}"] = f"{seconds:.2f}"
     total = report.seconds["total"]
     facts["points per second"] = f"{n_rows / total:,.0f}" if total > 0 else "-"
-    facts["peak memory"] = size_of(report.peak_bytes)
-    facts["memory estimated for the fit"] = size_of(report.estimated_bytes)
+    facts["memory, peak of the process"] = size_of(report.peak_bytes)
+    facts["memory, bound on the fit's own"] = size_of(report.estimated_bytes)
     if report.file_bytes:
         facts["temporary file"] = size_of(report.file_bytes)
     if report.scale.exponents is not None:

@@ -60,7 +60,11 @@ def export(
 
     kind = format or {".onnx": "onnx", ".h": "c"}.get(out.suffix.lower(), "")
     if kind not in ("onnx", "c"):
-        refuse(f"--format is {kind!r}: give onnx or c, or an --out that ends in .onnx or .h")
+        what = f"--format is {format!r}" if format else f"--out {out} ends in {out.suffix!r}"
+        refuse(
+            f"{what}: give an --out that ends in .onnx or, for C, in .h; a PyTorch module is made "
+            f"in Python, by fastmem.export.to_torch"
+        )
     network = load_network(net)
     X = y = None
     if data is not None:
@@ -105,6 +109,8 @@ def info(net: ModelFile, json: Json = False) -> None:
         print_json(network_facts(network) | {"fit": summary})
         return
     facts = shape_facts(network)
+    if network.feature_names is not None and network.encoding is None:
+        facts["feature names"] = ", ".join(network.feature_names)
     for name, value in summary.items():
         facts.setdefault(name.replace("_", " "), "none" if value is None else str(value))
     print_table(str(net), facts)

@@ -23,6 +23,7 @@ from fastmem.inputs import (
 from fastmem.machine.memory import require_for_prediction
 from fastmem.network import model_file
 from fastmem.network.margins import Margins, margins_of
+from fastmem.network.pages import network_page
 from fastmem.network.report import FitReport, n_parameters
 from fastmem.patterns.of_points import tiles_of_blocks
 from fastmem.second_layer.cover_layer import CoverLayer
@@ -137,6 +138,10 @@ class Network:
             f"<fastmem.Network: {self.n_features_in_} features, {n} hyperplanes{relu}, "
             f"{m} neurons, {len(self.classes_)} classes>"
         )
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        return network_page(self)
 
     @property
     def widths(self) -> tuple[int, int]:
