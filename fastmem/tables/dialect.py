@@ -20,6 +20,7 @@ from fastmem.tables.raw_table import MISSING_TEXTS, ReadingOptions
 
 SAMPLE_BYTES = 1 << 20
 SAMPLE_ROWS = 2000
+_CELLS_JUDGED = 2000
 DELIMITERS = (",", ";", "\t", "|")
 _BOMS = (  # that of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -177,7 +178,7 @@ def _agreement(sample: Sample) -> tuple[float, float, float, int]:
     if width == 1:
         return 0.0, -1.0, -1.0, 0
     alike = widths[width] / len(sample.rows)
-    cells = [cell for row in sample.rows[-200:] if len(row) == width for cell in row]
+    cells = [cell for row in sample.rows if len(row) == width for cell in row][-_CELLS_JUDGED:]
     rest = [
         cell for cell in cells
         if not (_DOT.fullmatch(cell) or _PLAIN.fullmatch(cell) or cell in MISSING_TEXTS
