@@ -103,7 +103,7 @@ def read_delimited(
     decimal = decimal_of(sample, options, path)
     if decimal == "," and options.decimal is None:
         text.notes.append("the decimal mark is ','")
-    is_header = options.header
+    is_header = True if sample.names_rows else options.header
     if is_header is None:
         is_header = has_header(
             sample.rows, is_missing=lambda cell: is_missing(cell, options),
