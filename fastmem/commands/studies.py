@@ -67,6 +67,7 @@ def complexity(
         report = study.complexity(
             X, y, name=data.name, width=width, trials=trials, hard_points=hardest, seed=seed,
             max_bias=largest_bias, projection=projection, n_threads=threads, progress=show,
+            say=lambda sentence: typer.echo(sentence, err=True),
         )  # fmt: skip
     print_table(data.name, page.facts(report) | {"seed": report.seed})
     print_rows("Widths over N", *page.width_rows(report))
