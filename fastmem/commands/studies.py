@@ -93,6 +93,7 @@ def complexity(
             X, y, name=data.name, width=width, trials=trials, hard_points=hardest, seed=seed,
             max_bias=largest_bias, projection=projection, n_threads=threads, progress=show,
             feature_names=getattr(table.points, "feature_names", None),
+            say=lambda sentence: typer.echo(sentence, err=True),
         )  # fmt: skip
     # files first: nothing that is printed can keep them from being written
     written = []

@@ -148,6 +148,8 @@ class Encoding:
                 choice = choices.kinds.get(name)
                 profiles[at] = Profile(name, kind, wording, source.decimal, choice)
         _show(source, profiles)
+        if not any(one.n_rows for one in profiles.values()):
+            refuse(f"{wording.table} has no rows of data: give at least one point")
         again = {at: one for at, one in profiles.items() if one.needs_another_look}
         for one in again.values():
             one.look_again()

@@ -112,8 +112,8 @@ class FeatureColumns:
     names : list of str
     types : list of pyarrow.DataType
     decimal : str
-    n_unlabelled : int
-        Rows without a label that the last pass left out.
+    n_unlabelled, n_rows : int
+        Rows without a label that the last pass met, and all its rows.
     """
 
     def __init__(
@@ -127,7 +127,7 @@ class FeatureColumns:
         ]
         self.types = [raw.types[i] for i in self._places]
         self.decimal = raw.decimal
-        self.n_unlabelled = 0
+        self.n_unlabelled = self.n_rows = 0
 
     def batches(self) -> Iterator[Any]:
         """Record batches without the labels, and without rows that have none."""
@@ -138,8 +138,9 @@ class FeatureColumns:
         """Those record batches, their labels, and which of the rows read have one."""
         from pyarrow import array
 
-        self.n_unlabelled = 0
+        self.n_unlabelled = self.n_rows = 0
         for whole in self._raw.batches():
+            self.n_rows += whole.num_rows
             labels = None if self._label_at is None else whole.column(self._label_at)
             batch, has_label = whole.select(self._places), np.ones(whole.num_rows, np.bool_)
             if labels is not None:
@@ -178,7 +179,16 @@ def _encoded(
     names = raw.names if raw.has_header else []
     at = label_column(raw.path, label, names, len(raw.names))
     columns = FeatureColumns(raw, at)
-    encoding = Encoding.of_source(columns, choices, wording, named=raw.has_header)
+    if not columns.names:
+        raise InvalidInputError(
+            f"{shown(raw.path)} has no column beside the labels: give at least one feature"
+        )
+    try:
+        encoding = Encoding.of_source(columns, choices, wording, named=raw.has_header)
+    except InvalidInputError:
+        if columns.n_rows and columns.n_rows == columns.n_unlabelled:
+            raise _no_labels(raw, at) from None
+        raise
     is_numbers = encoding.is_plain and raw.decimal == "."
     if is_numbers and not columns.n_unlabelled:  # as they stand in the file
         table = table_of(raw, label, budget_bytes, progress)
@@ -206,11 +216,6 @@ def _encoded(
         row += len(has_label)
         progress("reading", row, max(row, raw.n_rows), 0)
     n_kept = sum(map(len, codes))
-    if not n_kept:
-        raise InvalidInputError(
-            f"{shown(raw.path)} has no row with a label in column {raw.names[at]!r}: give the "
-            f"column that holds the labels"
-        )
     points = spool.points()
     points.feature_names = encoding.feature_names
     return LabelledTable(
@@ -218,6 +223,13 @@ def _encoded(
         None if is_numbers else encoding, [] if is_numbers else encoding.rows(), row - n_kept,
         np.concatenate(kept) if n_kept < row else None, raw.notes,
     )  # fmt: skip
+
+
+def _no_labels(raw: RawTable, at: int) -> InvalidInputError:
+    return InvalidInputError(
+        f"{shown(raw.path)} has no row with a label in column {raw.names[at]!r}: give the column "
+        f"that holds the labels"
+    )
 
 
 def load_encoded(
