@@ -49,7 +49,8 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCS = ROOT / "fastmem" / "docs"
 SITE = [*sorted((DOCS / "pages").rglob("*.md")), ROOT / "fastmem" / "experiments" / "README.md"]
-PAGES = [README, *SITE, ROOT / "bench" / "report" / "report.md"]
+BENCH = ROOT / "bench"
+PAGES = [README, *SITE, BENCH / "README.md", BENCH / "report" / "report.md"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 FENCE = re.compile(r"^(?P<in> *)```(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=in)``` *$", re.M | re.S)
 
