@@ -408,7 +408,9 @@ def test_ci_runs_the_readmes_test_command_word_for_word():
 def test_every_extra_has_a_line_on_the_page_about_installing():
     text = (DOCS / "pages" / "install.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(\w+)` \|", text, re.M)) == set(PROJECT["optional-dependencies"])
-    named = {extra for page in PAGES for extra in re.findall(r"fastmem\[(\w+)\]", page.read_text())}
+    named = {
+        extra for page in PAGES for extra in re.findall(r"fastmem-nets\[(\w+)\]", page.read_text())
+    }
     assert named <= set(PROJECT["optional-dependencies"])
 
 
