@@ -282,3 +282,14 @@ def test_names_of_features_are_comments_and_nothing_else(tmp_path):
     assert [json.loads(name) for _, name in lines] == NAMES
     to_c(plain, tmp_path / "a.h")
     assert "is the column" not in (tmp_path / "a.h").read_text()
+
+
+@pytest.mark.parametrize("compiler", [c for c in ("g++", "clang++") if shutil.which(c)])
+def test_the_header_is_c_plus_plus_too(networks, tmp_path, compiler):
+    for _, net in networks:
+        to_c(net, tmp_path / "net.h", points="float64")
+        source = tmp_path / "main.cpp"
+        call = "int code(const net_point *x) { return net_predict(x) + (int)net_labels[0]; }"
+        source.write_text(f'#include "net.h"\n{call}\n')
+        options = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-c", "-o", "main.o"]
+        subprocess.run([compiler, *options, str(source)], cwd=tmp_path, check=True)

@@ -436,8 +436,9 @@ class TestRefusals:
         refused("flat.npy", "2-D")
         np.save(tmp_path / "structured.npy", np.zeros((3, 2), [("x", float)]))
         refused("structured.npy", "2-D")
-        parquet.write_table(pa.table({"x": ["a", "b"], "y": [0, 1]}), tmp_path / "text.parquet")
-        refused("text.parquet", "'x'", "string", label=("--label", "y"))
+        points = pa.array([[{"a": 1}], [{"a": 2}]])
+        parquet.write_table(pa.table({"x": points, "y": [0, 1]}), tmp_path / "nested.parquet")
+        refused("nested.parquet", "'x'", "--drop", label=("--label", "y"))
         parquet.write_table(pa.table({"x": [1, None], "y": [0, 1]}), tmp_path / "gap.parquet")
         refused("gap.parquet", "'x'", "data row 1", label=("--label", "y"))
         table = pa.table({"x": [2**53 + 1, 1], "y": [0, 1]})
@@ -650,10 +651,27 @@ class TestTerminalProgress:
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
         monkeypatch.setitem(sys.modules, "rich.console", None)
         with (
-            pytest.raises(fastmem.InvalidInputError, match=r"fastmem\[cli\]"),
+            pytest.raises(fastmem.InvalidInputError, match=r"fastmem-nets\[cli\]"),
             terminal_progress(),
         ):
             pytest.fail("the context must not be entered")
+
+    def test_says_that_the_seconds_left_are_those_of_a_stage(self, monkeypatch):
+        shown = []
+        clock = iter([0.0, 10.0])
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+        monkeypatch.setattr("fastmem.machine.progress.time.monotonic", lambda: next(clock))
+        monkeypatch.setattr(
+            "rich.progress.Progress.update",
+            lambda self, task, **fields: shown.append(fields["detail"]),
+        )
+        monkeypatch.setattr("rich.progress.Progress.__enter__", lambda self: self)
+        monkeypatch.setattr("rich.progress.Progress.__exit__", lambda *_: None)
+        monkeypatch.setattr("rich.progress.Progress.add_task", lambda *_, **__: 0)
+        with terminal_progress() as show:
+            show("points", 0, 100, 0)
+            show("points", 50, 100, 0)
+        assert shown[-1] == "50 of 100 points, about 10 s left of this stage"
 
 
 class TestDrawing:

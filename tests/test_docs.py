@@ -49,7 +49,8 @@ ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
 DOCS = ROOT / "fastmem" / "docs"
 SITE = [*sorted((DOCS / "pages").rglob("*.md")), ROOT / "fastmem" / "experiments" / "README.md"]
-PAGES = [README, *SITE, ROOT / "bench" / "report" / "report.md"]
+BENCH = ROOT / "bench"
+PAGES = [README, *SITE, BENCH / "README.md", BENCH / "report" / "report.md"]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 FENCE = re.compile(r"^(?P<in> *)```(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=in)``` *$", re.M | re.S)
 
@@ -407,7 +408,9 @@ def test_ci_runs_the_readmes_test_command_word_for_word():
 def test_every_extra_has_a_line_on_the_page_about_installing():
     text = (DOCS / "pages" / "install.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(\w+)` \|", text, re.M)) == set(PROJECT["optional-dependencies"])
-    named = {extra for page in PAGES for extra in re.findall(r"fastmem\[(\w+)\]", page.read_text())}
+    named = {
+        extra for page in PAGES for extra in re.findall(r"fastmem-nets\[(\w+)\]", page.read_text())
+    }
     assert named <= set(PROJECT["optional-dependencies"])
 
 
