@@ -103,7 +103,7 @@ class TestFit:
             (["--as", "kind=animal"], "choose among number"),
             (["--drop", "knd"], "did you mean 'kind'?"),
             (["--unlabelled", "x"], "give skip or refuse"),
-            (["--as", "kind=number"], "not a finite number"),
+            (["--as", "kind=number"], "not a number that float64 holds"),
         ],
     )
     def test_choices_that_are_none(self, animals, options, said):
@@ -318,7 +318,9 @@ class TestExport:
         pytest.importorskip("onnxruntime")
         pandas = pytest.importorskip("pandas")
         run("fit", animals, "--label", "answer", "--seed", 1)
-        report = fastmem.export.to_onnx(
+        from fastmem.export import to_onnx
+
+        report = to_onnx(
             fastmem.load("animals.npz"), "a.onnx", pandas.read_csv(animals).dropna(subset="answer")
         )
         assert report.exact

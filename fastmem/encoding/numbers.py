@@ -9,6 +9,7 @@ import numpy as np
 
 from fastmem.encoding import texts
 from fastmem.encoding.column import Column, Place, Surprises, is_text, plain
+from fastmem.errors import InvalidInputError
 from fastmem.inputs import ArrowColumn, Wording
 
 EXACT = 2**53
@@ -113,7 +114,10 @@ def values_of(values: Any, form: str, decimal: str) -> np.ndarray | None:
     elif types.is_temporal(kind) or types.is_nested(kind) or types.is_binary(kind):
         return None
     elif types.is_decimal(kind):
-        return ArrowColumn("", kind, Wording()).read(values, 0, ())
+        try:
+            return ArrowColumn("", kind, Wording()).read(values, 0, ())
+        except InvalidInputError:  # more digits than float64 tells apart
+            return None
     array = np.asarray(found.to_numpy(zero_copy_only=False), np.float64)
     if types.is_floating(found.type) and not compute.all(compute.is_finite(found)).as_py():
         return array if not len(array) else None

@@ -26,7 +26,7 @@ MOST_LEVEL_BYTES = 4 << 20
 KINDS = ("number", "bool", "category", "one-hot", "code", "ordinal", "date", "time")
 """What a user may ask for; a pattern with % is that of a date."""
 _WANTED = {
-    "number": "a finite number",
+    "number": "a number that float64 holds",
     "grouped": "a finite number",
     "bool": "true or false",
     "time": "a time of day",
