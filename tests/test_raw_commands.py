@@ -331,3 +331,11 @@ def test_complexity_of_a_raw_table(animals):
     result = run("complexity", animals, "--label", "answer", "--trials", 1, "--width", 64)
     assert "category of 2 levels" in result.stdout
     assert "1 row without a label is left out" in result.stdout
+
+
+def test_complexity_for_programs(animals):
+    result = run(
+        "complexity", animals, "--label", "answer", "--trials", 1, "--width", 64, "--json", "-"
+    )
+    assert json.loads(result.stdout)["n_samples"] == 4
+    assert not Path("-").exists()

@@ -27,6 +27,7 @@ from fastmem.commands.raw_options import (
 from fastmem.commands.terminal import spelled
 
 HARDEST_SHOWN = 20
+_PRINTED = Path("-")
 
 
 @app.command()
@@ -43,7 +44,10 @@ def complexity(
         Path | None, typer.Option(help="Page to write: html.", show_default="none")
     ] = None,
     json: Annotated[
-        Path | None, typer.Option(help="Report to write: json.", show_default="none")
+        Path | None,
+        typer.Option(
+            help="Report to write: json; - prints it instead of tables.", show_default="none"
+        ),
     ] = None,
     points: Annotated[
         Path | None,
@@ -77,7 +81,7 @@ def complexity(
 
     largest_bias = read_max_bias(max_bias)
     for path, suffix in ((out, ".html"), (json, ".json"), (points, ".csv")):
-        if path is not None:
+        if path is not None and path != _PRINTED:
             check_output(path, (suffix,), inputs=[data])
     if out is not None:
         _require_matplotlib(out)
@@ -97,7 +101,7 @@ def complexity(
         )  # fmt: skip
     # files first: nothing that is printed can keep them from being written
     written = []
-    if json is not None:
+    if json is not None and json != _PRINTED:
         report.save_json(json)
         written.append(f"Report: {json}")
     if points is not None:
@@ -107,6 +111,11 @@ def complexity(
     if out is not None:
         page.save_page(report, out)
         written.append(f"Page: {out}")
+    if json == _PRINTED:
+        typer.echo(report.to_json())
+        for line in (*written, *left_out(table)):
+            typer.echo(line, err=True)
+        return
     for note in (*table.notes, *left_out(table)):
         typer.echo(f"{data}: {note}.")
     if table.columns:
