@@ -10,6 +10,7 @@ import gzip
 import io
 import lzma
 import os
+import struct
 import sys
 import zipfile
 from pathlib import Path
@@ -27,8 +28,17 @@ from pyarrow import feather, ipc, parquet
 
 from fastmem import InvalidInputError
 from fastmem.inputs import Wording
-from fastmem.tables import ReadingOptions, delimited, load_table, open_raw, sources, stream_table
+from fastmem.tables import (
+    RawTable,
+    ReadingOptions,
+    delimited,
+    load_table,
+    open_raw,
+    sources,
+    stream_table,
+)
 from fastmem.tables.columns import LabelColumn, file_wording
+from fastmem.tables.numbers import numeric_batches
 
 FILES = Path(__file__).parent / "tables"
 PENGUINS = ["bill_length_mm", "bill_depth_mm", "flipper_length_mm", "body_mass_g", "species"]
@@ -188,6 +198,22 @@ def test_what_is_wrong_late_does_not_change_the_rows_before(tmp_path, monkeypatc
     expected[300, 0], expected[310] = 2**53 + 2, (1000, 3)
     np.testing.assert_array_equal(points, expected)
     assert labels.tolist() == [row.split(",")[2].strip() for row in rows]
+
+
+def test_rows_go_on_where_the_quick_way_ended():
+    def quick(texts):
+        yield pa.record_batch({"x": [0.0, 1.0]})
+        raise pa.ArrowInvalid("no number")
+
+    def all_rows():
+        for start in (0, 3, 6):
+            yield pa.record_batch({"x": [str(start), f"{start + 1}e0", f"{start + 2}"]})
+
+    raw = RawTable(
+        Path("t.csv"), ["x"], True, [pa.string()], True, ".", 9, True, [], all_rows, quick
+    )
+    parts = [batch.column(0).to_pylist() for batch in numeric_batches(raw, None, Wording())]
+    assert [value for part in parts for value in part] == list(range(9))
 
 
 @pytest.mark.parametrize("words", [("True", "False"), ("TRUE", "FALSE"), ("true", "false")])
@@ -633,6 +659,17 @@ def test_cut_files_are_refused_or_have_fewer_rows(tmp_path, name):
             assert str(path) in str(error) and PRINTABLE.fullmatch(str(error))
         else:  # text has no end of its own
             assert len(rows) < 333 and name.split(".")[1] in ("txt", "tab", "tsv", "ndjson")
+
+
+def test_texts_that_a_damaged_file_places_outside_of_it(tmp_path):
+    feather.write_feather(pa.table({"x": ["abc", "def"]}), tmp_path / "a.feather", "uncompressed")
+    content = (tmp_path / "a.feather").read_bytes()
+    places = struct.pack("<3i", 0, 3, 6)
+    assert content.count(places) == 1
+    content = content.replace(places, struct.pack("<3i", 0, 3, 1 << 30))
+    (tmp_path / "a.feather").write_bytes(content)
+    with pytest.raises(InvalidInputError, match=r"a\.feather cannot be read"):
+        sum(batch.num_rows for batch in open_raw(tmp_path / "a.feather").batches())
 
 
 def test_archives_of_more_or_less_than_one_table(tmp_path):
