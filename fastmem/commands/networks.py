@@ -324,12 +324,21 @@ def _report(network: Network, X: Any, y: Any, more: dict[str, str] | None = None
     facts["seed"] = str(report.seed)
     facts["training accuracy"] = share_of(right, report.n_samples)
     print_table("fastmem", facts | (more or {}))
-    n_unseparated = len(report.unseparated)
+    n_contrary = len(report.contradictory)
+    n_unseparated = len(report.unseparated) - n_contrary
+    if n_contrary:
+        typer.secho(
+            f"Warning: {n_contrary:,} of {report.n_samples:,} points equal a point of another "
+            "label and are predicted wrong: remove or relabel them, or use --contradictions "
+            "majority.",
+            fg="yellow",
+            err=True,
+        )
     if n_unseparated:
         typer.secho(
             f"Warning: {n_unseparated:,} of {report.n_samples:,} points were not separated from "
-            "the other classes by so few hyperplanes and are predicted wrong: use --width auto "
-            "or a larger number.",
+            "the other classes by so few hyperplanes and are predicted wrong: use a larger "
+            "--width, or auto.",
             fg="yellow",
             err=True,
         )
