@@ -86,7 +86,13 @@ def unlike_the_data(network: Network, wrong: Wrong, table: LabelledTable) -> lis
             f"the label, and {_is(relabelled)} labelled as most of these are: --wrong rows.csv "
             f"lists them, --contradictions raise refuses them."
         )
-    n_unseparated = len(report.unseparated)
+    n_contrary = len(report.contradictory)
+    if n_contrary:
+        said.append(
+            f"{n_contrary:,} of {report.n_samples:,} points equal a point of another label and are "
+            f"predicted wrong: remove or relabel them, or use --contradictions majority."
+        )
+    n_unseparated = len(report.unseparated) - n_contrary
     if n_unseparated:
         said.append(
             f"{n_unseparated:,} of {report.n_samples:,} points were not separated from "
