@@ -53,7 +53,7 @@ def interpolate(
     contradictions: str = "raise",
     complete: bool = False,
     encode: bool | Encoding = False,
-    scale="none",
+    scale="auto",
 ) -> Network:
     """Build a three-layer threshold network that labels every training point correctly.
 
@@ -146,12 +146,14 @@ def interpolate(
         values, missing values. True looks what each column holds; an `Encoding` that was fitted
         before says it. Needs pyarrow (extra ``cli``). The network keeps the encoding, also in its
         file, and takes such tables to predict.
-    scale : "none", "auto", "std" or array-like of shape (n_features,), default "none"
+    scale : "none", "auto", "std" or array-like of shape (n_features,), default "auto"
         Powers of two by which the features are multiplied, here and in every prediction. That is
         exact, so the guarantee is the same; what it changes is how far a unit of each feature
         counts. "std" takes the powers of two nearest to 1 / standard deviation. "auto" measures on
-        a sample which of "none" and "std" needs fewer hyperplanes, and takes "none" at once where
-        all features spread alike. ``report.scale`` says what was done.
+        a sample whether "std" needs fewer hyperplanes, four fifths at most, and else takes "none";
+        at once where the features' standard deviations are within a factor of 8, where
+        ``max_bias`` is a number, and for sparse points of many features. ``report.scale`` says what
+        was done. The paper has none.
 
     Returns
     -------

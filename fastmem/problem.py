@@ -145,7 +145,10 @@ class Problem:
     @property
     def measures_scale(self) -> bool:
         """Whether a sample of the points is to tell if they should be scaled."""
-        return isinstance(self.settings.scale, str) and self.settings.scale == "auto"
+        # a number for the largest bias speaks of points as they are; and rare words stay rare
+        settings = self.settings
+        is_auto = isinstance(settings.scale, str) and settings.scale == "auto"
+        return is_auto and settings.max_bias is None and not self.points.is_sparse
 
     def times(self, scale: np.ndarray) -> Problem:
         """The problem with its points multiplied by a scale, where they were as they came."""

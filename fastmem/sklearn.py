@@ -201,7 +201,7 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
         margin: float = 0.0,
         compact: bool = False,
         memory_limit: int | str | None = None,
-        scale: Any = "none",
+        scale: Any = "auto",
         contradictions: str = "majority",
         complete: bool = False,
         random_state: Any = None,

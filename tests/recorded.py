@@ -437,7 +437,7 @@ def made(case: Case, data: Data, n_threads: int) -> tuple[Facts, fastmem.Network
     if callable(settings.get("seed")):
         settings["seed"] = settings["seed"]()
     if case.kind == "network":
-        network = fastmem.interpolate(X, y, **settings, n_threads=n_threads)
+        network = fastmem.interpolate(X, y, **({"scale": "none"} | settings), n_threads=n_threads)
         return facts_of_network(network, data, n_threads), network
     if case.kind == "covering":
         from fastmem.geometry import mutual_covering
@@ -450,7 +450,9 @@ def made(case: Case, data: Data, n_threads: int) -> tuple[Facts, fastmem.Network
     from fastmem.sklearn import HyperplanePatterns, InterpolatingClassifier
 
     if case.kind == "classifier":
-        model = InterpolatingClassifier(**settings, n_jobs=n_threads).fit(X, y)
+        model = InterpolatingClassifier(**({"scale": "none"} | settings), n_jobs=n_threads).fit(
+            X, y
+        )
         facts = facts_of_network(model.network_, data, n_threads)
         facts["relabelled"] = digest(model.relabelled_)
         facts["unseen.classifier"] = digest(model.decision_function(unseen))

@@ -247,7 +247,8 @@ def test_powers_of_two_of_any_type_are_taken(dtype):
 
 def test_ones_change_nothing_at_all():
     X, y, _ = table()
-    plain, ones = interpolate(X, y, seed=0), interpolate(X, y, seed=0, scale=np.ones(6))
+    plain = interpolate(X, y, seed=0, scale="none")
+    ones = interpolate(X, y, seed=0, scale=np.ones(6))
     assert_same_layers(plain, ones)
     assert ones.scale is None and ones.summary == plain.summary
     assert str(ones.report.scale) == "not scaled"
@@ -306,13 +307,13 @@ def test_a_fit_by_standard_deviations_says_what_it_did(kind):
 def test_auto_leaves_features_that_spread_alike():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((200, 4)) * [1, 2, 4, 5], rng.integers(0, 2, 200)
-    plain, auto = interpolate(X, y, seed=0), interpolate(X, y, seed=0, scale="auto")
+    plain, auto = interpolate(X, y, seed=0, scale="none"), interpolate(X, y, seed=0)
     assert_same_layers(plain, auto)
     assert auto.scale is None and auto.report.scale.without is None
     assert str(auto.report.scale) == "not scaled"
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", KINDS[:5])
 def test_auto_measures_units_that_differ(kind):
     rng = np.random.default_rng(0)
     X, _, s = table(1, 1500, 2)
@@ -320,11 +321,11 @@ def test_auto_measures_units_that_differ(kind):
     y = (by_hand[:, :3] @ [1, 1, 1] + 0.1 * rng.standard_normal(1500) > 0).astype(int)
     net = interpolate(as_kind(X, kind), y, seed=0, scale="auto")
     scaling = net.report.scale
-    assert scaling.with_it < scaling.without
+    assert scaling.with_it <= 0.8 * scaling.without
     assert net.predict(as_kind(X, kind)).tolist() == y.tolist()
     assert str(scaling) == (
         f"scaled by powers of two from 2^-30 to 2^30: {scaling.with_it} hyperplanes of a sample "
-        f"against {scaling.without}"
+        f"against more than {scaling.without}"
     )
     again = interpolate(as_kind(X, kind), y, seed=0, scale="auto", n_threads=1)
     assert_same_layers(net, again)
@@ -339,10 +340,10 @@ def test_auto_keeps_what_is_easier_as_it_is():
     X = rng.standard_normal((600, 10)) * 2.0**-12
     y = rng.integers(0, 2, 600)
     X[:, 0] = y + 0.1 * rng.standard_normal(600)
-    plain, auto = interpolate(X, y, seed=0), interpolate(X, y, seed=0, scale="auto")
+    plain, auto = interpolate(X, y, seed=0, scale="none"), interpolate(X, y, seed=0)
     assert_same_layers(plain, auto)
     scaling = auto.report.scale
-    assert scaling.exponents is None and scaling.without < scaling.with_it
+    assert scaling.exponents is None and scaling.without < scaling.with_it / 0.8
     assert str(scaling).startswith("not scaled: ")
 
 
@@ -358,6 +359,17 @@ def test_auto_meets_contradictions_and_lonely_classes(settings):
         net = interpolate(X, y, scale="auto", seed=0, **settings)
     wrong = np.flatnonzero(net.predict(X) != y)
     assert np.isin(wrong, net.report.unseparated).all()
+
+
+def test_auto_does_not_touch_what_is_said_in_the_units_of_the_points():
+    """A largest bias is in these units, and rare words are not blown up."""
+    X, y, _ = table(n_samples=300)
+    assert interpolate(X, y, seed=0).scale is not None
+    for settings in ({"max_bias": 3.0}, {"scale": "none"}):
+        with pytest.warns(fastmem.UnseparatedWarning):
+            assert interpolate(X, y, seed=0, width=100, **settings).scale is None
+    wide = interpolate(as_kind(X, "wide csr"), y, seed=0)
+    assert wide.scale is None and str(wide.report.scale) == "not scaled"
 
 
 def nothing():

@@ -161,7 +161,7 @@ def complexity(
     hardness_seed, order_seed, widths_seed, classes_seed, cover_seed = settings.seed.spawn(5)
     fit: dict[str, Any] = {
         "max_bias": "radius" if max_bias == "auto" else max_bias, "projection": projection,
-        "center": center, "n_threads": threads,
+        "center": center, "n_threads": threads, "scale": "none",
     }  # fmt: skip
     watch = _Watch()
     with drawing(progress) as tell:

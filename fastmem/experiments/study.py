@@ -165,6 +165,7 @@ def measure(
                 y,
                 width=cell.first_width,
                 max_bias=cell.max_bias,
+                scale="none",
                 seed=trial_seed(seed, cell, trial),
                 n_threads=n_threads,
                 **fit,

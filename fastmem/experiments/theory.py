@@ -175,7 +175,7 @@ def measure(
                 [
                     interpolate(
                         X, y, width=int(most), selection=selection, projection="gaussian",
-                        covered=[False], seed=seed + i,
+                        covered=[False], seed=seed + i, max_bias="radius", scale="none",
                     ).widths[1]
                     for i in range(networks)
                 ]

@@ -59,7 +59,7 @@ class Parameters(NamedTuple):
     margin: Any = 0.0
     compact: Any = False
     memory_limit: Any = None
-    scale: Any = "none"
+    scale: Any = "auto"
     contradictions: Any = "raise"
     complete: Any = False
 

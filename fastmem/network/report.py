@@ -23,7 +23,7 @@ class Scaling:
         Of the powers of two, one a feature; None where points stayed as they are.
     without, with_it : int or None
         Hyperplanes that separate a sample of the points without scaling and with it, where "auto"
-        had to measure.
+        had to measure. Where it scaled, so many without scaling do not separate the sample.
     """
 
     asked: str = "none"
@@ -40,7 +40,8 @@ class Scaling:
             text += f" from 2^{low} to 2^{high}"
         if first is None or second is None:
             return text
-        return f"{text}: {first:,} hyperplanes of a sample against {second:,}"
+        more = "" if self.exponents is None else "more than "
+        return f"{text}: {first:,} hyperplanes of a sample against {more}{second:,}"
 
 
 @dataclass

@@ -3,11 +3,12 @@
 Neither always does: of scikit-learn's digits the pixels that hardly vary are the least telling, and
 scaling blows them up; in tables of several units the one with the largest numbers drowns all
 others. So a sample of the training points is separated both ways, and the points are scaled only
-where that takes fewer hyperplanes.
+where that takes clearly fewer hyperplanes.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 
 import numpy as np
@@ -27,6 +28,9 @@ SAMPLE = 1000
 """Points that are separated both ways."""
 ALIKE = 3
 """Exponents of the features may differ by so many: a factor of 8 between their spreads."""
+PAYS = 0.8
+"""Points are scaled where that takes at most so large a share of the hyperplanes: between that and
+1 lie chance, and data whose least telling features grow (`python -m bench.scaling_study`)."""
 _SEED = 0x5CA1E
 """Key of the sample's random numbers, apart from those of the fit."""
 
@@ -47,9 +51,10 @@ def chosen_scale(problem: Problem) -> tuple[Problem, Scaling]:
     exponents = exponents_of(scale)
     if max(exponents) - min(exponents) <= ALIKE:
         return problem, Scaling("auto")
-    without = _separating_width(raw, raw_seed)
-    with_it = _separating_width(raw.times(scale), scaled_seed)
-    if with_it >= without:
+    with_it, _ = _separating_width(raw.times(scale), scaled_seed, None)
+    # no more hyperplanes are drawn than it takes to know
+    without, is_separated = _separating_width(raw, raw_seed, math.ceil(with_it / PAYS))
+    if is_separated:
         return problem, Scaling("auto", None, without, with_it)
     problem = problem.times(spread_scale(problem.points))
     assert problem.scale is not None
@@ -88,10 +93,13 @@ def _sample(problem: Problem, generator: np.random.Generator) -> Problem | None:
     )  # fmt: skip
 
 
-def _separating_width(problem: Problem, seed: np.random.SeedSequence) -> int:
-    """Hyperplanes that separate all points of a problem."""
+def _separating_width(
+    problem: Problem, seed: np.random.SeedSequence, most: int | None
+) -> tuple[int, bool]:
+    """Hyperplanes that separate all points of a problem, or ``most``; and whether they do."""
     rows_seed, growth_seed = seed.spawn(2)
+    problem = replace(problem, settings=replace(problem.settings, max_width=most))
     layer = FirstLayer(problem, rows_seed)
-    layer.start(WORD_BITS)
-    separate(problem, layer, growth_seed, lambda done, total, neurons: None)
-    return len(layer)
+    layer.start(min(WORD_BITS, problem.most_hyperplanes))
+    steps, _ = separate(problem, layer, growth_seed, lambda done, total, neurons: None)
+    return len(layer), steps[-1].open_points == 0
