@@ -339,3 +339,14 @@ def test_complexity_for_programs(animals):
     )
     assert json.loads(result.stdout)["n_samples"] == 4
     assert not Path("-").exists()
+
+
+def test_decimal_marks_may_differ_between_fit_and_predict():
+    rows = ["1,5;x;a", "2,25;y;b", "3;x;b", "4,75;y;a"]
+    Path("t.csv").write_text("\n".join(["v;c;y", *rows]) + "\n")
+    assert kinds(fit("t.csv", "y"))["v"] == "number"
+    expected = run("predict", "t.npz", "t.csv").stdout
+    Path("u.csv").write_text(
+        "c,v\n" + "".join(f"{c},{v}\n" for v, c in zip([1.5, 2.25, 3, 4.75], "xyxy"))
+    )
+    assert run("predict", "t.npz", "u.csv").stdout == expected == "a\nb\nb\na\n"

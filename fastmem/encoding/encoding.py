@@ -242,7 +242,9 @@ class Encoding:
         """The features of a source, batch by batch."""
         places, row = self.places(source.names, wording.table), 0
         for batch in source.batches():
-            yield self.encoded(batch, places, Place(wording, row), surprises)
+            yield self.encoded(
+                batch, places, Place(wording, row, decimal=source.decimal), surprises
+            )
             row += batch.num_rows
 
     def transform(self, table: Any) -> np.ndarray:

@@ -35,8 +35,6 @@ class Number(Column):
         midnight.
     fill : float
         What stands for missing values: the median.
-    decimal : {".", ","}
-        What separates decimals in texts.
     """
 
     kind: ClassVar[str] = "number"
@@ -44,7 +42,6 @@ class Number(Column):
     form: str
     fill: float
     flags_missing: bool
-    decimal: str = "."
 
     @property
     def own_features(self) -> list[str]:
@@ -64,12 +61,12 @@ class Number(Column):
         from pyarrow import array
 
         values = plain(chunk if chosen is None else chunk.filter(array(chosen)))
-        found = values_of(values, self.form, self.decimal)
+        found = values_of(values, self.form, place.decimal)
         if found is None:
             rows = np.arange(len(chunk)) if chosen is None else np.flatnonzero(chosen)
             i = next(
                 i for i in range(len(values))
-                if values_of(values.slice(i, 1), self.form, self.decimal) is None
+                if values_of(values.slice(i, 1), self.form, place.decimal) is None
             )  # fmt: skip
             place.refuse(
                 self.name, int(rows[i]), values[i].as_py(),

@@ -326,7 +326,7 @@ class Profile:
                 return Integer(self.name, low, high - low > EXACT, fill, flags)
         form = str(self._form)
         assert form in FORMS, form
-        return Number(self.name, form, float(self._sample.median()), flags, self.decimal)
+        return Number(self.name, form, float(self._sample.median()), flags)
 
     @property
     def fits_float32(self) -> bool:
