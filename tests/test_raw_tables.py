@@ -234,6 +234,12 @@ def test_bools_are_numbers_among_themselves(tmp_path, words):
     [
         ('"1,234,567"', ["marks between thousands"]),
         ('"1,5"', ["--decimal ,"]),
+        ("1'234", ["marks between thousands"]),
+        ('"1,234.5"', ["marks between thousands"]),
+        ("1 234 567", ["marks between thousands"]),
+        ("1.5 2.5 3", ["--delimiter ' '"]),
+        ("12 %", ["write the number alone"]),
+        ("€3.50", ["write the number alone"]),
         ("12:30", ["a date or a time"]),
         ("31.12.2020", ["a date or a time"]),
         ("-", ["--missing '-'"]),
