@@ -234,6 +234,12 @@ def test_bools_are_numbers_among_themselves(tmp_path, words):
     [
         ('"1,234,567"', ["marks between thousands"]),
         ('"1,5"', ["--decimal ,"]),
+        ("1'234", ["marks between thousands"]),
+        ('"1,234.5"', ["marks between thousands"]),
+        ("1 234 567", ["marks between thousands"]),
+        ("1.5 2.5 3", ["--delimiter ' '"]),
+        ("12 %", ["write the number alone"]),
+        ("€3.50", ["write the number alone"]),
         ("12:30", ["a date or a time"]),
         ("31.12.2020", ["a date or a time"]),
         ("-", ["--missing '-'"]),
@@ -713,6 +719,11 @@ def test_json_lines(tmp_path, monkeypatch, content, rows, size):
         ('[{"x":1}]\n', ["line 1", "no object"]),
         ('{"x":0.5}\n{"x":9007199254740993}\n', ["9007199254740993", "line 2", "exactly"]),
         ('{"x":18446744073709551615}\n', ["18446744073709551615", "exactly"]),
+        ("null\n", ["None in line 1", "no object"]),  # Arrow would end the process
+        ('\n null\n{"x":1}\n', ["None in line 2", "no object"]),
+        ('{"x":1} null\n', ["more than one object in a line"]),
+        ('{"x":1}{"x":2}\n', ["more than one object in a line"]),
+        ('{"x":\n1}\n', ["'{\"x\":' in line 1", "no json"]),
         ("", ["no rows"]),
     ],
 )

@@ -67,7 +67,7 @@ def _member(archive: Any, name: str) -> Array:
     """Read an array of an npz file."""
     info = archive.zip.getinfo(name if name in archive.zip.namelist() else f"{name}.npy")
     with archive.zip.open(info) as stream:
-        _check_claim(stream, info.file_size, show(name))
+        _check_claim(stream, info.file_size, name)
     # a megabyte of zip may hold a thousand
     require(info.file_size, f"array {show(name)} of {archive.zip.filename}", "take fewer points")
     array: Array = archive[name]
@@ -84,13 +84,12 @@ def _check_claim(stream: IO[bytes], size: int, name: str = "") -> None:
         raise ValueError(f"its array has npy format {version[0]}.{version[1]}, which is unknown")
     shape, _, dtype = _NPY_HEADERS[version](stream)
     if dtype.hasobject:
-        cure = (
-            f"numpy.savez with {name.strip(chr(39))}=numpy.array({name.strip(chr(39))}.tolist())"
-            if name else "numpy.save of numpy.array(array.tolist())"
-        )  # fmt: skip
+        cure = f"numpy.savez with {name}=numpy.array({name}.tolist())"
+        if not name:
+            cure = "numpy.save of numpy.array(array.tolist())"
         raise ValueError(
-            f"its array {name + ' ' if name else ''}holds Python objects, which only a pickle "
-            f"could store, and a pickle may run any program: write it anew by {cure}"
+            f"its array {show(name) + ' ' if name else ''}holds Python objects, which only a "
+            f"pickle could store, and a pickle may run any program: write it anew by {cure}"
         )
     if not dtype.itemsize:
         raise ValueError(f"its array has dtype {dtype}, which holds nothing")

@@ -53,8 +53,8 @@ def label_column(path: Path, label: str, names: Sequence[str], n_columns: int) -
         )
     if n_columns == 1:
         raise InvalidInputError(
-            f"{shown(path)} has no column beside the labels: give columns, at least "
-            "one of them a feature"
+            f"{shown(path)} has no column beside the labels: give at least one feature, or name "
+            "the --delimiter of the columns"
         )
     return at
 

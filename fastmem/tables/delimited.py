@@ -121,6 +121,7 @@ def read_delimited(
         left_out = 1
         title = show(names[0]) if names[0] else "without a name"
         text.notes.append(f"column 0, {title}, numbers or names the rows and is left out")
+    del sample.rows[1:]  # they may take 50 MB
     reader = _Reader(text, len(first), left_out, 1 if is_header else 0, decimal, names)
     return RawTable(
         source.path, list(names[left_out:]), bool(is_header), reader.types(), True, decimal,

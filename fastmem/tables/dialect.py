@@ -150,14 +150,9 @@ def sample_of(text: str, is_whole: bool, options: ReadingOptions, path: str, tab
 def _rows(text: str, is_whole: bool, delimiter: str) -> Sample | None:
     """Cut text into rows, or give None where Python's reader cannot."""
     n_read = 0
-    lines = io.StringIO(text, newline="")
-
-    def counted() -> list[str]:
-        return [line.replace("\0", "\ufffd") for line in lines]
-
     rows: list[list[str]] = []
     first = (0, 0)
-    all_lines = counted()
+    all_lines = [line.replace("\0", "\ufffd") for line in io.StringIO(text, newline="")]
     reader = csv.reader(all_lines, delimiter=delimiter)
     try:
         for row in reader:

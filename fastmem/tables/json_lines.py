@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from codecs import BOM_UTF8
 from collections.abc import Iterator
 from typing import Any
 
@@ -24,6 +25,8 @@ from fastmem.tables.sources import Source
 BLOCK_BYTES = 4 << 20
 _MOST_LINE_BYTES = 256 << 20
 _EXACT = 2.0**53
+_NO_OBJECT = re.compile(rb"^[ \t\r]*[^ \t\r\n{]", re.MULTILINE)
+_OBJECT = re.compile(rb"^[ \t\r]*\{", re.MULTILINE)
 
 
 def read_json_lines(source: Source) -> RawTable:
@@ -64,11 +67,11 @@ def read_json_lines(source: Source) -> RawTable:
 
 def _blocks(source: Source) -> Iterator[tuple[int, bytes]]:
     """Give whole lines, some megabytes at a time, and how many lines are above them."""
-    above, left = 0, b""
+    above = 0
     with source.opened() as file:
+        start = file.read(len(BOM_UTF8))
+        left = b"" if start == BOM_UTF8 else start
         while part := file.read(BLOCK_BYTES):
-            if not above and not left and part.startswith(b"\xef\xbb\xbf"):
-                part = part[3:]
             end = part.rfind(b"\n") + 1
             if not end:
                 left += part
@@ -90,10 +93,12 @@ def _parsed(block: bytes, schema: Any, above: int, path: str) -> Any:
     from pyarrow import ArrowInvalid
     from pyarrow import json as arrow_json
 
+    if _NO_OBJECT.search(block):  # Arrow ends the process at a first line that is null
+        _refuse_line(block, above, path)
     options = arrow_json.ParseOptions(explicit_schema=schema, unexpected_field_behavior="infer")
     size = arrow_json.ReadOptions(use_threads=False, block_size=len(block) + 1)
     try:
-        return arrow_json.read_json(io.BytesIO(block), size, options)
+        table = arrow_json.read_json(io.BytesIO(block), size, options)
     except ArrowInvalid as error:
         _refuse_line(block, above, path)
         why = reason(error).removeprefix("JSON parse error: ")
@@ -104,6 +109,12 @@ def _parsed(block: bytes, schema: Any, above: int, path: str) -> Any:
             f"{path} cannot be read as json lines from line {above + 1} on, because {why}: give "
             "one object a line, whose members hold one kind of value each"
         ) from error
+    if table.num_rows != len(_OBJECT.findall(block)):
+        raise InvalidInputError(
+            f"{path} has more than one object in a line, behind line {above}: give one object a "
+            "line"
+        )
+    return table
 
 
 def _refuse_line(block: bytes, above: int, path: str) -> None:

@@ -17,12 +17,14 @@ from fastmem.errors import InvalidInputError
 from fastmem.inputs import Wording
 from fastmem.inputs.refusals import show
 from fastmem.inputs.values import refuse_inexact
-from fastmem.tables.dialect import THOUSANDS
 from fastmem.tables.raw_table import RawTable, shown
 
 _EXACT = 2.0**53
 _WHOLE = re.compile(r"([+-]?[0-9]+)(\.0*)?")
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d.*)?|\d{1,2}:\d{2}(:\d{2})?.*")
+_GROUPED = re.compile(r"[+-]?[1-9]\d{0,2}([ '\u2019\u00a0\u202f.,]\d{3})+([.,]\d+)?")
+_PLAIN = re.compile(r"[+-]?\d+(\.\d*)?([eE][+-]?\d+)?")
+_WITH_UNIT = re.compile(r"[$€£¥]?\s?[+-]?\d[\d.,]*\s?[%$€£¥]?")
 _SIGN = re.compile(r"[^\w\s]+|unknown|missing|none|n[./]?a\.?", re.IGNORECASE)
 """What looks like a sign for a missing value."""
 
@@ -165,15 +167,19 @@ class _Numbers:
         what = "which is not a number"
         if is_mixed:
             what = "beside both bools and other numbers"
-        elif THOUSANDS.fullmatch(text):
+        elif _GROUPED.fullmatch(text):
             cure = "write it without the marks between thousands"
-            if self._raw.decimal == "." and text.count(",") == 1:
+            if self._raw.decimal == "." and text.count(",") == 1 and "." not in text:
                 cure += ", or name --decimal , if these are decimals"
+        elif len(parts := text.split()) > 1 and all(map(_PLAIN.fullmatch, parts)):
+            cure = "if these are several columns, name their delimiter with --delimiter ' '"
         elif _DATE.fullmatch(text):
             what = "which is not a number but a date or a time"
             cure = "turn it into numbers, for instance days since the first"
         elif text.count(",") == 1 and text.replace(",", "").isdigit():
             cure = "name the decimal mark with --decimal ,"
+        elif _WITH_UNIT.fullmatch(text):
+            cure = "write the number alone"
         elif _SIGN.fullmatch(text):
             cure = f"name it with --missing {show(text)} if it stands for a missing value"
         raise InvalidInputError(
