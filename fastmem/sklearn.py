@@ -145,6 +145,7 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
 
     classes_: np.ndarray
     network_: Network
+    complete = False  # of pickles that were made before there was such a parameter
 
     def __init__(
         self,
