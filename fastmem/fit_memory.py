@@ -21,7 +21,7 @@ _THREAD = 16 << 20
 """Two blocks of points, and what is computed of them."""
 _POINT = 24
 """Order, numbers and marks of a point; at another time its hash, sorted and in a copy."""
-_ROW = 32
+_ROW = 40
 """A row whose point counts once: its hash, where it equals others, and which point it is."""
 _COMPACTED = 64 << 20
 """Patterns that are still uncovered, in a copy; see ``ClassCover``."""

@@ -186,7 +186,8 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
 
     classes_: np.ndarray
     network_: Network
-    scale: Any = "none"  # of classifiers that older releases pickled
+    scale: Any = "none"  # of pickles that were made before there were such parameters
+    complete = False
 
     def __init__(
         self,

@@ -144,6 +144,7 @@ def some_settings(rng: np.random.Generator, y: np.ndarray) -> dict[str, Any]:
         maybe("compact", 0.2, [True])
     if settings.get("width", "auto") in ("auto", "smallest"):
         maybe("max_width", 0.15, [1, 50, 500])
+    maybe("complete", 0.15, [True])
     return settings
 
 
@@ -179,7 +180,7 @@ def check(X: Any, y: np.ndarray, settings: dict[str, Any], folder: Path, seed: i
     """Fit and check a network; returns "right", "some unseparated" or the kind of refusal."""
     rng = np.random.default_rng(seed)
     dense = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
-    automatic = settings.get("width", "auto") in ("auto", "smallest")
+    automatic = settings.get("width", "auto") in ("auto", "smallest") or "complete" in settings
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("error")
         warnings.simplefilter("always", UnseparatedWarning)

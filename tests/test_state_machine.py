@@ -102,6 +102,7 @@ def settings_of_fits(draw):
     maybe("center", st.booleans())
     maybe("n_threads", st.sampled_from([1, 2]))
     maybe("memory_limit", st.sampled_from([None, "300 MB"]))
+    maybe("complete", st.booleans())
     if settings.get("selection") != "random":
         maybe("compact", st.booleans())
     if settings.get("width", "auto") in ("auto", "smallest"):
@@ -135,6 +136,8 @@ class Life(RuleBasedStateMachine):
         if settings.get("width", "auto") in ("auto", "smallest") and data.contradicts:
             settings["width"] = 65
             settings.pop("max_width", None)
+        if data.contradicts:
+            settings.pop("complete", None)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("error")
             warnings.simplefilter("always", fastmem.UnseparatedWarning)
