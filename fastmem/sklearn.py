@@ -86,13 +86,40 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    width, max_bias, selection, projection, covered, center, max_width
-        As of :func:`fastmem.interpolate`.
+    width : int, "auto" or "smallest", default "auto"
+        Number of hyperplanes of the first layer. "auto" adds them until every point can be
+        covered; "smallest" goes on to the width with the fewest parameters in all. With a number
+        the points that it leaves unseparated are predicted wrong, listed in
+        ``network_.report.unseparated``, and there is a warning.
+    max_bias : float or "auto", default "auto"
+        The paper's lambda: biases are uniform on [-max_bias, max_bias]. "auto" takes the largest
+        norm of a point, after centring.
+    selection : {"merge", "random"}, default "merge"
+        How neurons of the second layer are chosen: each grown over several points, or, as in the
+        paper, for one random point each, which takes many times as many.
+    projection : {"auto", "gaussian", "structured"}, default "auto"
+        Hyperplanes with Gaussian weights as in the paper, or rows of Walsh-Hadamard transforms with
+        random signs, faster and smaller; "auto" takes these for dense points of at least 128
+        features.
+    covered : "auto", "all", label or list of labels, default "auto"
+        Classes that get neurons. "auto" leaves the widest one out, which is then predicted where no
+        neuron is on; with a ``margin`` it covers all.
+    center : bool, default True
+        Shift the points by their mean first.
+    max_width : int or None, default None
+        Where "auto" and "smallest" stop in any case.
     margin : float from 0 to 1, default 0
-        As of :func:`fastmem.interpolate`. Set it to 0.5 or 1, with a ``width`` of 1,024 or more and
-        ``complete=True``, for the best predictions of unseen points.
-    compact, memory_limit, scale
-        As of :func:`fastmem.interpolate`.
+        How deep inside its neuron's cell every training point must lie: 0 is the narrowest network.
+        Set it to 0.5 or 1, with a ``width`` of 1,024 or more and ``complete=True``, for the best
+        predictions of unseen points.
+    compact : bool, default False
+        Spend more time on a network with fewer parameters, right on the same points.
+    memory_limit : int, str or None, default None
+        Bytes, or a text like "4 GB", that the fit may hold beside the points; beyond it a temporary
+        file is used. The predictions are the same.
+    scale : "none", "auto", "std" or array-like of shape (n_features,)
+        Powers of two by which the features are multiplied; "std" takes those nearest to 1 /
+        standard deviation, "auto" measures on a sample whether that needs fewer hyperplanes.
     contradictions : {"majority", "raise"}, default "majority"
         What to do with equal points of different labels, on all of which no classifier can be
         right. "majority" takes their most frequent label (of equals the first) and warns, as
@@ -138,6 +165,12 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
     ``CalibratedClassifierCV(classifier, method="temperature", ensemble=False)`` (scikit-learn 1.8),
     which takes ``decision_function``, it has 0.06 to 0.31, close to the best temperature in
     hindsight (0.05 to 0.29; all with ``covered="all"``).
+
+    Scorers of scikit-learn that ask for probabilities therefore give nan and a warning in
+    ``cross_val_score``, as they do for LinearSVC: "neg_log_loss", "roc_auc_ovr" and, of more than
+    two classes, "roc_auc". A calibrated classifier has a score there; of margins alone, the area
+    of each class against the others is ``roc_auc_score(label_binarize(y, classes=c.classes_),
+    c.decision_function(X))``.
 
     Dirksen, Finke and Genzel, "Memorization With Neural Nets: Going Beyond the Worst Case",
     JMLR 25(347), 2024 (arXiv 2310.00327).

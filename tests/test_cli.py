@@ -378,17 +378,14 @@ class TestRefusals:
             ("x,y\n1,a\n2,b\n", "2", ["'2'", "0 to 1"]),
             ("x,y\n1,a\n2,b\n", "-3", ["'-3'"]),
             ("1,2\n3,4\n", "y", ["'y'", "no names"]),
-            ("x,x\n1,a\n2,b\n", "x", ["2 columns named 'x'"]),
-            ("x,y\n1,a\n,b\n", "y", ["'x'", "data row 1"]),
-            ("x,y\n1,a\nnan,b\n", "y", ["'x'", "data row 1"]),
-            ("x,y\n1,a\n2,\n", "y", ["'y'", "data row 1"]),
-            ("x,y\n1,a\n2,  \n", "y", ["'y'", "data row 1"]),
-            ("x,y\n1,a\ninf,b\n", "y", ["inf"]),
-            ("x,y\n1,a\ntwo,b\n", "y", ["'two'", "'x'"]),
+            ("x,x\n1,a\n2,b\n", "x", ["two columns named 'x'"]),
+            ("x,y\n,a\n,b\n", "y", ["no column that tells its rows apart", "no values"]),
+            ("x,y\n1,\n2,\n", "y", ["no row with a label in column 'y'"]),
+            ("x,y\n1,a\n2,  \n", "y", ["one class"]),
+            ("x,y\n1,a\n?,b\n", "y", ["'?' among numbers", "--missing '?'"]),
             ("x,y\n1,a\n2,b,c\n", "y", ["3 cells in line 3", "2", "'2,b,c'", "--delimiter"]),
-            ("x,y\n1,a\nNA,b\n", "y", ["'x'", "data row 1"]),
-            ("x,y\n1,a\n2,NA\n", "y", ["no label at data row 1"]),
-            ("x,y\n1,a\n1,b\n", "y", []),
+            ("x,y\n1,a\n2,NA\n", "y", ["one class"]),
+            ("x,y\n1,a\n1,b\n", "y", ["one class once equal points"]),
             ("x,y\n1,a\n2,a\n", "y", ["one class"]),
             ("x,y\n1,0.5\n2,1.5\n", "y", ["0.5"]),
             ("y\na\nb\n", "y", ["no column beside the labels"]),
@@ -439,13 +436,9 @@ class TestRefusals:
         refused("flat.npy", "2-D")
         np.save(tmp_path / "structured.npy", np.zeros((3, 2), [("x", float)]))
         refused("structured.npy", "2-D")
-        parquet.write_table(pa.table({"x": ["a", "b"], "y": [0, 1]}), tmp_path / "text.parquet")
-        refused("text.parquet", "'x'", "string", label=("--label", "y"))
-        parquet.write_table(pa.table({"x": [1, None], "y": [0, 1]}), tmp_path / "gap.parquet")
-        refused("gap.parquet", "'x'", "data row 1", label=("--label", "y"))
-        table = pa.table({"x": [2**53 + 1, 1], "y": [0, 1]})
-        parquet.write_table(table, tmp_path / "large.parquet")
-        refused("large.parquet", "'x'", "exactly", label=("--label", "y"))
+        points = pa.array([[{"a": 1}], [{"a": 2}]])
+        parquet.write_table(pa.table({"x": points, "y": [0, 1]}), tmp_path / "nested.parquet")
+        refused("nested.parquet", "'x'", "not a number", label=("--label", "y"))
         np.savez(tmp_path / "good.npz", X=X, y=y)
         data = bytearray((tmp_path / "good.npz").read_bytes())
         data[len(data) // 2] ^= 255
@@ -653,10 +646,27 @@ class TestTerminalProgress:
         monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
         monkeypatch.setitem(sys.modules, "rich.console", None)
         with (
-            pytest.raises(fastmem.InvalidInputError, match=r"fastmem\[cli\]"),
+            pytest.raises(fastmem.InvalidInputError, match=r"fastmem-nets\[cli\]"),
             terminal_progress(),
         ):
             pytest.fail("the context must not be entered")
+
+    def test_says_that_the_seconds_left_are_those_of_a_stage(self, monkeypatch):
+        shown = []
+        clock = iter([0.0, 10.0])
+        monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+        monkeypatch.setattr("fastmem.machine.progress.time.monotonic", lambda: next(clock))
+        monkeypatch.setattr(
+            "rich.progress.Progress.update",
+            lambda self, task, **fields: shown.append(fields["detail"]),
+        )
+        monkeypatch.setattr("rich.progress.Progress.__enter__", lambda self: self)
+        monkeypatch.setattr("rich.progress.Progress.__exit__", lambda *_: None)
+        monkeypatch.setattr("rich.progress.Progress.add_task", lambda *_, **__: 0)
+        with terminal_progress() as show:
+            show("points", 0, 100, 0)
+            show("points", 50, 100, 0)
+        assert shown[-1] == "50 of 100 points, about 10 s left of this stage"
 
 
 class TestDrawing:

@@ -544,3 +544,47 @@ class TestCommand:
         result = self.run("complexity", table, *arguments)
         assert result.exit_code == 2 and result.stdout == ""
         assert result.stderr.count("\n") == 1 and words in result.stderr
+
+
+# --- points that repeat ---------------------------------------------------------------------------
+
+
+def copies(n=3000, different=50):
+    """Rows that repeat a few points, many of them with several labels."""
+    generator = np.random.default_rng(4)
+    few = generator.normal(size=(different, 3)).round(1)
+    which = generator.integers(0, different, n)
+    return few[which], np.where(which < 20, which % 3, generator.integers(0, 3, n))
+
+
+@pytest.mark.parametrize("form", [np.asarray, scipy.sparse.csr_matrix])
+def test_copies_that_cannot_matter_change_no_hardness(monkeypatch, form):
+    X, y = copies()
+    settings = {"n_hyperplanes": 100, "n_layers": 2, "seed": 0}
+    found = hardness(form(X), y, **settings)
+    monkeypatch.setattr("fastmem.experiments.hardness._twins", lambda *_: None)
+    expected = hardness(form(X), y, **settings)
+    for name in ("score", "own", "other", "suggested", "threshold", "alone", "separated_at"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
+    np.testing.assert_array_equal(X[found.nearest], X[expected.nearest])
+    assert (y[found.nearest] != y).all()
+    assert found.n_references < expected.n_references == len(X)
+
+
+def test_what_repeats_and_contradicts_is_said_before_the_work(monkeypatch):
+    X, y = copies()
+    said = []
+    begun = "fastmem.experiments.complexity.hardness"
+    monkeypatch.setattr(begun, lambda *_, **__: pytest.fail("it has begun"))
+    with pytest.raises(pytest.fail.Exception):
+        complexity(X, y, say=said.append)
+    contrary = sum(len(set(y[(row == X).all(axis=1)].tolist())) > 1 for row in X)
+    assert said == [
+        f"{len(np.unique(X, axis=0))} of 3,000 points are different; {contrary:,} equal a point of "
+        f"another label, which cannot be memorised: all but the hardness leaves them out."
+    ]
+    with pytest.raises(pytest.fail.Exception):
+        complexity(np.arange(9.0)[:, None], np.arange(9) % 2, say=said.append)
+    assert len(said) == 1
+    with pytest.raises(fastmem.InvalidInputError, match="nothing to memorise"):
+        complexity(np.ones((9, 1)), np.arange(9) % 2)

@@ -98,7 +98,7 @@ class TestDigits784:
 
     def test_without_scikit_learn_the_error_names_the_extra(self, monkeypatch):
         monkeypatch.setitem(sys.modules, "sklearn.datasets", None)
-        with pytest.raises(ModuleNotFoundError, match=r"sklearn.*fastmem\[sklearn\]"):
+        with pytest.raises(ModuleNotFoundError, match=r"sklearn.*fastmem-nets\[sklearn\]"):
             datasets.digits784(10)
 
 

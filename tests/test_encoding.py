@@ -221,7 +221,7 @@ class TestLeftOut:
             ({"drop": ["aa"]}, r"no column 'aa' \(did you mean 'a'\?\)"),
             ({"kinds": {"a": "numbr"}}, r"'numbr' \(did you mean 'number'\?\)"),
             ({"kinds": {"a": "date"}}, "not a date"),
-            ({"kinds": {"a": "number"}}, "not a finite number"),
+            ({"kinds": {"a": "number"}}, "not a number that float64 holds"),
             ({"kinds": {"a": "bool"}}, "not true or false"),
         ],
     )

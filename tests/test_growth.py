@@ -85,6 +85,7 @@ def test_what_is_separated_stays_so_and_is_not_looked_at_again():
         return original(self, *arguments)
 
     layer = FirstLayer(problem, 0)
+    layer.start(64)
     growth.OpenPoints.look = look
     try:
         steps, _ = growth.separate(

@@ -90,6 +90,18 @@ def test_a_changed_helper_is_used(room, tmp_path, elsewhere):
         assert sorted(path.name for path in files.rglob("*.nb[ic]")) == kept
 
 
+def test_many_processes_find_a_changed_helper_at_once(room):
+    run(room)
+    change(room, 20)
+    command = [sys.executable, "-c", PROGRAM]
+    many = [
+        subprocess.Popen(command, cwd=room.parent, stdout=subprocess.PIPE, text=True)
+        for _ in range(6)
+    ]
+    assert {process.communicate()[0].split()[0] for process in many} == {"60"}
+    assert run(room) == [60, 1]
+
+
 def test_a_new_file_of_the_room_counts_too(room):
     run(room)
     (room / "more.py").write_text("LIMIT = 3\n")

@@ -282,7 +282,7 @@ def test_commands_refuse_in_one_sentence(free, tmp_path):
     free(10**9)
     result = testing.CliRunner().invoke(app, fit)
     assert result.exit_code == 0
-    assert "memory estimated" in result.stdout and "peak memory" in result.stdout
+    assert "bound on the fit's own" in result.stdout and "peak of the process" in result.stdout
 
 
 @linux

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from xml.etree import ElementTree
 
 import numpy as np
 import oracle
@@ -12,6 +13,7 @@ from scipy import sparse
 import fastmem
 from fastmem import datasets
 from fastmem.inputs import check_points
+from fastmem.network.network import Network
 from fastmem.network.neurons_on import first_neuron_on, neurons_on
 
 
@@ -283,3 +285,21 @@ def test_the_published_moons_still_agree_on_a_few_cells():
     from bench.published import moons
 
     assert moons.main(["--cells", "4", "--trials", "12"]) == 0
+
+
+def test_notebooks_show_escaped_tables():
+    hostile = "<script>alert(1)</script>\n& x"
+    X = np.eye(3)
+    net = fastmem.interpolate(X, [hostile, "b", "c"], seed=0)
+    net = Network(
+        net.classes_, net.first, net.second, net.covered, net.report,
+        feature_names=["<b>", "two\nlines", "caf\u00e9"],
+    )  # fmt: skip
+    for shown in (net._repr_html_(), net.report._repr_html_()):
+        tree = ElementTree.fromstring(shown)  # it is well-formed
+        texts = {row[0].text: row[1].text for row in tree.iter("tr")}
+        assert "<script>alert(1)</script> & x" in texts["classes"]
+        assert "<script>" not in shown and "<b>" not in shown
+    assert "caf\u00e9" in net._repr_html_()
+    many = fastmem.interpolate(np.eye(40), np.arange(40), seed=0)
+    assert len(many._repr_html_()) < 2000

@@ -156,3 +156,49 @@ def test_streams_are_left_as_they_were(table):
     assert sys.stdout.errors == before
     labels = np.array([LABEL, OTHER])
     assert [terminal.spelled(label, terminal.SIGNS) for label in labels] == labels.tolist()
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shells_complete_commands_and_options(shell):
+    environment = os.environ | HERE
+    command = [sys.executable, "-c", "from fastmem.cli import main; main()"]
+    done = subprocess.run(
+        [*command, "--show-completion", shell], env=environment, capture_output=True, text=True,
+        check=False,
+    )  # fmt: skip
+    assert done.returncode == 0 and "_FASTMEM_COMPLETE" in done.stdout, done.stderr
+    words = {
+        "_FASTMEM_COMPLETE": f"complete_{shell}",
+        "COMP_WORDS": "fastmem com",
+        "COMP_CWORD": "1",
+        "_TYPER_COMPLETE_ARGS": "fastmem com",
+        "_TYPER_COMPLETE_FISH_ACTION": "get-args",
+    }
+    done = subprocess.run(
+        command, env=environment | words, capture_output=True, text=True, check=False
+    )
+    assert "complexity" in done.stdout and "Traceback" not in done.stderr
+
+
+def test_an_export_of_another_kind_says_which_there_are(table):
+    for words in (["--out", "e.pt"], ["--out", "e.h", "--format", "torch"]):
+        done = run("utf-8", "export", table / "n.npz", *words)
+        assert done.exit_code == 2 and "--format is ''" not in done.stderr
+        for part in (words[-1][-2:], ".onnx", ".h", "fastmem.export.to_torch"):
+            assert part in done.stderr
+
+
+def test_a_network_knows_the_names_of_its_features(table):
+    assert "\u00f8, \u03c9" in run("utf-8", "info", table / "n.npz").stdout
+
+
+@pytest.mark.parametrize("kind", ["nowhere", "a file"])
+def test_python_says_why_a_file_cannot_be_saved(table, tmp_path, kind):
+    network = fastmem.load(table / "n.npz")
+    place = tmp_path / kind
+    if kind == "a file":
+        place.touch()
+    wanted = FileNotFoundError if kind == "nowhere" else NotADirectoryError
+    with pytest.raises(wanted, match=r"create it first|give another place") as caught:
+        network.save(place / "x.npz")
+    assert caught.value.filename == str(place / "x.npz") and str(place) in str(caught.value)

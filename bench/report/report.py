@@ -29,7 +29,7 @@ from bench.report.scaling import Scale
 from bench.workloads import Sizes, smoke_wanted
 
 HERE = Path(__file__).parent
-README = HERE.parents[1] / "README.md"
+README = HERE.parent / "README.md"
 README_PICTURES = {
     "samples": "Seconds by number of points: two moons, their stages, the dense peers, the limits",
     "clusters": "Seconds, neurons and memory by number of points, at a fixed geometry",
@@ -345,7 +345,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         type=Path,
         nargs="?",
         const=README,
-        help="also fill the markers of this file (default README.md)",
+        help="also fill the markers of this file (default bench/README.md)",
     )
     options = parser.parse_args(arguments)
     if unknown := [name for name in options.names if name not in STUDIES]:

@@ -63,7 +63,7 @@ class OneSentenceGroup(TyperGroup):
 app = typer.Typer(
     cls=OneSentenceGroup,
     help="Memorise a labelled data set in a three-layer threshold network, exactly and fast.",
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
 )
 

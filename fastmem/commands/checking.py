@@ -68,15 +68,17 @@ def write_rows(path: Path, wrong: Wrong, row_numbers: Callable[[Array], Array]) 
         writer.writerows(zip(*columns, strict=True))
 
 
+def left_out(table: LabelledTable) -> list[str]:
+    """What to say of rows that have no label."""
+    count = table.n_unlabelled
+    return [f"{_rows(count)} without a label {_is(count)} left out"] if count else []
+
+
 def unlike_the_data(network: Network, wrong: Wrong, table: LabelledTable) -> list[str]:
     """What a user has to know about rows that are left out or labelled otherwise."""
     report = network.report
     assert report is not None, "a network that was just fitted has a report"
-    said = []
-    if table.n_unlabelled:
-        said.append(
-            f"{_rows(table.n_unlabelled)} without a label {_is(table.n_unlabelled)} left out."
-        )
+    said = [f"{sentence}." for sentence in left_out(table)]
     relabelled = len(report.relabelled)
     if relabelled:
         said.append(
@@ -84,7 +86,13 @@ def unlike_the_data(network: Network, wrong: Wrong, table: LabelledTable) -> lis
             f"the label, and {_is(relabelled)} labelled as most of these are: --wrong rows.csv "
             f"lists them, --contradictions raise refuses them."
         )
-    n_unseparated = len(report.unseparated)
+    n_contrary = len(report.contradictory)
+    if n_contrary:
+        said.append(
+            f"{n_contrary:,} of {report.n_samples:,} points equal a point of another label and are "
+            f"predicted wrong: remove or relabel them, or use --contradictions majority."
+        )
+    n_unseparated = len(report.unseparated) - n_contrary
     if n_unseparated:
         said.append(
             f"{n_unseparated:,} of {report.n_samples:,} points were not separated from "

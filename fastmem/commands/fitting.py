@@ -249,10 +249,12 @@ def _report(
         facts[f"seconds, {stage}"] = f"{seconds:.2f}"
     total = report.seconds["total"]
     facts["points per second"] = f"{n_rows / total:,.0f}" if total > 0 else "-"
-    facts["peak memory"] = size_of(report.peak_bytes)
-    facts["memory estimated for the fit"] = size_of(report.estimated_bytes)
+    facts["memory, peak of the process"] = size_of(report.peak_bytes)
+    facts["memory, bound on the fit's own"] = size_of(report.estimated_bytes)
     if report.file_bytes:
         facts["temporary file"] = size_of(report.file_bytes)
+    if report.scale.exponents is not None:
+        facts["scale"] = str(report.scale)
     facts["seed"] = str(report.seed)
     facts["training accuracy"] = share_of(n_rows - len(check.rows), n_rows)
     if model is not None:
@@ -275,6 +277,7 @@ def _fit_facts(
         "peak_bytes": report.peak_bytes,
         "estimated_bytes": report.estimated_bytes,
         "temporary_file_bytes": report.file_bytes,
+        "scale": str(report.scale),
         "seed": report.seed,
         "training_accuracy": 1 - len(check.rows) / report.n_samples,
         "rows_labelled_otherwise": len(check.rows),

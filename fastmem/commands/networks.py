@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -16,6 +16,14 @@ from fastmem.commands.describing import (
     shape_facts,
 )
 from fastmem.commands.printing import print_json, print_table, share_of, size_of
+from fastmem.commands.raw_options import (
+    Decimal,
+    Delimiter,
+    Header,
+    Missing,
+    TextEncoding,
+    read_options,
+)
 
 
 @app.command()
@@ -39,19 +47,34 @@ def export(
     dtype: Annotated[
         str, typer.Option(help="Arithmetic of the first layer: auto, float32 or float64.")
     ] = "auto",
+    missing: Missing = None,
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    encoding: TextEncoding = None,
+    header: Header = None,
     threads: Threads = None,
 ) -> None:
     """Write a network for other programs, and check that it gives the same labels there."""
     from fastmem.export import ExportWarning, to_c, to_onnx
-    from fastmem.tables import load_table
+    from fastmem.tables import load_encoded, load_table
 
     kind = format or {".onnx": "onnx", ".h": "c"}.get(out.suffix.lower(), "")
     if kind not in ("onnx", "c"):
-        refuse(f"--format is {kind!r}: give onnx or c, or an --out that ends in .onnx or .h")
+        what = f"--format is {format!r}" if format else f"--out {out} ends in {out.suffix!r}"
+        refuse(
+            f"{what}: give an --out that ends in .onnx or, for C, in .h; a PyTorch module is made "
+            f"in Python, by fastmem.export.to_torch"
+        )
     network = load_network(net)
     X = y = None
     if data is not None:
-        table = load_table(data, label, labels_required=label is not None)
+        options = read_options(missing, delimiter, decimal, encoding, header)
+        if network.encoding is None or data.suffix.lower() in (".npy", ".npz"):
+            table: Any = load_table(data, label, labels_required=label is not None, options=options)
+        else:
+            table = load_encoded(data, label, network.encoding, options)
+            for note in table.notes:
+                typer.secho(f"Warning: {note}.", fg="yellow", err=True)
         X, y = table.points, table.labels
     elif label is not None:
         refuse("--label is given without --data: give the points of these labels too")
@@ -86,6 +109,8 @@ def info(net: ModelFile, json: Json = False) -> None:
         print_json(network_facts(network) | {"fit": summary})
         return
     facts = shape_facts(network)
+    if network.feature_names is not None and network.encoding is None:
+        facts["feature names"] = ", ".join(network.feature_names)
     for name, value in summary.items():
         facts.setdefault(name.replace("_", " "), "none" if value is None else str(value))
     print_table(str(net), facts)

@@ -8,11 +8,26 @@ from typing import Annotated, Any
 import typer
 
 from fastmem.commands.application import DataFile, Threads, app, refuse
+from fastmem.commands.checking import left_out
+from fastmem.commands.describing import print_columns
 from fastmem.commands.options import read_covered, read_max_bias
 from fastmem.commands.printing import print_rows, print_table, print_text
+from fastmem.commands.raw_options import (
+    Decimal,
+    Delimiter,
+    Drop,
+    Header,
+    Keep,
+    Kinds,
+    Missing,
+    TextEncoding,
+    read_choices,
+    read_options,
+)
 from fastmem.commands.terminal import spelled
 
 HARDEST_SHOWN = 20
+_PRINTED = Path("-")
 
 
 @app.command()
@@ -29,7 +44,10 @@ def complexity(
         Path | None, typer.Option(help="Page to write: html.", show_default="none")
     ] = None,
     json: Annotated[
-        Path | None, typer.Option(help="Report to write: json.", show_default="none")
+        Path | None,
+        typer.Option(
+            help="Report to write: json; - prints it instead of tables.", show_default="none"
+        ),
     ] = None,
     points: Annotated[
         Path | None,
@@ -44,6 +62,14 @@ def complexity(
     max_bias: Annotated[
         str, typer.Option(help="Largest bias: a number, or auto for the largest norm.")
     ] = "auto",
+    drop: Drop = None,
+    keep: Keep = None,
+    kinds: Kinds = None,
+    missing: Missing = None,
+    delimiter: Delimiter = None,
+    decimal: Decimal = None,
+    encoding: TextEncoding = None,
+    header: Header = None,
     seed: Annotated[
         int | None, typer.Option(help="Seed.", show_default="a new one, reported")
     ] = None,
@@ -51,15 +77,16 @@ def complexity(
 ) -> None:
     """Measure what memorising a data set takes, and find its hard and mislabelled points."""
     from fastmem.machine.files import check_output
-    from fastmem.tables import load_table, plain_arrays
+    from fastmem.tables import load_labelled, plain_arrays
 
     largest_bias = read_max_bias(max_bias)
     for path, suffix in ((out, ".html"), (json, ".json"), (points, ".csv")):
-        if path is not None:
+        if path is not None and path != _PRINTED:
             check_output(path, (suffix,), inputs=[data])
     if out is not None:
         _require_matplotlib(out)
-    table = load_table(data, label, labels_required=True)
+    options = read_options(missing, delimiter, decimal, encoding, header)
+    table = load_labelled(data, label, options, read_choices(drop, keep, kinds))
     X, y = plain_arrays(table)
     from fastmem.experiments import complexity as study
     from fastmem.experiments import complexity_page as page
@@ -70,10 +97,11 @@ def complexity(
             X, y, name=data.name, width=width, trials=trials, hard_points=hardest, seed=seed,
             max_bias=largest_bias, projection=projection, n_threads=threads, progress=show,
             feature_names=getattr(table.points, "feature_names", None),
+            say=lambda sentence: typer.echo(sentence, err=True),
         )  # fmt: skip
     # files first: nothing that is printed can keep them from being written
     written = []
-    if json is not None:
+    if json is not None and json != _PRINTED:
         report.save_json(json)
         written.append(f"Report: {json}")
     if points is not None:
@@ -83,15 +111,24 @@ def complexity(
     if out is not None:
         page.save_page(report, out)
         written.append(f"Page: {out}")
+    if json == _PRINTED:
+        typer.echo(report.to_json())
+        for line in (*written, *left_out(table)):
+            typer.echo(line, err=True)
+        return
+    for note in (*table.notes, *left_out(table)):
+        typer.echo(f"{data}: {note}.")
+    if table.columns:
+        print_columns(f"Columns of {data}", table.columns)
     print_table(data.name, page.facts(report) | {"seed": report.seed})
     print_rows("Widths over N", *page.width_rows(report))
     print_rows("Classes: hyperplanes that separate a share", *page.class_rows(report))
     print_rows("Classes against all others", *page.shape_rows(report))
     print_text(page.class_note(report))
     print_rows("Hardest points", *page.hard_rows(report, HARDEST_SHOWN))
-    header, values = page.hard_values(report, HARDEST_SHOWN)
+    names, values = page.hard_values(report, HARDEST_SHOWN)
     if values:
-        print_rows("Values of the hardest points", header, values)
+        print_rows("Values of the hardest points", names, values)
     for what, why in report.skipped.items():
         typer.echo(f"Not measured: {what}, because {why}.")
     for line in written:

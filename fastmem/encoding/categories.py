@@ -49,7 +49,7 @@ class _Levels(Column):
 
 @dataclass(frozen=True)
 class OneHot(_Levels):
-    """A feature a level, 1 for its rows; of two levels only the second has one.
+    """A feature a level, 1 for its rows; of two levels only the second has one, of one level none.
 
     A value that is no level is 0 everywhere; of two levels, 0.5.
     """
@@ -58,16 +58,17 @@ class OneHot(_Levels):
 
     @property
     def own_features(self) -> list[str]:
-        """One for each level, or for the second of two."""
-        shown = self.levels[1:] if len(self.levels) == 2 else self.levels
+        """One for each level, but for the first of two."""
+        shown = self.levels if len(self.levels) > 2 else self.levels[1:]
         return [f"{self.name}={level}" for level in shown]
 
     def _write(
         self, chunk: Any, missing: np.ndarray, out: np.ndarray, place: Place, surprises: Surprises
     ) -> None:
         found = self._found(chunk, missing, surprises)
-        if len(self.levels) == 2:
-            out[:, 0] = np.where(found < 0, UNKNOWN_OF_TWO, found)
+        if len(self.levels) <= 2:
+            if len(self.levels) == 2:
+                out[:, 0] = np.where(found < 0, UNKNOWN_OF_TWO, found)
             return
         out[:, : len(self.levels)] = 0
         known = np.flatnonzero(found >= 0)
@@ -75,6 +76,8 @@ class OneHot(_Levels):
 
     def described(self) -> str:
         """What the column became."""
+        if len(self.levels) == 1:
+            return "category of one level"
         return f"category of {len(self.levels)} levels, one-hot"
 
 

@@ -64,11 +64,14 @@ class Place:
         Rows before it.
     taken : ndarray of int64 or None
         Which of the rows from there on it holds; None: all.
+    decimal : {".", ","}
+        What stands before the decimals of numbers in texts.
     """
 
     wording: Wording
     row: int
     taken: np.ndarray | None = None
+    decimal: str = "."
 
     def refuse(self, name: str, within: int, value: Any, wanted: str, cure: str) -> NoReturn:
         """Refuse the value in row ``within`` of the chunk."""

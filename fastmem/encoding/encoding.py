@@ -148,6 +148,8 @@ class Encoding:
                 choice = choices.kinds.get(name)
                 profiles[at] = Profile(name, kind, wording, source.decimal, choice)
         _show(source, profiles)
+        if not any(one.n_rows for one in profiles.values()):
+            refuse(f"{wording.table} has no rows of data: give at least one point")
         again = {at: one for at, one in profiles.items() if one.needs_another_look}
         for one in again.values():
             one.look_again()
@@ -240,7 +242,9 @@ class Encoding:
         """The features of a source, batch by batch."""
         places, row = self.places(source.names, wording.table), 0
         for batch in source.batches():
-            yield self.encoded(batch, places, Place(wording, row), surprises)
+            yield self.encoded(
+                batch, places, Place(wording, row, decimal=source.decimal), surprises
+            )
             row += batch.num_rows
 
     def transform(self, table: Any) -> np.ndarray:

@@ -82,7 +82,6 @@ _CHECKS = {
     "flags_missing": lambda value, kind: isinstance(value, bool),
     "form": lambda value, kind: value in FORMS,
     "fill": _fill,
-    "decimal": lambda value, kind: value in (".", ","),
     "start": lambda value, kind: (
         _is_int(value, -_MOST_DAYS, _MOST_DAYS)
         if kind == "moment"

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastmem.encoding import texts
 from fastmem.encoding.column import Column, Place, Surprises, is_text, plain
+from fastmem.errors import InvalidInputError
 from fastmem.inputs import ArrowColumn, Wording
 
 EXACT = 2**53
@@ -34,8 +35,6 @@ class Number(Column):
         midnight.
     fill : float
         What stands for missing values: the median.
-    decimal : {".", ","}
-        What separates decimals in texts.
     """
 
     kind: ClassVar[str] = "number"
@@ -43,7 +42,6 @@ class Number(Column):
     form: str
     fill: float
     flags_missing: bool
-    decimal: str = "."
 
     @property
     def own_features(self) -> list[str]:
@@ -63,12 +61,12 @@ class Number(Column):
         from pyarrow import array
 
         values = plain(chunk if chosen is None else chunk.filter(array(chosen)))
-        found = values_of(values, self.form, self.decimal)
+        found = values_of(values, self.form, place.decimal)
         if found is None:
             rows = np.arange(len(chunk)) if chosen is None else np.flatnonzero(chosen)
             i = next(
                 i for i in range(len(values))
-                if values_of(values.slice(i, 1), self.form, self.decimal) is None
+                if values_of(values.slice(i, 1), self.form, place.decimal) is None
             )  # fmt: skip
             place.refuse(
                 self.name, int(rows[i]), values[i].as_py(),
@@ -113,7 +111,10 @@ def values_of(values: Any, form: str, decimal: str) -> np.ndarray | None:
     elif types.is_temporal(kind) or types.is_nested(kind) or types.is_binary(kind):
         return None
     elif types.is_decimal(kind):
-        return ArrowColumn("", kind, Wording()).read(values, 0, ())
+        try:
+            return ArrowColumn("", kind, Wording()).read(values, 0, ())
+        except InvalidInputError:  # more digits than float64 tells apart
+            return None
     array = np.asarray(found.to_numpy(zero_copy_only=False), np.float64)
     if types.is_floating(found.type) and not compute.all(compute.is_finite(found)).as_py():
         return array if not len(array) else None

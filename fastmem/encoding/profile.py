@@ -26,7 +26,7 @@ MOST_LEVEL_BYTES = 4 << 20
 KINDS = ("number", "bool", "category", "one-hot", "code", "ordinal", "date", "time")
 """What a user may ask for; a pattern with % is that of a date."""
 _WANTED = {
-    "number": "a finite number",
+    "number": "a number that float64 holds",
     "grouped": "a finite number",
     "bool": "true or false",
     "time": "a time of day",
@@ -326,7 +326,7 @@ class Profile:
                 return Integer(self.name, low, high - low > EXACT, fill, flags)
         form = str(self._form)
         assert form in FORMS, form
-        return Number(self.name, form, float(self._sample.median()), flags, self.decimal)
+        return Number(self.name, form, float(self._sample.median()), flags)
 
     @property
     def fits_float32(self) -> bool:

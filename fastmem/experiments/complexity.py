@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -41,7 +41,7 @@ from fastmem.inputs import (
     check_labels,
     check_points,
 )
-from fastmem.inputs.contradictions import contradictions
+from fastmem.inputs.equal_rows import equal_rows
 from fastmem.machine.progress import ProgressCallback, drawing
 from fastmem.network.coverage import coverage
 from fastmem.network.network import Network
@@ -89,6 +89,7 @@ def complexity(
     seed: Any = None,
     n_threads: int | None = None,
     progress: bool | ProgressCallback = False,
+    say: Callable[[str], object] | None = None,
 ) -> ComplexityReport:
     """Measure how complex a data set is, and which of its points are hard.
 
@@ -118,6 +119,9 @@ def complexity(
         ``n_threads``.
     progress : bool or callable, default False
         As for `fastmem.interpolate`.
+    say : callable, optional
+        Called with a sentence on points that repeat or contradict each other, where there are any,
+        before all that takes long.
 
     Returns
     -------
@@ -162,24 +166,27 @@ def complexity(
     }  # fmt: skip
     watch = _Watch()
     with drawing(progress) as tell:
-        with watch.part("hardness"):
-            found = hardness(
-                X, y, n_hyperplanes=width, n_layers=n_layers, seed=hardness_seed,
-                progress=tell, **fit,
-            )  # fmt: skip
-        groups = sorted(contradictions(points, codes, threads), key=lambda group: int(group[0]))
+        equal = equal_rows(points, threads)
+        groups = equal.differ(codes).groups()
         usable = np.ones(points.n_samples, np.bool_)
         if groups:
             usable[np.concatenate(groups)] = False
-        study = _Study(
-            _Usable(X, y, codes, usable, np.random.default_rng(order_seed)), classes, found, trials,
-            fit, watch, tell,
-        )  # fmt: skip
+        if say is not None and equal.n_repeats:
+            say(_on_equal_points(points.n_samples, equal.n_repeats, int(np.sum(~usable))))
         if np.count_nonzero(np.bincount(codes[usable], minlength=len(classes))) < 2:
             raise InvalidInputError(
                 f"All points but {np.count_nonzero(usable)} of one class equal a point of another "
                 f"label, so there is nothing to memorise: check the label column"
             )
+        with watch.part("hardness"):
+            found = hardness(
+                X, y, n_hyperplanes=width, n_layers=n_layers, seed=hardness_seed,
+                progress=tell, **fit,
+            )  # fmt: skip
+        study = _Study(
+            _Usable(X, y, codes, usable, np.random.default_rng(order_seed)), classes, found, trials,
+            fit, watch, tell,
+        )  # fmt: skip
         with watch.part("gap"):
             gap = _gap(study)
         with watch.part("dimension"):
@@ -206,6 +213,16 @@ def complexity(
         skipped=watch.skipped, seconds=watch.seconds, seed=str(settings.seed.entropy),
         trials=trials, points=found,
     )  # fmt: skip
+
+
+def _on_equal_points(n_samples: int, n_repeats: int, n_contradictory: int) -> str:
+    sentence = f"{n_samples - n_repeats:,} of {n_samples:,} points are different"
+    if n_contradictory:
+        sentence += (
+            f"; {n_contradictory:,} equal a point of another label, which cannot be memorised: all "
+            f"but the hardness leaves them out"
+        )
+    return sentence + "."
 
 
 class _Watch:

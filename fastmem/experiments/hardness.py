@@ -10,8 +10,9 @@ first layers.
 from __future__ import annotations
 
 import csv
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,10 +23,13 @@ from fastmem.errors import InvalidInputError
 from fastmem.hyperplanes.extent import extent_of
 from fastmem.hyperplanes.sources import bias_norms, row_source
 from fastmem.inputs import (
+    Points,
     check_interpolate,
     check_labels,
     check_points,
 )
+from fastmem.inputs.equal_rows import equal_rows, look_repeated
+from fastmem.inputs.points import some_points
 from fastmem.kernels.cover import gather
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.kernels.nearest import (
@@ -188,6 +192,11 @@ def hardness(
     ------
     InvalidInputError
         For any argument that cannot be used.
+
+    Notes
+    -----
+    Where at least half of the rows are further copies of a point with its label, only so many
+    copies are compared as can matter, which changes no count.
     """
     points = check_points(X)
     classes, codes = check_labels(y, points.n_samples)
@@ -201,6 +210,9 @@ def hardness(
     )  # fmt: skip
     threads = settings.n_threads
     extent = extent_of(points, threads)
+    twins = _twins(points, codes, threads)
+    if twins is not None:
+        points, codes = some_points(points, twins.kept), codes[twins.kept]
     reference_seed, *layer_seeds = settings.seed.spawn(1 + n_layers)
     most = references or max(_LEAST_REFERENCES, PAIRS // points.n_samples)
     kept = _references(codes, len(classes), most, np.random.default_rng(reference_seed))
@@ -211,10 +223,55 @@ def hardness(
     for layer, layer_seed in enumerate(layer_seeds):
         source = row_source(settings, np.random.default_rng(layer_seed), extent, norms)
         patterns.fill(points, source.start(n_hyperplanes, extent.mean, extent.radius), threads)
-        compare.run(found, layer)
-        if progress is not None:
-            progress("first layers", layer + 1, n_layers, 0)
-    return found.result(len(compare.position_of))
+
+        def tell(done: int, before: int = layer * points.n_samples) -> None:
+            if progress is not None:
+                progress("first layers", before + done, n_layers * points.n_samples, 0)
+
+        compare.run(found, layer, tell)
+    result = found.result(len(compare.position_of))
+    return result if twins is None else twins.all_rows(result)
+
+
+class _Twins:
+    """Rows that stand for all: copies of a point with one label have the same hardness.
+
+    kept (m,): ascending rows; place (n,): the place in ``kept`` of a row's copy, or of itself.
+    """
+
+    def __init__(self, kept: NDArray[Any], place: NDArray[Any]) -> None:
+        self.kept, self.place = kept, place
+
+    def all_rows(self, found: Hardness) -> Hardness:
+        """Give what was found for some rows to all of them."""
+        names = ("score", "own", "other", "suggested", "threshold", "alone")
+        spread: dict[str, Any] = {name: getattr(found, name)[self.place] for name in names}
+        return replace(
+            found, **spread, nearest=self.kept[found.nearest[self.place]].astype(np.int64),
+            separated_at=found.separated_at[:, self.place],
+        )  # fmt: skip
+
+
+def _twins(points: Points, codes: NDArray[Any], n_threads: int) -> _Twins | None:
+    """Leave out copies beyond what the nearest of any point can be; None where few would be."""
+    if not look_repeated(points):
+        return None
+    equal = equal_rows(points, n_threads)
+    group = np.repeat(np.arange(len(equal.starts)), equal.sizes)
+    order = np.lexsort((codes[equal.rows], group))  # stable
+    rows = equal.rows[order]
+    new = np.ones(len(rows), np.bool_)
+    new[1:] = (np.diff(group[order]) != 0) | (np.diff(codes[rows].astype(np.int64)) != 0)
+    starts = np.flatnonzero(new)
+    number = np.arange(len(rows)) - starts[np.cumsum(new) - 1]
+    spare = number > NEIGHBOURS  # a point and as many of its copies as are averaged stay
+    if 2 * np.count_nonzero(spare) < points.n_samples:
+        return None
+    kept = np.ones(points.n_samples, np.bool_)
+    kept[rows[spare]] = False
+    place = np.cumsum(kept) - 1
+    place[rows[spare]] = place[rows[starts[np.cumsum(new) - 1][spare]]]
+    return _Twins(np.flatnonzero(kept), place)
 
 
 def _check_count(name: str, value: Any) -> None:
@@ -306,8 +363,8 @@ class _Comparison:
             gather(self.patterns.tiles, at, tiles, int(self.first_tile[c]) * TILE)
         return tiles
 
-    def run(self, sums: _Sums, layer: int) -> None:
-        """Add a layer to ``sums``."""
+    def run(self, sums: _Sums, layer: int, tell: Callable[[int], object]) -> None:
+        """Add a layer to ``sums``; ``tell(points done)`` is called on the calling thread."""
         patterns = self.patterns
         references = References(self._tiles(), self.sizes, self.first_tile, self.valid)
         tasks = [
@@ -316,7 +373,11 @@ class _Comparison:
             for tile in range(patterns.first_tile[c], patterns.first_tile[c + 1])
         ]
 
+        caller, lock = threading.get_ident(), threading.Lock()
+        done = 0
+
         def work(task: tuple[int, int]) -> None:
+            nonlocal done
             c, tile = task
             size = int(patterns.sizes[tile])
             local = np.arange(size) + (tile - patterns.first_tile[c]) * TILE
@@ -335,5 +396,10 @@ class _Comparison:
             sums.separated_at[layer, rows] = widths[:size]
             if layer == 0:
                 sums.nearest[rows] = self.rows[near.nearest]
+            with lock:
+                done += size
+            if threading.get_ident() == caller:
+                tell(done)
 
         run_tasks(work, tasks, self.n_threads)
+        tell(done)

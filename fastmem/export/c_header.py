@@ -7,7 +7,10 @@ weight and a float32 coordinate is a double, a coordinate of double is cut into 
 the sum is kept as an expansion (Shewchuk, Adaptive precision floating-point arithmetic, 1997,
 section 2.4), whose sign is that of its last component. So C gives the labels of fastmem, whatever
 the compiler and machine, as long as doubles are those of IEEE 754 and no product leaves their
-range (coordinates from 1e-250 to 1e250).
+range (coordinates from 1e-250 to 1e250). What a compiler defines where it may compute otherwise is
+refused in the header; what is computed in expansions is volatile besides, for those that define
+nothing. Unseen remains a program that is linked with -ffast-math: it takes float32 coordinates
+below 1e-38 for 0.
 """
 
 from __future__ import annotations

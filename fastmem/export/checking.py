@@ -11,7 +11,7 @@ import numpy as np
 
 from fastmem.export.layers import Arithmetic, arithmetic
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
-from fastmem.inputs import InvalidInputError, Points, check_known_labels, check_points
+from fastmem.inputs import InvalidInputError, Points, check_known_labels
 from fastmem.kernels.exact import shifted_biases
 from fastmem.machine.arrays import frozen
 from fastmem.patterns.of_points import sign_patterns
@@ -136,7 +136,7 @@ def reference(network: Network, X: Any, y: Any, n_threads: int | None) -> Refere
         if y is not None:
             raise InvalidInputError("y was given without X; pass the points of these labels too")
         return None
-    points = check_points(X, n_features=network.n_features_in_, feature_names=network.feature_names)
+    points = network.checked_points(X)
     if points.n_samples == 0:
         raise InvalidInputError("X has no rows; pass at least one point, or no X at all")
     truth = None

@@ -191,9 +191,12 @@ def _parted(
 def _differ(points: Points, rows: np.ndarray, others: np.ndarray) -> np.ndarray:
     """Say of each pair of rows whether their points differ, bool (len(rows),)."""
     if not points.is_sparse:
-        # others are few and repeat: a file is read in its order, and once
-        different, which = np.unique(others, return_inverse=True)
-        unlike: np.ndarray = (points.take(rows) != points.take(different)[which]).any(axis=1)
+        if points.array is not None:
+            repeats = points.take(others)
+        else:  # they are few: a file is read in its order, and each row once
+            different, which = np.unique(others, return_inverse=True)
+            repeats = points.take(different)[which]
+        unlike: np.ndarray = (points.take(rows) != repeats).any(axis=1)
         return unlike
     entries = [_entries(points.take(some)) for some in (rows, others)]
     (one, columns, values), (other, other_columns, other_values) = entries

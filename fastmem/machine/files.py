@@ -41,6 +41,7 @@ def replaced_when_complete(path: str) -> Iterator[str]:
     """
     # os.replace would put a file where the link is and leave the file that it points to as it was
     target = os.path.realpath(path)
+    _require_directory(path, os.path.dirname(target))
     # not the number of the process: two containers may both have it
     temporary = os.path.join(os.path.dirname(target), f".fastmem-{secrets.token_hex(8)}.tmp")
     try:
@@ -54,6 +55,23 @@ def replaced_when_complete(path: str) -> Iterator[str]:
         if isinstance(error, OSError) and error.filename in (None, temporary):
             error.filename = path
         raise
+
+
+def _require_directory(path: str, directory: str) -> None:
+    """Say what is missing, where `open` would name the file that it cannot make."""
+    if os.path.isdir(directory):
+        return
+    given = os.path.dirname(path) or directory
+    try:
+        os.stat(directory)
+    except FileNotFoundError:
+        why = f"there is no directory {given}, so create it first"
+        raise FileNotFoundError(errno.ENOENT, why, path) from None
+    except OSError as error:  # what may not be seen may be there
+        error.filename = path
+        raise
+    why = f"{given} is a file and no directory, so give another place"
+    raise NotADirectoryError(errno.ENOTDIR, why, path)
 
 
 @contextmanager
@@ -99,6 +117,7 @@ def check_replaceable(path: str, not_regular: Callable[[], Exception]) -> None:
         As from `open` for writing, with ``path`` as its name.
     """
     target = os.path.realpath(path)
+    _require_directory(path, os.path.dirname(target))
     try:
         mode = os.stat(target).st_mode
     except FileNotFoundError:

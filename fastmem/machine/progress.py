@@ -109,7 +109,7 @@ def terminal_progress() -> Iterator[ProgressCallback]:
             tasks[stage],
             completed=done,
             total=total,
-            detail=detail if left is None else f"{detail}, about {left:.0f} s left",
+            detail=detail if left is None else f"{detail}, about {left:.0f} s left of this stage",
         )
 
     with bars:

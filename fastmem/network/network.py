@@ -23,6 +23,7 @@ from fastmem.inputs import (
 from fastmem.machine.memory import require_for_prediction
 from fastmem.network import model_file
 from fastmem.network.margins import Margins, margins_of
+from fastmem.network.pages import network_page
 from fastmem.network.report import FitReport, n_parameters
 from fastmem.patterns.of_points import tiles_of_blocks
 from fastmem.second_layer.cover_layer import CoverLayer
@@ -137,6 +138,10 @@ class Network:
             f"<fastmem.Network: {self.n_features_in_} features, {n} hyperplanes{relu}, "
             f"{m} neurons, {len(self.classes_)} classes>"
         )
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        return network_page(self)
 
     @property
     def widths(self) -> tuple[int, int]:
@@ -272,11 +277,36 @@ class Network:
         codes = check_known_labels(y, points.n_samples, self.classes_)
         return float(np.mean(self._codes(points, check_threads(n_threads)) == codes))
 
-    def _points(self, X) -> Points:
+    def checked_points(self, X, *, stacklevel: int = 3) -> Points:
+        """Check points, and encode a raw table where the network was fitted to one.
+
+        Parameters
+        ----------
+        X : array-like, CSR matrix, data frame or Points
+        stacklevel : int
+            Of the caller of the caller, for warnings.
+
+        Returns
+        -------
+        Points
+            Not scaled yet.
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`predict`.
+
+        Warns
+        -----
+        EncodingWarning
+            As :meth:`fastmem.tables.Encoding.transform`.
+        """
         if self.encoding is not None and is_table(X):
-            X = encoded_points(X, self.encoding, stacklevel=4)
-        points = check_points(X, n_features=self.n_features_in_, feature_names=self.feature_names)
-        return scaled(points, self.scale)
+            X = encoded_points(X, self.encoding, stacklevel=stacklevel + 1)
+        return check_points(X, n_features=self.n_features_in_, feature_names=self.feature_names)
+
+    def _points(self, X) -> Points:
+        return scaled(self.checked_points(X, stacklevel=4), self.scale)
 
     @cached_property
     def _margins(self) -> Margins:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from fastmem.network.pages import report_page
 from fastmem.version import __version__
 
 
@@ -152,6 +153,10 @@ class FitReport:
         if self.scale.exponents is not None:
             facts["scale"] = str(self.scale)
         return facts
+
+    def _repr_html_(self) -> str:
+        """What notebooks show."""
+        return report_page(self)
 
     def warning(self, width: int, *, is_limited: bool = False) -> str | None:
         """One sentence on the points that were not separated, if there are any.

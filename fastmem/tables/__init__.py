@@ -1,7 +1,7 @@
 """Data files of the command line, raw tables, and how these are encoded."""
 
 from fastmem.encoding import Encoding
-from fastmem.tables.labelled import LabelledTable, load_labelled, stream_encoded
+from fastmem.tables.labelled import LabelledTable, load_encoded, load_labelled, stream_encoded
 from fastmem.tables.raw import open_raw
 from fastmem.tables.raw_table import RawTable, ReadingOptions
 from fastmem.tables.reading import Stream, Table, load_table, plain_arrays, read_table, stream_table
@@ -22,6 +22,7 @@ __all__ = [
     "Stream",
     "Table",
     "label_writer",
+    "load_encoded",
     "load_labelled",
     "load_table",
     "open_raw",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mmap
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,13 +31,13 @@ def read_parquet(source: Source) -> RawTable:
 
     source = source.seekable()
     # as a single file: "year=2024" in its path must not add a column
-    with source.opened() as file, parquet.ParquetFile(file) as table:
+    with source.native() as file, parquet.ParquetFile(file) as table:
         n_rows = max(0, table.metadata.num_rows)
         schema = table.schema_arrow
 
     def batches(rows: int) -> Iterator[Any]:
         with (
-            source.opened() as file,
+            source.native() as file,
             parquet.ParquetFile(file, buffer_size=_COLUMN_BUFFER, pre_buffer=False) as table,
         ):
             yield from table.iter_batches(batch_size=rows)
@@ -60,46 +59,44 @@ def read_arrow(source: Source) -> RawTable:
         )
     is_stream = kind_of(start) != ".feather"
 
-    def streamed(memory: Any) -> Iterator[Any]:
-        with ipc.open_stream(memory) as reader:
+    def streamed(file: Any) -> Iterator[Any]:
+        with ipc.open_stream(file) as reader:
             yield from reader
 
-    def filed(memory: Any) -> Iterator[Any]:
-        with ipc.open_file(memory) as reader:
+    def filed(file: Any) -> Iterator[Any]:
+        with ipc.open_file(file) as reader:
             for k in range(reader.num_record_batches):
                 yield reader.get_batch(k)
 
     def batches(rows: int) -> Iterator[Any]:
-        with _mapped(source) as memory:
-            for batch in (streamed if is_stream else filed)(memory):
+        with _opened(source) as file:
+            for batch in (streamed if is_stream else filed)(file):
                 batch.validate(full=True)  # a damaged file may say anything
                 for start in range(0, batch.num_rows, rows):
                     yield batch.slice(start, rows)
 
     n_rows = 0
-    with _mapped(source) as memory:
-        with (ipc.open_stream if is_stream else ipc.open_file)(memory) as reader:
-            schema = reader.schema
-        for batch in (streamed if is_stream else filed)(memory):
+    with (
+        _opened(source) as file,
+        (ipc.open_stream if is_stream else ipc.open_file)(file) as reader,
+    ):
+        schema = reader.schema
+    with _opened(source) as file:
+        for batch in (streamed if is_stream else filed)(file):
             n_rows += batch.num_rows
     return typed_table(source.path, schema, n_rows, batches)
 
 
 @contextmanager
-def _mapped(source: Source) -> Iterator[Any]:
-    """Give a file as memory, of which only what is used is read."""
+def _opened(source: Source) -> Iterator[Any]:
+    """Give a file of which a batch at a time is read, and refuse one that is not worth a try."""
     import pyarrow as pa
 
     if not source.n_bytes:
         raise InvalidInputError(f"{shown(source.path)} is empty: give at least one row of data")
     try:
-        with source.opened() as file:
-            try:
-                number = file.fileno()
-            except OSError:  # the temporary file of standard input, which has no number of its own
-                yield pa.PythonFile(file, "r")
-                return
-            yield pa.BufferReader(pa.py_buffer(mmap.mmap(number, 0, access=mmap.ACCESS_READ)))
+        with source.native() as file:
+            yield file
     except pa.ArrowMemoryError as error:
         raise InvalidInputError(
             f"{shown(source.path)} holds a batch that takes more memory than there is, or is "

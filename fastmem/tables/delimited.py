@@ -103,7 +103,7 @@ def read_delimited(
     decimal = decimal_of(sample, options, path)
     if decimal == "," and options.decimal is None:
         text.notes.append("the decimal mark is ','")
-    is_header = options.header
+    is_header = True if sample.names_rows else options.header
     if is_header is None:
         is_header = has_header(
             sample.rows, is_missing=lambda cell: is_missing(cell, options),
@@ -159,12 +159,15 @@ class _Reader:
 
     def texts(self) -> Iterator[Any]:
         """Give all columns as texts, without blanks, missing ones null."""
-        from pyarrow import RecordBatch
+        from pyarrow import RecordBatch, concat_arrays
 
         names = self._names[self._left_out :]
         missing = self._text.options.missing
         for batch in self._batches({}):
-            columns = [without_missing(column, missing) for column in batch.columns]
+            # all at once: of thousands of columns, each call would take longer than its work
+            n = batch.num_rows
+            cells = without_missing(concat_arrays(batch.columns), missing)
+            columns = [cells.slice(j * n, n) for j in range(batch.num_columns)]
             yield RecordBatch.from_arrays(columns, names=names)
 
     def numbers(self, texts: Sequence[int]) -> Iterator[Any]:

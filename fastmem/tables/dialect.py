@@ -20,6 +20,9 @@ from fastmem.tables.raw_table import MISSING_TEXTS, ReadingOptions
 
 SAMPLE_BYTES = 1 << 20
 SAMPLE_ROWS = 2000
+_CELLS_JUDGED = 2000
+_FEWEST_NAMED = 3
+"""Rows with a name that are no slip."""
 DELIMITERS = (",", ";", "\t", "|")
 _BOMS = (  # that of UTF-32 begins with that of UTF-16
     (codecs.BOM_UTF8, "utf-8-sig"),
@@ -30,7 +33,7 @@ _WORD_OF_OTHERS = re.compile(rb"[\x80-\xff]{4}")
 """Western European languages have no four accents in a row; others have nothing else."""
 _DOT = re.compile(r"[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?")
 _COMMA = re.compile(r"[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?")
-THOUSANDS = re.compile(r"[+-]?\d{1,3}(,\d{3})+")
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(,\d{3})+")
 _PLAIN = re.compile(r"[+-]?\d+([eE][+-]?\d+)?")
 _SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\r?\n')
 
@@ -47,6 +50,9 @@ class Sample:
         Lines, and bytes as UTF-8, up to the end of the first row.
     before : int
         Lines at the top that belong to no row.
+    names_rows : bool
+        Whether the first row is one cell short, because R has put names before the others; then
+        an empty one was added.
     delimiter : str
     """
 
@@ -55,6 +61,7 @@ class Sample:
     n_bytes: int
     delimiter: str
     before: int = 0
+    names_rows: bool = False
     notes: list[str] = field(default_factory=list)
 
 
@@ -167,25 +174,40 @@ def _rows(text: str, is_whole: bool, delimiter: str) -> Sample | None:
             return None
     if not is_whole and len(rows) <= SAMPLE_ROWS:
         rows.pop()
-    return Sample(rows, *first, delimiter) if rows else None
+    if not rows:
+        return None
+    names_rows = _names_rows(rows)
+    if names_rows:
+        rows[0] = ["", *rows[0]]
+    return Sample(rows, *first, delimiter, names_rows=names_rows)
 
 
-def _agreement(sample: Sample) -> tuple[float, float, int]:
-    """Order delimiters by how many rows they cut alike, then by how many cells are numbers."""
+def _names_rows(rows: Sequence[Sequence[str]]) -> bool:
+    """Whether all rows but the first begin with a cell more, in which they all differ."""
+    width, below = len(rows[0]), rows[1:]
+    if width < 2 or len(below) < _FEWEST_NAMED or any(len(row) != width + 1 for row in below):
+        return False
+    names = {row[0] for row in below}
+    is_text = not any(_PLAIN.fullmatch(cell) or _DOT.fullmatch(cell) for cell in rows[0])
+    ends_bare = all(row[-1] == "" for row in below)  # a delimiter at the end of each line
+    return is_text and not ends_bare and len(names) == len(below) and "" not in names
+
+
+def _agreement(sample: Sample) -> tuple[float, float, float, int]:
+    """Order delimiters by how many rows they cut alike, how many cells are numbers, and so on."""
     widths = Counter(len(row) for row in sample.rows)
     width = len(sample.rows[0])
-    if width == 1 and len(widths) == 1:
-        return 0.0, 0.0, 0
+    if width == 1:
+        return 0.0, -1.0, -1.0, 0
     alike = widths[width] / len(sample.rows)
-    if width == 1:  # a first row without it, and rows with it
-        return 0.0, 0.0, 0
-    cells = [cell for row in sample.rows[-200:] if len(row) == width for cell in row]
-    numbers = sum(
-        bool(_DOT.fullmatch(cell) or _PLAIN.fullmatch(cell) or cell in MISSING_TEXTS)
-        or bool(sample.delimiter != "," and _COMMA.fullmatch(cell))
-        for cell in cells
-    )
-    return alike, numbers / len(cells), width
+    cells = [cell for row in sample.rows if len(row) == width for cell in row][-_CELLS_JUDGED:]
+    rest = [
+        cell for cell in cells
+        if not (_DOT.fullmatch(cell) or _PLAIN.fullmatch(cell) or cell in MISSING_TEXTS
+                or (sample.delimiter != "," and _COMMA.fullmatch(cell)))
+    ]  # fmt: skip
+    uncut = sum(any(mark in cell for mark in DELIMITERS) for cell in rest)
+    return alike, -len(rest) / len(cells), -uncut / len(cells), width
 
 
 def decimal_of(sample: Sample, options: ReadingOptions, path: str) -> str:

@@ -40,7 +40,7 @@ class _Column:
     def fits(self) -> bool:
         """Whether the number of the first row could be one more value of the column."""
         if self.number is None or not self.numbers:
-            return not self.below
+            return False
         if self.is_whole and not any(_WHOLE.fullmatch(text.lstrip("+-")) for text in self.below):
             return False  # no program writes 3 above 39.1, 40.0, ...
         if len(self.numbers) < _FEWEST_ROWS:
@@ -138,9 +138,10 @@ def _of_numbers(
     values = [column.number or 0.0 for column in counted]
     if any(column.cell in column.below for column in named):
         return False  # a label that comes again
-    strange = sum(not column.fits for column in counted) / len(counted)
+    judged = [column for column in counted if column.below]
+    strange = sum(not column.fits for column in judged) / len(judged) if judged else 0.0
     word_above_numbers = any(column.numbers and _is_name(column.cell) for column in named)
-    if word_above_numbers and not any(column.fits for column in counted):
+    if word_above_numbers and judged and strange == 1.0:
         return True
     if not all(column.is_whole for column in counted):
         steps = {round(b - a, 9) for a, b in pairwise(values)}

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -15,7 +16,7 @@ import numpy as np
 
 from fastmem.errors import InvalidInputError
 from fastmem.inputs.refusals import show
-from fastmem.machine.wording import reason
+from fastmem.machine.wording import printable, reason
 from fastmem.tables.columnar import typed_table
 from fastmem.tables.raw_table import RawTable, shown
 from fastmem.tables.sources import Source
@@ -96,6 +97,9 @@ def _parsed(block: bytes, schema: Any, above: int, path: str) -> Any:
     except ArrowInvalid as error:
         _refuse_line(block, above, path)
         why = reason(error).removeprefix("JSON parse error: ")
+        changed = re.search(r"Column\(/(.*)\) changed from (\w+) to (\w+)", str(error))
+        if changed is not None:
+            raise _two_kinds(path, changed[2], changed[3], changed[1]) from error
         raise InvalidInputError(
             f"{path} cannot be read as json lines from line {above + 1} on, because {why}: give "
             "one object a line, whose members hold one kind of value each"
@@ -149,9 +153,13 @@ def _common(one: Any, other: Any, name: str, path: str) -> Any:
         return pa.float64()
     if all(pa.types.is_string(kind) or pa.types.is_timestamp(kind) for kind in both):
         return pa.string()  # of which some could be read as times
-    raise InvalidInputError(
-        f"{path} has values of types {one} and {other} in column {show(name)}: write one kind of "
-        "value in a column"
+    raise _two_kinds(path, str(one), str(other), name)
+
+
+def _two_kinds(path: str, one: str, other: str, name: str) -> InvalidInputError:
+    return InvalidInputError(
+        f"{path} has both {printable(one)} and {printable(other)} in column {show(name)}: write "
+        "one kind of value in a column"
     )
 
 

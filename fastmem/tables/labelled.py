@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,8 +17,8 @@ from fastmem.errors import InvalidInputError
 from fastmem.inputs import EncodedLabels
 from fastmem.tables.columns import LabelColumn, file_wording, label_column
 from fastmem.tables.raw import open_raw
-from fastmem.tables.raw_table import RawTable, ReadingOptions
-from fastmem.tables.reading import Stream, budget_for, load_table, table_of
+from fastmem.tables.raw_table import RawTable, ReadingOptions, shown
+from fastmem.tables.reading import Stream, Table, budget_for, load_table, table_of
 from fastmem.tables.spool import Spool
 from fastmem.tables.wording import some
 
@@ -26,7 +27,7 @@ Tell = Callable[[str, int, int, int], object]
 
 
 @dataclass
-class LabelledTable:
+class LabelledTable(Table):
     """A labelled table that has been read, and encoded where it does not hold numbers alone.
 
     Attributes
@@ -47,8 +48,6 @@ class LabelledTable:
         What was found out about the file and might surprise.
     """
 
-    points: Any
-    labels: Any
     encoding: Encoding | None = None
     columns: list[tuple[str, str, int]] = field(default_factory=list)
     n_unlabelled: int = 0
@@ -90,18 +89,24 @@ def load_labelled(
     if path.suffix.lower() in (".npy", ".npz"):
         if choices != Choices():
             raise InvalidInputError(
-                f"{path} holds an array, whose columns have no names and are numbers already: "
-                f"leave --drop, --keep and --as out"
+                f"{shown(path)} holds an array, whose columns have no names and are numbers "
+                f"already: leave --drop, --keep and --as out"
             )
         arrays = load_table(path, label, labels_required=True)
         return LabelledTable(arrays.points, arrays.labels)
     raw = open_raw(path, options, label=label)
     if label is None:
         raise InvalidInputError(
-            f"{path} needs a label column: give the name of one with --label, among "
+            f"{shown(path)} needs a label column: give the name of one with --label, among "
             f"{some(raw.names)}"
         )
-    return _encoded(raw, label, choices, refuse_unlabelled, budget_for(memory_limit), progress)
+    budget_bytes = budget_for(memory_limit)
+    if choices == Choices():
+        # numbers alone are read several times as fast, and as they stand in the file
+        with suppress(InvalidInputError):
+            table = table_of(raw, label, budget_bytes, progress)
+            return LabelledTable(table.points, table.labels, notes=raw.notes)
+    return _encoded(raw, label, choices, refuse_unlabelled, budget_bytes, progress)
 
 
 class FeatureColumns:
@@ -114,8 +119,8 @@ class FeatureColumns:
     names : list of str
     types : list of pyarrow.DataType
     decimal : str
-    n_unlabelled : int
-        Rows without a label that the last pass left out.
+    n_unlabelled, n_rows : int
+        Rows without a label that the last pass met, and all its rows.
     """
 
     def __init__(
@@ -129,7 +134,7 @@ class FeatureColumns:
         ]
         self.types = [raw.types[i] for i in self._places]
         self.decimal = raw.decimal
-        self.n_unlabelled = 0
+        self.n_unlabelled = self.n_rows = 0
 
     def batches(self) -> Iterator[Any]:
         """Record batches without the labels, and without rows that have none."""
@@ -140,8 +145,9 @@ class FeatureColumns:
         """Those record batches, their labels, and which of the rows read have one."""
         from pyarrow import array
 
-        self.n_unlabelled = 0
+        self.n_unlabelled = self.n_rows = 0
         for whole in self._raw.batches():
+            self.n_rows += whole.num_rows
             labels = None if self._label_at is None else whole.column(self._label_at)
             batch, has_label = whole.select(self._places), np.ones(whole.num_rows, np.bool_)
             if labels is not None:
@@ -160,8 +166,8 @@ def check_names_differ(raw: RawTable) -> None:
     for name in raw.names:
         if name in seen:
             raise InvalidInputError(
-                f"{raw.path} has two columns named {name!r}: rename one, so that a column can be "
-                f"told by its name"
+                f"{shown(raw.path)} has two columns named {name!r}: rename one, so that a column "
+                f"can be told by its name"
             )
         seen.add(name)
 
@@ -180,11 +186,16 @@ def _encoded(
     names = raw.names if raw.has_header else []
     at = label_column(raw.path, label, names, len(raw.names))
     columns = FeatureColumns(raw, at)
-    encoding = Encoding.of_source(columns, choices, wording, named=raw.has_header)
-    is_numbers = encoding.is_plain and raw.decimal == "."
-    if is_numbers and not columns.n_unlabelled:  # as they stand in the file
-        table = table_of(raw, label, budget_bytes, progress)
-        return LabelledTable(table.points, table.labels, notes=raw.notes)
+    if not columns.names:
+        raise InvalidInputError(
+            f"{shown(raw.path)} has no column beside the labels: give at least one feature"
+        )
+    try:
+        encoding = Encoding.of_source(columns, choices, wording, named=raw.has_header)
+    except InvalidInputError:
+        if columns.n_rows and columns.n_rows == columns.n_unlabelled:
+            raise _no_labels(raw, at) from None
+        raise
     labels = LabelColumn(raw.names[at], raw.types[at], wording, from_text=raw.from_text)
     spool = Spool(budget_bytes, raw.n_rows, is_exact=False)
     dtype = np.float32 if encoding.narrow else np.float64
@@ -200,7 +211,8 @@ def _encoded(
                 f"let rows without one be left out"
             )
         if batch.num_rows:
-            place = Place(wording, row, None if has_label.all() else np.flatnonzero(has_label))
+            taken = None if has_label.all() else np.flatnonzero(has_label)
+            place = Place(wording, row, taken, raw.decimal)
             spool.add(encoding.encoded(batch, places, place, surprises).astype(dtype, copy=False))
             some = labels.read(chunk, row, ())
             codes.append(some.astype(np.min_scalar_type(int(some.max()))))
@@ -208,18 +220,68 @@ def _encoded(
         row += len(has_label)
         progress("reading", row, max(row, raw.n_rows), 0)
     n_kept = sum(map(len, codes))
-    if not n_kept:
-        raise InvalidInputError(
-            f"{raw.path} has no row with a label in column {raw.names[at]!r}: give the column that "
-            f"holds the labels"
-        )
     points = spool.points()
     points.feature_names = encoding.feature_names
+    is_numbers = encoding.is_plain
     return LabelledTable(
         points, EncodedLabels(labels.classes(), np.concatenate(codes)),
         None if is_numbers else encoding, [] if is_numbers else encoding.rows(), row - n_kept,
         np.concatenate(kept) if n_kept < row else None, raw.notes,
     )  # fmt: skip
+
+
+def _no_labels(raw: RawTable, at: int) -> InvalidInputError:
+    return InvalidInputError(
+        f"{shown(raw.path)} has no row with a label in column {raw.names[at]!r}: give the column "
+        f"that holds the labels"
+    )
+
+
+def load_encoded(
+    path: Path,
+    label: str | None,
+    encoding: Encoding,
+    options: ReadingOptions,
+    *,
+    memory_limit: int | None = None,
+) -> LabelledTable:
+    """Read a table whole, encoded as at a fit; rows without a label only where none is asked for.
+
+    Parameters
+    ----------
+    path, label, encoding, options
+        As of `stream_encoded`.
+    memory_limit : int or None
+        As of `load_table`.
+
+    Returns
+    -------
+    LabelledTable
+        ``notes`` say what the fit did not know; labels are None without a label column.
+    """
+    stream = stream_encoded(path, label, encoding, options)
+    spool = Spool(budget_for(memory_limit), stream.n_rows, is_exact=False)
+    codes: list[Array] = []
+    kept: list[Array] = []
+    row = 0
+    for block, numbers in stream.blocks:
+        if numbers is not None:
+            block = block[numbers >= 0]
+            codes.append(numbers[numbers >= 0])
+            kept.append(row + np.flatnonzero(numbers >= 0))
+            row += len(numbers)
+        if len(block):
+            spool.add(block.astype(np.float64, copy=False))
+    points = spool.points()
+    if not points.n_samples:
+        raise InvalidInputError(f"{shown(path)} has no rows of data: give at least one point")
+    points.feature_names = encoding.feature_names
+    table = LabelledTable(points, None, encoding, notes=stream.surprises())
+    if label is not None:
+        table.labels = EncodedLabels(stream.classes(), np.concatenate(codes))
+        table.n_unlabelled = row - points.n_samples
+        table.kept = np.concatenate(kept) if table.n_unlabelled else None
+    return table
 
 
 def stream_encoded(
@@ -260,7 +322,12 @@ def stream_encoded(
             if labels is not None:
                 codes = np.full(len(has_label), -1, np.int64)
                 codes[has_label] = labels.read(chunk, row, ())
-            yield encoding.encoded(batch, places, Place(wording, row), surprises), codes
+            yield (
+                encoding.encoded(
+                    batch, places, Place(wording, row, decimal=raw.decimal), surprises
+                ),
+                codes,
+            )
             row += len(has_label)
 
     return Stream(

@@ -23,7 +23,7 @@ from fastmem.tables.raw_table import RawTable, shown
 _EXACT = 2.0**53
 _WHOLE = re.compile(r"([+-]?[0-9]+)(\.0*)?")
 _DATE = re.compile(r"\d{1,4}[-/.]\d{1,2}[-/.]\d{1,4}([ T]\d.*)?|\d{1,2}:\d{2}(:\d{2})?.*")
-_SIGN = re.compile(r"[^\w\s]+|unknown|missing|none|n\.?a\.?", re.IGNORECASE)
+_SIGN = re.compile(r"[^\w\s]+|unknown|missing|none|n[./]?a\.?", re.IGNORECASE)
 """What looks like a sign for a missing value."""
 
 Array = NDArray[Any]
@@ -58,9 +58,7 @@ def numeric_batches(raw: RawTable, label_at: int | None, wording: Wording) -> It
     if raw.numbers is not None:
         try:
             for batch in raw.numbers(texts):
-                for j, column in enumerate(batch.columns):
-                    if j not in texts:
-                        _check_size(column)
+                _check_size([c for j, c in enumerate(batch.columns) if j not in texts])
                 yield batch
                 done += batch.num_rows
             return
@@ -69,10 +67,12 @@ def numeric_batches(raw: RawTable, label_at: int | None, wording: Wording) -> It
     yield from _looked_at(raw, texts, wording, done)
 
 
-def _check_size(column: Any) -> None:
-    from pyarrow import compute
+def _check_size(columns: list[Any]) -> None:
+    from pyarrow import compute, concat_arrays
 
-    ends = compute.min_max(column).as_py().values()
+    if not columns:
+        return
+    ends = compute.min_max(concat_arrays(columns)).as_py().values()
     if any(end is not None and abs(end) >= _EXACT for end in ends):
         raise _NotPlain
 

@@ -12,8 +12,6 @@ from fastmem.inputs.refusals import show
 from fastmem.tables.raw_table import RawTable, shown
 from fastmem.tables.wording import some
 
-_MISSING_KEY = "__HIVE_DEFAULT_PARTITION__"
-
 
 def parts_of(path: Path, suffixes: Sequence[str]) -> list[Path] | None:
     """Return the files of a directory or a pattern, or None where a path is one file or nothing.
@@ -148,7 +146,7 @@ def _typed(values: list[str | None], as_text: bool) -> Any:
     """Return keys as integers where all of them are, else as texts."""
     import pyarrow as pa
 
-    texts = pa.array([None if value == _MISSING_KEY else value for value in values], pa.string())
+    texts = pa.array(values, pa.string())
     if as_text:
         return texts
     try:

@@ -50,7 +50,9 @@ def read_spreadsheet(
                 number_of=lambda cell: number_of(cell, "."), label=label,
                 known_names=known_names, path=path,
             )  # fmt: skip
-        names = texts[0] if is_header else [str(j) for j in range(width)]
+        if is_header:  # a cell beside the table is refused, not a column
+            width = len(sample[0])
+        names = texts[0][:width] if is_header else [str(j) for j in range(width)]
         left_out = 0
         if is_header and counts_rows(names, texts[1:]) and names[0] not in (known_names or ()):
             left_out = 1

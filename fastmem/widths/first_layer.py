@@ -58,6 +58,8 @@ class FirstLayer:
         progress: Callable[[int, int, int], object] = lambda done, total, neurons: None,
     ) -> None:
         """Compute the patterns' bits for all hyperplanes that are new."""
+        if self._n_filled == len(self):
+            return
         problem = self._problem
         self.patterns.fill(
             problem.points, self.hyperplanes, problem.n_threads, self._n_filled, progress

@@ -40,6 +40,8 @@ def separate(
     Where one is to be left out, all but the one that is hardest to separate. Begins with the rows
     that are there, stops at ``max_width``. Returns the steps and the counts made.
 
+    A width that was given and is to be completed has had its random rows: all others are targeted.
+
     Targeted rows pass between a point and the other point whose pattern lies below it: for every
     such pair a few candidates are made and the greedy choice of those that part most of the failing
     pairs is kept, so each round separates all pairs it sees.
@@ -66,7 +68,8 @@ def separate(
             return steps, evaluations
         failing = sum(c.failing for c in needed)
         size = min(left, max(WORD_BITS, width // 4 // WORD_BITS * WORD_BITS))
-        if failing > MANY * total and failing <= _HELPS * last_failing:
+        helps = failing > MANY * total and failing <= _HELPS * last_failing
+        if helps and not problem.settings.complete:
             kind = layer.source.kind
             layer.draw(size)
         else:
