@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 
@@ -207,8 +206,7 @@ def interpolate(
             memory_limit=memory_limit, contradictions=contradictions, complete=complete,
             scale=scale,
         )  # fmt: skip
-    with clock.stage("scale") if problem.measures_scale else nullcontext():
-        problem, scaling = chosen_scale(problem)
+    problem, scaling = chosen_scale(problem, clock)
     settings = problem.settings
     rows_seed, growth_seed, selection_seed = settings.seed.spawn(3)
     layer = FirstLayer(problem, rows_seed)

@@ -110,7 +110,8 @@ def complexity(
     hard_points : int, default 100
         How many of the hardest points to list.
     max_bias, projection, center, n_threads
-        As for `fastmem.interpolate`.
+        As for `fastmem.interpolate`, but that "auto" is the largest norm, as in the paper, and that
+        no feature is scaled.
     feature_names : sequence of str, optional
         Stand beside the values of the hardest points; by default those of a frame, else numbers.
     seed : int, numpy.random.Generator, SeedSequence or None
@@ -161,7 +162,7 @@ def complexity(
     hardness_seed, order_seed, widths_seed, classes_seed, cover_seed = settings.seed.spawn(5)
     fit: dict[str, Any] = {
         "max_bias": "radius" if max_bias == "auto" else max_bias, "projection": projection,
-        "center": center, "n_threads": threads, "scale": "none",
+        "center": center, "n_threads": threads,
     }  # fmt: skip
     watch = _Watch()
     with drawing(progress) as tell:
@@ -343,7 +344,7 @@ def _dimension(study: _Study) -> dict[str, float] | None:
 def _memorised(X: Any, y: Any, **settings: Any) -> Network:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UnseparatedWarning)
-        return interpolate(X, y, **settings)
+        return interpolate(X, y, scale="none", **settings)
 
 
 def _widths(

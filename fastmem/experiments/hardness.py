@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from fastmem.errors import InvalidInputError
 from fastmem.hyperplanes.extent import extent_of
-from fastmem.hyperplanes.sources import row_source
+from fastmem.hyperplanes.sources import bias_norms, row_source
 from fastmem.inputs import (
     Points,
     check_interpolate,
@@ -172,7 +172,7 @@ def hardness(
     n_layers : int, default 4
         Independent first layers.
     max_bias, projection, center
-        As for `fastmem.interpolate`.
+        As for `fastmem.interpolate`, but that "auto" is the largest norm, as in the paper.
     references : int, optional
         Compare with so many points drawn at random (and at least ten of each class) instead of
         all; ``m`` is then too large. By default all points up to some 70,000, and fewer beyond, so
@@ -219,8 +219,9 @@ def hardness(
     found = _Sums(points.n_samples, n_layers, n_hyperplanes)
     patterns = Patterns(codes, len(classes), -(-n_hyperplanes // WORD_BITS))
     compare = _Comparison(patterns, kept, n_hyperplanes, threads)
+    norms = bias_norms(settings, points, extent) if settings.biases == "norms" else None
     for layer, layer_seed in enumerate(layer_seeds):
-        source = row_source(settings, np.random.default_rng(layer_seed), extent)
+        source = row_source(settings, np.random.default_rng(layer_seed), extent, norms)
         patterns.fill(points, source.start(n_hyperplanes, extent.mean, extent.radius), threads)
 
         def tell(done: int, before: int = layer * points.n_samples) -> None:

@@ -19,6 +19,7 @@ from fastmem.inputs.contradictions import settled
 from fastmem.inputs.equal_rows import equal_rows
 from fastmem.inputs.points import SomePoints
 from fastmem.kernels.layout import WORD_BITS
+from fastmem.machine.clock import Clock
 from fastmem.network.report import Scaling
 from fastmem.problem import Problem
 from fastmem.widths.first_layer import FirstLayer
@@ -35,8 +36,11 @@ _SEED = 0x5CA1E
 """Key of the sample's random numbers, apart from those of the fit."""
 
 
-def chosen_scale(problem: Problem) -> tuple[Problem, Scaling]:
-    """Scale a problem's points where "auto" finds that it pays; other problems stay as they are."""
+def chosen_scale(problem: Problem, clock: Clock) -> tuple[Problem, Scaling]:
+    """Scale a problem's points where "auto" finds that it pays; other problems stay as they are.
+
+    What is measured is a stage of the clock.
+    """
     asked = problem.settings.scale
     if not problem.measures_scale:
         name = asked if isinstance(asked, str) else "given"
@@ -51,12 +55,13 @@ def chosen_scale(problem: Problem) -> tuple[Problem, Scaling]:
     exponents = exponents_of(scale)
     if max(exponents) - min(exponents) <= ALIKE:
         return problem, Scaling("auto")
-    with_it, _ = _separating_width(raw.times(scale), scaled_seed, None)
-    # no more hyperplanes are drawn than it takes to know
-    without, is_separated = _separating_width(raw, raw_seed, math.ceil(with_it / PAYS))
-    if is_separated:
-        return problem, Scaling("auto", None, without, with_it)
-    problem = problem.times(spread_scale(problem.points))
+    with clock.stage("scale"):
+        with_it, _ = _separating_width(raw.times(scale), scaled_seed, None)
+        # no more hyperplanes are drawn than it takes to know
+        without, is_separated = _separating_width(raw, raw_seed, math.ceil(with_it / PAYS))
+        if is_separated:
+            return problem, Scaling("auto", None, without, with_it)
+        problem = problem.times(spread_scale(problem.points))
     assert problem.scale is not None
     return problem, Scaling("auto", tuple(exponents_of(problem.scale)), without, with_it)
 
