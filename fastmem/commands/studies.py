@@ -62,6 +62,9 @@ def complexity(
     max_bias: Annotated[
         str, typer.Option(help="Largest bias: a number, or auto for the largest norm.")
     ] = "auto",
+    scale: Annotated[
+        str, typer.Option(help="Powers of two for the features: auto, std or none, as for fit.")
+    ] = "auto",
     drop: Drop = None,
     keep: Keep = None,
     kinds: Kinds = None,
@@ -95,7 +98,8 @@ def complexity(
     with terminal_progress() as show:
         report = study.complexity(
             X, y, name=data.name, width=width, trials=trials, hard_points=hardest, seed=seed,
-            max_bias=largest_bias, projection=projection, n_threads=threads, progress=show,
+            max_bias=largest_bias, projection=projection, scale=scale, n_threads=threads,
+            progress=show,
             feature_names=getattr(table.points, "feature_names", None),
             say=lambda sentence: typer.echo(sentence, err=True),
         )  # fmt: skip

@@ -37,14 +37,21 @@ from fastmem.experiments.hardness import LAYERS, WIDTH, Hardness, hardness
 from fastmem.geometry.covering import mutual_covering
 from fastmem.hyperplanes.extent import extent_of
 from fastmem.inputs import (
+    Points,
+    Settings,
     check_interpolate,
     check_labels,
     check_points,
+    exactly_scaled,
 )
 from fastmem.inputs.equal_rows import equal_rows
+from fastmem.machine.clock import Clock
 from fastmem.machine.progress import ProgressCallback, drawing
 from fastmem.network.coverage import coverage
 from fastmem.network.network import Network
+from fastmem.network.report import Scaling
+from fastmem.problem import checked_problem
+from fastmem.widths.scaling import chosen_scale
 
 __all__ = [
     "ClassFacts",
@@ -85,6 +92,7 @@ def complexity(
     max_bias: float | str = "auto",
     projection: str = "auto",
     center: bool = True,
+    scale: Any = "auto",
     feature_names: Sequence[str] | None = None,
     seed: Any = None,
     n_threads: int | None = None,
@@ -109,9 +117,10 @@ def complexity(
         First layers from which the hardness is averaged.
     hard_points : int, default 100
         How many of the hardest points to list.
-    max_bias, projection, center, n_threads
-        As for `fastmem.interpolate`, but that "auto" is the largest norm, as in the paper, and that
-        no feature is scaled.
+    max_bias, projection, center, scale, n_threads
+        As for `fastmem.interpolate`, but that ``max_bias="auto"`` is the largest norm, as in the
+        paper. Distances, the hardness too, are those of the scaled points: units of measure would
+        make suspects of points, and need hyperplanes of their own.
     feature_names : sequence of str, optional
         Stand beside the values of the hardest points; by default those of a frame, else numbers.
     seed : int, numpy.random.Generator, SeedSequence or None
@@ -178,6 +187,8 @@ def complexity(
                 f"All points but {np.count_nonzero(usable)} of one class equal a point of another "
                 f"label, so there is nothing to memorise: check the label column"
             )
+        with watch.part("scale"):
+            X, scaling = _scaled(X, y, points, scale, settings)
         with watch.part("hardness"):
             found = hardness(
                 X, y, n_hyperplanes=width, n_layers=n_layers, seed=hardness_seed,
@@ -203,16 +214,31 @@ def complexity(
         name=name, n_samples=points.n_samples, n_features=points.n_features,
         n_contradictory=int(np.count_nonzero(~usable)),
         contradictory=[[int(row) for row in group] for group in groups[:hard_points]],
-        classes=facts, radius=extent_of(points, threads).radius, gap=gap, dimension=dimension,
-        width=width, widths=widths, hardest=_hard_points(found, codes, classes, shown),
+        classes=facts, radius=extent_of(check_points(X), threads).radius, gap=gap,
+        dimension=dimension, width=width, widths=widths,
+        hardest=_hard_points(found, codes, classes, shown),
         curves=Curves(
             covered,
             {str(c): _separated(found.separated_at[0, codes == c]) for c in range(len(classes))},
             np.histogram(found.score, BINS, (0.0, 1.0))[0].tolist(),
         ),
         skipped=watch.skipped, seconds=watch.seconds, seed=str(settings.seed.entropy),
-        trials=trials, points=found,
+        trials=trials, points=found, scale=str(scaling) if scaling.asked != "none" else "",
     )  # fmt: skip
+
+
+def _scaled(X: Any, y: Any, points: Points, scale: Any, settings: Settings) -> tuple[Any, Scaling]:
+    """The points times powers of two, as a fit would choose them, and what was done."""
+    problem = checked_problem(
+        X, y, scale=scale, contradictions="majority", seed=settings.seed,
+        n_threads=settings.n_threads,
+    )  # fmt: skip
+    problem, scaling = chosen_scale(problem, Clock())
+    if problem.scale is None:
+        return X, scaling
+    if points.is_sparse:
+        return X.tocsr().multiply(problem.scale).tocsr(), scaling
+    return exactly_scaled(points, problem.scale).block(0, points.n_samples), scaling
 
 
 def _on_equal_points(n_samples: int, n_repeats: int, n_contradictory: int) -> str:

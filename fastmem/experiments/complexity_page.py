@@ -152,6 +152,8 @@ def facts(report: ComplexityReport) -> dict[str, str]:
         "classes": f"{len(report.classes):,}",
         "radius R": f"{report.radius:.4g}",
     }
+    if report.scale:
+        found["scale"] = report.scale
     if report.n_contradictory:
         found["equal points with different labels"] = f"{report.n_contradictory:,}"
     if report.gap is not None:

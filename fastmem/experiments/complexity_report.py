@@ -58,6 +58,8 @@ class ComplexityReport:
     seed : str
         Repeats the study.
     trials : int
+    scale : str
+        Whether the features were multiplied by powers of two, and why; "" where nobody asked.
     points : Hardness or None
         The values of all points; not part of the JSON.
     """
@@ -79,6 +81,7 @@ class ComplexityReport:
     seconds: dict[str, float]
     seed: str
     trials: int
+    scale: str = ""
     points: Hardness | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> str:
