@@ -33,12 +33,11 @@ from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.sources import bias_norms, row_source
 from fastmem.inputs import (
     InvalidInputError,
-    Points,
     check_interpolate,
     check_points,
     exactly_scaled,
+    scale_without_labels,
     scaled,
-    spread_scale,
 )
 from fastmem.network.network import Network
 from fastmem.patterns.of_points import sign_patterns
@@ -186,8 +185,9 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
 
     classes_: np.ndarray
     network_: Network
-    scale: Any = "none"  # of pickles that were made before there were such parameters
-    complete = False
+    # of classifiers that older releases pickled
+    scale: Any = "none"
+    complete: bool = False
 
     def __init__(
         self,
@@ -459,7 +459,7 @@ class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
             projection=self.projection, center=self.center, seed=_seed(self.random_state),
             n_threads=threads, is_sparse=points.is_sparse, scale=self.scale,
         )  # fmt: skip
-        self.scale_ = self._scale_for(points, settings.scale)
+        self.scale_ = scale_without_labels(points, settings.scale)
         points = exactly_scaled(points, self.scale_)
         extent = extent_of(points, threads)
         # the first of the seeds that interpolate() spawns, so that both draw the same rows
@@ -468,19 +468,6 @@ class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         source = row_source(settings, generator, extent, norms)
         self.hyperplanes_ = source.start(int(self.n_hyperplanes), extent.mean, extent.radius)
         return self
-
-    @staticmethod
-    def _scale_for(points: Points, scale: Any) -> np.ndarray | None:
-        """The powers of two that ``scale`` stands for, or None."""
-        if not isinstance(scale, str):
-            powers: np.ndarray = scale
-            return powers
-        if scale == "auto":
-            raise InvalidInputError(
-                "scale is 'auto', which needs labels to measure; pass 'none', 'std' or powers of "
-                "two, one a feature"
-            )
-        return spread_scale(points) if scale == "std" else None
 
     def transform(self, X: Any) -> np.ndarray:
         """Sides of all hyperplanes for every point.

@@ -22,7 +22,7 @@ from fastmem.inputs.settings import (
     check_threads,
     stores_weights,
 )
-from fastmem.inputs.spread import spread_scale
+from fastmem.inputs.spread import scale_without_labels, spread_scale
 from fastmem.inputs.tables import check_points
 
 __all__ = [
@@ -53,6 +53,7 @@ __all__ = [
     "checked_scale",
     "exactly_scaled",
     "exponents_of",
+    "scale_without_labels",
     "scaled",
     "spread_scale",
     "stores_weights",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from fastmem.inputs.points import Points, row_ranges
+from fastmem.inputs.refusals import refuse
 from fastmem.inputs.scaled_points import MAX_EXPONENT
 from fastmem.machine.arrays import frozen
 
@@ -51,6 +52,18 @@ def spread_scale(points: Points) -> np.ndarray:
         np.isfinite(ranges.least), np.minimum(0, _LEAST_NORMAL + 1 - np.frexp(ranges.least)[1]), 0
     )
     return frozen(np.ldexp(1.0, np.maximum(exponents, at_least)))
+
+
+def scale_without_labels(points: Points, scale: str | np.ndarray) -> np.ndarray | None:
+    """Powers of two that a checked ``scale`` stands for, or None; "auto" would need labels."""
+    if not isinstance(scale, str):
+        return scale
+    if scale == "auto":
+        refuse(
+            "scale is 'auto', which needs labels to measure; pass 'none', 'std' or powers of two, "
+            "one a feature"
+        )
+    return spread_scale(points) if scale == "std" else None
 
 
 def spread_exponents(points: Points, ranges: Ranges) -> np.ndarray:
