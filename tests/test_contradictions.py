@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import tempfile
 import warnings
 from collections import Counter
@@ -332,3 +333,15 @@ def test_the_classifier_takes_the_same_way():
         assert same(model.network_, net)
         np.testing.assert_array_equal(model.relabelled_, net.report.relabelled)
         assert model.network_.report.n_distinct == net.report.n_distinct < 50
+
+
+def test_reports_that_were_pickled_before_have_what_is_new():
+    report = fit(*repeated()[:2], width=50)[0].report
+    state = vars(report).copy()
+    for name in ("contradictory", "relabelled", "n_distinct"):
+        del state[name]
+    old = object.__new__(type(report))
+    old.__setstate__(state)
+    assert len(old.contradictory) == len(old.relabelled) == 0
+    assert old.n_distinct == old.n_samples == 600
+    assert pickle.loads(pickle.dumps(report)).n_distinct == report.n_distinct < 600

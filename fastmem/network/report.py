@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
@@ -133,6 +134,12 @@ class FitReport:
 
     def __post_init__(self) -> None:
         self.n_distinct = self.n_distinct or self.n_samples
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        # pickles of version 0.1.0 know of no contradictions
+        none = np.empty(0, np.int64)
+        new = {"contradictory": none, "relabelled": none, "n_distinct": state["n_samples"]}
+        self.__dict__.update(new | state)
 
     def summary(self) -> dict[str, int | float | str | None]:
         """The facts that are saved with the network."""
