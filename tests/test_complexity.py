@@ -588,3 +588,20 @@ def test_what_repeats_and_contradicts_is_said_before_the_work(monkeypatch):
     assert len(said) == 1
     with pytest.raises(fastmem.InvalidInputError, match="nothing to memorise"):
         complexity(np.ones((9, 1)), np.arange(9) % 2)
+
+
+def test_units_of_measure_make_no_suspects():
+    """Unscaled, body mass in grams drowns all else: 87 points are nearer to another class."""
+    from pathlib import Path
+
+    from fastmem.tables import read_table
+
+    table = Path(__file__).parent / "tables" / "good.csv"
+    X, y = read_table(table, "species", labels_required=True)
+    settings = {"seed": 0, "trials": 1, "width": 256}
+    nearer = [
+        sum(entry.nearer_to_another for entry in complexity(X, y, scale=scale, **settings).classes)
+        for scale in ("none", "auto")
+    ]
+    assert nearer[0] > 60
+    assert nearer[1] < 10
