@@ -41,7 +41,7 @@ def arrays(draw):
         )  # fmt: skip
         wide = st.integers(-largest, largest)
         values = draw(st.lists(st.one_of(whole, edge, wide), min_size=2, max_size=30))
-        values += [0, -0.0]
+        values = [max(-largest, min(largest, value)) for value in values] + [0, -0.0]
     return np.array(values, dtype)
 
 
