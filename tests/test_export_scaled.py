@@ -107,3 +107,20 @@ def test_a_scale_beyond_float32_is_computed_in_float64(tmp_path):
     assert report.exact
     unchecked = to_onnx(net, tmp_path / "net.onnx")
     assert unchecked.settings["arithmetic"].startswith("float64")
+
+
+@pytest.mark.skipif(find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
+def test_distances_and_moved_biases_are_those_of_scaled_points(tmp_path):
+    """Points whose differences are below float32's last bit: biases must move, in float32."""
+    rng = np.random.default_rng(0)
+    s = np.ldexp(1.0, [12, -7, 0])
+    by_hand = (1e6 + rng.standard_normal((60, 3))).astype(np.float32)
+    y = rng.integers(0, 2, 60)
+    X = (by_hand / s).astype(np.float32)
+    net, hand = interpolate(X, y, scale=s, seed=0), interpolate(by_hand, y, scale="none", seed=0)
+    for dtype in ("auto", "float32", "float64"):
+        here = to_onnx(net, tmp_path / "net.onnx", X, y, dtype=dtype)
+        there = to_onnx(hand, tmp_path / "hand.onnx", by_hand, y, dtype=dtype)
+        assert here.exact and here.attempts == there.attempts
+        assert here.smallest_distance == there.smallest_distance
+        assert here.settings == there.settings
