@@ -9,7 +9,7 @@ import pytest
 from scipy import sparse
 
 import fastmem
-from fastmem import interpolate
+from fastmem import CoverLayer, interpolate
 from fastmem.export import to_c, to_onnx, to_torch
 from fastmem.export.c_compiler import find_compiler
 
@@ -107,3 +107,32 @@ def test_a_scale_beyond_float32_is_computed_in_float64(tmp_path):
     assert report.exact
     unchecked = to_onnx(net, tmp_path / "net.onnx")
     assert unchecked.settings["arithmetic"].startswith("float64")
+
+
+@pytest.mark.skipif(find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
+def test_distances_are_those_of_scaled_points(tmp_path):
+    rng = np.random.default_rng(0)
+    s = np.ldexp(1.0, [12, -7, 0])
+    by_hand = (1e6 + rng.standard_normal((60, 3))).astype(np.float32)
+    y = rng.integers(0, 2, 60)
+    X = (by_hand / s).astype(np.float32)
+    net, hand = interpolate(X, y, scale=s, seed=0), interpolate(by_hand, y, scale="none", seed=0)
+    for dtype in ("auto", "float32", "float64"):
+        here = to_onnx(net, tmp_path / "net.onnx", X, y, dtype=dtype)
+        there = to_onnx(hand, tmp_path / "hand.onnx", by_hand, y, dtype=dtype)
+        assert here.exact and here.attempts == there.attempts
+        assert here.smallest_distance == there.smallest_distance
+        assert here.settings == there.settings
+
+
+@pytest.mark.skipif(find_spec("onnxruntime") is None, reason="onnxruntime is not installed")
+def test_biases_are_moved_between_scaled_points(tmp_path):
+    """Two points whose products float32 tells apart, but not which is beyond the bias."""
+    s = np.array([2.0**8, 2.0**-8])
+    X = np.array([[1.0, 2.0**-30], [1 - 2.0**-24, 0.0], [3.0, 0.0]]) / s
+    layer = CoverLayer(np.ones((1, 1), np.uint64), np.ones(1, np.int32), np.zeros(1, np.int32))
+    planes = fastmem.Hyperplanes(np.array([[1.0, 1.0]], np.float32), np.array([-1.0]))
+    net = fastmem.Network(np.array([5, 9]), planes, layer, (0,), scale=s)
+    report = to_onnx(net, tmp_path / "a.onnx", X)
+    assert report.exact and [count for _, count in report.attempts] == [1, 0]
+    assert report.settings["arithmetic"] == "float32, 1 biases moved"

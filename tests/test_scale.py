@@ -408,7 +408,17 @@ def test_pictures_show_the_cells_of_scaled_points():
     for segment in lines:  # on the hyperplane: one of the values is 0 there
         values = (net.first.weights.astype(float) @ (segment.mean(axis=0) * s)) + net.first.biases
         assert np.abs(values).min() < 1e-9
-    content, _, _, _ = cells._cells(net, check_points(X), y, low, low + 8192, 30)
-    assert content.size
-    codes, neurons, _ = regions._regions(net, low, high, 30)
-    assert (neurons[codes == net.covered[0]] >= 0).all()
+    X /= [1, 4096]
+    net = interpolate(X, y, scale=[64, 64], seed=0)
+    hand = interpolate(X * 64, y, scale="none", seed=0)
+    low, high = np.array([-2.0, -2.0]), np.array([2.0, 2.0])
+    here = cells._cells(net, check_points(X), y, low, high, 30)
+    there = cells._cells(hand, check_points(X * 64), y, low * 64, high * 64, 30)
+    assert here[3] == there[3] and len(np.unique(here[1])) > 100
+    np.testing.assert_array_equal(here[0], there[0])
+    here, there = (
+        regions._regions(net, low, high, 30),
+        regions._regions(hand, low * 64, high * 64, 30),
+    )
+    np.testing.assert_array_equal(here[0], there[0])
+    np.testing.assert_array_equal(here[1], there[1])
