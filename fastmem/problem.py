@@ -203,26 +203,16 @@ def checked_problem(X: Any, y: Any, **parameters: Any) -> Problem:
             raise
     # NumPy sorts 16 bits by their digits, which is faster than comparing
     codes = codes.astype(np.uint16 if len(classes) <= 1 << 16 else np.int64, copy=False)
-    relabelled, point_of = np.empty(0, np.int64), None
-    kept = np.arange(len(classes))
-    given = classes
+    given = GivenRows(
+        points.n_samples, classes, np.arange(len(classes)), np.empty(0, np.int64), None
+    )
     if settings.separates_all or settings.by_majority or repeats or look_repeated(points):
-        equal = equal_rows(points, settings.n_threads)
-        if settings.by_majority:
-            before, codes = codes, settled(equal, codes)
-            relabelled = np.flatnonzero(before != codes)
-            if len(relabelled):
-                kept, codes = _kept_classes(codes)
-                classes = classes[kept]
-                settings = _without_lost_classes(settings, kept)
-        elif settings.separates_all:
-            refuse_contradictions(points, codes, classes, settings.n_threads, equal)
-        if 2 * equal.n_repeats >= points.n_samples:
-            first, point_of = _distinct(equal, codes)
-            points, codes = some_points(points, first), codes[first]
-            shape = shape._replace(
-                n_samples=len(first), n_classes=len(classes), n_rows=len(point_of)
-            )
+        points, codes, settings, given = _once(points, codes, settings, given)
+        classes = given.classes[given.kept]
+        shape = shape._replace(
+            n_samples=points.n_samples, n_classes=len(classes),
+            n_rows=0 if given.point_of is None else given.n_samples,
+        )  # fmt: skip
         if repeats:
             require_for_fit(shape, settings)
     scale = None if isinstance(settings.scale, str) else settings.scale  # "auto" begins with none
@@ -230,10 +220,32 @@ def checked_problem(X: Any, y: Any, **parameters: Any) -> Problem:
         scale = spread_scale(points)
     points, scale = _times(points, scale)
     extent = extent_of(points, settings.n_threads)
-    return Problem(
-        points, classes, codes, settings, extent, shape,
-        GivenRows(shape.n_rows or shape.n_samples, given, kept, relabelled, point_of), scale,
-    )  # fmt: skip
+    return Problem(points, classes, codes, settings, extent, shape, given, scale)
+
+
+def _once(
+    points: Points, codes: np.ndarray, settings: Settings, given: GivenRows
+) -> tuple[Points, np.ndarray, Settings, GivenRows]:
+    """Settle or refuse contradictions; where most rows are repeats, each point once with a label.
+
+    Returns points, codes among the classes that are kept, settings for these, and what became of
+    the rows.
+    """
+    equal = equal_rows(points, settings.n_threads)
+    if settings.by_majority:
+        before, codes = codes, settled(equal, codes)
+        relabelled = np.flatnonzero(before != codes)
+        if len(relabelled):
+            kept, codes = _kept_classes(codes)
+            settings = _without_lost_classes(settings, kept)
+            given = replace(given, kept=kept, relabelled=relabelled)
+    elif settings.separates_all:
+        refuse_contradictions(points, codes, given.classes, settings.n_threads, equal)
+    if 2 * equal.n_repeats >= points.n_samples:
+        first, point_of = _distinct(equal, codes)
+        points, codes = some_points(points, first), codes[first]
+        given = replace(given, point_of=point_of)
+    return points, codes, settings, given
 
 
 def _times(points: Points, scale: np.ndarray | None) -> tuple[Points, np.ndarray | None]:

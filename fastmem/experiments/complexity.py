@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fastmem.algorithm import interpolate
 from fastmem.errors import InvalidInputError, UnseparatedWarning
+from fastmem.experiments.complexity_points import Usable, scaled_as_by_a_fit
 from fastmem.experiments.complexity_report import (
     BINS,
     NEARER_TO_ANOTHER,
@@ -37,21 +38,14 @@ from fastmem.experiments.hardness import LAYERS, WIDTH, Hardness, hardness
 from fastmem.geometry.covering import mutual_covering
 from fastmem.hyperplanes.extent import extent_of
 from fastmem.inputs import (
-    Points,
-    Settings,
     check_interpolate,
     check_labels,
     check_points,
-    exactly_scaled,
 )
 from fastmem.inputs.equal_rows import equal_rows
-from fastmem.machine.clock import Clock
 from fastmem.machine.progress import ProgressCallback, drawing
 from fastmem.network.coverage import coverage
 from fastmem.network.network import Network
-from fastmem.network.report import Scaling
-from fastmem.problem import checked_problem
-from fastmem.widths.scaling import chosen_scale
 
 __all__ = [
     "ClassFacts",
@@ -64,8 +58,6 @@ __all__ = [
     "complexity",
 ]
 
-SMALLEST_SAMPLE = 20
-MOST_SAMPLES = 7
 LEAST_DIFFERENT = 250
 """Points from which on a dimension is estimated."""
 MOST_CLASSES = 20
@@ -188,14 +180,14 @@ def complexity(
                 f"label, so there is nothing to memorise: check the label column"
             )
         with watch.part("scale"):
-            X, scaling = _scaled(X, y, points, scale, settings)
+            X, scaling = scaled_as_by_a_fit(X, y, points, scale, settings)
         with watch.part("hardness"):
             found = hardness(
                 X, y, n_hyperplanes=width, n_layers=n_layers, seed=hardness_seed,
                 progress=tell, **fit,
             )  # fmt: skip
         study = _Study(
-            _Usable(X, y, codes, usable, np.random.default_rng(order_seed)), classes, found, trials,
+            Usable(X, y, codes, usable, np.random.default_rng(order_seed)), classes, found, trials,
             fit, watch, tell,
         )  # fmt: skip
         with watch.part("gap"):
@@ -225,20 +217,6 @@ def complexity(
         skipped=watch.skipped, seconds=watch.seconds, seed=str(settings.seed.entropy),
         trials=trials, points=found, scale=str(scaling) if scaling.asked != "none" else "",
     )  # fmt: skip
-
-
-def _scaled(X: Any, y: Any, points: Points, scale: Any, settings: Settings) -> tuple[Any, Scaling]:
-    """The points times powers of two, as a fit would choose them, and what was done."""
-    problem = checked_problem(
-        X, y, scale=scale, contradictions="majority", seed=settings.seed,
-        n_threads=settings.n_threads,
-    )  # fmt: skip
-    problem, scaling = chosen_scale(problem, Clock())
-    if problem.scale is None:
-        return X, scaling
-    if points.is_sparse:
-        return X.tocsr().multiply(problem.scale).tocsr(), scaling
-    return exactly_scaled(points, problem.scale).block(0, points.n_samples), scaling
 
 
 def _on_equal_points(n_samples: int, n_repeats: int, n_contradictory: int) -> str:
@@ -273,7 +251,7 @@ class _Study:
     fit: arguments of each `interpolate`; watch: for what is left out; tell: the progress.
     """
 
-    usable: _Usable
+    usable: Usable
     classes: Array
     hardness: Hardness
     trials: int
@@ -284,45 +262,6 @@ class _Study:
     def seeds(self, seed: np.random.SeedSequence) -> list[int]:
         """One for each trial."""
         return [int(child.generate_state(1, np.uint64)[0]) for child in seed.spawn(self.trials)]
-
-
-class _Usable:
-    """The points without contradictions, in an order whose beginnings are samples of them.
-
-    Every class stands among the first few of the order, so that each sample has all of them.
-    """
-
-    def __init__(
-        self, X: Any, y: Any, codes: Array, usable: Array, generator: np.random.Generator
-    ) -> None:
-        self.X, self.y = X, np.asarray(y).reshape(-1)
-        if self.y.dtype == object:
-            self.y = np.array(self.y.tolist())
-        self.codes = codes
-        order = generator.permutation(np.flatnonzero(usable))
-        first = np.unique(codes[order], return_index=True)[1]
-        self.rows = np.concatenate([order[np.sort(first)], np.delete(order, first)])
-
-    def sample(self, n: int) -> tuple[Any, Array]:
-        """The first n points of the order, as users give them, and their labels."""
-        rows = np.sort(self.rows[:n])
-        return _rows(self.X, rows), self.y[rows]
-
-    def sizes(self) -> list[int]:
-        """Sizes of nested samples, each twice the one before, up to all points."""
-        sizes = [len(self.rows)]
-        least = max(SMALLEST_SAMPLE, 2 * len(np.unique(self.codes)))
-        while len(sizes) < MOST_SAMPLES and sizes[-1] // 2 >= least:
-            sizes.append(sizes[-1] // 2)
-        return sizes[::-1]
-
-
-def _rows(X: Any, rows: Array) -> Any:
-    if hasattr(X, "iloc"):
-        return X.iloc[rows]
-    if hasattr(X, "tocsr"):
-        return X.tocsr()[rows]
-    return np.asarray(X)[rows]
 
 
 def _gap(study: _Study) -> Gap | None:
