@@ -27,6 +27,7 @@ from fastmem.inputs import (
 from fastmem.inputs.contradictions import contradicting, refuse_contradictions, settled
 from fastmem.inputs.equal_rows import EqualRows, equal_rows, look_repeated
 from fastmem.inputs.points import some_points
+from fastmem.machine.arithmetic import keeps_subnormals
 
 
 @dataclass(frozen=True, eq=False)
@@ -190,6 +191,12 @@ def checked_problem(X: Any, y: Any, **parameters: Any) -> Problem:
     settings = check_interpolate(
         classes, points.n_features, is_sparse=points.is_sparse, **parameters
     )
+    if settings.activation == "relu" and not keeps_subnormals():
+        raise InvalidInputError(
+            "activation is 'relu', whose sums may be as small as 5e-324, but this thread takes such "
+            "numbers for 0, as a library compiled with -ffast-math makes it; fit in another thread "
+            "or process, or pass 'threshold'"
+        )
     shape = FitShape(
         points.n_samples, points.n_features, points.row_values, points.is_sparse, len(classes),
         check_memory(settings.memory_limit, points.n_samples),

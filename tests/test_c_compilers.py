@@ -292,3 +292,15 @@ def test_the_header_is_c_plus_plus_too(networks, tmp_path, compiler):
         source.write_text(f'#include "net.h"\n{call}\n')
         options = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-c", "-o", "main.o"]
         subprocess.run([compiler, *options, str(source)], cwd=tmp_path, check=True)
+
+
+def test_no_library_turns_subnormal_numbers_off(tmp_path):
+    """What gcc links for -ffast-math does, in the whole thread that loads it."""
+    text = (
+        "#define NET_FEATURES 1\ntypedef double net_point;\n"
+        "static int net_predict(const double *x) { return x[0] > 0; }\n"
+    )
+    options = ("-O2", "-ffast-math")
+    codes = c_header.compiled(text, "net", "float64", tmp_path, COMPILERS[0], options)
+    assert codes(np.array([[1.0], [-1.0]])).tolist() == [1, 0]
+    assert np.array([5e-324])[0] * 1.0 > 0

@@ -569,3 +569,17 @@ for n_samples in (2, 6, 63, 64, 65, 193):
         "PYTHONWARNINGS": "ignore",
     }
     subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=300)
+
+
+def test_a_thread_that_takes_subnormal_numbers_for_zero_is_refused(monkeypatch):
+    """A point whose sum is 0 would never be covered, and selection never end."""
+    import fastmem
+    from fastmem import problem
+    from fastmem.machine.arithmetic import keeps_subnormals
+
+    assert keeps_subnormals()
+    monkeypatch.setattr(problem, "keeps_subnormals", lambda: False)
+    X, y = np.array([[0.0], [1.0]]), [0, 1]
+    with pytest.raises(fastmem.InvalidInputError, match="takes such numbers for 0"):
+        fastmem.interpolate(X, y, activation="relu")
+    assert fastmem.interpolate(X, y, seed=0).score(X, y) == 1

@@ -22,6 +22,17 @@ def find_compiler() -> str | None:
     return next((found for name in _COMPILERS if (found := shutil.which(name))), None)
 
 
+def _run(compiler: str, *arguments: str) -> None:
+    command = [compiler, *arguments]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InvalidInputError(f"the C compiler {compiler!r} cannot be run: {error}") from error
+    if done.returncode:
+        lines = (done.stderr.strip() or "no message").splitlines()
+        raise InvalidInputError(f"the C compiler {compiler!r} fails: {' '.join(lines[:3])}")
+
+
 def compiled(
     text: str,
     prefix: str,
@@ -43,14 +54,11 @@ def compiled(
     )
     # a name of its own: the loader takes an equal one for the library that it has already
     library = folder / f"net{next(_NUMBERS)}.so"
-    command = [compiler, "-std=c99", *options, "-fPIC", "-shared", "-o", str(library), str(source)]
-    try:
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=300)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        raise InvalidInputError(f"the C compiler {compiler!r} cannot be run: {error}") from error
-    if done.returncode:
-        lines = (done.stderr.strip() or "no message").splitlines()
-        raise InvalidInputError(f"the C compiler {compiler!r} fails: {' '.join(lines[:3])}")
+    unlinked = library.with_suffix(".o")
+    _run(compiler, "-std=c99", *options, "-fPIC", "-c", "-o", str(unlinked), str(source))
+    # linked without the options: gcc -ffast-math would add what turns subnormal numbers off in the
+    # thread that loads the library, and so in all that runs there later
+    _run(compiler, "-shared", "-o", str(library), str(unlinked))
     run = ctypes.CDLL(str(library)).all_codes
     run.restype = None
     run.argtypes = [ctypes.c_void_p, ctypes.c_longlong, ctypes.c_void_p]
