@@ -193,9 +193,9 @@ def checked_problem(X: Any, y: Any, **parameters: Any) -> Problem:
     )
     if settings.activation == "relu" and not keeps_subnormals():
         raise InvalidInputError(
-            "activation is 'relu', whose sums may be as small as 5e-324, but this thread takes such "
-            "numbers for 0, as a library compiled with -ffast-math makes it; fit in another thread "
-            "or process, or pass 'threshold'"
+            "activation is 'relu', whose sums may be as small as 5e-324, but this thread takes "
+            "such numbers for 0, as a library compiled with -ffast-math makes it; fit in another "
+            "thread or process, or pass 'threshold'"
         )
     shape = FitShape(
         points.n_samples, points.n_features, points.row_values, points.is_sparse, len(classes),
