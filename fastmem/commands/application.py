@@ -69,7 +69,9 @@ app = typer.Typer(
 
 DataFile = Annotated[
     Path,
-    typer.Argument(help="Points as csv, npy, npz or parquet, or a directory of parquet files."),
+    typer.Argument(
+        help="Table: csv, parquet, npz and others, packed or not; a directory of parts, or - for stdin."
+    ),
 ]
 ModelFile = Annotated[Path, typer.Argument(help="A network that fastmem fit has saved.")]
 Threads = Annotated[
