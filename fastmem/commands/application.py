@@ -70,7 +70,7 @@ app = typer.Typer(
 DataFile = Annotated[
     Path,
     typer.Argument(
-        help="Table: csv, parquet, npz and others, packed or not; a directory of parts, or - for stdin."
+        help="Table: csv, parquet, npz or others, packed or not; a directory of parts; - for stdin."
     ),
 ]
 ModelFile = Annotated[Path, typer.Argument(help="A network that fastmem fit has saved.")]
