@@ -143,9 +143,12 @@ def test_random_labels_are_memorised_from_any_width(width, margin, seed, scale):
 @pytest.mark.parametrize("width", [256, 1024, 2048])
 def test_the_settings_for_unseen_points_are_exact(width):
     cancer = pytest.importorskip("sklearn.datasets").load_breast_cancer(return_X_y=True)
-    net, said = fit(*cancer, width=width, margin=0.5, seed=0)
+    as_the_paper = {"scale": "none", "max_bias": "radius"}
+    net, said = fit(*cancer, width=width, margin=0.5, seed=0, **as_the_paper)
     assert net.score(*cancer) < 1 and "complete=True" in said[0]
     whole, said = fit(*cancer, width=width, margin=0.5, complete=True, seed=0)
+    assert whole.score(*cancer) == 1.0 and not said
+    whole, said = fit(*cancer, width=width, margin=0.5, complete=True, seed=0, **as_the_paper)
     assert whole.score(*cancer) == 1.0 and not said
     assert whole.widths[0] < width + 64  # rows that are aimed are few
     assert {step.kind for step in whole.report.growth[1:]} == {"targeted"}

@@ -160,7 +160,8 @@ def test_streams_are_left_as_they_were(table):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
 def test_shells_complete_commands_and_options(shell):
-    environment = os.environ | HERE
+    # the shell is named, not looked for among the parents of this process
+    environment = os.environ | HERE | {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
     command = [sys.executable, "-c", "from fastmem.cli import main; main()"]
     done = subprocess.run(
         [*command, "--show-completion", shell], env=environment, capture_output=True, text=True,

@@ -197,7 +197,7 @@ def _encoded(
             raise _no_labels(raw, at) from None
         raise
     labels = LabelColumn(raw.names[at], raw.types[at], wording, from_text=raw.from_text)
-    spool = Spool(budget_bytes, raw.n_rows, is_exact=False)
+    spool = Spool(budget_bytes, columns.n_rows - columns.n_unlabelled, is_exact=True)
     dtype = np.float32 if encoding.narrow else np.float64
     places = encoding.places(columns.names, wording.table)
     codes: list[Array] = []
