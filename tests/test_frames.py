@@ -224,10 +224,10 @@ WRONG: list[tuple[str, Any, str]] = [
      "a number; encode it as numbers or drop it"),
     ("text in polars", pl.DataFrame({"city": Y}),
      "column 'city' of X has dtype String and its first value is 'no' (str); encode it as numbers "
-     "(to_dummies, cast) or drop it"),
+     "(fit with encode=True, or to_dummies) or drop it"),
     ("categories in polars", pl.DataFrame({"city": Y}, schema={"city": pl.Categorical}),
      "column 'city' of X has dtype Categorical and its first value is 'no' (str); encode it as "
-     "numbers (to_dummies, cast) or drop it"),
+     "numbers (fit with encode=True, or to_dummies) or drop it"),
     ("dates in Arrow", arrow(day=pa.array([0] * 4, pa.date32())),
      "column 'day' of X holds date32[day]; turn times into numbers, for instance seconds since "
      "the first, or drop it"),

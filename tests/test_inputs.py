@@ -166,14 +166,14 @@ WRONG_CALLS: list[tuple[str, Callable[[Any], Any], str]] = [
     ("frame with strings",
      fit(frame(city=pd.Series(["Rome", "Oslo", "Bonn", "Rome"], dtype=object))),
      "column 'city' of X has dtype object and its first value is 'Rome' (str); encode it as "
-     "numbers (pandas.get_dummies, pandas.to_numeric) or drop it"),
+     "numbers (fit with encode=True, or pandas.get_dummies) or drop it"),
     ("frame with dates",
      fit(frame(day=pd.to_datetime(["2024-01-01"] * 4).astype("datetime64[ns]"))),
      r"/column 'day' of X has dtype datetime64\[ns\] and its first value is .*; encode it as "
-     r"numbers \(pandas.get_dummies, pandas.to_numeric\) or drop it/"),
+     r"numbers \(fit with encode=True, or pandas.get_dummies\) or drop it/"),
     ("frame with categories", fit(frame(size=pd.Categorical([1, 2, 2, 1]))),
      "column 'size' of X has dtype category and its first value is 1 (int); encode it as "
-     "numbers (pandas.get_dummies, pandas.to_numeric) or drop it"),
+     "numbers (fit with encode=True, or pandas.get_dummies) or drop it"),
     ("frame with a missing float", fit(frame(rank=[1, 2, 3, 4], size=[1.0, 2.0, None, 4.0])),
      "X at row 2, column 'size', is nan, and 1 of 4 values is NaN or infinite; remove those "
      "rows or fill them"),

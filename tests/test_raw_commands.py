@@ -81,7 +81,7 @@ class TestFit:
         facts = fit(animals, "answer", "--seed", 1)
         assert facts["rows_without_label"] == 1
         assert facts["training_accuracy"] == 1
-        assert kinds(facts)["seen"] == "seconds since midnight"
+        assert kinds(facts)["seen"] == "time in seconds"
         assert kinds(facts)["note"] == "category of one level, and whether it is missing"
         assert facts["model_file"] == "animals.npz"
 

@@ -82,7 +82,7 @@ class Number(Column):
             "number": "number",
             "grouped": "number with thousands",
             "bool": "0 or 1",
-            "time": "seconds since midnight",
+            "time": "time in seconds",
         }[self.form]
 
 

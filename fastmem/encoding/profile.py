@@ -186,10 +186,15 @@ class Profile:
     def _turned(self, values: Any, wanted: str) -> None:
         """Another form than so far: the column is one of levels, if nobody asked for more."""
         if self.choice is not None or not self.is_text:
+            cure = "remove those rows, or fill them with null"
+            if self.is_text:
+                cure = (
+                    "choose another kind for it (--as), or name the text with --missing if it "
+                    "stands for a missing value"
+                )
             refuse(
                 f"{self.wording.column(self.name)} holds {show(self._example(values))}, which is "
-                f"not {wanted}; choose another kind for it (--as), or name the text with --missing "
-                f"if it stands for a missing value"
+                f"not {wanted}; {cure}"
             )
         self._form, self.needs_another_look = _LEVELS, True
 

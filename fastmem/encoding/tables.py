@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from fastmem.errors import InvalidInputError
 from fastmem.inputs.refusals import refuse, typed
 from fastmem.machine.wording import reason
 
@@ -55,7 +56,9 @@ def arrow_table(X: Any, name: str = "X") -> Any:
             f"encode it yourself and leave encode out"
         )
     try:
-        table = _converted(X, pyarrow)
+        table = _converted(X, name, pyarrow)
+    except InvalidInputError:
+        raise
     except (pyarrow.ArrowException, ValueError, TypeError, OverflowError) as error:
         refuse(
             f"{name} has a column that Arrow cannot take over ({reason(error)}); make its values "
@@ -72,7 +75,7 @@ def arrow_table(X: Any, name: str = "X") -> Any:
     return table
 
 
-def _converted(X: Any, pyarrow: Any) -> Any | None:
+def _converted(X: Any, name: str, pyarrow: Any) -> Any | None:
     if isinstance(X, pyarrow.Table):
         return X
     if isinstance(X, pyarrow.RecordBatch):
@@ -85,7 +88,7 @@ def _converted(X: Any, pyarrow: Any) -> Any | None:
             frame = X.set_axis([str(one) for one in X.columns], axis=1)
         return pyarrow.Table.from_pandas(frame, preserve_index=False)
     if hasattr(X, "collect") and hasattr(X, "collect_schema"):
-        raise TypeError(f"a {type(X).__name__} holds no data yet")
+        refuse(f"{name} is a {type(X).__name__}, which holds no data yet; pass {name}.collect()")
     if hasattr(X, "__arrow_c_stream__"):
         return pyarrow.table(X)
     return X.to_arrow() if hasattr(X, "to_arrow") else None

@@ -23,8 +23,8 @@ from fastmem.machine.wording import printable
 
 _SHORT = 4096
 """Chunks of fewer rows on average are joined: they would cost more than a copy of the column."""
-_PANDAS = "encode it as numbers (pandas.get_dummies, pandas.to_numeric) or drop it"
-_POLARS = "encode it as numbers (to_dummies, cast) or drop it"
+_PANDAS = "encode it as numbers (fit with encode=True, or pandas.get_dummies) or drop it"
+_POLARS = "encode it as numbers (fit with encode=True, or to_dummies) or drop it"
 
 Pieces = list[np.ndarray]  # a column in arrays (rows,) or (rows, k) that follow each other
 
