@@ -3,7 +3,13 @@
 from importlib import import_module as _import_module
 
 from fastmem.algorithm import interpolate
-from fastmem.errors import ContradictionError, InvalidInputError, ModelFileError, UnseparatedWarning
+from fastmem.errors import (
+    ContradictionError,
+    InvalidInputError,
+    ModelFileError,
+    UnknownValueWarning,
+    UnseparatedWarning,
+)
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.seeded import SeededHyperplanes
 from fastmem.hyperplanes.structured import StructuredHyperplanes
@@ -26,6 +32,7 @@ __all__ = [
     "Network",
     "SeededHyperplanes",
     "StructuredHyperplanes",
+    "UnknownValueWarning",
     "UnseparatedWarning",
     "__version__",
     "interpolate",

@@ -37,7 +37,7 @@ class UnseparatedWarning(UserWarning):
     """Some training points cannot be covered at the width that was given."""
 
 
-class EncodingWarning(UserWarning):
+class UnknownValueWarning(UserWarning):
     """A table holds categories that the fit did not know, or lacks values where it lacked none."""
 
 

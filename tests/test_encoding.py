@@ -17,7 +17,7 @@ import fastmem
 from fastmem.encoding import Choices, Encoding, Surprises
 from fastmem.encoding.codes import code_bits, codes
 from fastmem.encoding.profile import _SAMPLE, _Sample
-from fastmem.errors import EncodingWarning, InvalidInputError
+from fastmem.errors import InvalidInputError, UnknownValueWarning
 from fastmem.inputs import Wording
 
 fast = settings(max_examples=100, deadline=None)
@@ -162,18 +162,18 @@ class TestMissing:
 
     def test_missing_at_predict_only_is_told(self):
         encoding = Encoding.fit({"a": [1.0, 2.0, 3.0], "c": ["x", "y", "z"]})
-        with pytest.warns(EncodingWarning) as caught:
+        with pytest.warns(UnknownValueWarning) as caught:
             X = encoding.transform({"a": [None, 1.0], "c": [None, "x"]})
         assert len(caught) == 2
         assert X.tolist() == [[2, 0, 0, 0], [1, 1, 0, 0]]
 
     def test_unknown_levels_are_told_and_count_as_none(self):
         encoding = Encoding.fit({"c": ["x", "y", "z"], "d": ["u", "v", "u"]})
-        with pytest.warns(EncodingWarning, match="'c' has 2 values .*'new'"):
+        with pytest.warns(UnknownValueWarning, match="'c' has 2 values .*'new'"):
             X = encoding.transform({"c": ["new", "x", "new"], "d": ["u", "v", "u"]})
         assert X[:, :3].tolist() == [[0, 0, 0], [1, 0, 0], [0, 0, 0]]
         many = Encoding.fit({"c": [f"l{i}" for i in range(150)] * 2})
-        with pytest.warns(EncodingWarning, match="did not know"):
+        with pytest.warns(UnknownValueWarning, match="did not know"):
             assert not many.transform({"c": ["other"]}).any()
 
     def test_what_is_no_number_is_refused_with_its_place(self):
@@ -431,3 +431,12 @@ def test_nothing_is_said_where_nothing_is_new():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         encoding.transform({"a": [None, 2.0], "c": ["y", "x"]})
+
+
+def test_what_no_model_file_would_hold_is_refused_before_the_work():
+    rows = 2_000
+    table = {f"text {i}": [f"{i} {j} " + "x" * 1_500 for j in range(rows)] * 2 for i in range(3)}
+    kinds = dict.fromkeys(table, "code")
+    with pytest.raises(InvalidInputError, match=r"take more than 8 MB.*of all column 'text"):
+        Encoding.fit(table, kinds=kinds)
+    assert Encoding.fit(table, kinds=kinds, drop=["text 1", "text 2"]).n_features == 32

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -18,6 +19,9 @@ from fastmem.inputs import Wording
 from fastmem.inputs.refusals import did_you_mean, refuse, show
 
 VERSION = 1
+MOST_BYTES = 8 << 20
+"""Of an encoding as JSON: what a model file may hold. A column of 4,044 levels takes some 60 KB; of
+a forged text JSON makes up to thirty times as much."""
 
 
 class Source(Protocol):
@@ -170,7 +174,15 @@ class Encoding:
                 f"{wording.table} has no column that tells its rows apart ({whys}); give at least "
                 f"one feature"
             )
-        return cls(tuple(columns), left_out, named, narrow)
+        encoding = cls(tuple(columns), left_out, named, narrow)
+        if len(json.dumps(encoding.to_dict())) > MOST_BYTES:
+            longest = max(columns, key=lambda one: len(str(one)))
+            refuse(
+                f"the categories of {wording.table} take more than {MOST_BYTES >> 20} MB, which is "
+                f"too much for a model file; leave some out with drop (--drop), first of all "
+                f"column {show(longest.name)}"
+            )
+        return encoding
 
     @property
     def feature_names(self) -> list[str]:
@@ -269,18 +281,18 @@ class Encoding:
 
         Warns
         -----
-        EncodingWarning
+        UnknownValueWarning
             Of categories that the fit did not know, and of missing values in columns that had
             none.
         """
         import warnings
 
-        from fastmem.errors import EncodingWarning
+        from fastmem.errors import UnknownValueWarning
 
         surprises = Surprises()
         X = self.features(table, "table", surprises)
         for sentence in surprises.sentences():
-            warnings.warn(sentence, EncodingWarning, stacklevel=2)
+            warnings.warn(sentence, UnknownValueWarning, stacklevel=2)
         return X
 
     def features(self, table: Any, name: str, surprises: Surprises) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 from fastmem.encoding.column import Surprises, is_text
 from fastmem.encoding.encoding import Choices, Encoding
 from fastmem.encoding.tables import ArrowSource, arrow_table
-from fastmem.errors import EncodingWarning
+from fastmem.errors import UnknownValueWarning
 from fastmem.inputs import Points, Wording
 from fastmem.inputs.frames import is_frame
 from fastmem.inputs.refusals import refuse, typed
@@ -53,12 +53,12 @@ def encoded_points(X: Any, encoding: Encoding, *, stacklevel: int) -> Points:
 
     Warns
     -----
-    EncodingWarning
+    UnknownValueWarning
         As `Encoding.transform`.
     """
     surprises = Surprises()
     points = Points(encoding.features(X, "X", surprises))
     points.feature_names = encoding.feature_names
     for sentence in surprises.sentences():
-        warnings.warn(sentence, EncodingWarning, stacklevel=stacklevel)
+        warnings.warn(sentence, UnknownValueWarning, stacklevel=stacklevel)
     return points

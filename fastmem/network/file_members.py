@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, NoReturn
 
 import numpy as np
 
+from fastmem.encoding import MOST_BYTES
 from fastmem.inputs import InvalidInputError, check_seeded, check_structured
 from fastmem.inputs.scaled_points import MAX_EXPONENT
 from fastmem.kernels.layout import WORD_BITS
@@ -62,9 +63,6 @@ STEP_TYPES = ("|i1", "<i2", "<i4", "<i8")
 COUNT_TYPES = ("|u1", "<u2", "<u4")
 _FLOAT_TYPES = ("<f4", "<f8")
 _NAME_BYTES = 4096
-_ENCODING_BYTES = 8 << 20
-"""Of an encoding's text: a column of 4,044 levels takes some 60 KB. What JSON makes of a forged one
-takes up to thirty times as much."""
 _INPUTS = ("feature_names", "scale", "encoding")
 RETRIEVE = "copy it again from where it came from, or save the network again"
 _REBUILD = "save the network again"
@@ -173,7 +171,7 @@ def checked_inputs(
     The encoding is an object of JSON, whatever it holds.
     """
     text, n_features = arrays["inputs"], len(arrays["origin"])
-    if len(text) > (n_features + 1) * _NAME_BYTES + _ENCODING_BYTES:
+    if len(text) > (n_features + 1) * _NAME_BYTES + MOST_BYTES:
         raise Fault(f"inputs takes {len(text)} bytes for {n_features} features and an encoding")
     described = _parsed("inputs", text)
     if not isinstance(described, dict) or list(described) != list(_INPUTS):

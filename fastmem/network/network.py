@@ -298,7 +298,7 @@ class Network:
 
         Warns
         -----
-        EncodingWarning
+        UnknownValueWarning
             As :meth:`fastmem.tables.Encoding.transform`.
         """
         if self.encoding is not None and is_table(X):
