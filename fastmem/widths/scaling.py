@@ -29,7 +29,7 @@ from fastmem.widths.growth import separate
 SAMPLE = 1000
 """Points that are separated both ways."""
 RUNS = 3
-"""Times that is done each way: one width alone may be twice another by chance."""
+"""Times that is done each way, until most agree: one width may be twice another by chance."""
 ALIKE = 3
 """Exponents of the features may differ by so many: a factor of 8 between their spreads."""
 PAYS = 0.8
@@ -60,12 +60,16 @@ def chosen_scale(problem: Problem, clock: Clock) -> tuple[Problem, Scaling]:
         return problem, Scaling("auto")
     with clock.stage("scale"):
         scaled = raw.times(scale)
-        with_it = median_low(_separating_width(scaled, one, None)[0] for one in seeds[:RUNS])
-        # no more hyperplanes are drawn than it takes to know
-        most = math.ceil(with_it / PAYS)
-        found = [_separating_width(raw, one, most) for one in seeds[RUNS:]]
-        without = median_low(width for width, _ in found)
-        if 2 * sum(is_separated for _, is_separated in found) > RUNS:
+        widths: list[tuple[int, int]] = []
+        pays = [0, 0]  # runs in which it does not, and does
+        while 2 * max(pays) < RUNS:
+            width, _ = _separating_width(scaled, seeds.pop(), None)
+            # no more hyperplanes are drawn than it takes to know
+            unscaled, is_separated = _separating_width(raw, seeds.pop(), math.ceil(width / PAYS))
+            widths.append((unscaled, width))
+            pays[not is_separated] += 1
+        without, with_it = map(median_low, zip(*widths, strict=True))
+        if pays[0] > pays[1]:
             return problem, Scaling("auto", None, without, with_it)
         problem = problem.times(spread_scale(problem.points))
     assert problem.scale is not None
