@@ -31,7 +31,7 @@ MIRRORED = {
 }
 """Pages that lie elsewhere, and where they are on the site."""
 INTERNAL = (
-    "cli", "commands", "hyperplanes", "inputs", "kernels", "machine", "network", "patterns",
+    "cli", "commands", "encoding", "hyperplanes", "inputs", "kernels", "machine", "network", "patterns",
     "problem", "second_layer", "tables", "widths",
 )  # fmt: skip
 """Rooms of fastmem whose ``__all__`` is for fastmem itself."""
