@@ -31,8 +31,8 @@ MIRRORED = {
 }
 """Pages that lie elsewhere, and where they are on the site."""
 INTERNAL = (
-    "cli", "commands", "encoding", "hyperplanes", "inputs", "kernels", "machine", "network", "patterns",
-    "problem", "second_layer", "tables", "widths",
+    "cli", "commands", "encoding", "hyperplanes", "inputs", "kernels", "machine", "network",
+    "patterns", "problem", "second_layer", "tables", "widths",
 )  # fmt: skip
 """Rooms of fastmem whose ``__all__`` is for fastmem itself."""
 
