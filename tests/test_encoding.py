@@ -183,6 +183,16 @@ class TestMissing:
         ):
             encoding.transform({"a": ["5", "x", "y"]})
 
+    def test_values_that_are_wrong_only_together_are_refused_too(self):
+        """Each by itself is a date: one with a zone, one without."""
+        encoding = Encoding.fit({"d": ["2024-01-01", "2024-01-02", "2024-02-03"]})
+        mixed = ["2024-01-01", "2024-01-01 10:00", "2024-01-01T00:00:00Z", "2024-01-05"]
+        with pytest.raises(InvalidInputError, match=r"row 2, column 'd', is .* not a date"):
+            encoding.transform({"d": mixed})
+        with pytest.raises(InvalidInputError, match=r"holds '2024-01-01T00:00:00Z', .* not a date"):
+            Encoding.fit({"d": mixed}, kinds={"d": "date"})
+        assert Encoding.fit({"d": mixed}).columns[0].kind == "one-hot"
+
     @pytest.mark.parametrize("mark", ["?", "-", "."])
     def test_marks_among_numbers_are_asked_about(self, mark):
         with pytest.raises(

@@ -128,11 +128,6 @@ class Ordinal(_Levels):
     kind: ClassVar[str] = "ordinal"
     fill: float
 
-    @property
-    def own_features(self) -> list[str]:
-        """The column itself."""
-        return [self.name]
-
     def _write(
         self, chunk: Any, missing: np.ndarray, out: np.ndarray, place: Place, surprises: Surprises
     ) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NoReturn
 
@@ -73,11 +74,14 @@ class Place:
     taken: np.ndarray | None = None
     decimal: str = "."
 
-    def refuse(self, name: str, within: int, value: Any, wanted: str, cure: str) -> NoReturn:
-        """Refuse the value in row ``within`` of the chunk."""
+    def refuse(self, name: str, within: int, value: Any, unlike: str) -> NoReturn:
+        """Refuse the value in row ``within`` of the chunk, which is unlike those of the fit."""
         within = within if self.taken is None else int(self.taken[within])
         where = self.wording.place(self.row + within, name)
-        refuse(f"{where} is {show(value)}, which is {wanted}; {cure}")
+        refuse(
+            f"{where} is {show(value)}, which is {unlike} as at the fit; mend it, remove the row, "
+            f"or name it with --missing if it stands for a missing value"
+        )
 
 
 class Column:
@@ -96,8 +100,8 @@ class Column:
 
     @property
     def own_features(self) -> list[str]:
-        """Names of the features but for the one that flags missing values."""
-        raise NotImplementedError
+        """Names of the features but for the one that flags missing values: the column itself."""
+        return [self.name]
 
     @property
     def feature_names(self) -> list[str]:
@@ -136,6 +140,18 @@ def nulls(chunk: Any) -> np.ndarray:
     if types.is_floating(chunk.type):
         return np.asarray(chunk.is_null(nan_is_null=True).to_numpy(zero_copy_only=False))
     return np.array(chunk.is_null().to_numpy(zero_copy_only=False))
+
+
+def first_unread(values: Any, read: Callable[[Any], object | None]) -> int:
+    """The place of the first value with which ``read``, given it and all before, gives None.
+
+    Not of the first that gives None alone: dates with and without a zone are only wrong together.
+    """
+    low, high = 0, len(values)  # so many are read, so many are not
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (low, middle) if read(values.slice(0, middle)) is None else (middle, high)
+    return low
 
 
 def is_text(kind: Any) -> bool:

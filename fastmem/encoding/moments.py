@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastmem.encoding import texts
-from fastmem.encoding.column import Column, Place, Surprises, is_text, plain
+from fastmem.encoding.column import Column, Place, Surprises, first_unread, is_text, plain
 
 _PARTS = {
     "days": "days since {start}",
@@ -61,13 +61,8 @@ class Moment(Column):
         values = plain(chunk.filter(array(~missing)) if missing.any() else chunk)
         found = moments_of(values, self.pattern)
         if found is None:
-            ones = (moments_of(values.slice(i, 1), self.pattern) for i in range(len(values)))
-            i = next(i for i, one in enumerate(ones) if one is None)
-            place.refuse(
-                self.name, int(rows[i]), values[i].as_py(), "not a date as at the fit",
-                "mend it, remove the row, or name it with --missing if it stands for a missing "
-                "value",
-            )  # fmt: skip
+            i = first_unread(values, lambda some: moments_of(some, self.pattern))
+            place.refuse(self.name, int(rows[i]), values[i].as_py(), "not a date")
         parts = parts_of(found, self.start)
         for j, part in enumerate(self.parts):
             out[rows, j] = parts[part]

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastmem.encoding import texts
-from fastmem.encoding.column import Column, Place, Surprises, is_text, plain
+from fastmem.encoding.column import Column, Place, Surprises, first_unread, is_text, plain
 from fastmem.errors import InvalidInputError
 from fastmem.inputs import ArrowColumn, Wording
 
@@ -16,7 +16,7 @@ EXACT = 2**53
 """Whole numbers up to this are all exact in float64."""
 _LOW_BITS = 32
 FORMS = ("number", "grouped", "bool", "time")
-_WANTED = {
+_UNLIKE = {
     "number": "not a number",
     "grouped": "not a number",
     "bool": "neither true nor false",
@@ -43,11 +43,6 @@ class Number(Column):
     fill: float
     flags_missing: bool
 
-    @property
-    def own_features(self) -> list[str]:
-        """The column itself."""
-        return [self.name]
-
     def _write(
         self, chunk: Any, missing: np.ndarray, out: np.ndarray, place: Place, surprises: Surprises
     ) -> None:
@@ -64,16 +59,8 @@ class Number(Column):
         found = values_of(values, self.form, place.decimal)
         if found is None:
             rows = np.arange(len(chunk)) if chosen is None else np.flatnonzero(chosen)
-            i = next(
-                i for i in range(len(values))
-                if values_of(values.slice(i, 1), self.form, place.decimal) is None
-            )  # fmt: skip
-            place.refuse(
-                self.name, int(rows[i]), values[i].as_py(),
-                f"{_WANTED[self.form]} as at the fit",
-                "mend it, remove the row, or name it with --missing if it stands for a missing "
-                "value",
-            )  # fmt: skip
+            i = first_unread(values, lambda some: values_of(some, self.form, place.decimal))
+            place.refuse(self.name, int(rows[i]), values[i].as_py(), _UNLIKE[self.form])
         return found
 
     def described(self) -> str:
@@ -161,11 +148,7 @@ class Integer(Column):
                     raise ValueError
                 whole[i] = int(number) - self.start
             except ValueError:
-                place.refuse(
-                    self.name, i, number, "not a whole number as at the fit",
-                    "mend it, remove the row, or name it with --missing if it stands for a "
-                    "missing value",
-                )  # fmt: skip
+                place.refuse(self.name, i, number, "not a whole number")
         if self.is_split:
             out[:, 0] = (whole >> _LOW_BITS).astype(np.float64)
             out[:, 1] = (whole & (2**_LOW_BITS - 1)).astype(np.float64)

@@ -9,7 +9,7 @@ import numpy as np
 from fastmem.encoding import texts
 from fastmem.encoding.categories import Code, OneHot, Ordinal
 from fastmem.encoding.codes import code_bits
-from fastmem.encoding.column import Column, as_texts, is_text, nulls, plain
+from fastmem.encoding.column import Column, as_texts, first_unread, is_text, nulls, plain
 from fastmem.encoding.moments import PARTS, Moment, moments_of, parts_of
 from fastmem.encoding.numbers import EXACT, FORMS, Integer, Number, Vector, values_of
 from fastmem.errors import InvalidInputError
@@ -139,6 +139,7 @@ class Profile:
         self._low: Any = None
         self._high: Any = None
         self._levels: dict[str, None] = {}
+        self._level_bytes = 0
         self._fits32 = self._is_whole = True
         self._is_long = self._too_many = False
         self._varying: set[str] = set()
@@ -199,15 +200,12 @@ class Profile:
         self._form, self.needs_another_look = _LEVELS, True
 
     def _example(self, values: Any) -> Any:
-        for i in range(len(values)):
-            one = values.slice(i, 1)
+        def read(some: Any) -> np.ndarray | None:
             if self._form == "moment":
-                found = moments_of(one, self.pattern)
-            else:
-                found = values_of(one, str(self._form), self.decimal)
-            if found is None:
-                return one[0].as_py()
-        return values[0].as_py()
+                return moments_of(some, self.pattern)
+            return values_of(some, str(self._form), self.decimal)
+
+        return values[first_unread(values, read)].as_py()
 
     def _see_numbers(self, values: Any) -> None:
         found = values_of(values, str(self._form), self.decimal)
@@ -283,10 +281,10 @@ class Profile:
             self._n_numbers += int(compute.sum(is_number).as_py() or 0)
             odd = distinct.filter(compute.invert(is_number))
             self._odd |= dict.fromkeys(odd.slice(0, _ODD_SHOWN + 1).to_pylist())
-        self._levels |= dict.fromkeys(distinct.to_pylist())
-        self._too_many = len(self._levels) > MOST_LEVELS or (
-            sum(map(len, self._levels)) > MOST_LEVEL_BYTES
-        )
+        new = [text for text in distinct.to_pylist() if text not in self._levels]
+        self._levels |= dict.fromkeys(new)
+        self._level_bytes += sum(map(len, new))
+        self._too_many = len(self._levels) > MOST_LEVELS or self._level_bytes > MOST_LEVEL_BYTES
 
     def _see_lists(self, chunk: Any) -> None:
         from pyarrow import compute, types
