@@ -277,27 +277,44 @@ class NarrowPoints(Points):
         return SparseRows(values, columns, frozen(starts), self.n_features)
 
 
-class SomePoints(Points):
-    """Some rows of points, in any order."""
+class PointsOfPoints(Points):
+    """Points made of others as they are handed out; those say which columns are used.
 
-    __slots__ = ("_points", "_rows", "is_sparse")
+    Parameters
+    ----------
+    points : Points
+    n_samples : int
+    dtype : numpy.dtype
+    """
+
+    __slots__ = ("_points", "is_sparse")
     array = None
 
-    def __init__(self, points: Points, rows: np.ndarray) -> None:
-        self._points, self._rows = points, rows
-        self.n_samples, self.n_features = len(rows), points.n_features
-        self.dtype, self.is_sparse = points.dtype, points.is_sparse
+    def __init__(self, points: Points, n_samples: int, dtype: np.dtype) -> None:
+        self._points = points
+        self.n_samples, self.n_features = n_samples, points.n_features
+        self.dtype, self.is_sparse = dtype, points.is_sparse
         self.feature_names = points.feature_names
         self.max_block_rows = points.max_block_rows
 
     @property
     def row_values(self) -> int:
-        """Values of a row, as of all points."""
+        """Values of a row, as of the other points."""
         return self._points.row_values
 
     def used_columns(self) -> np.ndarray | None:
-        """Return columns as in `Points`, those that are used by any of the points."""
+        """Return columns as in `Points`, those that are used by any of the other points."""
         return self._points.used_columns()
+
+
+class SomePoints(PointsOfPoints):
+    """Some rows of points, in any order."""
+
+    __slots__ = ("_rows",)
+
+    def __init__(self, points: Points, rows: np.ndarray) -> None:
+        super().__init__(points, len(rows), points.dtype)
+        self._rows = rows
 
     def block(self, start: int, stop: int) -> Any:
         """Return rows as in `Points`, copied."""

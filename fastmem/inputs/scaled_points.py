@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmem.inputs.points import BLOCK_BYTES, Points, SparseRows, row_ranges
+from fastmem.inputs.points import BLOCK_BYTES, Points, PointsOfPoints, SparseRows, row_ranges
 from fastmem.inputs.refusals import refuse, show, typed
 from fastmem.machine.arrays import frozen
 
@@ -125,29 +125,16 @@ def exactly_scaled(points: Points, scale: np.ndarray | None) -> Points:
     return product
 
 
-class ScaledPoints(Points):
+class ScaledPoints(PointsOfPoints):
     """Points multiplied by powers of two, block by block as they are handed out."""
 
-    __slots__ = ("_points", "_scale", "is_sparse")
-    array = None
+    __slots__ = ("_scale",)
 
     def __init__(self, points: Points, scale: np.ndarray, dtype: np.dtype) -> None:
-        self._points = points
+        super().__init__(points, points.n_samples, dtype)
         self._scale = frozen(scale.astype(dtype))
-        self.n_samples, self.n_features = points.n_samples, points.n_features
-        self.dtype, self.is_sparse = dtype, points.is_sparse
-        self.feature_names = points.feature_names
         row_bytes = 16 * points.row_values if self.is_sparse else dtype.itemsize * self.n_features
         self.max_block_rows = min(points.max_block_rows, max(1, BLOCK_BYTES // row_bytes))
-
-    @property
-    def row_values(self) -> int:
-        """As of the points."""
-        return self._points.row_values
-
-    def used_columns(self) -> np.ndarray | None:
-        """Return the columns of the points that are used."""
-        return self._points.used_columns()
 
     def block(self, start: int, stop: int) -> Any:
         """Return rows as in `Points`, scaled."""
