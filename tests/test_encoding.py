@@ -155,6 +155,10 @@ class TestMissing:
         found = features({"a": ["x", None, "y"]})
         assert found == {"a=y": [0, 0.5, 1], "a is missing": [0, 1, 0]}
 
+    def test_a_dictionary_may_hold_the_missing_value(self):
+        column = pa.DictionaryArray.from_arrays([0, 1, 2, 1], ["x", None, "y"])
+        assert features({"a": column}) == {"a=y": [0, 0.5, 1, 0.5], "a is missing": [0, 1, 0, 1]}
+
     def test_dates_get_their_median(self):
         found = features({"d": ["2024-01-03", None, "2024-01-01"]})
         assert found["d: days since 2024-01-01"] == [2, 0, 0]

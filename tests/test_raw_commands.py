@@ -293,6 +293,20 @@ class TestHandedFiles:
         assert facts["training_accuracy"] == 1
 
 
+def test_a_dictionary_of_labels_may_hold_the_missing_one():
+    import pyarrow as pa
+    from pyarrow import feather
+
+    labels = pa.DictionaryArray.from_arrays([0, 1, 2, 1, 0], ["no", None, "yes"])
+    table = pa.table({"a": ["u", "v", "w", "u", "v"], "y": labels})
+    feather.write_feather(table, "t.feather")
+    facts = fit("t.feather", "y")
+    assert facts["rows_without_label"] == 2
+    assert facts["classes"] == ["no", "yes"]
+    result = run("predict", "t.npz", "t.feather", "--label", "y")
+    assert "100 % (3 of 3)" in result.stderr
+
+
 def test_standard_input(animals):
     text = ANIMALS.encode()
     result = run("fit", "-", "--label", "answer", "--out", "in.npz", input=text)

@@ -77,6 +77,14 @@ ModelFile = Annotated[Path, typer.Argument(help="A network that fastmem fit has 
 Threads = Annotated[
     int | None, typer.Option(help="Number of threads.", show_default="every core it may use")
 ]
+Label = Annotated[
+    str | None,
+    typer.Option(
+        help="Label column: its name or 0-based index, -1 for the last.",
+        show_default="the array y of an npz file",
+    ),
+]
+Seed = Annotated[int | None, typer.Option(help="Seed.", show_default="a new one, reported")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for programs instead of tables.")]
 
 

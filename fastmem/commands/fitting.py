@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastmem.commands.application import DataFile, Json, Threads, app, refuse
+from fastmem.commands.application import DataFile, Json, Label, Seed, Threads, app, refuse
 from fastmem.commands.checking import Wrong, unlike_the_data, write_rows, wrong_rows
 from fastmem.commands.describing import (
     column_facts,
@@ -85,13 +85,7 @@ def fit(
         Path | None,
         typer.Option(help="Model file to write, .npz.", show_default="the name of DATA, .npz"),
     ] = None,
-    label: Annotated[
-        str | None,
-        typer.Option(
-            help="Label column: its name or 0-based index, -1 for the last.",
-            show_default="the array y of an npz file",
-        ),
-    ] = None,
+    label: Label = None,
     width: Annotated[
         str, typer.Option(help="Hyperplanes: a number, auto, or smallest for fewest parameters.")
     ] = "auto",
@@ -123,7 +117,11 @@ def fit(
         ),
     ] = "auto",
     max_bias: Annotated[
-        str, typer.Option(help="Largest bias: a number, or auto for the largest norm.")
+        str,
+        typer.Option(
+            help="Largest bias: a number, radius for the largest norm, norms to keep to the "
+            "points, or auto."
+        ),
     ] = "auto",
     covered: Annotated[
         list[str] | None,
@@ -153,9 +151,7 @@ def fit(
     decimal: Decimal = None,
     encoding: TextEncoding = None,
     header: Header = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed.", show_default="a new one, reported")
-    ] = None,
+    seed: Seed = None,
     threads: Threads = None,
     center: Annotated[
         bool, typer.Option(help="Whether to shift the points by their mean first.")

@@ -56,7 +56,7 @@ def export(
 ) -> None:
     """Write a network for other programs, and check that it gives the same labels there."""
     from fastmem.export import ExportWarning, to_c, to_onnx
-    from fastmem.tables import load_encoded, load_table
+    from fastmem.tables import holds_arrays, load_encoded, load_table
 
     kind = format or {".onnx": "onnx", ".h": "c"}.get(out.suffix.lower(), "")
     if kind not in ("onnx", "c"):
@@ -69,7 +69,7 @@ def export(
     X = y = None
     if data is not None:
         options = read_options(missing, delimiter, decimal, encoding, header)
-        if network.encoding is None or data.suffix.lower() in (".npy", ".npz"):
+        if network.encoding is None or holds_arrays(data):
             table: Any = load_table(data, label, labels_required=label is not None, options=options)
         else:
             table = load_encoded(data, label, network.encoding, options)

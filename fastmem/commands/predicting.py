@@ -91,9 +91,9 @@ def predict(
 
 def _rows(network: Network, data: Path, label: str | None, options: ReadingOptions) -> Stream:
     """The features of a table, in pieces: encoded as at the fit, or numbers as they stand."""
-    from fastmem.tables import stream_encoded, stream_table
+    from fastmem.tables import holds_arrays, stream_encoded, stream_table
 
-    if network.encoding is None or data.suffix.lower() in (".npy", ".npz"):
+    if network.encoding is None or holds_arrays(data):
         return stream_table(data, label, network.feature_names, options=options)
     return stream_encoded(data, label, network.encoding, options)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from fastmem.commands.application import DataFile, Threads, app, refuse
+from fastmem.commands.application import DataFile, Label, Seed, Threads, app, refuse
 from fastmem.commands.checking import left_out
 from fastmem.commands.describing import print_columns
 from fastmem.commands.options import read_covered, read_max_bias
@@ -33,13 +33,7 @@ _PRINTED = Path("-")
 @app.command()
 def complexity(
     data: DataFile,
-    label: Annotated[
-        str | None,
-        typer.Option(
-            help="Label column: its name or 0-based index, -1 for the last.",
-            show_default="the array y of an npz file",
-        ),
-    ] = None,
+    label: Label = None,
     out: Annotated[
         Path | None, typer.Option(help="Page to write: html.", show_default="none")
     ] = None,
@@ -73,9 +67,7 @@ def complexity(
     decimal: Decimal = None,
     encoding: TextEncoding = None,
     header: Header = None,
-    seed: Annotated[
-        int | None, typer.Option(help="Seed.", show_default="a new one, reported")
-    ] = None,
+    seed: Seed = None,
     threads: Threads = None,
 ) -> None:
     """Measure what memorising a data set takes, and find its hard and mislabelled points."""

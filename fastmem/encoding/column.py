@@ -134,9 +134,10 @@ class Column:
 
 
 def nulls(chunk: Any) -> np.ndarray:
-    """Which values are missing: nulls, and NaN."""
+    """Which values are missing: nulls, also those of a dictionary, and NaN."""
     from pyarrow import types
 
+    chunk = plain(chunk)
     if types.is_floating(chunk.type):
         return np.asarray(chunk.is_null(nan_is_null=True).to_numpy(zero_copy_only=False))
     return np.array(chunk.is_null().to_numpy(zero_copy_only=False))

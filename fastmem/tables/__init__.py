@@ -4,7 +4,15 @@ from fastmem.encoding import Encoding
 from fastmem.tables.labelled import LabelledTable, load_encoded, load_labelled, stream_encoded
 from fastmem.tables.raw import open_raw
 from fastmem.tables.raw_table import RawTable, ReadingOptions
-from fastmem.tables.reading import Stream, Table, load_table, plain_arrays, read_table, stream_table
+from fastmem.tables.reading import (
+    Stream,
+    Table,
+    holds_arrays,
+    load_table,
+    plain_arrays,
+    read_table,
+    stream_table,
+)
 from fastmem.tables.writing import (
     LABEL_SUFFIXES,
     label_writer,
@@ -21,6 +29,7 @@ __all__ = [
     "ReadingOptions",
     "Stream",
     "Table",
+    "holds_arrays",
     "label_writer",
     "load_encoded",
     "load_labelled",

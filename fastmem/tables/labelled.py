@@ -14,11 +14,11 @@ from numpy.typing import NDArray
 from fastmem.encoding import Choices, Encoding, Surprises
 from fastmem.encoding.column import Place, nulls
 from fastmem.errors import InvalidInputError
-from fastmem.inputs import EncodedLabels
+from fastmem.inputs import EncodedLabels, Wording
 from fastmem.tables.columns import LabelColumn, file_wording, label_column
 from fastmem.tables.raw import open_raw
 from fastmem.tables.raw_table import RawTable, ReadingOptions, shown
-from fastmem.tables.reading import Stream, Table, budget_for, load_table, table_of
+from fastmem.tables.reading import Stream, Table, budget_for, holds_arrays, load_table, table_of
 from fastmem.tables.spool import Spool
 from fastmem.tables.wording import some
 
@@ -86,7 +86,7 @@ def load_labelled(
     InvalidInputError
         If the file cannot be read or encoded, or has no such column.
     """
-    if path.suffix.lower() in (".npy", ".npz"):
+    if holds_arrays(path):
         if choices != Choices():
             raise InvalidInputError(
                 f"{shown(path)} holds an array, whose columns have no names and are numbers "
@@ -142,7 +142,7 @@ class FeatureColumns:
             yield batch
 
     def with_labels(self) -> Iterator[tuple[Any, Any, Array]]:
-        """Those record batches, their labels, and which of the rows read have one."""
+        """Those record batches, the labels of all rows read, and which of these have one."""
         from pyarrow import array
 
         self.n_unlabelled = self.n_rows = 0
@@ -156,7 +156,6 @@ class FeatureColumns:
                     has_label = ~missing
                     self.n_unlabelled += int(missing.sum())
                     batch = batch if self._keeps else batch.filter(array(has_label))
-                    labels = labels.filter(array(has_label))
             yield batch, labels, has_label
 
 
@@ -196,7 +195,7 @@ def _encoded(
         if columns.n_rows and columns.n_rows == columns.n_unlabelled:
             raise _no_labels(raw, at) from None
         raise
-    labels = LabelColumn(raw.names[at], raw.types[at], wording, from_text=raw.from_text)
+    labels = _labels(raw, at, wording)
     spool = Spool(budget_bytes, columns.n_rows - columns.n_unlabelled, is_exact=True)
     dtype = np.float32 if encoding.narrow else np.float64
     places = encoding.places(columns.names, wording.table)
@@ -214,7 +213,7 @@ def _encoded(
             taken = None if has_label.all() else np.flatnonzero(has_label)
             place = Place(wording, row, taken, raw.decimal)
             spool.add(encoding.encoded(batch, places, place, surprises).astype(dtype, copy=False))
-            some = labels.read(chunk, row, ())
+            some = labels.read(chunk, row, ())[has_label]
             codes.append(some.astype(np.min_scalar_type(int(some.max()))))
             kept.append(row + np.flatnonzero(has_label))
         row += len(has_label)
@@ -228,6 +227,13 @@ def _encoded(
         None if is_numbers else encoding, [] if is_numbers else encoding.rows(), row - n_kept,
         np.concatenate(kept) if n_kept < row else None, raw.notes,
     )  # fmt: skip
+
+
+def _labels(raw: RawTable, at: int, wording: Wording) -> LabelColumn:
+    """The column of labels, which gives -1 for rows without one."""
+    return LabelColumn(
+        raw.names[at], raw.types[at], wording, from_text=raw.from_text, missing="skip"
+    )
 
 
 def _no_labels(raw: RawTable, at: int) -> InvalidInputError:
@@ -307,7 +313,7 @@ def stream_encoded(
     at, labels = None, None
     if label is not None:
         at = label_column(raw.path, label, raw.names if raw.has_header else [], len(raw.names))
-        labels = LabelColumn(raw.names[at], raw.types[at], wording, from_text=raw.from_text)
+        labels = _labels(raw, at, wording)
     columns = FeatureColumns(raw, at, keep_unlabelled=True)
     names = columns.names
     if not encoding.named and raw.has_header:
@@ -318,16 +324,9 @@ def stream_encoded(
     def blocks() -> Iterator[tuple[Array, Array | None]]:
         row = 0
         for batch, chunk, has_label in columns.with_labels():
-            codes = None
-            if labels is not None:
-                codes = np.full(len(has_label), -1, np.int64)
-                codes[has_label] = labels.read(chunk, row, ())
-            yield (
-                encoding.encoded(
-                    batch, places, Place(wording, row, decimal=raw.decimal), surprises
-                ),
-                codes,
-            )
+            codes = None if labels is None else labels.read(chunk, row, ())
+            place = Place(wording, row, decimal=raw.decimal)
+            yield encoding.encoded(batch, places, place, surprises), codes
             row += len(has_label)
 
     return Stream(

@@ -124,7 +124,7 @@ def load_table(
     InvalidInputError
         If the file cannot be read or has no such column.
     """
-    if _holds_arrays(path):
+    if holds_arrays(path):
         with refusals(path):
             table = Table(*read_arrays(path, label))
     else:
@@ -173,7 +173,7 @@ def stream_table(
 
     Raises InvalidInputError as `load_table`, also while it is iterated.
     """
-    if _holds_arrays(path):
+    if holds_arrays(path):
         with refusals(path):
             points, labels = read_arrays(path, label)
             return _stream_of_arrays(path, points, labels if label is not None else None)
@@ -215,7 +215,7 @@ def _stream_of_arrays(path: Path, points: Array, labels: Array | None) -> Stream
     )
 
 
-def _holds_arrays(path: Path) -> bool:
+def holds_arrays(path: Path) -> bool:
     """Whether a path is a file of NumPy; refuses one that is of no known kind, or not there."""
     if path == STDIN or path.is_dir() or any(c in path.name for c in "*?["):
         return path.suffix.lower() in ARRAY_SUFFIXES and path.is_file()
