@@ -27,6 +27,8 @@ UNFINISHED, FINISHED, UNCOVERABLE = range(3)
 """Outcomes of growing a cell."""
 _EMPTY = np.uint64(0)
 _MANY = np.int32(2**31 - 1)
+_REFUTERS = 8
+"""Points that kept the last ones from joining: they are looked at first."""
 _OUT = np.int32(2**29)
 """Added to the count of a point that may not join; half as much is beyond every count."""
 
@@ -192,6 +194,8 @@ def _extend(cell, own, others, space, level, misses, budget):
     changed = np.empty(n_words, np.int64)
     spent = 0  # without the counts: every call takes a step
     refuting = 0
+    refuters = np.empty(_REFUTERS, np.int64)
+    n_refuting, latest = 0, 0
     while spent < budget:
         near_tile = 0
         for tile in range(n_own):
@@ -211,7 +215,15 @@ def _extend(cell, own, others, space, level, misses, budget):
                 changed[n_changed] = word
                 n_changed += 1
         joins = True
-        for t in range(n_others):
+        for r in range(n_refuting):
+            tile, i = refuters[r] // TILE, refuters[r] % TILE
+            left = other_counts[tile, i]
+            for j in range(n_changed):
+                left -= np.int32(popcount(other_tiles[tile, changed[j], i] & delta[changed[j]]))
+            if left < level:
+                joins = False
+                break
+        for t in range(n_others if joins else 0):
             # what refuted the last point often refutes the next
             tile = (refuting + t) % n_others
             trial = all_trials[tile]
@@ -220,6 +232,12 @@ def _extend(cell, own, others, space, level, misses, budget):
             if _least(trial, other_sizes[tile]) < level:
                 refuting = tile
                 joins = False
+                i = 0
+                while trial[i] >= level:
+                    i += 1
+                refuters[latest] = tile * TILE + i
+                latest = (latest + 1) % _REFUTERS
+                n_refuting = min(n_refuting + 1, _REFUTERS)
                 break
         step = cell.n_tried[0]
         cell.tried[step] = near_tile * TILE + column
