@@ -15,6 +15,7 @@ from fastmem.kernels.layout import TILE, TILE_ROWS, WORD_BITS
 from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.of_points import passes, pattern_threads, task_rows
 from fastmem.patterns.prepared import Fill, SignLoop
+from fastmem.patterns.spatial_order import sorted_order
 from fastmem.patterns.tile_store import TileStore
 
 _TASK_PRODUCTS = 2_000_000
@@ -37,18 +38,28 @@ class Patterns:
     store : TileStore
         Where the tiles are; ``budget_bytes`` of them may be in memory.
     order, starts : ndarrays of shape (N,) and (K + 1,), int32 and int64
-        order[starts[c] + j] is the row, in the user's data, of the j-th point of class c.
+        order[starts[c] + j] is the row, in the user's data, of the j-th point of class c. They
+        are by row, or, given the ``leaves`` (N,) int32 of a spatial order, by leaf and row.
     """
 
     def __init__(
-        self, codes: np.ndarray, n_classes: int, n_words: int = 0, budget_bytes: int | None = None
+        self,
+        codes: np.ndarray,
+        n_classes: int,
+        n_words: int = 0,
+        budget_bytes: int | None = None,
+        leaves: np.ndarray | None = None,
+        n_threads: int = 1,
     ) -> None:
         counts = np.zeros(n_classes, np.int64)
         for a, b in ranges(len(codes), 1 << 20):  # all codes at once would be copied as int64
             counts += np.bincount(codes[a:b], minlength=n_classes)
-        self.order = np.argsort(codes, kind="stable").astype(
-            np.int32 if len(codes) < 1 << 31 else np.int64
-        )
+        if leaves is None:
+            self.order = np.argsort(codes, kind="stable").astype(
+                np.int32 if len(codes) < 1 << 31 else np.int64
+            )
+        else:
+            self.order = sorted_order(codes, n_classes, leaves, n_threads)
         self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         n_tiles = -(-counts // TILE)
         self.first_tile = np.concatenate([[0], np.cumsum(n_tiles)]).astype(np.int64)
