@@ -168,18 +168,29 @@ def count_keys(queue, stop, codes, leaves, n_leaves, size, counts):
 
 
 @njit(nogil=True, cache=True)
-def place_keys(queue, stop, codes, leaves, n_leaves, size, places, order):
-    """order[places[task, key]++] = i for the points i of a part: a worker, as `count_keys`.
+def place_keys(
+    queue, stop, codes, leaves, n_leaves, size, next_places, ranks, starts, rows, numbers, places
+):
+    """Bring the points of each part to their places: a worker, as `count_keys`.
 
-    places (parts, keys) int64: where the first point of each key of each part belongs; order (N,)
-    int32 or int64.
+    next_places (parts, keys) int64: where the first point of each key of each part belongs, which
+    moves on; ranks (parts, K) int64: how many of each class are in earlier parts, which grows;
+    starts (K,) int64: points of earlier classes. rows, numbers, places (N,) int32 or int64: the row
+    at each place and its rank within its class; and the place, from its class's start on, of the
+    point of each rank.
     """
     while True:
         task = take(queue)
         if task >= stop:
             return
-        place = places[task]
+        following, rank = next_places[task], ranks[task]
         for i in range(task * size, min((task + 1) * size, codes.shape[0])):
-            key = np.int64(codes[i]) * n_leaves + leaves[i]
-            order[place[key]] = i
-            place[key] += 1
+            code = np.int64(codes[i])
+            key = code * n_leaves + leaves[i]
+            place = following[key]
+            following[key] = place + 1
+            number = rank[code]
+            rank[code] = number + 1
+            rows[place] = i
+            numbers[place] = number
+            places[starts[code] + number] = place - starts[code]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from fastmem.inputs import Points
@@ -67,10 +69,28 @@ def leaves_of(points: Points, n_threads: int) -> np.ndarray:
     return leaves
 
 
-def sorted_order(
+class ClassOrder(NamedTuple):
+    """Points by class, leaf and row.
+
+    Attributes
+    ----------
+    rows : ndarray of shape (n_samples,)
+        All rows in this order; int32, or int64 beyond 2^31 points, as both others.
+    numbers : ndarray of shape (n_samples,)
+        The number of each of these points: its rank by row within its class.
+    places : ndarray of shape (n_samples,)
+        The reverse: where in the order of its class the point of each number is, class by class.
+    """
+
+    rows: np.ndarray
+    numbers: np.ndarray
+    places: np.ndarray
+
+
+def class_order(
     codes: np.ndarray, n_classes: int, leaves: np.ndarray, n_threads: int
-) -> np.ndarray:
-    """All rows by (class, leaf, row), (n_samples,) int32, or int64 beyond 2^31 points.
+) -> ClassOrder:
+    """Put points in order by their class, leaf and row.
 
     codes (n_samples,) uint16 or int64, leaves (n_samples,) int32.
     """
@@ -78,20 +98,39 @@ def sorted_order(
     kind = np.int32 if n_samples < 1 << 31 else np.int64
     n_leaves = int(leaves.max(initial=0)) + 1
     n_keys = n_classes * n_leaves
+    order = ClassOrder(*(np.empty(n_samples, kind) for _ in range(3)))
     if n_keys > _MOST_KEYS:
-        return np.lexsort((leaves, codes)).astype(kind)
+        _sort_by_comparing(codes, n_classes, leaves, order)
+        return order
     n_parts = max(1, min(_PARTS, n_samples // _PART_POINTS, 8 * _MOST_KEYS // n_keys))
     size = -(-n_samples // n_parts)
     counts = np.zeros((n_parts, n_keys), np.int64)
     keys = codes, leaves, n_leaves, size
     run_loop(count_keys, n_parts, n_threads, (*keys, counts))
     # by key, and of equal keys by part
-    places = np.empty_like(counts)
     totals = counts.sum(axis=0)
-    np.cumsum(totals[:-1], out=places[0, 1:])
-    places[0, 0] = 0
-    for part in range(1, n_parts):
-        np.add(places[part - 1], counts[part - 1], out=places[part])
-    order = np.empty(n_samples, kind)
-    run_loop(place_keys, n_parts, n_threads, (*keys, places, order))
+    firsts = np.cumsum(totals) - totals
+    by_class = counts.reshape(n_parts, n_classes, n_leaves).sum(axis=2)
+    starts = np.cumsum(by_class.sum(axis=0)) - by_class.sum(axis=0)
+    ranks = np.cumsum(by_class, axis=0) - by_class
+    next_places = np.cumsum(counts, axis=0)
+    next_places += firsts - counts
+    run_loop(
+        place_keys, n_parts, n_threads, (*keys, next_places, ranks, starts, *map(np.asarray, order))
+    )
     return order
+
+
+def _sort_by_comparing(
+    codes: np.ndarray, n_classes: int, leaves: np.ndarray, order: ClassOrder
+) -> None:
+    order.rows[:] = np.lexsort((leaves, codes))
+    sizes = np.bincount(codes, minlength=n_classes)
+    within = np.arange(len(codes)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
+    by_row = np.argsort(codes, kind="stable")
+    numbers = np.empty(len(codes), order.numbers.dtype)
+    numbers[by_row] = within
+    order.numbers[:] = numbers[order.rows]
+    places = np.empty(len(codes), order.places.dtype)
+    places[order.rows] = within
+    order.places[:] = places[by_row]
