@@ -210,7 +210,6 @@ def interpolate(
     settings = problem.settings
     rows_seed, growth_seed, selection_seed = settings.seed.spawn(3)
     layer = FirstLayer(problem, rows_seed)
-    store = layer.patterns.store
     growth: list[GrowthStep] = []
     trials: list[Trial] = []
     evaluations = 0
@@ -267,8 +266,8 @@ def interpolate(
         doubtful_bits=layer.patterns.doubtful, seed=settings.seed.entropy,
         n_threads=settings.n_threads, selection=settings.selection, projection=settings.projection,
         max_bias=largest_bias(settings, problem.extent), margin=settings.margin,
-        activation=settings.activation, growth=growth, trials=trials, file_bytes=store.file_bytes,
-        estimated_bytes=problem.estimated_bytes(store.tiles.shape[1] * WORD_BITS), scale=scaling,
+        activation=settings.activation, growth=growth, trials=trials, file_bytes=layer.patterns.store.file_bytes,
+        estimated_bytes=problem.estimated_bytes(layer.patterns.n_words * WORD_BITS), scale=scaling,
         biases="uniform" if problem.norms is None else "norms",
     )  # fmt: skip
     if sentence := report.warning(len(first), is_limited=settings.separates_all):

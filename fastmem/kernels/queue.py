@@ -33,6 +33,13 @@ if config.DISABLE_JIT:  # type: ignore[attr-defined]
             queue[0] += 1
         return task
 
+    def take_many(counter, amount):
+        """What a counter was before ``amount`` was added: that many numbers, no one else's."""
+        with _lock:
+            first = np.int64(counter[0])
+            counter[0] += amount
+        return first
+
 else:
 
     @intrinsic
@@ -49,3 +56,8 @@ else:
     def take(queue):
         """The next task number, which no other worker gets."""
         return _fetch_and_add(queue, np.int64(1))  # type: ignore[call-arg]
+
+    @njit(nogil=True, cache=True)
+    def take_many(counter, amount):
+        """What a counter was before ``amount`` was added: that many numbers, no one else's."""
+        return _fetch_and_add(counter, np.int64(amount))  # type: ignore[call-arg]

@@ -111,7 +111,7 @@ def row_number(rows, i):
 
 
 @njit(nogil=True, cache=True)
-def _load_points(points, rows, start, stop, planes, scaled):
+def load_points(points, rows, start, stop, planes, scaled):
     """scaled[group, feature, row] = float32(scale (x - origin)); returns the largest norm."""
     d = points.shape[1]
     scale, origin = planes.scale, planes.origin
@@ -136,7 +136,7 @@ def _load_points(points, rows, start, stop, planes, scaled):
 
 
 @njit(nogil=True, cache=True)
-def _fill_slack(planes, word, radius, d, slack):
+def fill_slack(planes, word, radius, d, slack):
     """Bounds on the errors of the sums of 64 hyperplanes; also the same for all points."""
     relative = 1.1 * (min(d, DEPTH) + (d + DEPTH - 1) // DEPTH + 5) * UNIT32
     if relative > 0.01:
@@ -188,10 +188,10 @@ def _fill_tile(tasks, start, stop, place, planes, words, scratch):
     tile = place // TILE
     column = place - tile * TILE
     groups = (stop - start + TILE_ROWS - 1) // TILE_ROWS
-    radius = _load_points(points, rows, start, stop, planes, scratch.scaled)
+    radius = load_points(points, rows, start, stop, planes, scratch.scaled)
     doubts = 0
     for word in range(first_word, last_word):
-        _fill_slack(planes, word, radius, d, scratch.slack)
+        fill_slack(planes, word, radius, d, scratch.slack)
         initial, step, last = planes.scaled_biases, 0, 0
         if d > DEPTH:
             last = _add_first_features(planes, word, groups, d, scratch.scaled, scratch.sums)

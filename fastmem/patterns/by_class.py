@@ -13,8 +13,10 @@ from fastmem.inputs import Points
 from fastmem.kernels.columns import copy_columns
 from fastmem.kernels.layout import TILE, TILE_ROWS, WORD_BITS
 from fastmem.machine.threads import ranges, run_tasks
+from fastmem.patterns.bounded_tiles import BoundedTiles
 from fastmem.patterns.of_points import passes, pattern_threads, task_rows
 from fastmem.patterns.prepared import Fill, SignLoop
+from fastmem.patterns.spatial_order import class_order
 from fastmem.patterns.tile_store import TileStore
 
 _TASK_PRODUCTS = 2_000_000
@@ -37,18 +39,39 @@ class Patterns:
     store : TileStore
         Where the tiles are; ``budget_bytes`` of them may be in memory.
     order, starts : ndarrays of shape (N,) and (K + 1,), int32 and int64
-        order[starts[c] + j] is the row, in the user's data, of the j-th point of class c.
+        order[starts[c] + j] is the row, in the user's data, of the j-th point of class c. They
+        are by row, or, given the ``leaves`` (N,) int32 of a spatial order, by leaf and row.
+    numbers, places : ndarrays of shape (N,), as order, or None
+        In a spatial order the points keep their numbers, which are their ranks by row within the
+        class: numbers[starts[c] + j] is that of the j-th point, places the reverse.
+    bounded : BoundedTiles or None
+        The patterns instead of ``tiles``, if they are to be ``with_bounds``, once they are filled.
     """
 
     def __init__(
-        self, codes: np.ndarray, n_classes: int, n_words: int = 0, budget_bytes: int | None = None
+        self,
+        codes: np.ndarray,
+        n_classes: int,
+        n_words: int = 0,
+        budget_bytes: int | None = None,
+        leaves: np.ndarray | None = None,
+        n_threads: int = 1,
+        with_bounds: bool = False,
     ) -> None:
         counts = np.zeros(n_classes, np.int64)
         for a, b in ranges(len(codes), 1 << 20):  # all codes at once would be copied as int64
             counts += np.bincount(codes[a:b], minlength=n_classes)
-        self.order = np.argsort(codes, kind="stable").astype(
-            np.int32 if len(codes) < 1 << 31 else np.int64
-        )
+        self.numbers: np.ndarray | None = None
+        self.places: np.ndarray | None = None
+        self.bounded: BoundedTiles | None = None
+        self._with_bounds = with_bounds
+        if leaves is None:
+            self.order = np.argsort(codes, kind="stable").astype(
+                np.int32 if len(codes) < 1 << 31 else np.int64
+            )
+        else:
+            order = class_order(codes, n_classes, leaves, n_threads)
+            self.order, self.numbers, self.places = order
         self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         n_tiles = -(-counts // TILE)
         self.first_tile = np.concatenate([[0], np.cumsum(n_tiles)]).astype(np.int64)
@@ -72,9 +95,29 @@ class Patterns:
         """Number of points of a class."""
         return int(self.starts[code + 1] - self.starts[code])
 
-    def rows(self, code: int, local: np.ndarray) -> np.ndarray:
-        """Rows, in the user's data, of the points ``local`` of class ``code``."""
-        return self.order[self.starts[code] + local]
+    @property
+    def n_words(self) -> int:
+        """Words of a pattern."""
+        return self.bounded.n_words if self.bounded else int(self.tiles.shape[1])
+
+    def rows(self, code: int, numbers: np.ndarray) -> np.ndarray:
+        """Rows, in the user's data, of points of a class by their numbers."""
+        return self.order[self.starts[code] + self.places_of(code, numbers)]
+
+    def places_of(self, code: int, numbers: np.ndarray) -> np.ndarray:
+        """Where points of a class, by their numbers, are in its order."""
+        if self.places is None:
+            return numbers
+        start, stop = self.starts[code : code + 2]
+        places: np.ndarray = self.places[start:stop][numbers]
+        return places
+
+    def numbers_in_order(self, code: int) -> np.ndarray:
+        """The number of each point of a class, in its order."""
+        if self.numbers is None:
+            return np.arange(self.class_size(code), dtype=np.int32)
+        start, stop = self.starts[code : code + 2]
+        return self.numbers[start:stop]
 
     def codes_at(self, positions: np.ndarray) -> np.ndarray:
         """Classes of the points at ``positions`` of the tiles, int64."""
@@ -111,6 +154,14 @@ class Patterns:
 
         ``progress(points done, points in all, 0)`` is called on the calling thread.
         """
+        if self._with_bounds and points.array is not None:
+            self.bounded = BoundedTiles(self.sizes, hyperplanes.n_words)
+            self.bounded.fill(
+                points.array, self.order, self.starts, self.first_tile, hyperplanes, n_threads,
+                lambda n_done: progress(n_done, len(self.order), 0),
+            )  # fmt: skip
+            self.doubtful += self.bounded.doubtful
+            return
         first_word = first // WORD_BITS
         n_words = hyperplanes.n_words
         if n_words != self.tiles.shape[1]:
@@ -181,7 +232,8 @@ class Patterns:
         def work(task: tuple[int, int, int]) -> None:
             nonlocal done
             code, start, stop = task
-            block = points.take(self.rows(code, np.arange(start, stop)))
+            place = int(self.starts[code]) + start
+            block = points.take(self.order[place : place + stop - start])
             position = int(self.first_tile[code]) * TILE + start
             doubtful = fill(block, tiles, position)
             self.store.release(tiles[position // TILE : -(-(position + stop - start) // TILE)])

@@ -87,7 +87,7 @@ class TileStore:
     def _grow_in_memory(self, shape: tuple[int, int, int], size: int, kept: int) -> None:
         what = f"growing the sign patterns to {readable(size)}"
         require(size - self.tiles.nbytes, what, _REMEDY)
-        memory = _mapped(None, size)
+        memory = mapped(None, size)
         new = np.frombuffer(memory, np.uint64).reshape(shape)
         if kept:
             for some in _copied(self.tiles, new, kept):
@@ -102,7 +102,7 @@ class TileStore:
             raise _no_room(size, f"no file can be made there ({why})") from error
         weakref.finalize(self, file.close)
         reserve(file, size, lambda why: _no_room(size, why))
-        memory = _mapped(file, size)
+        memory = mapped(file, size)
         new = np.frombuffer(memory, np.uint64).reshape(shape)
         if kept:
             for some in _copied(self.tiles, new, kept):
@@ -114,7 +114,7 @@ class TileStore:
         self, file: IO[bytes], shape: tuple[int, int, int], size: int, kept: int
     ) -> None:
         reserve(file, size, lambda why: _no_room(size, why))
-        memory = _mapped(file, size)
+        memory = mapped(file, size)
         new = np.frombuffer(memory, np.uint64).reshape(shape)
         for some in _copied(self.tiles, new, kept):
             _release(memory, new, new[some])
@@ -152,7 +152,7 @@ def _copied(old: np.ndarray, new: np.ndarray, kept: int) -> Iterator[slice]:
         yield slice(start, stop)
 
 
-def _mapped(file: IO[bytes] | None, size: int) -> mmap.mmap:
+def mapped(file: IO[bytes] | None, size: int) -> mmap.mmap:
     """Map a file, or memory."""
     try:
         if file:

@@ -11,7 +11,8 @@ from fastmem.kernels.cover import accept_in_order
 from fastmem.kernels.layout import MASK_GROUP, TILE
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import valid_bits
-from fastmem.second_layer.counting import TiledPoints, least_over, take_covered
+from fastmem.second_layer.bounded_points import BoundedPoints, all_points, class_points
+from fastmem.second_layer.counting import TiledPoints
 
 _BATCH = 64
 _COMPACT_BYTES = 64 << 20
@@ -20,8 +21,8 @@ _COMPACT_BYTES = 64 << 20
 class ClassCover:
     """The neurons of one covered class, while they are being chosen.
 
-    Points are numbered by their place in ``own``, which holds the class's points and, once most
-    are covered, only the uncovered ones.
+    Points go by their place in ``own``, which holds the class's points and, once most are covered,
+    only the uncovered ones; and by their number within the class, on which results depend.
 
     Attributes
     ----------
@@ -31,7 +32,7 @@ class ClassCover:
         Of its neurons' thresholds: counts here, sums where a subclass says so.
     steps_are_short : bool
         Whether Ctrl-C can wait for a step on one thread, where there are not many points.
-    own : TiledPoints
+    own : TiledPoints or BoundedPoints
         Points of the class.
     members : ndarray of int32
         Number within the class of each point in ``own``.
@@ -65,15 +66,19 @@ class ClassCover:
         self.patterns, self.code, self.n_threads = patterns, code, n_threads
         self.margin, self.only_inside = margin, only_inside
         self.skip = patterns.first_tile[code : code + 2].astype(np.int64)
-        here = slice(*self.skip)
-        self.own = TiledPoints(patterns.tiles[here], patterns.sizes[here], patterns.store)
+        self.own: TiledPoints | BoundedPoints = class_points(patterns, code)
         self.valid = valid_bits(n_hyperplanes)
-        self.members = np.arange(patterns.class_size(code), dtype=np.int32)
-        self.order = generator.permutation(self.members)
+        self.members = patterns.numbers_in_order(code)
+        # numbers, until there is a copy of a few points
+        self.order = generator.permutation(np.arange(len(self.members), dtype=np.int32))
+        self._is_copy = False
         self._walked = 0
-        self.uncovered = np.zeros((len(self.own.tiles), TILE), np.bool_)
+        self.uncovered = np.zeros((self.own.n_tiles, TILE), np.bool_)
         self._flat = self.uncovered.reshape(-1)
-        self._flat[slice(len(self.members)) if members is None else members] = True
+        if members is None:
+            self._flat[: len(self.members)] = True
+        else:
+            self._flat[patterns.places_of(code, members)] = True
         self.remaining = len(self.members) if members is None else len(members)
         self.masks: list[np.ndarray] = []
         self.thresholds: list[float] = []
@@ -90,6 +95,11 @@ class ClassCover:
         return self.remaining == 0
 
     @property
+    def goes_by_number(self) -> bool:
+        """Whether the points in ``own`` are in the order of their numbers."""
+        return self._is_copy or self.patterns.numbers is None
+
+    @property
     def width(self) -> int:
         """Neurons so far."""
         return len(self.thresholds)
@@ -101,6 +111,8 @@ class ClassCover:
         missing = count
         while missing and at < len(self.order):
             stretch = self.order[at : at + max(256, 4 * missing)]
+            if not self._is_copy:
+                stretch = self.patterns.places_of(self.code, stretch)
             here = np.flatnonzero(self._flat[stretch])
             if at == self._walked:
                 # the points before the first that is left never come back
@@ -112,6 +124,8 @@ class ClassCover:
 
     def is_open(self, numbers: np.ndarray) -> np.ndarray:
         """Whether points, by their numbers within the class, are uncovered still; bool."""
+        if not self._is_copy:
+            return self._flat[self.patterns.places_of(self.code, numbers)]
         places = np.minimum(np.searchsorted(self.members, numbers), len(self.members) - 1)
         result: np.ndarray = (self.members[places] == numbers) & self._flat[places]
         return result
@@ -130,7 +144,7 @@ class ClassCover:
     def accept(self, masks: np.ndarray, thresholds: np.ndarray) -> None:
         """Add neurons, and take the points that they cover from the uncovered ones."""
         levels = self.levels(thresholds)
-        gained = take_covered(self.own, masks, levels, self.uncovered, self.n_threads)
+        gained = self.own.take_covered(masks, levels, self.uncovered, self.n_threads)
         self.evaluations += len(masks) * len(self.members)
         self.masks.extend(masks)
         self.thresholds.extend(thresholds.tolist())
@@ -177,34 +191,46 @@ class ClassCover:
     def _compact(self) -> None:
         """Keep the uncovered points only, once they are less than half of those in ``own``."""
         if (
-            len(self.own.tiles) < 4
+            self.own.is_bounded  # where covered tiles cost next to nothing
+            or self.own.n_tiles < 4
             or 2 * self.remaining > len(self.members)
             or self.remaining * len(self.valid) * 8 > _COMPACT_BYTES // self.patterns.n_classes
         ):
             return
         kept = np.flatnonzero(self._flat)
+        if self.goes_by_number:
+            numbers = self.members[kept]
+        else:
+            numbers = np.sort(self.members[kept])
+            kept = self.patterns.places_of(self.code, numbers).astype(np.int64)
+            self.order = self.patterns.places_of(self.code, self.order)
         own = self.own.gathered(kept)
         place = np.full(len(self._flat), -1, np.int32)
         place[kept] = np.arange(len(kept))
         self.order = place[self.order]
         self.order = self.order[self.order >= 0]
+        self._is_copy = True
         self._walked = 0
-        self.own, self.members = own, self.members[kept]
-        self.uncovered = np.zeros((len(own.tiles), TILE), np.bool_)
+        self.own, self.members = own, numbers
+        self.uncovered = np.zeros((own.n_tiles, TILE), np.bool_)
         self._flat = self.uncovered.reshape(-1)
         self._flat[: len(kept)] = True
 
 
 def least_counts(
-    owners: Sequence[ClassCover], masks: np.ndarray, by_range: bool = False
+    owners: Sequence[ClassCover],
+    masks: np.ndarray,
+    by_range: bool = False,
+    levels: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """For each mask the least count over the classes other than its owner's, and its position.
 
-    See `least_over`; owners (B,), one for each mask.
+    See `least_over`; owners (B,), one for each mask. Where that is asked by range, counts below
+    ``levels`` (B,) int64 are told for all ranges; others are wanted only if they are the least.
     """
     patterns = owners[0].patterns
-    points = TiledPoints(patterns.tiles, patterns.sizes, patterns.store)
     skip = np.array([owner.skip for owner in owners])
     for owner in owners:
         owner.evaluations += len(patterns.order) - patterns.class_size(owner.code)
-    return least_over(points, masks, skip, owners[0].n_threads, by_range)
+    points = all_points(patterns)
+    return points.least_over(masks, skip, owners[0].n_threads, by_range, levels)

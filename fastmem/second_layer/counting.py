@@ -42,11 +42,19 @@ class TiledPoints(NamedTuple):
         How many columns of each tile are points.
     store : TileStore
         To which tiles are released that are its own.
+    is_bounded : bool
+        Whether these are bounding tiles, which have no ``tiles``; see `bounded_points`.
     """
 
     tiles: np.ndarray
     sizes: np.ndarray
     store: TileStore
+    is_bounded = False
+
+    @property
+    def n_tiles(self) -> int:
+        """How many tiles there are."""
+        return len(self.sizes)
 
     def masks_of(self, places: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """1 - Phi of the points at ``places``, (len(places), n_words) uint64.
@@ -70,6 +78,28 @@ class TiledPoints(NamedTuple):
                 gather(self.tiles, some, copies, start)
                 self.store.release(self.tiles[some[0] // TILE : some[-1] // TILE + 1])
         return TiledPoints(copies, sizes_of(len(places)), self.store)
+
+    def copy_to(self, places: np.ndarray, tiles: np.ndarray, first: int) -> None:
+        """Copy the points at ``places``, int64, to ``first``, ... of other tiles."""
+        gather(self.tiles, places, tiles, first)
+        self.store.release(self.tiles)
+
+    def least_over(
+        self,
+        masks: np.ndarray,
+        skip: np.ndarray,
+        n_threads: int,
+        by_range: bool = False,
+        levels: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `least_over`; all counts are told, whatever ``levels`` are asked for."""
+        return least_over(self, masks, skip, n_threads, by_range)
+
+    def take_covered(
+        self, masks: np.ndarray, levels: np.ndarray, uncovered: np.ndarray, n_threads: int
+    ) -> np.ndarray:
+        """See `take_covered`."""
+        return take_covered(self, masks, levels, uncovered, n_threads)
 
     def _run(
         self, worker: Any, masks: np.ndarray, size: int, n_threads: int, arguments: tuple[Any, ...]

@@ -23,10 +23,10 @@ from fastmem.kernels.cells import (
     Space,
     grow_cell,
 )
-from fastmem.kernels.cover import gather
 from fastmem.kernels.layout import MASK_GROUP, TILE
 from fastmem.machine.arrays import aligned_zeros
 from fastmem.machine.loops import run_calls
+from fastmem.second_layer.bounded_points import all_points
 from fastmem.second_layer.class_cover import ClassCover, least_counts
 from fastmem.second_layer.counting import SERIAL_SECONDS, TASK_WORDS, TiledPoints, sizes_of
 
@@ -83,8 +83,7 @@ class _NearPoints:
             larger = aligned_zeros((n_tiles, *self._tiles.shape[1:]), np.uint64)
             larger[: len(self._tiles)] = self._tiles
             self._tiles = larger
-        gather(self._patterns.tiles, positions, self._tiles, n_old)
-        self._patterns.store.release(self._patterns.tiles)
+        all_points(self._patterns).copy_to(positions, self._tiles, n_old)
         sizes = sizes_of(len(self.known))
         self.others = Others(self._tiles[: len(sizes)], sizes)
 
@@ -127,13 +126,14 @@ class _Pool:
         store = cover.patterns.store
         in_file = store.file_bytes and np.may_share_memory(cover.own.tiles, store.tiles)
         becomes_whole = cover.remaining <= self.most and not self._is_whole
-        if cover.remaining <= self.most and not in_file:
+        if cover.remaining <= self.most and not in_file and cover.goes_by_number:
             self.own = Own(cover.own.tiles, cover.own.sizes, cover.uncovered)
             self._numbers = cover.members
             return
         is_open = cover.is_open(self._numbers)
         if becomes_whole or (2 * np.count_nonzero(is_open) <= self.most and not self._is_whole):
-            chosen = np.sort(cover.next_candidates(self.most)).astype(np.int64)
+            chosen = cover.next_candidates(self.most).astype(np.int64)
+            chosen = chosen[np.argsort(cover.members[chosen])]
             self._points = cover.own.gathered(chosen)
             self._is_whole = becomes_whole
             self._numbers = cover.members[chosen]
@@ -255,7 +255,7 @@ class Merger:
         """
         if not growths:
             return
-        least, nearest = _counts_of(growths)
+        least, nearest = _counts_of(growths, np.array([growth.level for growth in growths]))
         for i, growth in enumerate(growths):
             wrong = least[:, i] < growth.level
             if wrong.any():
@@ -290,10 +290,15 @@ class Merger:
         return space
 
 
-def _counts_of(growths: Sequence[_Growth]) -> tuple[np.ndarray, np.ndarray]:
-    """Least counts of the cells' masks over other classes, and where, by ranges of tiles."""
+def _counts_of(
+    growths: Sequence[_Growth], levels: np.ndarray | None = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Least counts of the cells' masks over other classes, and where, by ranges of tiles.
+
+    Those below ``levels``, and the least of all, are told in any case.
+    """
     masks = np.array([growth.cell.mask for growth in growths])
-    return least_counts([growth.cover for growth in growths], masks, by_range=True)
+    return least_counts([growth.cover for growth in growths], masks, by_range=True, levels=levels)
 
 
 def _work_space(n_own: int, n_others: int) -> Space:

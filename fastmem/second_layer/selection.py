@@ -107,7 +107,7 @@ def choose_neurons(
     patterns = covers[0].patterns
     at_once = covers_at_once(len(covers[0].valid)) if selection == "merge" else len(covers)
     least_words, most_words = _APART_WORDS[selection]
-    n_words = len(patterns.sizes) * TILE * patterns.tiles.shape[1]
+    n_words = len(patterns.sizes) * TILE * patterns.n_words
     apart = least_words <= n_words <= most_words and covers[0].steps_are_short
 
     def tell() -> None:

@@ -8,7 +8,9 @@ import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.sources import row_source
+from fastmem.patterns.bounded_tiles import bounds_pay
 from fastmem.patterns.by_class import Patterns
+from fastmem.patterns.spatial_order import leaves_of
 from fastmem.problem import Problem
 
 
@@ -20,20 +22,18 @@ class FirstLayer:
     source : RowSource
         Where random hyperplanes come from.
     hyperplanes : Hyperplanes
-        There from ``start`` on.
     patterns : Patterns
-        Of those hyperplanes that were there when ``fill`` was called last.
+        Of those hyperplanes that were there when ``fill`` was called last. Both are there from
+        ``start`` on.
     """
 
     hyperplanes: Hyperplanes
+    patterns: Patterns
 
     def __init__(self, problem: Problem, seed: np.random.SeedSequence | int) -> None:
         self._problem = problem
         self.source = row_source(
             problem.settings, np.random.default_rng(seed), problem.extent, problem.norms
-        )
-        self.patterns = Patterns(
-            problem.codes, len(problem.classes), budget_bytes=problem.budget_bytes
         )
         self._n_filled = 0
 
@@ -42,8 +42,15 @@ class FirstLayer:
 
     def start(self, n: int) -> None:
         """Draw the first n hyperplanes."""
-        extent = self._problem.extent
-        self.hyperplanes = self.source.start(n, extent.mean, extent.radius)
+        problem = self._problem
+        self.hyperplanes = self.source.start(n, problem.extent.mean, problem.extent.radius)
+        leaves, n_threads = None, problem.n_threads
+        if may_bound(problem) and bounds_pay(problem.points, problem.codes, self.hyperplanes):
+            leaves = leaves_of(problem.points, n_threads)
+        self.patterns = Patterns(
+            problem.codes, len(problem.classes), budget_bytes=problem.budget_bytes,
+            leaves=leaves, n_threads=n_threads, with_bounds=leaves is not None,
+        )  # fmt: skip
 
     def draw(self, n: int) -> None:
         """Draw n more."""
@@ -72,3 +79,13 @@ class FirstLayer:
         self.hyperplanes = self.hyperplanes.subset(kept)
         self.patterns = self.patterns.picked(kept, self._problem.n_threads)
         self._n_filled = n
+
+
+def may_bound(problem: Problem) -> bool:
+    """Whether all that is done with the patterns of a fit can be done with bounding tiles."""
+    settings = problem.settings
+    return (
+        settings.width is not None
+        and not (settings.separates_all or settings.compact or problem.is_real)
+        and problem.budget_bytes is None
+    )

@@ -1,0 +1,157 @@
+"""Patterns of points in a spatial order, as bounding tiles: what each tile's points have in common.
+
+Two moons, a million points and 2,048 hyperplanes: 1.3 % of the bits vary inside their tile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.inputs import Points
+from fastmem.kernels.bounding import MOST_FEATURES, Bounded, bound_tiles, unpack_points
+from fastmem.kernels.layout import TILE, WORD_BITS
+from fastmem.machine.arrays import aligned_zeros
+from fastmem.machine.loops import run_loop
+from fastmem.patterns.of_points import fill
+from fastmem.patterns.spatial_order import sample_rows
+from fastmem.patterns.stored_rows import float_filter
+from fastmem.patterns.tile_store import mapped
+from fastmem.patterns.words import new_tiles, rows_of, unpacked
+
+_TASK_TILES = 8
+"""Tiles of a task; their summaries share cache lines."""
+MODE = "measured"
+"""Whether bounding tiles are used wherever they can be: "always", "never", or if they pay."""
+_FEWEST_POINTS = 50_000
+_FEWEST_HYPERPLANES = 512
+_MOST_FEATURES = 64
+_PAYS = 0.3
+"""Share of hyperplanes that vary among neighbours: with more, as many are evaluated and stored."""
+_PLACES = 12
+_NEIGHBOURS = 16
+_ASKED_HYPERPLANES = 256
+_ASKED_VALUES = 1 << 21
+"""Coordinates that are compared to find neighbours: some ms."""
+
+
+class BoundedTiles:
+    """Bounding tiles of a fit.
+
+    Attributes
+    ----------
+    bounded : Bounded
+        As the kernels take them.
+    n_words : int
+        Words of a pattern.
+    doubtful : int
+        Bits that float32 did not decide.
+    """
+
+    def __init__(self, sizes: np.ndarray, n_words: int) -> None:
+        n_tiles, self.n_words = len(sizes), n_words
+        n_groups = -(-n_tiles // TILE)
+        # room for as many as vary at most: pages that are not written take no memory
+        self._memory = mapped(None, 8 * TILE * n_words * n_tiles)
+        self._used = np.zeros(16, np.int64)
+        self.doubtful = 0
+        self.bounded = Bounded(
+            aligned_zeros((n_groups, n_words, TILE), np.uint64),
+            aligned_zeros((n_groups, n_words, TILE), np.uint64),
+            np.empty((n_tiles, n_words), np.uint64),
+            np.empty(n_tiles, np.int64),
+            sizes,
+            np.frombuffer(self._memory, np.uint64),
+        )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes in use."""
+        *others, _ = self.bounded
+        return sum(one.nbytes for one in others) + 8 * int(self._used[0])
+
+    def fill(
+        self,
+        points: np.ndarray,
+        rows: np.ndarray,
+        starts: np.ndarray,
+        first_tile: np.ndarray,
+        hyperplanes: Hyperplanes,
+        n_threads: int,
+        tell: Callable[[int], object],
+    ) -> None:
+        """Compute the patterns; those of class c are rows[starts[c] : starts[c + 1]] of the points.
+
+        ``tell(points done)`` is called on the calling thread.
+        """
+        size = _TASK_TILES * TILE
+        tasks = np.concatenate([
+            np.stack([first, np.minimum(first + size, stop), (first - start) // TILE + tile], axis=1)
+            for start, stop, tile in zip(starts, starts[1:], first_tile, strict=False)
+            for first in [np.arange(start, stop, size, dtype=np.int64)]
+        ])  # fmt: skip
+        doubts = np.zeros(len(tasks), np.int64)
+        run_loop(
+            bound_tiles, len(tasks), n_threads,
+            (points, rows, tasks, float_filter(hyperplanes), tuple(self.bounded), self._used, doubts),
+            after=lambda first, last: tell(int(tasks[last - 1, 1])),
+        )  # fmt: skip
+        self.doubtful += int(doubts.sum())
+
+    def unpack(self, positions: np.ndarray, out: np.ndarray, first: int) -> None:
+        """Copy the patterns at ``positions``, int64, to ``first``, ... of tiles ``out``."""
+        unpack_points(tuple(self.bounded), positions, out, first)
+
+
+def bounds_pay(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> bool:
+    """Whether bounding tiles would save time, by what varies among neighbours of a sample.
+
+    Of N points of a class a tile has 192, so that 16 neighbours among N / 12 points are as far from
+    one another. codes (N,) say the class of each point.
+    """
+    n_samples, d = points.n_samples, points.n_features
+    if (
+        MODE == "never"
+        or type(hyperplanes) is not Hyperplanes
+        or points.array is None
+        or d > MOST_FEATURES
+    ):
+        return False
+    if MODE == "always":
+        return True
+    if (
+        n_samples < _FEWEST_POINTS
+        or len(hyperplanes) < _FEWEST_HYPERPLANES
+        or d > _MOST_FEATURES
+    ):
+        return False
+    count = min(n_samples * _NEIGHBOURS // TILE, _ASKED_VALUES // (_PLACES * d))
+    rows = sample_rows(n_samples, count)
+    groups = _neighbours(points.array[rows].T.astype(np.float32), codes[rows])
+    n_asked = min(_ASKED_HYPERPLANES, len(hyperplanes))
+    tiles = new_tiles(len(groups) * _NEIGHBOURS, -(-n_asked // WORD_BITS))
+    fill(hyperplanes.subset(np.arange(n_asked)), points.take(rows[groups.reshape(-1)]), tiles)
+    bits = unpacked(rows_of(tiles, len(groups) * _NEIGHBOURS), n_asked)
+    bits = bits.reshape(len(groups), _NEIGHBOURS, n_asked)
+    varies = bits.any(axis=1) & ~bits.all(axis=1)
+    return bool(varies.mean() < _PAYS)
+
+
+def _neighbours(coordinates: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """For some of the points, (d, m), the nearest ones of the same class, (_PLACES, _NEIGHBOURS).
+
+    Where a class has too few, also others.
+    """
+    m = coordinates.shape[1]
+    found = np.empty((_PLACES, _NEIGHBOURS), np.int64)
+    with np.errstate(over="ignore", invalid="ignore"):
+        for place in range(_PLACES):
+            one = (2 * place + 1) * m // (2 * _PLACES)
+            squares = np.where(codes == codes[one], np.float32(0), np.float32(np.inf))
+            for row in coordinates:
+                gaps = row - row[one]
+                squares += gaps * gaps
+            found[place] = np.argpartition(squares, _NEIGHBOURS - 1)[:_NEIGHBOURS]
+    return found

@@ -1,0 +1,135 @@
+"""Points as bounding tiles: counts, minima and cover with few looks at single points.
+
+The same results as `counting.TiledPoints` gives for them; of several points that share a least
+count, and that is not 0, any may be named.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastmem.kernels.bounded_cover import (
+    cover_bounded,
+    first_zeros,
+    lower_bounds,
+    scan_least,
+    scan_minima,
+)
+from fastmem.kernels.layout import TILE
+from fastmem.machine.arrays import aligned_zeros
+from fastmem.machine.loops import run_loop
+from fastmem.patterns.by_class import Patterns
+from fastmem.patterns.words import padded
+from fastmem.second_layer.counting import TiledPoints, sizes_of
+
+_TASK_TILES = 512
+"""Tiles whose bounds a task looks through at least."""
+_TASKS = 64
+_RANGES = 1024
+"""Places that refute a cell at most at once."""
+_NEVER = np.int64(2**62)
+
+
+class BoundedPoints:
+    """Points of some tiles, first..last - 1, of a fit whose patterns are bounding tiles.
+
+    Places count from the first of these tiles on.
+    """
+
+    is_bounded = True
+
+    def __init__(self, patterns: Patterns, first: int, last: int) -> None:
+        assert patterns.bounded is not None
+        self._patterns, self._tiles = patterns, patterns.bounded
+        self._first, self._last = first, last
+
+    @property
+    def n_tiles(self) -> int:
+        """How many tiles there are."""
+        return self._last - self._first
+
+    def masks_of(self, places: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        """See `TiledPoints`."""
+        words = self.gathered(places).tiles.transpose(0, 2, 1).reshape(-1, len(valid))
+        masks: np.ndarray = valid & ~words[: len(places)]
+        return masks
+
+    def gathered(self, places: np.ndarray) -> TiledPoints:
+        """Copies of the points at ``places``, in that order."""
+        n_tiles = max(1, -(-len(places) // TILE))
+        copies = aligned_zeros((n_tiles, self._tiles.n_words, TILE), np.uint64)
+        self.copy_to(places, copies, 0)
+        return TiledPoints(copies, sizes_of(len(places)), self._patterns.store)
+
+    def copy_to(self, places: np.ndarray, tiles: np.ndarray, first: int) -> None:
+        """Copy the points at ``places`` to ``first``, ... of other tiles."""
+        self._tiles.unpack(places.astype(np.int64) + TILE * self._first, tiles, first)
+
+    def least_over(
+        self,
+        masks: np.ndarray,
+        skip: np.ndarray,
+        n_threads: int,
+        by_range: bool = False,
+        levels: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """See `TiledPoints`; all points of the fit."""
+        bounded = tuple(self._tiles.bounded)
+        n_masks, n_tiles = len(masks), len(self._tiles.bounded.sizes)
+        n_groups = len(self._tiles.bounded.all_of)
+        stack = padded(masks)
+        bounds = np.empty((len(stack), n_tiles), np.int32)
+        run_loop(lower_bounds, n_groups, n_threads, (bounded, stack, bounds))
+        skip = np.ascontiguousarray(skip, np.int64)
+        known, where = np.full(n_masks, _NEVER), np.full(n_masks, -1, np.int64)
+        looks = bounded, masks, skip, bounds
+        run_loop(scan_least, n_masks, n_threads, (*looks, known, where))
+        size = max(_TASK_TILES, -(-n_tiles // _TASKS))
+        if by_range:
+            size = max(1, -(-n_tiles // _RANGES))
+        n_tasks = -(-n_tiles // size)
+        least = np.full((n_tasks + 1, n_masks), _NEVER)
+        nearest = np.full(least.shape, -1, np.int64)
+        if levels is None:
+            levels = np.zeros(n_masks, np.int64)
+        run_loop(
+            scan_minima, n_tasks, n_threads, (*looks, size, levels, known, least, nearest)
+        )
+        # where it is below its level, it is found again
+        least[-1] = np.where(known < levels, _NEVER, known)
+        nearest[-1] = np.where(known < levels, -1, where)
+        if by_range:
+            return least, nearest
+        columns = np.arange(n_masks)
+        best = least.argmin(axis=0)
+        return least[best, columns], nearest[best, columns]
+
+    def take_covered(
+        self, masks: np.ndarray, levels: np.ndarray, uncovered: np.ndarray, n_threads: int
+    ) -> np.ndarray:
+        """See `TiledPoints`."""
+        if self._last == self._first:
+            return np.zeros(len(masks), np.int64)
+        stack, limits = padded(masks), padded(levels)
+        n_tasks = (self._last - 1) // TILE - self._first // TILE + 1
+        gained = np.zeros((n_tasks, len(stack)), np.int64)
+        tiles = tuple(self._tiles.bounded), self._first, self._last
+        run_loop(cover_bounded, n_tasks, n_threads, (*tiles, stack, limits, uncovered, gained))
+        totals: np.ndarray = gained.sum(axis=0)[: len(masks)]
+        return totals
+
+
+def all_points(patterns: Patterns) -> TiledPoints | BoundedPoints:
+    """All points of a fit, whichever way their patterns are kept."""
+    if patterns.bounded:
+        return BoundedPoints(patterns, 0, len(patterns.sizes))
+    return TiledPoints(patterns.tiles, patterns.sizes, patterns.store)
+
+
+def class_points(patterns: Patterns, code: int) -> TiledPoints | BoundedPoints:
+    """The points of a class."""
+    first, last = (int(tile) for tile in patterns.first_tile[code : code + 2])
+    if patterns.bounded:
+        return BoundedPoints(patterns, first, last)
+    here = slice(first, last)
+    return TiledPoints(patterns.tiles[here], patterns.sizes[here], patterns.store)
