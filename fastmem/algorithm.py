@@ -213,6 +213,7 @@ def interpolate(
     growth: list[GrowthStep] = []
     trials: list[Trial] = []
     evaluations = 0
+    hardest: int | None = None
 
     with drawing(settings.progress) as tell:
         # First layer, lines 1-5 of Algorithm 1: rows until every pair of points is separated
@@ -225,7 +226,7 @@ def interpolate(
                 layer.fill(partial(tell, "patterns"))
         if settings.separates_all:
             with clock.stage("growth"):
-                growth, evaluations = separate(
+                growth, evaluations, hardest = separate(
                     problem, layer, growth_seed, partial(tell, "hyperplanes")
                 )
 
@@ -241,9 +242,13 @@ def interpolate(
             else:
                 if settings.compact and settings.width is None:
                     more_to_choose_from(problem, layer)
+                    hardest = None
+                # a class some of whose points cannot be covered is the one that is left out
+                to_cover = [code for code in problem.to_cover if code != hardest]
                 covers = selector.covers(
-                    layer.patterns, layer.hyperplanes, problem.to_cover, problem.leave_one_out
-                )
+                    layer.patterns, layer.hyperplanes, to_cover,
+                    problem.leave_one_out and hardest is None,
+                )  # fmt: skip
             first, second, unseparated = layer.hyperplanes, cover_layer(covers), failed_rows(covers)
         if settings.compact:
             with clock.stage("compaction"):

@@ -88,7 +88,7 @@ def test_what_is_separated_stays_so_and_is_not_looked_at_again():
     layer.start(64)
     growth.OpenPoints.look = look
     try:
-        steps, _ = growth.separate(
+        steps, *_ = growth.separate(
             problem, layer, np.random.SeedSequence(0), lambda done, total, neurons: None
         )
     finally:

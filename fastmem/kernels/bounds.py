@@ -17,13 +17,15 @@ import numpy as np
 
 from fastmem.kernels.bits import popcount
 from fastmem.kernels.compiling import njit
-from fastmem.kernels.layout import TILE
+from fastmem.kernels.layout import TILE, WORD_BITS
 
 FAN = 16
 """Children of a node. A divisor of TILE, and two vector registers of words: larger nodes leave more
 points, smaller ones make more nodes."""
 _EMPTY = np.uint64(0)
 _NEVER = np.int64(1 << 40)
+_STACK = 1024
+"""More than FAN nodes on each level of the highest tree."""
 _FULL = np.uint64(2**64 - 1)
 MOST_GROUPS = 1024
 """Nodes that `near_points` goes into at most on each level."""
@@ -48,6 +50,40 @@ class BoundTree(NamedTuple):
     first: np.ndarray
     n_nodes: np.ndarray
     tops: np.ndarray
+
+
+class Room(NamedTuple):
+    """Where searches of a tree work; see `new_room`.
+
+    counts, any_counts (FAN,) int64: of siblings. stack (_STACK,) int64: nodes to go into. groups
+    (most,) int64: what is to be looked at on a level; found, keys, sizes (FAN * most,) int64: its
+    nodes or points, how far they are, and how many points they hold. tally (2 n + 1,) int64, all
+    zero between two searches: points by how far they are. looked (1,) int64 grows by the columns
+    that are counted.
+    """
+
+    counts: np.ndarray
+    any_counts: np.ndarray
+    stack: np.ndarray
+    groups: np.ndarray
+    found: np.ndarray
+    keys: np.ndarray
+    sizes: np.ndarray
+    tally: np.ndarray
+    looked: np.ndarray
+
+
+@njit(nogil=True, cache=True)
+def new_room(tree):
+    """Room for searches of a tree."""
+    most = MOST_GROUPS + tree.tops.shape[0]
+    n_found = FAN * most
+    return Room(
+        np.empty(FAN, np.int64), np.empty(FAN, np.int64), np.empty(_STACK, np.int64),
+        np.empty(most, np.int64), np.empty(n_found, np.int64), np.empty(n_found, np.int64),
+        np.empty(n_found, np.int64), np.zeros(2 * tree.tiles.shape[1] * WORD_BITS + 1, np.int64),
+        np.zeros(1, np.int64),
+    )  # fmt: skip
 
 
 @njit(nogil=True, cache=True)
@@ -99,25 +135,27 @@ def count_siblings(tiles, tile, column, mask, limit, counts):
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _lower_bounds(tree, code, level, group, mask, limit, counts):
-    """Counts, up to ``limit``, of a group's ANDs, or on level 0 of its points.
+def _lower_bounds(tree, code, level, group, mask, limit, room):
+    """room.counts = counts, up to ``limit``, of a group's ANDs, or on level 0 of its points.
 
     Returns tile, column and how many there are.
     """
     tile = tree.first[level, code] + group * FAN // TILE
     column = group * FAN % TILE
-    count_siblings(tree.tiles if level == 0 else tree.ands, tile, column, mask, limit, counts)
+    words = tree.tiles if level == 0 else tree.ands
+    count_siblings(words, tile, column, mask, limit, room.counts)
+    room.looked[0] += FAN
     return tile, column, min(FAN, tree.n_nodes[level, code] - group * FAN)
 
 
 @njit(nogil=True, cache=True)
-def below(tree, skip, mask, level, found, stack):
+def below(tree, skip, mask, level, found, room):
     """Positions of points of classes other than ``skip`` whose count is less than ``level``.
 
     At most len(found) of them, in an order of the tree's own; returns how many. mask (n_words,)
-    uint64, found int64, stack (len of some hundred,) int64.
+    uint64, found int64.
     """
-    counts = np.empty(FAN, np.int64)
+    counts, stack = room.counts, room.stack
     n_found = 0
     for code in range(tree.tops.shape[0]):
         if code == skip or tree.n_nodes[0, code] == 0:
@@ -127,7 +165,7 @@ def below(tree, skip, mask, level, found, stack):
         while depth:
             depth -= 1
             at, group = stack[depth] >> _LEVEL_SHIFT, stack[depth] & _IN_LEVEL
-            tile, column, n = _lower_bounds(tree, code, at, group, mask, level, counts)
+            tile, column, n = _lower_bounds(tree, code, at, group, mask, level, room)
             for i in range(n):
                 if counts[i] >= level:
                     continue
@@ -143,12 +181,12 @@ def below(tree, skip, mask, level, found, stack):
 
 
 @njit(nogil=True, cache=True)
-def least_count(tree, skip, mask, limit, stack):
+def least_count(tree, skip, mask, limit, room):
     """The least count over the points of classes other than ``skip``, and the position of one.
 
     Where all counts are at least ``limit``: limit and -1.
     """
-    counts = np.empty(FAN, np.int64)
+    counts, stack = room.counts, room.stack
     position = np.int64(-1)
     for code in range(tree.tops.shape[0]):
         if code == skip or tree.n_nodes[0, code] == 0:
@@ -158,7 +196,7 @@ def least_count(tree, skip, mask, limit, stack):
         while depth:
             depth -= 1
             at, group = stack[depth] >> _LEVEL_SHIFT, stack[depth] & _IN_LEVEL
-            tile, column, n = _lower_bounds(tree, code, at, group, mask, limit, counts)
+            tile, column, n = _lower_bounds(tree, code, at, group, mask, limit, room)
             for i in range(n):
                 if counts[i] >= limit:
                     continue
@@ -173,20 +211,48 @@ def least_count(tree, skip, mask, limit, stack):
 
 
 @njit(nogil=True, cache=True)
-def inside(tree, code, mask, level, uncovered, n_open, found, stack):
+def lowest_below(tree, skip, mask, numbers, room):
+    """Position of a point with count 0: of the first class that has one, other than ``skip``, the
+    one of the lowest of ``numbers`` (n_tiles * TILE,), which are by position; else -1.
+    """
+    counts, stack = room.counts, room.stack
+    position = np.int64(-1)
+    for code in range(tree.tops.shape[0]):
+        if code == skip or tree.n_nodes[0, code] == 0 or position >= 0:
+            continue
+        stack[0] = tree.tops[code] << _LEVEL_SHIFT
+        depth = 1
+        while depth:
+            depth -= 1
+            at, group = stack[depth] >> _LEVEL_SHIFT, stack[depth] & _IN_LEVEL
+            tile, column, n = _lower_bounds(tree, code, at, group, mask, 1, room)
+            for i in range(n):
+                if counts[i]:
+                    continue
+                place = tile * TILE + column + i
+                if at > 0:
+                    stack[depth] = (at - 1) << _LEVEL_SHIFT | (group * FAN + i)
+                    depth += 1
+                elif position < 0 or numbers[place] < numbers[position]:
+                    position = place
+    return position
+
+
+@njit(nogil=True, cache=True)
+def inside(tree, code, mask, level, uncovered, n_open, found, room):
     """Positions of uncovered points of a class whose count is less than ``level``.
 
     uncovered (n_tiles * TILE,) bool by position; n_open (m * TILE,) int32: uncovered points below
     each node. Returns how many there are; only the first len(found) are written.
     """
-    counts = np.empty(FAN, np.int64)
+    counts, stack = room.counts, room.stack
     n_found = 0
     stack[0] = tree.tops[code] << _LEVEL_SHIFT
     depth = 1
     while depth:
         depth -= 1
         at, group = stack[depth] >> _LEVEL_SHIFT, stack[depth] & _IN_LEVEL
-        tile, column, n = _lower_bounds(tree, code, at, group, mask, level, counts)
+        tile, column, n = _lower_bounds(tree, code, at, group, mask, level, room)
         for i in range(n):
             if counts[i] >= level:
                 continue
@@ -202,21 +268,6 @@ def inside(tree, code, mask, level, uncovered, n_open, found, stack):
     return n_found
 
 
-class Room(NamedTuple):
-    """Where `near_points` works.
-
-    groups (most,) int64: what is to be looked at on a level. found, keys, sizes (FAN * most,)
-    int64: its nodes or points, by how much they are preferred, and how many points they hold.
-    tally (2 n + 1,) int64, all zero between two calls: points by key.
-    """
-
-    groups: np.ndarray
-    found: np.ndarray
-    keys: np.ndarray
-    sizes: np.ndarray
-    tally: np.ndarray
-
-
 @njit(nogil=True, cache=True)
 def near_points(tree, codes, skip, mask, least, want, uncovered, n_open, room):
     """Points whose counts, of at least ``least``, are small; returns how many, ``want`` at most.
@@ -227,7 +278,7 @@ def near_points(tree, codes, skip, mask, least, want, uncovered, n_open, room):
     |mask and OR|, so that a point far from the middle of its node may be overlooked.
     """
     only_open = uncovered.shape[0] > 0
-    counts, any_counts = np.empty(FAN, np.int64), np.empty(FAN, np.int64)
+    counts, any_counts = room.counts, room.any_counts
     top = np.int64(0)
     for code in range(codes[0], codes[1]):
         if code != skip:
@@ -241,9 +292,9 @@ def near_points(tree, codes, skip, mask, least, want, uncovered, n_open, room):
         n_found = 0
         for j in range(n_groups):
             code, group = room.groups[j] >> _CODE_SHIFT, room.groups[j] & _GROUP
-            tile, column, n = _lower_bounds(tree, code, level, group, mask, _NEVER, counts)
+            tile, column, n = _lower_bounds(tree, code, level, group, mask, _NEVER, room)
             if level > 0:
-                count_siblings(tree.ors, tile, column, mask, _NEVER, any_counts)
+                count_siblings(tree.ors, tile, column, mask, _NEVER, room.any_counts)
             for i in range(n):
                 place = tile * TILE + column + i
                 if level == 0:
@@ -262,7 +313,7 @@ def near_points(tree, codes, skip, mask, least, want, uncovered, n_open, room):
                     room.keys[n_found], room.sizes[n_found] = counts[i] + any_counts[i], size
                 n_found += 1
         # more than is wanted where nodes are large: the nearest of their points are looked for
-        factor = np.int64(1) << min(2 * level + min(level, 1), 8)
+        factor = np.int64(1) << (min(2 * level + 1, 8) if level else 0)
         n_found = _preferred(room, n_found, factor * want, n_found if level == 0 else MOST_GROUPS)
         if level > 0:
             n_groups = n_found

@@ -18,7 +18,7 @@ import numpy as np
 
 from fastmem.kernels.arrays import aligned_zeros
 from fastmem.kernels.bits import popcount
-from fastmem.kernels.bounds import FAN, MOST_GROUPS, BoundTree, Room, below, inside, least_count, near_points
+from fastmem.kernels.bounds import FAN, BoundTree, below, inside, least_count, near_points, new_room
 from fastmem.kernels.cells import grow_cell
 from fastmem.kernels.compiling import njit
 from fastmem.kernels.counts import count_mask
@@ -27,7 +27,6 @@ from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.kernels.queue import take
 
 _ALL = np.int64(1 << 62)
-_STACK = 512
 _FIRST_MISSES = 4
 """Points set aside before a cell is first looked at: what refutes it is mostly known by then."""
 _REFUTING = 64
@@ -66,6 +65,7 @@ class Grown(NamedTuple):
 
     masks (S, n_words) uint64 and thresholds (S,) int64: the neurons. witnesses (S,) int64: the
     position of a point of another class with count 0, where the start cannot be covered; else -1.
+    looked (S,) int64: points and nodes counted.
     covered (S, most) int64: positions of the uncovered points that it covers, the first of
     n_covered (S,) int64.
     """
@@ -75,19 +75,9 @@ class Grown(NamedTuple):
     masks: np.ndarray
     thresholds: np.ndarray
     witnesses: np.ndarray
-    covered: np.ndarray
     n_covered: np.ndarray
-
-
-@njit(nogil=True, cache=True)
-def new_room(tree, n_words):
-    """Room for `near_points` over a tree."""
-    most = MOST_GROUPS + tree.tops.shape[0]
-    n_found = FAN * most
-    return Room(
-        np.empty(most, np.int64), np.empty(n_found, np.int64), np.empty(n_found, np.int64),
-        np.empty(n_found, np.int64), np.zeros(2 * n_words * WORD_BITS + 1, np.int64),
-    )  # fmt: skip
+    looked: np.ndarray
+    covered: np.ndarray
 
 
 @njit(nogil=True, cache=True)
@@ -145,11 +135,10 @@ def grow_near(queue, stop, ground, manner, grown):
     most = n_words * WORD_BITS + manner.misses + 3
     own = _new_tiles(manner.n_own + 1, n_words)
     others = _new_tiles(4 * manner.n_others, n_words)
-    room = new_room(tree, n_words)
+    room = new_room(tree)
     open_own = np.zeros((own.shape[0], TILE), np.bool_)
     space_own = aligned_zeros(own.shape[0] * TILE, np.int32).reshape((own.shape[0], TILE))
     least_own = np.empty(own.shape[0], np.int32)
-    stack = np.empty(_STACK, np.int64)
     refuting = np.empty(_REFUTING, np.int64)
     aside = np.empty(manner.misses + 2, np.int64)
     tried, joined = np.empty(most, np.int64), np.empty(most, np.bool_)
@@ -164,11 +153,13 @@ def grow_near(queue, stop, ground, manner, grown):
         if task >= stop:
             return
         start, code = grown.positions[task], grown.codes[task]
+        room.looked[0] = 0
         for word in range(n_words):
             base[word] = ground.valid[word] & ~own_tree.tiles[start // TILE, word, start % TILE]
-        least, witness = least_count(tree, code, base, _ALL if manner.margin else 1, stack)
+        least, witness = least_count(tree, code, base, _ALL if manner.margin else 1, room)
         grown.witnesses[task] = witness if least == 0 else -1
         if least == 0:
+            grown.looked[task] = room.looked[0]
             continue
         level = max(1, np.int64(np.ceil(manner.margin * least)))
         n_aside = 0
@@ -215,7 +206,7 @@ def grow_near(queue, stop, ground, manner, grown):
                     (space_own, counts[0], counts[1], least_own),
                     level, allowed, _ALL,
                 )  # fmt: skip
-                n_refuting = below(tree, code, mask, level, refuting, stack)
+                n_refuting = below(tree, code, mask, level, refuting, room)
                 if n_refuting == 0:
                     if allowed == left:
                         break
@@ -238,13 +229,14 @@ def grow_near(queue, stop, ground, manner, grown):
                 break
         threshold = _least_of(others, n_others, base)
         if threshold > level:
-            threshold, _ = least_count(tree, code, base, threshold, stack)
+            threshold, _ = least_count(tree, code, base, threshold, room)
         grown.masks[task] = base
         grown.thresholds[task] = threshold
         limit = cover_level(threshold, manner.margin, manner.only_inside)
         grown.n_covered[task] = inside(
-            own_tree, code, base, limit, ground.uncovered, ground.n_open, grown.covered[task], stack
+            own_tree, code, base, limit, ground.uncovered, ground.n_open, grown.covered[task], room
         )
+        grown.looked[task] = room.looked[0]
 
 
 @njit(nogil=True, cache=True)
@@ -272,7 +264,7 @@ def accept_grown(ground, manner, grown, share, outcomes, gained, closed):
     """
     ground, manner, grown = Ground(*ground), Manner(*manner), Grown(*grown)
     tree, uncovered, n_open = ground.own, ground.uncovered, ground.n_open
-    stack = np.empty(_STACK, np.int64)
+    room = new_room(tree)
     has_one = np.zeros(tree.tops.shape[0], np.bool_)
     n_closed = 0
     for task in range(grown.positions.shape[0]):
@@ -292,7 +284,7 @@ def accept_grown(ground, manner, grown, share, outcomes, gained, closed):
         if count > places.shape[0]:
             limit = cover_level(grown.thresholds[task], manner.margin, manner.only_inside)
             places = np.empty(count, np.int64)
-            count = inside(tree, code, grown.masks[task], limit, uncovered, n_open, places, stack)
+            count = inside(tree, code, grown.masks[task], limit, uncovered, n_open, places, room)
         fresh = 0
         for j in range(count):
             fresh += uncovered[places[j]]

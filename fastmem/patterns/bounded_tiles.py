@@ -127,6 +127,16 @@ def bounds_pay(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> b
         or d > _MOST_FEATURES
     ):
         return False
+    return varying_share(points, codes, hyperplanes) < _PAYS
+
+
+def varying_share(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> float:
+    """Share of the hyperplanes that pass between the points of a tile, as a sample tells.
+
+    Points are dense; codes (N,) their classes. At most 256 of the hyperplanes are asked.
+    """
+    assert points.array is not None
+    n_samples, d = points.n_samples, points.n_features
     count = min(n_samples * _NEIGHBOURS // TILE, _ASKED_VALUES // (_PLACES * d))
     rows = sample_rows(n_samples, count)
     groups = _neighbours(points.array[rows].T.astype(np.float32), codes[rows])
@@ -136,7 +146,7 @@ def bounds_pay(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> b
     bits = unpacked(rows_of(tiles, len(groups) * _NEIGHBOURS), n_asked)
     bits = bits.reshape(len(groups), _NEIGHBOURS, n_asked)
     varies = bits.any(axis=1) & ~bits.all(axis=1)
-    return bool(varies.mean() < _PAYS)
+    return float(varies.mean())
 
 
 def _neighbours(coordinates: np.ndarray, codes: np.ndarray) -> np.ndarray:

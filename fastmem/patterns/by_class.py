@@ -10,9 +10,12 @@ import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
+from fastmem.kernels.bounds import BoundTree
 from fastmem.kernels.columns import copy_columns
 from fastmem.kernels.layout import TILE, TILE_ROWS, WORD_BITS
 from fastmem.machine.threads import ranges, run_tasks
+from fastmem.machine.arrays import aligned_zeros
+from fastmem.patterns.bound_tree import bound_tree
 from fastmem.patterns.bounded_tiles import BoundedTiles
 from fastmem.patterns.of_points import passes, pattern_threads, task_rows
 from fastmem.patterns.prepared import Fill, SignLoop
@@ -64,6 +67,7 @@ class Patterns:
         self.numbers: np.ndarray | None = None
         self.places: np.ndarray | None = None
         self.bounded: BoundedTiles | None = None
+        self._tree: BoundTree | None = None
         self._with_bounds = with_bounds
         if leaves is None:
             self.order = np.argsort(codes, kind="stable").astype(
@@ -100,6 +104,26 @@ class Patterns:
         """Words of a pattern."""
         return self.bounded.n_words if self.bounded else int(self.tiles.shape[1])
 
+    @property
+    def is_spatial(self) -> bool:
+        """Whether points next to each other in their class are neighbours in space."""
+        return self.numbers is not None
+
+    def tree(self, n_threads: int) -> BoundTree:
+        """Bounds on groups of points that follow one another; worth it in a spatial order."""
+        if self._tree is None:
+            tiles = self.tiles
+            if self.bounded is not None:
+                tiles = aligned_zeros((len(self.sizes), self.n_words, TILE), np.uint64)
+                for start, stop, tile in zip(
+                    self.starts, self.starts[1:], self.first_tile, strict=False
+                ):
+                    first = int(tile) * TILE
+                    places = np.arange(first, first + int(stop - start))
+                    self.bounded.unpack(places, tiles, first)
+            self._tree = bound_tree(tiles, self.first_tile[:-1], np.diff(self.starts), n_threads)
+        return self._tree
+
     def rows(self, code: int, numbers: np.ndarray) -> np.ndarray:
         """Rows, in the user's data, of points of a class by their numbers."""
         return self.order[self.starts[code] + self.places_of(code, numbers)]
@@ -119,6 +143,14 @@ class Patterns:
         start, stop = self.starts[code : code + 2]
         return self.numbers[start:stop]
 
+    def numbers_by_position(self) -> np.ndarray:
+        """The number of the point at each position of the tiles, int32; 0 where there is none."""
+        numbers = np.zeros(len(self.sizes) * TILE, np.int32)
+        for code in range(self.n_classes):
+            start = int(self.first_tile[code]) * TILE
+            numbers[start : start + self.class_size(code)] = self.numbers_in_order(code)
+        return numbers
+
     def codes_at(self, positions: np.ndarray) -> np.ndarray:
         """Classes of the points at ``positions`` of the tiles, int64."""
         return np.searchsorted(self.first_tile, positions // TILE, side="right") - 1
@@ -132,7 +164,7 @@ class Patterns:
         """The bits of some hyperplanes, int64, in memory; all else is shared."""
         fewer = copy.copy(self)
         n_words = -(-len(hyperplanes) // WORD_BITS)
-        fewer.store = TileStore(len(self.sizes), n_words, None)
+        fewer.store, fewer._tree = TileStore(len(self.sizes), n_words, None), None
 
         def work(task: tuple[int, int]) -> None:
             copy_columns(self.tiles, *task, hyperplanes, fewer.tiles)
@@ -154,6 +186,7 @@ class Patterns:
 
         ``progress(points done, points in all, 0)`` is called on the calling thread.
         """
+        self._tree = None
         if self._with_bounds and points.array is not None:
             self.bounded = BoundedTiles(self.sizes, hyperplanes.n_words)
             self.bounded.fill(

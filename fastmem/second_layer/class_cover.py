@@ -152,6 +152,26 @@ class ClassCover:
         self.remaining -= int(gained.sum())
         self._compact()
 
+    def open_places(self) -> np.ndarray:
+        """The points in ``own`` that are uncovered, ascending int64."""
+        return np.flatnonzero(self._flat)
+
+    def positions(self, places: np.ndarray) -> np.ndarray:
+        """Where points in ``own`` are in all patterns, int64."""
+        if self._is_copy:
+            places = self.patterns.places_of(self.code, self.members[places])
+        return places.astype(np.int64) + TILE * int(self.skip[0])
+
+    def add(
+        self, masks: np.ndarray, thresholds: np.ndarray, gained: np.ndarray, covered: np.ndarray
+    ) -> None:
+        """Add neurons, each with the points that it is the first to cover; all of them by place."""
+        self.masks.extend(masks)
+        self.thresholds.extend(thresholds.tolist())
+        self.gained.extend(gained.tolist())
+        self._flat[covered] = False
+        self.remaining -= len(covered)
+
     def drop(self, candidates: np.ndarray, witnesses: np.ndarray) -> None:
         """Give up points with m = 0."""
         self.failed.extend(int(c) for c in self.members[candidates])

@@ -1,6 +1,7 @@
-"""Merged cells of noisy classes: each grows among its neighbours, many side by side.
+"""Merged cells of classes that take many neurons: each grows among its neighbours.
 
-See ``kernels.near_cells``.
+What such a cell costs follows what it covers, not the number of points, and the cells of a batch
+grow side by side on all cores; see ``kernels.near_cells``.
 """
 
 from __future__ import annotations
@@ -9,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastmem.kernels.layout import TILE
 from fastmem.kernels.cover import gather
+from fastmem.kernels.layout import TILE
 from fastmem.kernels.near_cells import (
     ACCEPTED,
     FAILED,
@@ -22,95 +23,108 @@ from fastmem.kernels.near_cells import (
 )
 from fastmem.machine.arrays import aligned_zeros
 from fastmem.machine.loops import run_loop
-from fastmem.patterns.bounds import bound_tree, node_sizes
+from fastmem.patterns.bound_tree import bound_tree, node_sizes
 from fastmem.second_layer.class_cover import ClassCover
 
+LOOK_AFTER = 8
+"""Neurons of a class after which it is known whether there will be many."""
+MANY = 256
+"""Neurons still to come from which on cells grow among neighbours."""
 N_OWN, N_OTHERS, MISSES = 256, 128, 64
 BATCH = 128
+"""Cells of a class that grow at a time, at most."""
 OPEN_A_CELL = 64
+"""Uncovered points of a class for each of them: cells of a batch should not meet."""
 SHARE = 0.5
+"""A cell that covers less than this share of its points alone has met another: it waits."""
 _COVERED = 2048
 
 
+def are_many(covers: Sequence[ClassCover]) -> bool | None:
+    """Whether covers will take many neurons, by those they have; None while these are too few."""
+    if any(cover.width + len(cover.failed) < LOOK_AFTER for cover in covers):
+        return None
+    expected = [
+        cover.remaining * (cover.width + len(cover.failed)) / (sum(cover.gained) + len(cover.failed))
+        for cover in covers
+    ]
+    return sum(expected) >= MANY
+
+
 class NearMerger:
-    """Adds merged neurons to the covers of a fit, many at a time."""
+    """Adds merged neurons to the covers of a fit whose patterns are in a spatial order."""
 
     def __init__(self, covers: Sequence[ClassCover]) -> None:
         cover = covers[0]
-        patterns = cover.patterns
-        self._covers = covers
-        self._tree = bound_tree(
-            patterns.tiles, patterns.first_tile[:-1], cover.n_threads, np.diff(patterns.starts)
-        )
+        self._tree = cover.patterns.tree(cover.n_threads)
         self._manner = Manner(N_OWN, N_OTHERS, MISSES, cover.margin, cover.only_inside)
-        self.stats = np.zeros(4, np.int64)
-        self._n_own = 0
-        self._gather()
+        self._gather(covers)
 
-    def _gather(self) -> None:
-        """Copy what is uncovered still."""
-        covers, tree = self._covers, self._tree
-        n_classes = len(tree.tops)
-        sizes = np.zeros(n_classes, np.int64)
-        self._places = {}
-        for cover in covers:
-            self._places[cover.code] = np.flatnonzero(cover._flat)
-            sizes[cover.code] = len(self._places[cover.code])
+    def _gather(self, covers: Sequence[ClassCover]) -> None:
+        """Copy what is uncovered, for searches in which no point is passed over."""
+        tree, n_threads = self._tree, covers[0].n_threads
+        places = {cover.code: cover.open_places() for cover in covers}
+        positions = {cover.code: cover.positions(places[cover.code]) for cover in covers}
+        sizes = np.zeros(len(tree.tops), np.int64)
+        for code, some in positions.items():
+            order = np.argsort(some)  # the spatial one
+            places[code], positions[code] = places[code][order], some[order]
+            sizes[code] = len(some)
         n_tiles = -(-sizes // TILE)
         first = np.cumsum(n_tiles) - n_tiles
-        tiles = aligned_zeros((max(1, n_tiles.sum()), tree.tiles.shape[1], TILE), np.uint64)
+        tiles = aligned_zeros((max(1, int(n_tiles.sum())), tree.tiles.shape[1], TILE), np.uint64)
         uncovered = np.zeros(len(tiles) * TILE, np.bool_)
-        self._at = {}
-        for cover in covers:
-            places, start = self._places[cover.code], int(first[cover.code]) * TILE
-            gather(tree.tiles, places + int(cover.skip[0]) * TILE, tiles, start)
-            uncovered[start : start + len(places)] = True
-            self._at[cover.code] = start
-        own = bound_tree(tiles, first, covers[0].n_threads, sizes)
+        # from places in a cover to positions here, and back
+        self._here: dict[int, np.ndarray] = {}
+        self._place_of = np.full(len(uncovered), -1, np.int32)
+        for code, some in positions.items():
+            start = int(first[code]) * TILE
+            gather(tree.tiles, some, tiles, start)
+            stop = start + len(some)
+            uncovered[start:stop] = True
+            self._place_of[start:stop] = places[code]
+            self._here[code] = np.full(int(places[code].max(initial=-1)) + 1, -1, np.int32)
+            self._here[code][places[code]] = np.arange(start, stop)
+        own = bound_tree(tiles, first, sizes, n_threads)
         self._ground = Ground(tree, own, covers[0].valid, uncovered, node_sizes(own))
-        self._n_own = int(sizes.sum())
-        self._closed = np.empty(self._n_own, np.int64)
+        self._n_gathered = int(sizes.sum())
+        self._closed = np.empty(self._n_gathered, np.int64)
 
     def step(self, covers: Sequence[ClassCover]) -> None:
-        """Grow a batch of cells of every cover."""
-        if 2 * sum(cover.remaining for cover in covers) < self._n_own:
-            self._covers = covers
-            self._gather()
+        """Grow a batch of cells in every cover, and take those that hold in order."""
+        if 2 * sum(cover.remaining for cover in covers) < self._n_gathered:
+            self._gather(covers)
         found = [
             cover.next_candidates(max(1, min(BATCH, cover.remaining // OPEN_A_CELL)))
             for cover in covers
         ]
-        sizes = [len(places) for places in found]
-        codes = np.repeat([cover.code for cover in covers], sizes)
-        n = len(codes)
         starts = [
-            np.searchsorted(self._places[cover.code], places) + self._at[cover.code]
-            for cover, places in zip(covers, found, strict=True)
+            self._here[cover.code][places] for cover, places in zip(covers, found, strict=True)
         ]
+        codes = np.repeat([cover.code for cover in covers], [len(places) for places in found])
+        n = len(codes)
         grown = Grown(
-            np.concatenate(starts), codes, np.empty((n, len(self._ground.valid)), np.uint64),
-            np.zeros(n, np.int64), np.empty(n, np.int64), np.empty((n, _COVERED), np.int64),
-            np.zeros(n, np.int64),
+            np.concatenate(starts).astype(np.int64), codes.astype(np.int64),
+            np.empty((n, len(self._ground.valid)), np.uint64),
+            *(np.zeros(n, np.int64) for _ in range(4)), np.empty((n, _COVERED), np.int64),
         )  # fmt: skip
-        ground, manner = tuple(self._ground), tuple(self._manner)
-        run_loop(grow_near, n, covers[0].n_threads, (ground, manner, tuple(grown)))
+        parts = tuple(self._ground), tuple(self._manner), tuple(grown)
+        run_loop(grow_near, n, covers[0].n_threads, parts)
         outcomes, gained = np.zeros(n, np.int8), np.zeros(n, np.int64)
-        n_closed = accept_grown(
-            ground, manner, tuple(grown), SHARE, outcomes, gained, self._closed
-        )
-        self.stats += np.bincount(outcomes, minlength=4)
-        closed = np.sort(self._closed[:n_closed])
+        accept_grown(*parts, SHARE, outcomes, gained, self._closed)
+        n_closed = np.where(outcomes == FAILED, 1, gained)
+        ends = np.cumsum(n_closed)
         stop = 0
-        for cover, size, places in zip(covers, sizes, found, strict=True):
-            here, stop = slice(stop, stop + size), stop + size
-            new = np.flatnonzero(outcomes[here] == ACCEPTED) + here.start
-            failed = np.flatnonzero(outcomes[here] == FAILED)
-            cover.masks.extend(grown.masks[new])
-            cover.thresholds.extend(grown.thresholds[new].tolist())
-            cover.gained.extend(gained[new].tolist())
-            cover.remaining -= int(gained[new].sum())
-            cover.drop(places[failed], grown.witnesses[here][failed])
-            own = self._places[cover.code]
-            start = self._at[cover.code]
-            mine = closed[(closed >= start) & (closed < start + len(own))]
-            cover._flat[own[mine - start]] = False
+        for cover, candidates in zip(covers, found, strict=True):
+            start, stop = stop, stop + len(candidates)
+            here = slice(start, stop)
+            cover.evaluations += int(grown.looked[here].sum())
+            failed = outcomes[here] == FAILED
+            cover.drop(candidates[failed], grown.witnesses[here][failed])
+            new = start + np.flatnonzero(outcomes[here] == ACCEPTED)
+            if len(new):
+                closed = self._closed[ends[start] - n_closed[start] : ends[stop - 1]]
+                closed = closed[np.repeat(outcomes[here] != FAILED, n_closed[here])]
+                cover.add(
+                    grown.masks[new], grown.thresholds[new], gained[new], self._place_of[closed]
+                )

@@ -8,10 +8,15 @@ import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.sources import row_source
-from fastmem.patterns.bounded_tiles import bounds_pay
+from fastmem.patterns.bounded_tiles import bounds_pay, varying_share
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.spatial_order import leaves_of
 from fastmem.problem import Problem
+
+_FEWEST_POINTS = 4000
+_MOST_FEATURES = 64
+_PAYS = 0.6
+"""Share of hyperplanes that pass between neighbours: with more, bounds leave nearly all to count."""
 
 
 class FirstLayer:
@@ -45,11 +50,14 @@ class FirstLayer:
         problem = self._problem
         self.hyperplanes = self.source.start(n, problem.extent.mean, problem.extent.radius)
         leaves, n_threads = None, problem.n_threads
-        if may_bound(problem) and bounds_pay(problem.points, problem.codes, self.hyperplanes):
+        bounded = may_bound(problem) and bounds_pay(
+            problem.points, problem.codes, self.hyperplanes
+        )
+        if bounded or neighbours_pay(problem, self.hyperplanes):
             leaves = leaves_of(problem.points, n_threads)
         self.patterns = Patterns(
             problem.codes, len(problem.classes), budget_bytes=problem.budget_bytes,
-            leaves=leaves, n_threads=n_threads, with_bounds=leaves is not None,
+            leaves=leaves, n_threads=n_threads, with_bounds=bounded,
         )  # fmt: skip
 
     def draw(self, n: int) -> None:
@@ -89,3 +97,24 @@ def may_bound(problem: Problem) -> bool:
         and not (settings.separates_all or settings.compact or problem.is_real)
         and problem.budget_bytes is None
     )
+
+
+def neighbours_pay(problem: Problem, hyperplanes: Hyperplanes) -> bool:
+    """Whether patterns should lie in a spatial order: it is asked of a sample.
+
+    Points are looked for among neighbours where the width is found, and where merged cells turn out
+    to be many.
+    """
+    settings, points = problem.settings, problem.points
+    if (
+        points.array is None
+        or points.n_samples < _FEWEST_POINTS
+        or points.n_features > _MOST_FEATURES
+        or problem.budget_bytes is not None
+        or settings.compact
+        or settings.smallest
+        or not (settings.separates_all or settings.selection == "merge")
+        or problem.covers_by_sums
+    ):
+        return False
+    return varying_share(points, problem.codes, hyperplanes) < _PAYS

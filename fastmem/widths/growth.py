@@ -9,6 +9,7 @@ is separated stays so when rows are added. Each round therefore looks only at th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,16 +30,34 @@ _PAIR_VALUES = 1 << 21
 _CANDIDATES = 4
 
 
+class Separation(NamedTuple):
+    """How far a first layer separates the classes.
+
+    Attributes
+    ----------
+    steps : list of GrowthStep
+    evaluations : int
+        Counts made.
+    left_out : int or None
+        The one class that has points which cannot be covered, where one is to be left out, and all
+        others can.
+    """
+
+    steps: list[GrowthStep]
+    evaluations: int
+    left_out: int | None
+
+
 def separate(
     problem: Problem,
     layer: FirstLayer,
     seed: np.random.SeedSequence,
     progress: Callable[[int, int, int], object],
-) -> tuple[list[GrowthStep], int]:
+) -> Separation:
     """Grow a first layer, and its patterns, until the problem's classes can be covered.
 
     Where one is to be left out, all but the one that is hardest to separate. Begins with the rows
-    that are there, stops at ``max_width``. Returns the steps and the counts made.
+    that are there, stops at ``max_width``.
 
     A width that was given and is to be completed has had its random rows: all others are targeted.
 
@@ -65,7 +84,9 @@ def separate(
         progress(total - open_points, total, 0)
         left = problem.most_hyperplanes - width
         if open_points == 0 or left <= 0:
-            return steps, evaluations
+            hardest = [c.code for c in classes if c not in needed and len(c.members)]
+            is_told = open_points == 0 and problem.leave_one_out
+            return Separation(steps, evaluations, hardest[0] if is_told and hardest else None)
         failing = sum(c.failing for c in needed)
         size = min(left, max(WORD_BITS, width // 4 // WORD_BITS * WORD_BITS))
         helps = failing > MANY * total and failing <= _HELPS * last_failing

@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastmem.kernels.layout import TILE
+from fastmem.kernels.open_points import look_for_lower
+from fastmem.machine.loops import run_loop
 from fastmem.patterns.by_class import Patterns
+from fastmem.patterns.words import valid_bits
 from fastmem.second_layer.class_cover import ClassCover, least_counts
 
 MANY = 0.05
@@ -12,6 +16,7 @@ MANY = 0.05
 _PROBE = 256
 """Open points of a class looked at before a whole run over it: while more of them fail than MANY
 says, the run would only find that out again, one sweep a point."""
+_TASK_POINTS = 256
 
 
 class OpenPoints:
@@ -40,6 +45,8 @@ class OpenPoints:
         self, patterns: Patterns, width: int, seed: np.random.SeedSequence, n_threads: int
     ) -> int:
         """Find out which members ``width`` hyperplanes separate; returns the counts made."""
+        if patterns.is_spatial and patterns.bounded is None:
+            return self._look_by_bounds(patterns, width, seed, n_threads)
         cover = ClassCover(
             patterns, width, self.code, np.random.default_rng(seed), n_threads, self.members
         )
@@ -57,3 +64,49 @@ class OpenPoints:
         self.failing = len(self.members)
         self.pairs = list(zip(cover.failed, cover.witnesses, strict=True))
         return cover.evaluations
+
+    def _look_by_bounds(
+        self, patterns: Patterns, width: int, seed: np.random.SeedSequence, n_threads: int
+    ) -> int:
+        """As `look`, each point by itself: bounds leave little to count."""
+        numbers = np.arange(patterns.class_size(self.code), dtype=np.int32)
+        order = np.random.default_rng(seed).permutation(numbers)
+        is_open = np.zeros(len(numbers), np.bool_)
+        is_open[self.members] = True
+        order = order[is_open[order]]
+        probe = order[:_PROBE]
+        witnesses, looked = self._lower(patterns, width, probe, n_threads)
+        fails = np.flatnonzero(witnesses >= 0)
+        share = len(fails) / len(probe)
+        if share > MANY:
+            self.failing = int(np.ceil(share * len(self.members)))
+            self.pairs = [(int(probe[i]), int(witnesses[i])) for i in fails]
+            return looked
+        rest = order[_PROBE:]
+        others, more = self._lower(patterns, width, rest, n_threads)
+        witnesses = np.concatenate([witnesses, others])
+        fails = np.flatnonzero(witnesses >= 0)
+        self.members = np.sort(order[fails])
+        self.failing = len(fails)
+        self.pairs = [(int(order[i]), int(witnesses[i])) for i in fails]
+        return looked + more
+
+    def _lower(
+        self, patterns: Patterns, width: int, numbers: np.ndarray, n_threads: int
+    ) -> tuple[np.ndarray, int]:
+        """Positions of points of other classes whose patterns lie below, -1 where there is none.
+
+        And the counts made.
+        """
+        witnesses = np.full(len(numbers), -1, np.int64)
+        n_tasks = -(-len(numbers) // _TASK_POINTS)
+        looked = np.zeros(n_tasks, np.int64)
+        if len(numbers):
+            start = int(patterns.first_tile[self.code]) * TILE
+            positions = start + patterns.places_of(self.code, numbers).astype(np.int64)
+            run_loop(
+                look_for_lower, n_tasks, n_threads,
+                (tuple(patterns.tree(n_threads)), self.code, valid_bits(width), positions,
+                 patterns.numbers_by_position(), _TASK_POINTS, witnesses, looked),
+            )  # fmt: skip
+        return witnesses, int(looked.sum())

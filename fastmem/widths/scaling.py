@@ -116,5 +116,5 @@ def _separating_width(
     problem = replace(problem, settings=replace(problem.settings, max_width=most))
     layer = FirstLayer(problem, rows_seed)
     layer.start(min(WORD_BITS, problem.most_hyperplanes))
-    steps, _ = separate(problem, layer, growth_seed, lambda done, total, neurons: None)
+    steps = separate(problem, layer, growth_seed, lambda done, total, neurons: None).steps
     return len(layer), steps[-1].open_points == 0

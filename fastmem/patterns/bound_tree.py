@@ -13,7 +13,9 @@ from fastmem.machine.threads import ranges
 _TASK_WORDS = 1 << 22
 
 
-def bound_tree(tiles: np.ndarray, first_tiles: np.ndarray, n_threads: int, sizes: np.ndarray) -> BoundTree:
+def bound_tree(
+    tiles: np.ndarray, first_tiles: np.ndarray, sizes: np.ndarray, n_threads: int
+) -> BoundTree:
     """The tree over points by class, which should lie in a spatial order.
 
     tiles (n_tiles, n_words, TILE) uint64; first_tiles, sizes (K,) int64: the tile at which each
