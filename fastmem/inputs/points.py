@@ -13,6 +13,8 @@ from fastmem.machine.arrays import frozen
 from fastmem.machine.threads import ranges
 
 BLOCK_BYTES = 1 << 24
+MOST_COPIED = 64 << 20
+"""Bytes of points that may be copied to one array, where that saves time."""
 _TASK_VALUES = 1 << 21
 """Values that are summed at a time. A block of so many is never beyond ``max_block_rows``, so that
 sums, and with them networks, do not depend on how the points are stored."""
@@ -333,6 +335,24 @@ def some_points(points: Points, rows: np.ndarray) -> Points:
     some = Points(points.take(rows))
     some.feature_names = points.feature_names
     return some
+
+
+def fits_one_array(points: Points) -> bool:
+    """Whether points are in one array, or are dense and few enough to be copied to one."""
+    size = points.n_samples * points.n_features * points.dtype.itemsize
+    return points.array is not None or (not points.is_sparse and size <= MOST_COPIED)
+
+
+def in_one_array(points: Points) -> Points:
+    """Return points that `fits_one_array` is true of, in one array."""
+    if points.array is not None:
+        return points
+    array = np.empty((points.n_samples, points.n_features), points.dtype)
+    for start, stop in ranges(points.n_samples, points.max_block_rows):
+        array[start:stop] = points.block(start, stop)
+    copied = Points(array)
+    copied.feature_names = points.feature_names
+    return copied
 
 
 def _starts(counts: np.ndarray) -> np.ndarray:

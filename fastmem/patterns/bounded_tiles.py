@@ -11,6 +11,7 @@ import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
+from fastmem.inputs.points import fits_one_array
 from fastmem.kernels.bounding import MOST_FEATURES, Bounded, bound_tiles, unpack_points
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.machine.arrays import aligned_zeros
@@ -115,7 +116,7 @@ def bounds_pay(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> b
     if (
         MODE == "never"
         or type(hyperplanes) is not Hyperplanes
-        or points.array is None
+        or not fits_one_array(points)
         or d > MOST_FEATURES
     ):
         return False
@@ -135,11 +136,10 @@ def varying_share(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -
 
     Points are dense; codes (N,) their classes. At most 256 of the hyperplanes are asked.
     """
-    assert points.array is not None
     n_samples, d = points.n_samples, points.n_features
     count = min(n_samples * _NEIGHBOURS // TILE, _ASKED_VALUES // (_PLACES * d))
     rows = sample_rows(n_samples, count)
-    groups = _neighbours(points.array[rows].T.astype(np.float32), codes[rows])
+    groups = _neighbours(points.take(rows).T.astype(np.float32), codes[rows])
     n_asked = min(_ASKED_HYPERPLANES, len(hyperplanes))
     tiles = new_tiles(len(groups) * _NEIGHBOURS, -(-n_asked // WORD_BITS))
     fill(hyperplanes.subset(np.arange(n_asked)), points.take(rows[groups.reshape(-1)]), tiles)

@@ -26,8 +26,8 @@ from fastmem.machine.loops import run_loop
 from fastmem.patterns.bound_tree import bound_tree, node_sizes
 from fastmem.second_layer.class_cover import ClassCover
 
-LOOK_AFTER = 8
-"""Neurons of a class after which it is known whether there will be many."""
+FIRST_LOOK, LAST_LOOK = 8, 64
+"""Neurons of each class when it is first and last asked whether there will be many."""
 MANY = 256
 """Neurons still to come from which on cells grow among neighbours."""
 N_OWN, N_OTHERS, MISSES = 256, 128, 64
@@ -40,15 +40,29 @@ SHARE = 0.5
 _COVERED = 2048
 
 
-def are_many(covers: Sequence[ClassCover]) -> bool | None:
-    """Whether covers will take many neurons, by those they have; None while these are too few."""
-    if any(cover.width + len(cover.failed) < LOOK_AFTER for cover in covers):
-        return None
-    expected = [
-        cover.remaining * (cover.width + len(cover.failed)) / (sum(cover.gained) + len(cover.failed))
-        for cover in covers
-    ]
-    return sum(expected) >= MANY
+class Outlook:
+    """Whether covers will take many neurons, by what the latest of those they have cover."""
+
+    def __init__(self) -> None:
+        self._look_at = FIRST_LOOK
+
+    def is_open(self) -> bool:
+        """Whether that is to be looked at again."""
+        return self._look_at <= LAST_LOOK
+
+    def many(self, covers: Sequence[ClassCover]) -> bool:
+        """Look, if the neurons have doubled since it was last done; False if it was not."""
+        tried = [cover.width + len(cover.failed) for cover in covers]
+        if min(tried) < self._look_at:
+            return False
+        self._look_at *= 2
+        expected = 0.0
+        for cover in covers:
+            latest = cover.gained[len(cover.gained) // 2 :]
+            share = len(cover.failed) / (cover.width + len(cover.failed))
+            gain = share + (1 - share) * sum(latest) / max(1, len(latest))
+            expected += cover.remaining / gain
+        return expected >= MANY
 
 
 class NearMerger:

@@ -17,7 +17,7 @@ from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.counting import TASK_WORDS
 from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.second_layer.merged_cells import Merger, covers_at_once
-from fastmem.second_layer.near_cells import NearMerger, are_many
+from fastmem.second_layer.near_cells import NearMerger, Outlook
 from fastmem.second_layer.real_cover import RealClassCover
 from fastmem.second_layer.real_sums import RealSums
 
@@ -104,7 +104,7 @@ def choose_neurons(
     """
     total = sum(cover.remaining for cover in covers)
     step = Merger(covers).step if selection == "merge" else type(covers[0]).step_all
-    may_be_near = selection == "merge" and covers[0].patterns.is_spatial
+    outlook = Outlook() if selection == "merge" and covers[0].patterns.is_spatial else None
     most = MASK_GROUP if selection == "merge" else 1
     patterns = covers[0].patterns
     at_once = covers_at_once(len(covers[0].valid)) if selection == "merge" else len(covers)
@@ -119,12 +119,12 @@ def choose_neurons(
         active = [cover for cover in covers if not cover.done]
         if not active or (leave_one_out and _is_widest(active, covers)):
             break
-        if may_be_near and (many := are_many(active)) is not None:
-            may_be_near = False
-            if many:
-                step, apart, at_once = NearMerger(active).step, False, len(active)
+        if outlook and outlook.many(active):
+            step, apart, at_once, outlook = NearMerger(active).step, False, len(active), None
+        elif outlook and not outlook.is_open():
+            outlook = None
         active = active[:at_once]
-        if apart and not may_be_near and n_threads > 1 and len(active) >= 2 * n_threads:
+        if apart and not outlook and n_threads > 1 and len(active) >= 2 * n_threads:
             _side_by_side(step, active, most, n_threads, tell)
         else:
             step(active)

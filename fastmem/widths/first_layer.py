@@ -8,6 +8,7 @@ import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.sources import row_source
+from fastmem.inputs.points import fits_one_array, in_one_array
 from fastmem.patterns.bounded_tiles import bounds_pay, varying_share
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.spatial_order import leaves_of
@@ -36,7 +37,7 @@ class FirstLayer:
     patterns: Patterns
 
     def __init__(self, problem: Problem, seed: np.random.SeedSequence | int) -> None:
-        self._problem = problem
+        self._problem, self._points = problem, problem.points
         self.source = row_source(
             problem.settings, np.random.default_rng(seed), problem.extent, problem.norms
         )
@@ -54,7 +55,8 @@ class FirstLayer:
             problem.points, problem.codes, self.hyperplanes
         )
         if bounded or neighbours_pay(problem, self.hyperplanes):
-            leaves = leaves_of(problem.points, n_threads)
+            self._points = in_one_array(problem.points)
+            leaves = leaves_of(self._points, n_threads)
         self.patterns = Patterns(
             problem.codes, len(problem.classes), budget_bytes=problem.budget_bytes,
             leaves=leaves, n_threads=n_threads, with_bounds=bounded,
@@ -77,7 +79,7 @@ class FirstLayer:
             return
         problem = self._problem
         self.patterns.fill(
-            problem.points, self.hyperplanes, problem.n_threads, self._n_filled, progress
+            self._points, self.hyperplanes, problem.n_threads, self._n_filled, progress
         )
         self._n_filled = len(self)
 
@@ -107,7 +109,7 @@ def neighbours_pay(problem: Problem, hyperplanes: Hyperplanes) -> bool:
     """
     settings, points = problem.settings, problem.points
     if (
-        points.array is None
+        not fits_one_array(points)
         or points.n_samples < _FEWEST_POINTS
         or points.n_features > _MOST_FEATURES
         or problem.budget_bytes is not None
