@@ -1,12 +1,12 @@
 """Bounds on counts for many points at once: a tree over patterns that lie in a spatial order.
 
 A node bounds FAN columns below it: the AND of their patterns, and the OR. For every mask u and every
-point q below, |u and AND| <= |u and q| <= |u and OR|, so most points need no look. The nodes of a
-level lie in tiles as points do, and every class begins a new tile on each level; groups of FAN
-siblings never cross the end of a tile.
+point q below, |u and AND| <= |u and q| <= |u and OR|, so most points need no look.
 
-Positions are TILE * tile + column, on each level. A class whose points are all in one group has no
-nodes: its top is level 0.
+Columns, points as well as nodes, lie in blocks (n_blocks, n_words, width) uint64: tiles, whose width
+is TILE, or groups of siblings, whose width is FAN and which are read at once. The position of a
+column, width * block + column, is the same in both. A class begins a new tile, or group, on each
+level. One whose points are all in one group has no nodes: its top is level 0.
 """
 
 from __future__ import annotations
@@ -15,13 +15,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmem.kernels.bits import popcount
+from fastmem.kernels.bits import trailing_zeros
 from fastmem.kernels.compiling import njit
-from fastmem.kernels.layout import TILE, WORD_BITS
+from fastmem.kernels.layout import WORD_BITS
+from fastmem.kernels.siblings import FAN, columns_below
 
-FAN = 16
-"""Children of a node. A divisor of TILE, and two vector registers of words: larger nodes leave more
-points, smaller ones make more nodes."""
 _EMPTY = np.uint64(0)
 _NEVER = np.int64(1 << 40)
 _STACK = 1024
@@ -38,13 +36,13 @@ _GROUP = (1 << _CODE_SHIFT) - 1
 class BoundTree(NamedTuple):
     """A tree over the patterns of all classes.
 
-    tiles (n_tiles, n_words, TILE) uint64: level 0, the points. ands, ors (m, n_words, TILE) uint64:
-    the nodes of levels 1, 2, ... first (n_levels, K) int64: the tile at which a level of a class
-    begins; n_nodes (n_levels, K) int64: how many nodes, or points, it has. tops (K,) int64: the
+    points (n_blocks, n_words, width) uint64: level 0. ands, ors (m, n_words, FAN) uint64: the nodes
+    of levels 1, 2, ... first (n_levels, K) int64: the position at which a level of a class begins, a
+    multiple of FAN; n_nodes (n_levels, K) int64: how many nodes, or points, it has. tops (K,) int64: the
     level whose nodes are one group.
     """
 
-    tiles: np.ndarray
+    points: np.ndarray
     ands: np.ndarray
     ors: np.ndarray
     first: np.ndarray
@@ -81,7 +79,7 @@ def new_room(tree):
     return Room(
         np.empty(FAN, np.int64), np.empty(FAN, np.int64), np.empty(_STACK, np.int64),
         np.empty(most, np.int64), np.empty(n_found, np.int64), np.empty(n_found, np.int64),
-        np.empty(n_found, np.int64), np.zeros(2 * tree.tiles.shape[1] * WORD_BITS + 1, np.int64),
+        np.empty(n_found, np.int64), np.zeros(2 * tree.points.shape[1] * WORD_BITS + 1, np.int64),
         np.zeros(1, np.int64),
     )  # fmt: skip
 
@@ -90,62 +88,55 @@ def new_room(tree):
 def bound_nodes(lower_ands, lower_ors, first_lower, n_lower, ands, ors, first, start, stop):
     """Make the nodes start..stop-1 of one class and level from the columns below.
 
-    lower_ands, lower_ors (m, n_words, TILE) uint64, the same array where they are points, whose
-    ``n_lower`` columns begin at tile ``first_lower``; nodes go to the tiles from ``first`` on.
+    lower_ands, lower_ors: blocks, the same where they are points, with ``n_lower`` columns from the
+    position ``first_lower`` on; nodes go to the positions from ``first`` on of ands and ors.
     """
-    n_words = ands.shape[1]
+    n_words, width = ands.shape[1], lower_ands.shape[2]
     for node in range(start, stop):
-        tile = first_lower + node * FAN // TILE
-        column = node * FAN % TILE
+        block, column = divmod(first_lower + node * FAN, width)
         count = min(FAN, n_lower - node * FAN)
-        to_tile, to_column = first + node // TILE, node % TILE
+        to_block, to_column = divmod(first + node, FAN)
         for word in range(n_words):
             all_of, any_of = _FULL, _EMPTY
             for i in range(column, column + count):
-                all_of &= lower_ands[tile, word, i]
-                any_of |= lower_ors[tile, word, i]
-            ands[to_tile, word, to_column] = all_of
-            ors[to_tile, word, to_column] = any_of
+                all_of &= lower_ands[block, word, i]
+                any_of |= lower_ors[block, word, i]
+            ands[to_block, word, to_column] = all_of
+            ors[to_block, word, to_column] = any_of
 
 
 @njit(nogil=True, cache=True)
-def count_siblings(tiles, tile, column, mask, limit, counts):
-    """counts[i] = |mask and column + i of a tile|, i < FAN: mask (n_words,), counts (FAN,) int64.
+def gather_groups(blocks, positions, out, first):
+    """Copy the columns at ``positions`` (P,) int64 to ``first``, ... of other blocks."""
+    width, out_width = blocks.shape[2], out.shape[2]
+    for i in range(positions.shape[0]):
+        block, column = divmod(positions[i], width)
+        out_block, out_column = divmod(first + i, out_width)
+        for word in range(blocks.shape[1]):
+            out[out_block, word, out_column] = blocks[block, word, column]
 
-    Ends as soon as all counts have reached ``limit``.
-    """
-    n_words = mask.shape[0]
-    for i in range(FAN):
-        counts[i] = 0
-    for word in range(0, n_words - 1, 2):
-        a, b = mask[word], mask[word + 1]
-        least = limit
-        for i in range(FAN):
-            counts[i] += np.int64(
-                popcount(tiles[tile, word, column + i] & a)
-                + popcount(tiles[tile, word + 1, column + i] & b)
-            )
-            least = min(least, counts[i])
-        if least >= limit:
-            return
-    if n_words % 2:
-        a = mask[n_words - 1]
-        for i in range(FAN):
-            counts[i] += np.int64(popcount(tiles[tile, n_words - 1, column + i] & a))
+
+@njit(nogil=True, cache=True, inline="always")
+def _count(blocks, position, n, mask, limit, counts):
+    """Which of the n columns from a position on have counts below ``limit``, as bits."""
+    width = np.uint64(blocks.shape[2])
+    block = np.uint64(position) // width
+    offset = np.int64(block * width) * (blocks.shape[1] - 1) + position
+    bits = columns_below(blocks, offset, blocks.shape[2], mask, limit, counts)
+    return bits & ((np.int64(1) << n) - 1)
 
 
 @njit(nogil=True, cache=True, inline="always")
 def _lower_bounds(tree, code, level, group, mask, limit, room):
     """room.counts = counts, up to ``limit``, of a group's ANDs, or on level 0 of its points.
 
-    Returns tile, column and how many there are.
+    Returns the position of the first, and which are below ``limit``, as bits.
     """
-    tile = tree.first[level, code] + group * FAN // TILE
-    column = group * FAN % TILE
-    words = tree.tiles if level == 0 else tree.ands
-    count_siblings(words, tile, column, mask, limit, room.counts)
+    position = tree.first[level, code] + group * FAN
+    n = min(FAN, tree.n_nodes[level, code] - group * FAN)
     room.looked[0] += FAN
-    return tile, column, min(FAN, tree.n_nodes[level, code] - group * FAN)
+    blocks = tree.points if level == 0 else tree.ands
+    return position, _count(blocks, position, n, mask, limit, room.counts)
 
 
 @njit(nogil=True, cache=True)
@@ -165,14 +156,14 @@ def below(tree, skip, mask, level, found, room):
         while depth:
             depth -= 1
             at, group = stack[depth] >> _LEVEL_SHIFT, stack[depth] & _IN_LEVEL
-            tile, column, n = _lower_bounds(tree, code, at, group, mask, level, room)
-            for i in range(n):
-                if counts[i] >= level:
-                    continue
+            position, bits = _lower_bounds(tree, code, at, group, mask, level, room)
+            while bits:
+                i = trailing_zeros(np.uint64(bits))
+                bits &= bits - 1
                 if at == 0:
                     if n_found == found.shape[0]:
                         return n_found
-                    found[n_found] = tile * TILE + column + i
+                    found[n_found] = position + i
                     n_found += 1
                 else:
                     stack[depth] = (at - 1) << _LEVEL_SHIFT | (group * FAN + i)
@@ -187,7 +178,7 @@ def least_count(tree, skip, mask, limit, room):
     Where all counts are at least ``limit``: limit and -1.
     """
     counts, stack = room.counts, room.stack
-    position = np.int64(-1)
+    nearest = np.int64(-1)
     for code in range(tree.tops.shape[0]):
         if code == skip or tree.n_nodes[0, code] == 0:
             continue
@@ -196,53 +187,54 @@ def least_count(tree, skip, mask, limit, room):
         while depth:
             depth -= 1
             at, group = stack[depth] >> _LEVEL_SHIFT, stack[depth] & _IN_LEVEL
-            tile, column, n = _lower_bounds(tree, code, at, group, mask, limit, room)
-            for i in range(n):
-                if counts[i] >= limit:
-                    continue
+            position, bits = _lower_bounds(tree, code, at, group, mask, limit, room)
+            while bits:
+                i = trailing_zeros(np.uint64(bits))
+                bits &= bits - 1
                 if at == 0:
-                    limit, position = counts[i], tile * TILE + column + i
+                    if counts[i] < limit:
+                        limit, nearest = counts[i], position + i
                     if limit == 0:
-                        return limit, position
+                        return limit, nearest
                 else:
                     stack[depth] = (at - 1) << _LEVEL_SHIFT | (group * FAN + i)
                     depth += 1
-    return limit, position
+    return limit, nearest
 
 
 @njit(nogil=True, cache=True)
 def lowest_below(tree, skip, mask, numbers, room):
     """Position of a point with count 0: of the first class that has one, other than ``skip``, the
-    one of the lowest of ``numbers`` (n_tiles * TILE,), which are by position; else -1.
+    one of the lowest of ``numbers``, which are by position; else -1.
     """
     counts, stack = room.counts, room.stack
-    position = np.int64(-1)
+    lowest = np.int64(-1)
     for code in range(tree.tops.shape[0]):
-        if code == skip or tree.n_nodes[0, code] == 0 or position >= 0:
+        if code == skip or tree.n_nodes[0, code] == 0 or lowest >= 0:
             continue
         stack[0] = tree.tops[code] << _LEVEL_SHIFT
         depth = 1
         while depth:
             depth -= 1
             at, group = stack[depth] >> _LEVEL_SHIFT, stack[depth] & _IN_LEVEL
-            tile, column, n = _lower_bounds(tree, code, at, group, mask, 1, room)
-            for i in range(n):
-                if counts[i]:
-                    continue
-                place = tile * TILE + column + i
+            position, bits = _lower_bounds(tree, code, at, group, mask, 1, room)
+            while bits:
+                i = trailing_zeros(np.uint64(bits))
+                bits &= bits - 1
+                place = position + i
                 if at > 0:
                     stack[depth] = (at - 1) << _LEVEL_SHIFT | (group * FAN + i)
                     depth += 1
-                elif position < 0 or numbers[place] < numbers[position]:
-                    position = place
-    return position
+                elif lowest < 0 or numbers[place] < numbers[lowest]:
+                    lowest = place
+    return lowest
 
 
 @njit(nogil=True, cache=True)
 def inside(tree, code, mask, level, uncovered, n_open, found, room):
     """Positions of uncovered points of a class whose count is less than ``level``.
 
-    uncovered (n_tiles * TILE,) bool by position; n_open (m * TILE,) int32: uncovered points below
+    uncovered bool by position; n_open (m * FAN,) int32: uncovered points below
     each node. Returns how many there are; only the first len(found) are written.
     """
     counts, stack = room.counts, room.stack
@@ -252,11 +244,11 @@ def inside(tree, code, mask, level, uncovered, n_open, found, room):
     while depth:
         depth -= 1
         at, group = stack[depth] >> _LEVEL_SHIFT, stack[depth] & _IN_LEVEL
-        tile, column, n = _lower_bounds(tree, code, at, group, mask, level, room)
-        for i in range(n):
-            if counts[i] >= level:
-                continue
-            place = tile * TILE + column + i
+        position, bits = _lower_bounds(tree, code, at, group, mask, level, room)
+        while bits:
+            i = trailing_zeros(np.uint64(bits))
+            bits &= bits - 1
+            place = position + i
             if at == 0:
                 if uncovered[place]:
                     if n_found < found.shape[0]:
@@ -272,8 +264,8 @@ def inside(tree, code, mask, level, uncovered, n_open, found, room):
 def near_points(tree, codes, skip, mask, least, want, uncovered, n_open, room):
     """Points whose counts, of at least ``least``, are small; returns how many, ``want`` at most.
 
-    Of the classes codes[0]..codes[1]-1 other than ``skip``; where uncovered (n_tiles * TILE,) is
-    not of size 0, only of uncovered points. Their positions go to the front of room.found, in no
+    Of the classes codes[0]..codes[1]-1 other than ``skip``; where uncovered is not
+    of size 0, only of uncovered points. Their positions go to the front of room.found, in no
     order. From level to level only the nodes that look nearest are gone into, by |mask and AND| +
     |mask and OR|, so that a point far from the middle of its node may be overlooked.
     """
@@ -292,11 +284,13 @@ def near_points(tree, codes, skip, mask, least, want, uncovered, n_open, room):
         n_found = 0
         for j in range(n_groups):
             code, group = room.groups[j] >> _CODE_SHIFT, room.groups[j] & _GROUP
-            tile, column, n = _lower_bounds(tree, code, level, group, mask, _NEVER, room)
+            position, bits = _lower_bounds(tree, code, level, group, mask, _NEVER, room)
             if level > 0:
-                count_siblings(tree.ors, tile, column, mask, _NEVER, room.any_counts)
-            for i in range(n):
-                place = tile * TILE + column + i
+                _count(tree.ors, position, FAN, mask, _NEVER, room.any_counts)
+            while bits:
+                i = trailing_zeros(np.uint64(bits))
+                bits &= bits - 1
+                place = position + i
                 if level == 0:
                     if counts[i] < least or (only_open and not uncovered[place]):
                         continue

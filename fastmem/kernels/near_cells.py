@@ -18,11 +18,10 @@ import numpy as np
 
 from fastmem.kernels.arrays import aligned_zeros
 from fastmem.kernels.bits import popcount
-from fastmem.kernels.bounds import FAN, BoundTree, below, inside, least_count, near_points, new_room
+from fastmem.kernels.bounds import FAN, BoundTree, below, gather_groups, inside, least_count, near_points, new_room
 from fastmem.kernels.cells import grow_cell
 from fastmem.kernels.compiling import njit
 from fastmem.kernels.counts import count_mask
-from fastmem.kernels.cover import gather
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.kernels.queue import take
 
@@ -37,8 +36,8 @@ class Ground(NamedTuple):
     """What cells grow on; a launch only reads it.
 
     all, own `BoundTree`: over all points, and over those of the covered classes that were uncovered
-    when it was made. valid (n_words,) uint64, the ones of a full mask; uncovered (n_tiles * TILE,)
-    bool, by position in ``own``; n_open (m * TILE,) int32: uncovered points below each of its nodes.
+    when it was made. valid (n_words,) uint64, the ones of a full mask; uncovered bool,
+    by position in ``own``, whose points are in groups; n_open (m * FAN,) int32: uncovered points below each of its nodes.
     """
 
     all: BoundTree
@@ -110,7 +109,7 @@ def _joined_by(others, n_others, tree, positions):
         larger = _new_tiles(2 * count, others.shape[1])
         larger[: others.shape[0]] = others
         others = larger
-    gather(tree.tiles, positions, others, n_others)
+    gather_groups(tree.points, positions, others, n_others)
     return others
 
 
@@ -155,7 +154,7 @@ def grow_near(queue, stop, ground, manner, grown):
         start, code = grown.positions[task], grown.codes[task]
         room.looked[0] = 0
         for word in range(n_words):
-            base[word] = ground.valid[word] & ~own_tree.tiles[start // TILE, word, start % TILE]
+            base[word] = ground.valid[word] & ~own_tree.points[start // FAN, word, start % FAN]
         least, witness = least_count(tree, code, base, _ALL if manner.margin else 1, room)
         grown.witnesses[task] = witness if least == 0 else -1
         if least == 0:
@@ -167,7 +166,7 @@ def grow_near(queue, stop, ground, manner, grown):
             n_others = near_points(
                 tree, all_codes, code, base, 0, manner.n_others, nothing, no_counts, room
             )
-            gather(tree.tiles, room.found[:n_others], others, 0)
+            gather_groups(tree.points, room.found[:n_others], others, 0)
             n_own = near_points(
                 own_tree, (code, code + 1), -1, base, 1, manner.n_own + n_aside, ground.uncovered,
                 ground.n_open, room,
@@ -186,7 +185,7 @@ def grow_near(queue, stop, ground, manner, grown):
             # the cell so far stands first, as a point without ones
             own[0, :, 0] = 0
             pool_places = room.found[:pool].copy()
-            gather(own_tree.tiles, pool_places, own, 1)
+            gather_groups(own_tree.points, pool_places, own, 1)
             open_own[:] = True
             open_own[0, 0] = False
             sizes_own = _tile_sizes(pool + 1)
@@ -243,10 +242,10 @@ def grow_near(queue, stop, ground, manner, grown):
 def _close(tree, code, position, uncovered, n_open):
     """Note that a point is not uncovered any more."""
     uncovered[position] = False
-    local = position - tree.first[0, code] * TILE
+    local = position - tree.first[0, code]
     for level in range(1, tree.tops[code] + 1):
         local //= FAN
-        n_open[tree.first[level, code] * TILE + local] -= 1
+        n_open[tree.first[level, code] + local] -= 1
 
 
 ACCEPTED, LATER, FAILED, COVERED = range(4)

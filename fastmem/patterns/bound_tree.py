@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from fastmem.kernels.bounds import FAN, BoundTree, bound_nodes
-from fastmem.kernels.layout import TILE
+from fastmem.kernels.bounds import FAN, BoundTree, bound_nodes, gather_groups
 from fastmem.machine.arrays import aligned_zeros
 from fastmem.machine.loops import run_calls
 from fastmem.machine.threads import ranges
@@ -14,45 +15,72 @@ _TASK_WORDS = 1 << 22
 
 
 def bound_tree(
-    tiles: np.ndarray, first_tiles: np.ndarray, sizes: np.ndarray, n_threads: int
+    points: np.ndarray, first: np.ndarray, sizes: np.ndarray, n_threads: int
 ) -> BoundTree:
     """The tree over points by class, which should lie in a spatial order.
 
-    tiles (n_tiles, n_words, TILE) uint64; first_tiles, sizes (K,) int64: the tile at which each
-    class begins, and its number of points.
+    points (n_blocks, n_words, width) uint64; first, sizes (K,) int64: the position at which each
+    class begins, a multiple of FAN, and its number of points.
     """
     levels = [sizes]
     while (levels[-1] > FAN).any():
         levels.append(np.where(levels[-1] > FAN, -(-levels[-1] // FAN), 0))
-    n_nodes = np.array(levels)
-    n_tiles = -(-n_nodes // TILE)
-    first = np.zeros_like(n_nodes)
-    first[0] = first_tiles
-    above = n_tiles[1:].ravel()
-    first[1:] = (np.cumsum(above) - above).reshape(n_tiles[1:].shape)
-    n_words = tiles.shape[1]
-    ands, ors = (aligned_zeros((max(1, above.sum()), n_words, TILE), np.uint64) for _ in range(2))
+    n_nodes = np.array(levels, np.int64)
+    firsts = np.zeros_like(n_nodes)
+    firsts[0] = first
+    above = -(-n_nodes[1:].ravel() // FAN)
+    firsts[1:] = FAN * (np.cumsum(above) - above).reshape(n_nodes[1:].shape)
+    n_words = points.shape[1]
+    shape = (max(1, int(above.sum())), n_words, FAN)
+    ands, ors = (aligned_zeros(shape, np.uint64) for _ in range(2))
     size = max(1, _TASK_WORDS // (FAN * n_words))
     for level in range(1, len(n_nodes)):
-        lower = (tiles, tiles) if level == 1 else (ands, ors)
+        lower = (points, points) if level == 1 else (ands, ors)
         calls = [
-            (*lower, first[level - 1, code], n_nodes[level - 1, code], ands, ors,
-             first[level, code], start, stop)
+            (*lower, firsts[level - 1, code], n_nodes[level - 1, code], ands, ors,
+             firsts[level, code], start, stop)
             for code in range(len(sizes))
             for start, stop in ranges(int(n_nodes[level, code]), size)
         ]  # fmt: skip
         run_calls(bound_nodes, calls, n_threads)
     tops = (n_nodes > 0).sum(axis=0) - 1
-    return BoundTree(tiles, ands, ors, first, n_nodes, np.maximum(tops, 0))
+    return BoundTree(points, ands, ors, firsts, n_nodes, np.maximum(tops, 0))
+
+
+def grouped(tiles: np.ndarray) -> np.ndarray:
+    """A copy of tiles in groups, which are read at once; positions stay."""
+    n_tiles, n_words, width = tiles.shape
+    groups = tiles.reshape(n_tiles, n_words, width // FAN, FAN).transpose(0, 2, 1, 3)
+    out = aligned_zeros((n_tiles * (width // FAN), n_words, FAN), np.uint64)
+    out.reshape(groups.shape)[...] = groups
+    return out
+
+
+def in_groups(
+    blocks: np.ndarray, positions: Sequence[np.ndarray], n_threads: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Copies of columns, some of each class, in groups: and the positions where classes begin."""
+    sizes = np.array([len(some) for some in positions], np.int64)
+    n_groups = -(-sizes // FAN)
+    first = FAN * (np.cumsum(n_groups) - n_groups)
+    copies = aligned_zeros((max(1, int(n_groups.sum())), blocks.shape[1], FAN), np.uint64)
+    size = max(1, _TASK_WORDS // (FAN * blocks.shape[1])) * FAN
+    calls = [
+        (blocks, some[start:stop], copies, int(at) + start)
+        for some, at in zip(positions, first, strict=True)
+        for start, stop in ranges(len(some), size)
+    ]
+    run_calls(gather_groups, calls, n_threads)
+    return copies, first
 
 
 def node_sizes(tree: BoundTree) -> np.ndarray:
-    """How many points are below each node, (m * TILE,) int32."""
-    counts = np.zeros(len(tree.ands) * TILE, np.int32)
+    """How many points are below each node, (m * FAN,) int32."""
+    counts = np.zeros(len(tree.ands) * FAN, np.int32)
     for code in range(len(tree.tops)):
         below = np.ones(int(tree.n_nodes[0, code]), np.int32)
         for level in range(1, int(tree.tops[code]) + 1):
             below = np.add.reduceat(below, np.arange(0, len(below), FAN), dtype=np.int32)
-            start = int(tree.first[level, code]) * TILE
+            start = int(tree.first[level, code])
             counts[start : start + len(below)] = below
     return counts

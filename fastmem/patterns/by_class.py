@@ -15,7 +15,7 @@ from fastmem.kernels.columns import copy_columns
 from fastmem.kernels.layout import TILE, TILE_ROWS, WORD_BITS
 from fastmem.machine.threads import ranges, run_tasks
 from fastmem.machine.arrays import aligned_zeros
-from fastmem.patterns.bound_tree import bound_tree
+from fastmem.patterns.bound_tree import bound_tree, grouped
 from fastmem.patterns.bounded_tiles import BoundedTiles
 from fastmem.patterns.of_points import passes, pattern_threads, task_rows
 from fastmem.patterns.prepared import Fill, SignLoop
@@ -26,6 +26,8 @@ _TASK_PRODUCTS = 2_000_000
 """Multiply-adds of a task of a loop, or those of a tile."""
 _MOST_PRODUCTS = 4_000_000_000
 """Multiply-adds of a task at most: Ctrl-C waits for one or two."""
+_MOST_GROUPED = 64 << 20
+"""Bytes of patterns that are copied for a tree, whose searches read them faster then."""
 
 
 class Patterns:
@@ -121,7 +123,9 @@ class Patterns:
                     first = int(tile) * TILE
                     places = np.arange(first, first + int(stop - start))
                     self.bounded.unpack(places, tiles, first)
-            self._tree = bound_tree(tiles, self.first_tile[:-1], np.diff(self.starts), n_threads)
+            points = grouped(tiles) if tiles.nbytes <= _MOST_GROUPED else tiles
+            first, sizes = TILE * self.first_tile[:-1], np.diff(self.starts)
+            self._tree = bound_tree(points, first, sizes, n_threads)
         return self._tree
 
     def rows(self, code: int, numbers: np.ndarray) -> np.ndarray:

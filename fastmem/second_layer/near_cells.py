@@ -10,8 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastmem.kernels.cover import gather
-from fastmem.kernels.layout import TILE
+from fastmem.kernels.bounds import FAN
 from fastmem.kernels.near_cells import (
     ACCEPTED,
     FAILED,
@@ -21,9 +20,8 @@ from fastmem.kernels.near_cells import (
     accept_grown,
     grow_near,
 )
-from fastmem.machine.arrays import aligned_zeros
 from fastmem.machine.loops import run_loop
-from fastmem.patterns.bound_tree import bound_tree, node_sizes
+from fastmem.patterns.bound_tree import bound_tree, in_groups, node_sizes
 from fastmem.second_layer.class_cover import ClassCover
 
 FIRST_LOOK, LAST_LOOK = 8, 64
@@ -76,31 +74,30 @@ class NearMerger:
 
     def _gather(self, covers: Sequence[ClassCover]) -> None:
         """Copy what is uncovered, for searches in which no point is passed over."""
-        tree, n_threads = self._tree, covers[0].n_threads
-        places = {cover.code: cover.open_places() for cover in covers}
-        positions = {cover.code: cover.positions(places[cover.code]) for cover in covers}
-        sizes = np.zeros(len(tree.tops), np.int64)
-        for code, some in positions.items():
-            order = np.argsort(some)  # the spatial one
-            places[code], positions[code] = places[code][order], some[order]
-            sizes[code] = len(some)
-        n_tiles = -(-sizes // TILE)
-        first = np.cumsum(n_tiles) - n_tiles
-        tiles = aligned_zeros((max(1, int(n_tiles.sum())), tree.tiles.shape[1], TILE), np.uint64)
-        uncovered = np.zeros(len(tiles) * TILE, np.bool_)
+        n_threads = covers[0].n_threads
+        chosen = [np.empty(0, np.int64)] * len(self._tree.tops)
+        places = list(chosen)
+        for cover in covers:
+            some = cover.open_places()
+            positions = cover.positions(some)
+            order = np.argsort(positions)  # the spatial one
+            places[cover.code], chosen[cover.code] = some[order], positions[order]
+        points, first = in_groups(self._tree.points, chosen, n_threads)
+        sizes = np.array([len(some) for some in chosen], np.int64)
+        own = bound_tree(points, first, sizes, n_threads)
+        uncovered = np.zeros(len(points) * FAN, np.bool_)
         # from places in a cover to positions here, and back
         self._here: dict[int, np.ndarray] = {}
         self._place_of = np.full(len(uncovered), -1, np.int32)
-        for code, some in positions.items():
-            start = int(first[code]) * TILE
-            gather(tree.tiles, some, tiles, start)
+        for cover in covers:
+            some, start = places[cover.code], int(first[cover.code])
             stop = start + len(some)
             uncovered[start:stop] = True
-            self._place_of[start:stop] = places[code]
-            self._here[code] = np.full(int(places[code].max(initial=-1)) + 1, -1, np.int32)
-            self._here[code][places[code]] = np.arange(start, stop)
-        own = bound_tree(tiles, first, sizes, n_threads)
-        self._ground = Ground(tree, own, covers[0].valid, uncovered, node_sizes(own))
+            self._place_of[start:stop] = some
+            here = np.full(int(some.max(initial=-1)) + 1, -1, np.int32)
+            here[some] = np.arange(start, stop)
+            self._here[cover.code] = here
+        self._ground = Ground(self._tree, own, covers[0].valid, uncovered, node_sizes(own))
         self._n_gathered = int(sizes.sum())
         self._closed = np.empty(self._n_gathered, np.int64)
 
