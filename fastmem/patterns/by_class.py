@@ -19,7 +19,7 @@ from fastmem.patterns.bound_tree import bound_tree, grouped
 from fastmem.patterns.bounded_tiles import BoundedTiles
 from fastmem.patterns.of_points import passes, pattern_threads, task_rows
 from fastmem.patterns.prepared import Fill, SignLoop
-from fastmem.patterns.spatial_order import class_order
+from fastmem.patterns.spatial_order import class_order, split_leaves
 from fastmem.patterns.tile_store import TileStore
 
 _TASK_PRODUCTS = 2_000_000
@@ -46,6 +46,7 @@ class Patterns:
     order, starts : ndarrays of shape (N,) and (K + 1,), int32 and int64
         order[starts[c] + j] is the row, in the user's data, of the j-th point of class c. They
         are by row, or, given the ``leaves`` (N,) int32 of a spatial order, by leaf and row.
+        ``points`` (N, d) bring neighbours together within leaves too.
     numbers, places : ndarrays of shape (N,), as order, or None
         In a spatial order the points keep their numbers, which are their ranks by row within the
         class: numbers[starts[c] + j] is that of the j-th point, places the reverse.
@@ -62,6 +63,7 @@ class Patterns:
         leaves: np.ndarray | None = None,
         n_threads: int = 1,
         with_bounds: bool = False,
+        points: np.ndarray | None = None,
     ) -> None:
         counts = np.zeros(n_classes, np.int64)
         for a, b in ranges(len(codes), 1 << 20):  # all codes at once would be copied as int64
@@ -79,6 +81,9 @@ class Patterns:
             order = class_order(codes, n_classes, leaves, n_threads)
             self.order, self.numbers, self.places = order
         self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+        if leaves is not None and points is not None:
+            keys = codes[order.rows].astype(np.int64) << 32 | leaves[order.rows]
+            split_leaves(order, points, keys, self.starts, n_threads)
         n_tiles = -(-counts // TILE)
         self.first_tile = np.concatenate([[0], np.cumsum(n_tiles)]).astype(np.int64)
         self.sizes = np.full(self.first_tile[-1], TILE, np.int64)

@@ -8,6 +8,8 @@ import numpy as np
 
 from fastmem.inputs import Points
 from fastmem.kernels.spatial import count_keys, descend, place_keys, split_nodes
+from fastmem.kernels.siblings import FAN
+from fastmem.kernels.spatial_runs import split_runs
 from fastmem.machine.loops import run_loop
 
 _LEAF_SAMPLE = 8
@@ -134,3 +136,24 @@ def _sort_by_comparing(
     places = np.empty(len(codes), order.places.dtype)
     places[order.rows] = within
     order.places[:] = places[by_row]
+
+
+def split_leaves(
+    order: ClassOrder, points: np.ndarray, keys: np.ndarray, starts: np.ndarray, n_threads: int
+) -> None:
+    """Bring neighbours together within the leaves too, for groups of points that share bounds.
+
+    points (n_samples, d) float32 or float64; keys (n_samples,) of each place, equal in a leaf of a
+    class only; starts (K + 1,) int64: where classes begin.
+    """
+    rows, numbers, places = order
+    n_samples = len(rows)
+    firsts = np.flatnonzero(np.concatenate([[True], keys[1:] != keys[:-1]]))
+    offsets = firsts - starts[np.searchsorted(starts, firsts, side="right") - 1]
+    run_starts = np.concatenate([firsts, [n_samples]])
+    rank = np.empty_like(numbers)
+    rank[rows] = numbers
+    run_loop(split_runs, len(firsts), n_threads, (points, run_starts, offsets, FAN, rows))
+    numbers[:] = rank[rows]
+    for start, stop in zip(starts, starts[1:], strict=False):
+        places[start:stop][numbers[start:stop]] = np.arange(stop - start, dtype=places.dtype)

@@ -59,7 +59,7 @@ class FirstLayer:
             leaves = leaves_of(self._points, n_threads)
         self.patterns = Patterns(
             problem.codes, len(problem.classes), budget_bytes=problem.budget_bytes,
-            leaves=leaves, n_threads=n_threads, with_bounds=bounded,
+            leaves=leaves, n_threads=n_threads, with_bounds=bounded, points=None if leaves is None else self._points.array,
         )  # fmt: skip
 
     def draw(self, n: int) -> None:
