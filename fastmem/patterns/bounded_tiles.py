@@ -33,7 +33,7 @@ _PAYS = 0.3
 _PLACES = 12
 _NEIGHBOURS = 16
 _ASKED_HYPERPLANES = 256
-_ASKED_VALUES = 1 << 21
+_ASKED_VALUES = 1 << 19
 """Coordinates that are compared to find neighbours: some ms."""
 
 
@@ -121,11 +121,7 @@ def bounds_pay(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> b
         return False
     if MODE == "always":
         return True
-    if (
-        n_samples < _FEWEST_POINTS
-        or len(hyperplanes) < _FEWEST_HYPERPLANES
-        or d > _MOST_FEATURES
-    ):
+    if n_samples < _FEWEST_POINTS or len(hyperplanes) < _FEWEST_HYPERPLANES or d > _MOST_FEATURES:
         return False
     count = min(n_samples * _NEIGHBOURS // TILE, _ASKED_VALUES // (_PLACES * d))
     rows = sample_rows(n_samples, count)

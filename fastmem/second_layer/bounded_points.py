@@ -92,9 +92,7 @@ class BoundedPoints:
         nearest = np.full(least.shape, -1, np.int64)
         if levels is None:
             levels = np.zeros(n_masks, np.int64)
-        run_loop(
-            scan_minima, n_tasks, n_threads, (*looks, size, levels, known, least, nearest)
-        )
+        run_loop(scan_minima, n_tasks, n_threads, (*looks, size, levels, known, least, nearest))
         # where it is below its level, it is found again
         least[-1] = np.where(known < levels, _NEVER, known)
         nearest[-1] = np.where(known < levels, -1, where)
