@@ -266,8 +266,8 @@ def _fill_open(some, count, n_open, n_words, radius, room):
                         continue
                     h = room.which[word * WORD_BITS + bit]
                     if exact_sign(
-                        some.weights[h], room.raw[i + row], some.biases[h], some.origin, some.shifted[h],
-                        some.errors[h],
+                        some.weights[h], room.raw[i + row], some.biases[h], some.origin,
+                        some.shifted[h], some.errors[h],
                     ):  # fmt: skip
                         bits |= _ONE << np.uint64(bit)
                 room.bits[word, i + row] = bits
@@ -280,7 +280,7 @@ def _pack_varying(n_words, count, n_open, room):
 
     Returns the words that they take.
     """
-    at = 0
+    at = np.int64(0)
     for word in range(n_words):
         bits = room.bits[word]
         every, some = bits[0], bits[0]
@@ -380,6 +380,29 @@ def _bound_tile(points, rows, start, stop, tile, planes, some, bounded, used, ro
     return doubts
 
 
+@njit(nogil=True, cache=True, inline="always")
+def _unpack(bounded, position, pattern):
+    """Write the pattern of a point, (n_words,) uint64."""
+    tile = position // TILE
+    at = bounded.starts[tile] + position - tile * TILE
+    group, column = tile // TILE, tile % TILE
+    shift = _EMPTY  # bits of data[at] that have been used
+    for word in range(bounded.varies.shape[1]):
+        bits = bounded.all_of[group, word, column]
+        vary = bounded.varies[tile, word]
+        if vary != _EMPTY:
+            n_bits = popcount(vary)
+            packed = bounded.data[at] >> shift
+            shift += n_bits
+            if shift >= np.uint64(WORD_BITS):
+                shift -= np.uint64(WORD_BITS)
+                at += TILE
+                if shift != _EMPTY:
+                    packed |= bounded.data[at] << (n_bits - shift)
+            bits |= deposit_bits(packed, vary)
+        pattern[word] = bits
+
+
 @njit(nogil=True, cache=True)
 def unpack_points(bounded, positions, out, first):
     """Copy the patterns at ``positions`` (P,) int64 of bounding tiles to ``first``, ... of ``out``.
@@ -387,25 +410,21 @@ def unpack_points(bounded, positions, out, first):
     bounded the fields of a `Bounded` as a plain tuple; out (n_tiles, n_words, TILE) uint64.
     """
     bounded = Bounded(*bounded)
-    n_words = bounded.varies.shape[1]
+    pattern = np.empty(bounded.varies.shape[1], np.uint64)
     for i in range(positions.shape[0]):
-        tile = positions[i] // TILE
-        at = bounded.starts[tile] + positions[i] - tile * TILE
-        group, column = tile // TILE, tile % TILE
-        out_tile = (first + i) // TILE
-        out_column = first + i - out_tile * TILE
-        shift = _EMPTY  # bits of data[at] that have been used
-        for word in range(n_words):
-            bits = bounded.all_of[group, word, column]
-            vary = bounded.varies[tile, word]
-            if vary != _EMPTY:
-                n_bits = popcount(vary)
-                packed = bounded.data[at] >> shift
-                shift += n_bits
-                if shift >= np.uint64(WORD_BITS):
-                    shift -= np.uint64(WORD_BITS)
-                    at += TILE
-                    if shift != _EMPTY:
-                        packed |= bounded.data[at] << (n_bits - shift)
-                bits |= deposit_bits(packed, vary)
-            out[out_tile, word, out_column] = bits
+        _unpack(bounded, positions[i], pattern)
+        tile = (first + i) // TILE
+        column = first + i - tile * TILE
+        for word in range(pattern.shape[0]):
+            out[tile, word, column] = pattern[word]
+
+
+@njit(nogil=True, cache=True)
+def unpack_complements(bounded, positions, valid, masks):
+    """masks[i] = the ones of ``valid`` (n_words,) that the pattern at positions[i] has not."""
+    bounded = Bounded(*bounded)
+    for i in range(positions.shape[0]):
+        row = masks[i]
+        _unpack(bounded, positions[i], row)
+        for word in range(row.shape[0]):
+            row[word] = valid[word] & ~row[word]

@@ -11,7 +11,13 @@ import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
-from fastmem.kernels.bounding import MOST_FEATURES, Bounded, bound_tiles, unpack_points
+from fastmem.kernels.bounding import (
+    MOST_FEATURES,
+    Bounded,
+    bound_tiles,
+    unpack_complements,
+    unpack_points,
+)
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.machine.arrays import aligned_zeros
 from fastmem.machine.loops import run_loop
@@ -87,29 +93,38 @@ class BoundedTiles:
         ``tell(points done)`` is called on the calling thread.
         """
         size = _TASK_TILES * TILE
-        tasks = np.concatenate([
-            np.stack([first, np.minimum(first + size, stop), (first - start) // TILE + tile], axis=1)
-            for start, stop, tile in zip(starts, starts[1:], first_tile, strict=False)
-            for first in [np.arange(start, stop, size, dtype=np.int64)]
-        ])  # fmt: skip
+        parts = []
+        for start, stop, tile in zip(starts, starts[1:], first_tile, strict=False):
+            first = np.arange(start, stop, size, dtype=np.int64)
+            last = np.minimum(first + size, stop)
+            parts.append(np.stack([first, last, (first - start) // TILE + tile], axis=1))
+        tasks = np.concatenate(parts)
         doubts = np.zeros(len(tasks), np.int64)
+        planes, tiles = float_filter(hyperplanes), tuple(self.bounded)
         run_loop(
             bound_tiles, len(tasks), n_threads,
-            (points, rows, tasks, float_filter(hyperplanes), tuple(self.bounded), self._used, doubts),
+            (points, rows, tasks, planes, tiles, self._used, doubts),
             after=lambda first, last: tell(int(tasks[last - 1, 1])),
         )  # fmt: skip
         self.doubtful += int(doubts.sum())
+
+    def masks_of(self, positions: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        """The ones of ``valid`` that each of the patterns at ``positions``, int64, has not."""
+        masks = np.empty((len(positions), len(valid)), np.uint64)
+        unpack_complements(tuple(self.bounded), positions, valid, masks)
+        return masks
 
     def unpack(self, positions: np.ndarray, out: np.ndarray, first: int) -> None:
         """Copy the patterns at ``positions``, int64, to ``first``, ... of tiles ``out``."""
         unpack_points(tuple(self.bounded), positions, out, first)
 
 
-def bounds_pay(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> bool:
+def bounds_pay(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> bool | None:
     """Whether bounding tiles would save time, by what varies among neighbours of a sample.
 
-    Of N points of a class a tile has 192, so that 16 neighbours among N / 12 points are as far from
-    one another. codes (N,) say the class of each point.
+    None where that may change with more hyperplanes. Of N points of a class a tile has 192, so that
+    16 neighbours among N / 12 points are as far from one another. codes (N,) say the class of each
+    point.
     """
     n_samples, d = points.n_samples, points.n_features
     if (
@@ -121,8 +136,10 @@ def bounds_pay(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> b
         return False
     if MODE == "always":
         return True
-    if n_samples < _FEWEST_POINTS or len(hyperplanes) < _FEWEST_HYPERPLANES or d > _MOST_FEATURES:
+    if n_samples < _FEWEST_POINTS or d > _MOST_FEATURES:
         return False
+    if len(hyperplanes) < _FEWEST_HYPERPLANES:
+        return None
     count = min(n_samples * _NEIGHBOURS // TILE, _ASKED_VALUES // (_PLACES * d))
     rows = sample_rows(n_samples, count)
     groups = _neighbours(points.array[rows].T.astype(np.float32), codes[rows])

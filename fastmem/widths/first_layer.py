@@ -22,9 +22,9 @@ class FirstLayer:
     source : RowSource
         Where random hyperplanes come from.
     hyperplanes : Hyperplanes
+        There from ``start`` on.
     patterns : Patterns
-        Of those hyperplanes that were there when ``fill`` was called last. Both are there from
-        ``start`` on.
+        Of those hyperplanes that were there when ``fill`` was called last, and from then on.
     """
 
     hyperplanes: Hyperplanes
@@ -36,21 +36,15 @@ class FirstLayer:
             problem.settings, np.random.default_rng(seed), problem.extent, problem.norms
         )
         self._n_filled = 0
+        self._may_bound = may_bound(problem)
 
     def __len__(self) -> int:
         return len(self.hyperplanes)
 
     def start(self, n: int) -> None:
         """Draw the first n hyperplanes."""
-        problem = self._problem
-        self.hyperplanes = self.source.start(n, problem.extent.mean, problem.extent.radius)
-        leaves, n_threads = None, problem.n_threads
-        if may_bound(problem) and bounds_pay(problem.points, problem.codes, self.hyperplanes):
-            leaves = leaves_of(problem.points, n_threads)
-        self.patterns = Patterns(
-            problem.codes, len(problem.classes), budget_bytes=problem.budget_bytes,
-            leaves=leaves, n_threads=n_threads, with_bounds=leaves is not None,
-        )  # fmt: skip
+        extent = self._problem.extent
+        self.hyperplanes = self.source.start(n, extent.mean, extent.radius)
 
     def draw(self, n: int) -> None:
         """Draw n more."""
@@ -68,10 +62,25 @@ class FirstLayer:
         if self._n_filled == len(self):
             return
         problem = self._problem
+        self._prepare_patterns()
         self.patterns.fill(
             problem.points, self.hyperplanes, problem.n_threads, self._n_filled, progress
         )
         self._n_filled = len(self)
+
+    def _prepare_patterns(self) -> None:
+        """Make room for patterns, as bounding tiles once these are found to pay."""
+        problem = self._problem
+        pays = self._may_bound and bounds_pay(problem.points, problem.codes, self.hyperplanes)
+        if pays is not None:
+            self._may_bound = False  # is not asked again
+        if self._n_filled and not pays:
+            return
+        leaves = leaves_of(problem.points, problem.n_threads) if pays else None
+        self.patterns = Patterns(
+            problem.codes, len(problem.classes), budget_bytes=problem.budget_bytes,
+            leaves=leaves, n_threads=problem.n_threads, with_bounds=leaves is not None,
+        )  # fmt: skip
 
     def keep(self, n: int) -> None:
         """Drop all hyperplanes but the first n."""
@@ -84,8 +93,6 @@ class FirstLayer:
 def may_bound(problem: Problem) -> bool:
     """Whether all that is done with the patterns of a fit can be done with bounding tiles."""
     settings = problem.settings
-    return (
-        settings.width is not None
-        and not (settings.separates_all or settings.compact or problem.is_real)
-        and problem.budget_bytes is None
+    return problem.budget_bytes is None and not (
+        settings.compact or settings.smallest or problem.is_real
     )
