@@ -32,7 +32,7 @@ _TASK_TILES = 8
 MODE = "measured"
 """Whether bounding tiles are used wherever they can be: "always", "never", or if they pay."""
 _FEWEST_POINTS = 50_000
-_FEWEST_HYPERPLANES = 512
+_FEWEST_HYPERPLANES = 256
 _MOST_FEATURES = 64
 _PAYS = 0.3
 """Share of hyperplanes that vary among neighbours: with more, as many are evaluated and stored."""
