@@ -271,7 +271,8 @@ def interpolate(
         doubtful_bits=layer.patterns.doubtful, seed=settings.seed.entropy,
         n_threads=settings.n_threads, selection=settings.selection, projection=settings.projection,
         max_bias=largest_bias(settings, problem.extent), margin=settings.margin,
-        activation=settings.activation, growth=growth, trials=trials, file_bytes=layer.patterns.store.file_bytes,
+        activation=settings.activation, growth=growth, trials=trials,
+        file_bytes=layer.patterns.store.file_bytes,
         estimated_bytes=problem.estimated_bytes(layer.patterns.n_words * WORD_BITS), scale=scaling,
         biases="uniform" if problem.norms is None else "norms",
     )  # fmt: skip

@@ -52,7 +52,7 @@ if config.DISABLE_JIT:  # type: ignore[attr-defined]
         return _extract_bits(word, chosen)
 
     def deposit_bits(word, chosen):
-        """The reverse of ``extract_bits``: the lowest bits of a uint64 at the ones of ``chosen``."""
+        """The reverse: the lowest bits of a uint64 at the ones of ``chosen``."""
         return _deposit_bits(word, chosen)
 
 else:

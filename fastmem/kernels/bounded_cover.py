@@ -47,7 +47,7 @@ def lower_bounds(queue, stop, bounded, masks, bounds):
 @njit(nogil=True, cache=True)
 def _pack_mask(varies, mask, packed):
     """The ones of a mask among a tile's varying bits, as its points have theirs; how many words."""
-    at = 0
+    at = np.int64(0)
     packed[0] = _EMPTY
     for word in range(mask.shape[0]):
         vary = varies[word]
@@ -116,7 +116,7 @@ def scan_least(queue, stop, bounded, masks, skip, bounds, least, nearest):
         best, best_tile = np.int32(2**31 - 1), np.int64(-1)
         for tile in range(bounds.shape[1]):
             if bounds[b, tile] < best and not skip[b, 0] <= tile < skip[b, 1]:
-                best, best_tile = bounds[b, tile], tile
+                best, best_tile = bounds[b, tile], np.int64(tile)
         if best_tile >= 0:
             _scan(bounded, best_tile, masks[b], best, packed, counts)
             least[b], place = _least_of(counts, bounded.sizes[best_tile])
@@ -156,12 +156,14 @@ def scan_minima(queue, stop, bounded, masks, skip, bounds, size, levels, known, 
 
 
 @njit(nogil=True, cache=True)
-def first_zeros(queue, stop, bounded, masks, wanted, skip, bounds, numbers, first_tile, found):
+def first_zeros(
+    queue, stop, bounded, masks, skip, bounds, wanted, numbers, starts, first_tile, found
+):
     """The first point of count 0 of each wanted mask, by class and number: a worker.
 
-    A task is a mask; wanted (B,) bool. skip and bounds as of `scan_least`; first_tile (K + 1,)
-    int64: the tiles of each class; numbers (n_tiles, TILE) int32 or int64 of the points in their
-    class. found (B,) int64 are positions.
+    A task is a mask; wanted (B,) bool. skip and bounds as of `scan_least`; starts, first_tile
+    (K + 1,) int64: where the points and the tiles of each class begin; numbers (N,) int32 or int64
+    of the points in their class. found (B,) int64 are positions.
     """
     bounded = Bounded(*bounded)
     packed = np.empty(masks.shape[1] + 1, np.uint64)
@@ -178,9 +180,10 @@ def first_zeros(queue, stop, bounded, masks, wanted, skip, bounds, numbers, firs
                 if bounds[b, tile] > 0 or skip[b, 0] <= tile < skip[b, 1]:
                     continue
                 _scan(bounded, tile, masks[b], 0, packed, counts)
+                place = starts[code] + (tile - first_tile[code]) * TILE
                 for i in range(bounded.sizes[tile]):
-                    if counts[i] == _EMPTY and numbers[tile, i] < best:
-                        best = np.int64(numbers[tile, i])
+                    if counts[i] == _EMPTY and numbers[place + i] < best:
+                        best = np.int64(numbers[place + i])
                         found[b] = tile * TILE + i
             if best < _NEVER:
                 break

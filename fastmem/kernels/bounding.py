@@ -11,10 +11,10 @@ The centre c is a float32 vector in the same frame, and its computed sum F is as
 most: |F - f(c)| <= slack(|c|). And |f(x^) - f(c)| = |<w, x^ - c>| is at most |w| rho, rho the
 largest |x^ - c| (the ball), and at most sum |w_k| eta_k, eta_k the largest |x^_k - c_k| (the box).
 So all points are on the side of F where
-|F| > slack(r) + slack(|c|) + min(|w| rho, sum |w_k| eta_k). rho and eta_k are computed in float64
-and enlarged by 1e-6; the sum of the box, of terms that are not negative, is right in float32 to
-(d + 1) 2^-24 of itself, which the factor 1.0001 covers up to MOST_FEATURES, and loses at most
-2^-149 (d + 1)(1 + |w|) by underflow, which a third slack covers.
+|F| > slack(r) + slack(|c|) + min(|w| rho, sum |w_k| eta_k). rho, |w| and eta_k are computed in
+float64 and enlarged by 1e-6 before they are rounded to float32; sums and products of what is not
+negative are right in float32 to (d + 4) 2^-24 of themselves, which the factor 1.0001 covers up to
+MOST_FEATURES, and lose at most 2^-149 (d + 2)(1 + |w|) by underflow, which a third slack covers.
 """
 
 from __future__ import annotations
@@ -30,11 +30,13 @@ from fastmem.kernels.exact import exact_sign
 from fastmem.kernels.layout import GROUPS, TILE, TILE_ROWS, WORD_BITS
 from fastmem.kernels.products import compare, sign_words
 from fastmem.kernels.queue import take, take_many
-from fastmem.kernels.signs import FloatFilter, fill_slack, load_points, row_number
+from fastmem.kernels.signs import FloatFilter, fill_slack, row_number
 
 MOST_FEATURES = 256
 _EMPTY = np.uint64(0)
 _ONE = np.uint64(1)
+_LOG_BITS = np.uint64(6)
+_LOW_BITS = np.uint64(WORD_BITS - 1)
 
 
 class Bounded(NamedTuple):
@@ -58,12 +60,16 @@ class Bounded(NamedTuple):
 class _Room(NamedTuple):
     """Room to work in: for points, a tile's bounds, and the hyperplanes that these leave open."""
 
+    raw: np.ndarray
     scaled: np.ndarray
     centre: np.ndarray
     halves: np.ndarray
     sums: np.ndarray
     widths: np.ndarray
     slack: np.ndarray
+    slacks: np.ndarray
+    norms: np.ndarray
+    radius: np.ndarray
     pair: np.ndarray
     positive: np.ndarray
     doubtful: np.ndarray
@@ -75,14 +81,19 @@ class _Room(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def _new_room(d, n_words):
+def _new_room(planes, dtype):
+    n_words, d = planes.panels.shape[0], planes.panels.shape[1]
     return _Room(
+        np.empty((TILE, d), dtype),
         np.empty((GROUPS, d, TILE_ROWS), np.float32),
         np.empty(d, np.float32),
         np.empty(d, np.float32),
         np.empty(WORD_BITS, np.float32),
         np.empty(WORD_BITS, np.float32),
         np.empty(WORD_BITS, np.float32),
+        np.empty((n_words, WORD_BITS), np.float32),
+        (planes.norms * (1.0 + 1e-6)).astype(np.float32),
+        np.full(1, -1.0),
         np.empty(2, np.uint64),
         np.empty(TILE_ROWS, np.uint64),
         np.empty(TILE_ROWS, np.uint64),
@@ -103,6 +114,37 @@ def _open_filter(planes, n_words):
         np.empty((n_words, WORD_BITS), np.float32), np.empty((n_words, WORD_BITS)),
         np.empty((n_words, WORD_BITS)), planes.origin, planes.shifted, planes.errors, planes.scale,
     )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def _load_tile(points, rows, start, stop, planes, room):
+    """The rows start..stop-1 as they are, in room.raw, and in the filter's frame, in room.scaled.
+
+    Returns the largest norm, as ``signs.load_points`` does.
+    """
+    d, count = points.shape[1], stop - start
+    raw, scaled = room.raw, room.scaled
+    # the rows lie anywhere: nothing else is done, so that many are under way at once
+    for i in range(count):
+        row = row_number(rows, start + i)
+        for k in range(d):
+            raw[i, k] = points[row, k]
+    largest = 0.0
+    for group in range((count + TILE_ROWS - 1) // TILE_ROWS):
+        for row in range(TILE_ROWS):
+            i = group * TILE_ROWS + row
+            squares = 0.0
+            if i < count:
+                for k in range(d):
+                    x = np.float32(planes.scale * (np.float64(raw[i, k]) - planes.origin[k]))
+                    scaled[group, k, row] = x
+                    squares += np.float64(x) * np.float64(x)
+            else:
+                for k in range(d):
+                    scaled[group, k, row] = np.float32(0.0)
+            if not squares <= largest:
+                largest = squares
+    return math.sqrt(largest) * (1.0 + 1e-9)
 
 
 @njit(nogil=True, cache=True)
@@ -141,24 +183,36 @@ def _surround(scaled, count, centre, halves):
 
 
 @njit(nogil=True, cache=True)
-def _bound_word(planes, word, radius, reach, room):
+def _refresh_slack(planes, radius, room):
+    """Three times the slack of each hyperplane, at the next power of two from ``radius`` on.
+
+    Tiles next to each other share it.
+    """
+    if radius <= room.radius[0] and 2.0 * radius > room.radius[0]:
+        return
+    room.radius[0] = 2.0 ** math.ceil(math.log2(radius)) if 1e-300 < radius < 1e300 else radius
+    for word in range(room.slacks.shape[0]):
+        fill_slack(planes, word, room.radius[0], room.centre.shape[0], room.slack)
+        for h in range(WORD_BITS):
+            room.slacks[word, h] = np.float32(3.0) * room.slack[h]
+
+
+@njit(nogil=True, cache=True)
+def _bound_word(planes, word, reach, room):
     """Fill room.pair: the hyperplanes of a word that have all points at 1, and the open ones."""
     sums, widths, slack = room.sums, room.widths, room.slack
-    d = room.centre.shape[0]
+    slacks, norms = room.slacks[word], room.norms[word]
     for h in range(WORD_BITS):
         sums[h] = planes.scaled_biases[word, h]
         widths[h] = 0.0
-    for k in range(d):
+    for k in range(room.centre.shape[0]):
         c, half = room.centre[k], room.halves[k]
+        row = planes.panels[word, k]
         for h in range(WORD_BITS):
-            weight = planes.panels[word, k, h]
-            sums[h] += weight * c
-            widths[h] += abs(weight) * half
-    fill_slack(planes, word, radius, d, slack)
+            sums[h] += row[h] * c
+            widths[h] += abs(row[h]) * half
     for h in range(WORD_BITS):
-        ball = planes.norms[word, h] * reach
-        bound = 3.0 * np.float64(slack[h]) + min(ball, np.float64(widths[h]))
-        slack[h] = np.float32(1.0001 * bound)
+        slack[h] = np.float32(1.0001) * (slacks[h] + min(norms[h] * reach, widths[h]))
     compare(sums, slack, room.pair)
 
 
@@ -167,30 +221,32 @@ def _copy_open(planes, some, which, count):
     """Bring the hyperplanes which[:count] side by side; returns how many words they take."""
     n_words = (count + WORD_BITS - 1) // WORD_BITS
     d = planes.panels.shape[1]
-    for i in range(n_words * WORD_BITS):
-        word, lane = i // WORD_BITS, i % WORD_BITS
-        if i < count:
-            h = which[i]
-            from_word, from_lane = h // WORD_BITS, h % WORD_BITS
+    for word in range(n_words):
+        here = which[word * WORD_BITS : min(count, (word + 1) * WORD_BITS)]
+        panel = some.panels[word]
+        biases, norms, floors = some.scaled_biases[word], some.norms[word], some.floors[word]
+        for lane in range(here.shape[0]):
+            h = np.uint64(here[lane])
+            from_word, from_lane = h >> _LOG_BITS, h & _LOW_BITS
             for k in range(d):
-                some.panels[word, k, lane] = planes.panels[from_word, k, from_lane]
-            some.scaled_biases[word, lane] = planes.scaled_biases[from_word, from_lane]
-            some.norms[word, lane] = planes.norms[from_word, from_lane]
-            some.floors[word, lane] = planes.floors[from_word, from_lane]
-        else:
+                panel[k, lane] = planes.weights[h, k]
+            biases[lane] = planes.scaled_biases[from_word, from_lane]
+            norms[lane] = planes.norms[from_word, from_lane]
+            floors[lane] = planes.floors[from_word, from_lane]
+        for lane in range(here.shape[0], WORD_BITS):
             for k in range(d):
-                some.panels[word, k, lane] = 0.0
-            some.scaled_biases[word, lane] = -1.0
-            some.norms[word, lane] = 0.0
-            some.floors[word, lane] = 0.0
+                panel[k, lane] = 0.0
+            biases[lane] = -1.0
+            norms[lane] = 0.0
+            floors[lane] = 0.0
     return n_words
 
 
 @njit(nogil=True, cache=True)
-def _fill_open(points, rows, start, stop, some, which, n_open, n_words, radius, room):
+def _fill_open(some, count, n_open, n_words, radius, room):
     """Bits of the open hyperplanes of each point, in room.bits; returns the doubtful ones."""
-    d = points.shape[1]
-    groups = (stop - start + TILE_ROWS - 1) // TILE_ROWS
+    d = room.raw.shape[1]
+    groups = (count + TILE_ROWS - 1) // TILE_ROWS
     doubts = 0
     for word in range(n_words):
         fill_slack(some, word, radius, d, room.slack)
@@ -200,7 +256,7 @@ def _fill_open(points, rows, start, stop, some, which, n_open, n_words, radius, 
                 word * WORD_BITS, 0, room.slack, room.positive, room.doubtful,
             )  # fmt: skip
             i = group * TILE_ROWS
-            for row in range(min(TILE_ROWS, stop - start - i)):
+            for row in range(min(TILE_ROWS, count - i)):
                 bits, doubt = room.positive[row], room.doubtful[row]
                 while doubt != _EMPTY:
                     bit = trailing_zeros(doubt)
@@ -208,11 +264,10 @@ def _fill_open(points, rows, start, stop, some, which, n_open, n_words, radius, 
                     doubts += 1
                     if word * WORD_BITS + bit >= n_open:
                         continue
-                    h = which[word * WORD_BITS + bit]
-                    point = points[row_number(rows, start + i + row)]
+                    h = room.which[word * WORD_BITS + bit]
                     if exact_sign(
-                        some.weights[h], point, some.biases[h], some.origin, some.shifted[h],
-                        some.errors[h],
+                        some.weights[h], room.raw[i + row], some.biases[h], some.origin,
+                        some.shifted[h], some.errors[h],
                     ):  # fmt: skip
                         bits |= _ONE << np.uint64(bit)
                 room.bits[word, i + row] = bits
@@ -225,7 +280,7 @@ def _pack_varying(n_words, count, n_open, room):
 
     Returns the words that they take.
     """
-    at = 0
+    at = np.int64(0)
     for word in range(n_words):
         bits = room.bits[word]
         every, some = bits[0], bits[0]
@@ -272,7 +327,7 @@ def bound_tiles(queue, stop, points, rows, tasks, planes, bounded, used, doubts)
     """
     bounded = Bounded(*bounded)
     n_words = planes.panels.shape[0]
-    room = _new_room(points.shape[1], n_words)
+    room = _new_room(planes, points.dtype)
     some = _open_filter(planes, n_words)
     while True:
         task = take(queue)
@@ -292,12 +347,13 @@ def bound_tiles(queue, stop, points, rows, tasks, planes, bounded, used, doubts)
 def _bound_tile(points, rows, start, stop, tile, planes, some, bounded, used, room):
     n_words = planes.panels.shape[0]
     count = stop - start
-    largest = load_points(points, rows, start, stop, planes, room.scaled)
+    largest = _load_tile(points, rows, start, stop, planes, room)
     reach, norm = _surround(room.scaled, count, room.centre, room.halves)
     which = room.which
     n_open = 0
+    _refresh_slack(planes, max(largest, norm), room)
     for word in range(n_words):
-        _bound_word(planes, word, max(largest, norm), reach, room)
+        _bound_word(planes, word, np.float32(reach), room)
         room.all_of[word] = room.pair[0]
         room.any_of[word] = room.pair[0]
         rest = room.pair[1]
@@ -306,7 +362,7 @@ def _bound_tile(points, rows, start, stop, tile, planes, some, bounded, used, ro
             n_open += 1
             rest &= rest - _ONE
     n_some = _copy_open(planes, some, which, n_open)
-    doubts = _fill_open(points, rows, start, stop, some, which, n_open, n_some, largest, room)
+    doubts = _fill_open(some, count, n_open, n_some, largest, room)
     n_packed = _pack_varying(n_some, count, n_open, room)
     first = take_many(used, n_packed * TILE)
     bounded.starts[tile] = first
@@ -324,6 +380,29 @@ def _bound_tile(points, rows, start, stop, tile, planes, some, bounded, used, ro
     return doubts
 
 
+@njit(nogil=True, cache=True, inline="always")
+def _unpack(bounded, position, pattern):
+    """Write the pattern of a point, (n_words,) uint64."""
+    tile = position // TILE
+    at = bounded.starts[tile] + position - tile * TILE
+    group, column = tile // TILE, tile % TILE
+    shift = _EMPTY  # bits of data[at] that have been used
+    for word in range(bounded.varies.shape[1]):
+        bits = bounded.all_of[group, word, column]
+        vary = bounded.varies[tile, word]
+        if vary != _EMPTY:
+            n_bits = popcount(vary)
+            packed = bounded.data[at] >> shift
+            shift += n_bits
+            if shift >= np.uint64(WORD_BITS):
+                shift -= np.uint64(WORD_BITS)
+                at += TILE
+                if shift != _EMPTY:
+                    packed |= bounded.data[at] << (n_bits - shift)
+            bits |= deposit_bits(packed, vary)
+        pattern[word] = bits
+
+
 @njit(nogil=True, cache=True)
 def unpack_points(bounded, positions, out, first):
     """Copy the patterns at ``positions`` (P,) int64 of bounding tiles to ``first``, ... of ``out``.
@@ -331,25 +410,21 @@ def unpack_points(bounded, positions, out, first):
     bounded the fields of a `Bounded` as a plain tuple; out (n_tiles, n_words, TILE) uint64.
     """
     bounded = Bounded(*bounded)
-    n_words = bounded.varies.shape[1]
+    pattern = np.empty(bounded.varies.shape[1], np.uint64)
     for i in range(positions.shape[0]):
-        tile = positions[i] // TILE
-        at = bounded.starts[tile] + positions[i] - tile * TILE
-        group, column = tile // TILE, tile % TILE
-        out_tile = (first + i) // TILE
-        out_column = first + i - out_tile * TILE
-        shift = _EMPTY  # bits of data[at] that have been used
-        for word in range(n_words):
-            bits = bounded.all_of[group, word, column]
-            vary = bounded.varies[tile, word]
-            if vary != _EMPTY:
-                n_bits = popcount(vary)
-                packed = bounded.data[at] >> shift
-                shift += n_bits
-                if shift >= np.uint64(WORD_BITS):
-                    shift -= np.uint64(WORD_BITS)
-                    at += TILE
-                    if shift != _EMPTY:
-                        packed |= bounded.data[at] << (n_bits - shift)
-                bits |= deposit_bits(packed, vary)
-            out[out_tile, word, out_column] = bits
+        _unpack(bounded, positions[i], pattern)
+        tile = (first + i) // TILE
+        column = first + i - tile * TILE
+        for word in range(pattern.shape[0]):
+            out[tile, word, column] = pattern[word]
+
+
+@njit(nogil=True, cache=True)
+def unpack_complements(bounded, positions, valid, masks):
+    """masks[i] = the ones of ``valid`` (n_words,) that the pattern at positions[i] has not."""
+    bounded = Bounded(*bounded)
+    for i in range(positions.shape[0]):
+        row = masks[i]
+        _unpack(bounded, positions[i], row)
+        for word in range(row.shape[0]):
+            row[word] = valid[word] & ~row[word]

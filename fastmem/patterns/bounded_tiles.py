@@ -12,7 +12,13 @@ import numpy as np
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
 from fastmem.inputs.points import fits_one_array
-from fastmem.kernels.bounding import MOST_FEATURES, Bounded, bound_tiles, unpack_points
+from fastmem.kernels.bounding import (
+    MOST_FEATURES,
+    Bounded,
+    bound_tiles,
+    unpack_complements,
+    unpack_points,
+)
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.machine.arrays import aligned_zeros
 from fastmem.machine.loops import run_loop
@@ -26,15 +32,20 @@ _TASK_TILES = 8
 """Tiles of a task; their summaries share cache lines."""
 MODE = "measured"
 """Whether bounding tiles are used wherever they can be: "always", "never", or if they pay."""
+NEIGHBOURS = "measured"
+"""Whether patterns are in a spatial order where neighbours are looked for: as ``MODE``."""
 _FEWEST_POINTS = 50_000
-_FEWEST_HYPERPLANES = 512
+_FEWEST_HYPERPLANES = 256
 _MOST_FEATURES = 64
 _PAYS = 0.3
 """Share of hyperplanes that vary among neighbours: with more, as many are evaluated and stored."""
+_FEWEST_NEIGHBOURS = 4000
+_NEIGHBOURS_PAY = 0.6
+"""As ``_PAYS`` for groups of 16 points, which are closer than those of a tile."""
 _PLACES = 12
 _NEIGHBOURS = 16
 _ASKED_HYPERPLANES = 256
-_ASKED_VALUES = 1 << 21
+_ASKED_VALUES = 1 << 19
 """Coordinates that are compared to find neighbours: some ms."""
 
 
@@ -88,18 +99,26 @@ class BoundedTiles:
         ``tell(points done)`` is called on the calling thread.
         """
         size = _TASK_TILES * TILE
-        tasks = np.concatenate([
-            np.stack([first, np.minimum(first + size, stop), (first - start) // TILE + tile], axis=1)
-            for start, stop, tile in zip(starts, starts[1:], first_tile, strict=False)
-            for first in [np.arange(start, stop, size, dtype=np.int64)]
-        ])  # fmt: skip
+        parts = []
+        for start, stop, tile in zip(starts, starts[1:], first_tile, strict=False):
+            first = np.arange(start, stop, size, dtype=np.int64)
+            last = np.minimum(first + size, stop)
+            parts.append(np.stack([first, last, (first - start) // TILE + tile], axis=1))
+        tasks = np.concatenate(parts)
         doubts = np.zeros(len(tasks), np.int64)
+        planes, tiles = float_filter(hyperplanes), tuple(self.bounded)
         run_loop(
             bound_tiles, len(tasks), n_threads,
-            (points, rows, tasks, float_filter(hyperplanes), tuple(self.bounded), self._used, doubts),
+            (points, rows, tasks, planes, tiles, self._used, doubts),
             after=lambda first, last: tell(int(tasks[last - 1, 1])),
         )  # fmt: skip
         self.doubtful += int(doubts.sum())
+
+    def masks_of(self, positions: np.ndarray, valid: np.ndarray) -> np.ndarray:
+        """The ones of ``valid`` that each of the patterns at ``positions``, int64, has not."""
+        masks = np.empty((len(positions), len(valid)), np.uint64)
+        unpack_complements(tuple(self.bounded), positions, valid, masks)
+        return masks
 
     def unpack(self, positions: np.ndarray, out: np.ndarray, first: int) -> None:
         """Copy the patterns at ``positions``, int64, to ``first``, ... of tiles ``out``."""
@@ -107,11 +126,7 @@ class BoundedTiles:
 
 
 def bounds_pay(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> bool:
-    """Whether bounding tiles would save time, by what varies among neighbours of a sample.
-
-    Of N points of a class a tile has 192, so that 16 neighbours among N / 12 points are as far from
-    one another. codes (N,) say the class of each point.
-    """
+    """Whether bounding tiles would save time, by what varies among neighbours of a sample."""
     n_samples, d = points.n_samples, points.n_features
     if (
         MODE == "never"
@@ -131,10 +146,21 @@ def bounds_pay(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> b
     return varying_share(points, codes, hyperplanes) < _PAYS
 
 
+def neighbours_pay(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> bool:
+    """Whether bounds on a few neighbours would leave most points uncounted, as `bounds_pay`."""
+    if NEIGHBOURS != "measured":
+        return NEIGHBOURS == "always" and fits_one_array(points)
+    n_samples, d = points.n_samples, points.n_features
+    if not fits_one_array(points) or n_samples < _FEWEST_NEIGHBOURS or d > _MOST_FEATURES:
+        return False
+    return varying_share(points, codes, hyperplanes) < _NEIGHBOURS_PAY
+
+
 def varying_share(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> float:
     """Share of the hyperplanes that pass between the points of a tile, as a sample tells.
 
-    Points are dense; codes (N,) their classes. At most 256 of the hyperplanes are asked.
+    Of N points of a class a tile has 192, so that 16 neighbours among N / 12 points are as far from
+    one another. Points are dense; codes (N,) their classes. At most 256 hyperplanes are asked.
     """
     n_samples, d = points.n_samples, points.n_features
     count = min(n_samples * _NEIGHBOURS // TILE, _ASKED_VALUES // (_PLACES * d))

@@ -197,12 +197,13 @@ class Patterns:
         """
         self._tree = None
         if self._with_bounds and points.array is not None:
+            self.bounded = None  # all bits are computed anew, and the old ones take no room
             self.bounded = BoundedTiles(self.sizes, hyperplanes.n_words)
             self.bounded.fill(
                 points.array, self.order, self.starts, self.first_tile, hyperplanes, n_threads,
                 lambda n_done: progress(n_done, len(self.order), 0),
             )  # fmt: skip
-            self.doubtful += self.bounded.doubtful
+            self.doubtful = self.bounded.doubtful
             return
         first_word = first // WORD_BITS
         n_words = hyperplanes.n_words

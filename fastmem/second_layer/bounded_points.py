@@ -6,6 +6,8 @@ count, and that is not 0, any may be named.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastmem.kernels.bounded_cover import (
@@ -22,8 +24,8 @@ from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import padded
 from fastmem.second_layer.counting import TiledPoints, sizes_of
 
-_TASK_TILES = 512
-"""Tiles whose bounds a task looks through at least."""
+_TASK_WORDS = 1 << 21
+"""Words of masks, times tiles, that a task takes: if all are scanned, some tens of ms."""
 _TASKS = 64
 _RANGES = 1024
 """Places that refute a cell at most at once."""
@@ -35,8 +37,6 @@ class BoundedPoints:
 
     Places count from the first of these tiles on.
     """
-
-    is_bounded = True
 
     def __init__(self, patterns: Patterns, first: int, last: int) -> None:
         assert patterns.bounded is not None
@@ -50,9 +50,7 @@ class BoundedPoints:
 
     def masks_of(self, places: np.ndarray, valid: np.ndarray) -> np.ndarray:
         """See `TiledPoints`."""
-        words = self.gathered(places).tiles.transpose(0, 2, 1).reshape(-1, len(valid))
-        masks: np.ndarray = valid & ~words[: len(places)]
-        return masks
+        return self._tiles.masks_of(places.astype(np.int64) + TILE * self._first, valid)
 
     def gathered(self, places: np.ndarray) -> TiledPoints:
         """Copies of the points at ``places``, in that order."""
@@ -72,8 +70,14 @@ class BoundedPoints:
         n_threads: int,
         by_range: bool = False,
         levels: np.ndarray | None = None,
+        firsts: bool = False,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """See `TiledPoints`; all points of the fit."""
+        """See `counting.least_over`; all points of the fit.
+
+        By range, counts below ``levels`` (B,) int64 are told for all ranges; others may be, and the
+        least of all is. With ``firsts``, not by range, the first point by class and number is named
+        of those that have a count of 0.
+        """
         bounded = tuple(self._tiles.bounded)
         n_masks, n_tiles = len(masks), len(self._tiles.bounded.sizes)
         n_groups = len(self._tiles.bounded.all_of)
@@ -84,7 +88,7 @@ class BoundedPoints:
         known, where = np.full(n_masks, _NEVER), np.full(n_masks, -1, np.int64)
         looks = bounded, masks, skip, bounds
         run_loop(scan_least, n_masks, n_threads, (*looks, known, where))
-        size = max(_TASK_TILES, -(-n_tiles // _TASKS))
+        size = max(1, min(-(-n_tiles // _TASKS), _TASK_WORDS // stack.size))
         if by_range:
             size = max(1, -(-n_tiles // _RANGES))
         n_tasks = -(-n_tiles // size)
@@ -92,9 +96,7 @@ class BoundedPoints:
         nearest = np.full(least.shape, -1, np.int64)
         if levels is None:
             levels = np.zeros(n_masks, np.int64)
-        run_loop(
-            scan_minima, n_tasks, n_threads, (*looks, size, levels, known, least, nearest)
-        )
+        run_loop(scan_minima, n_tasks, n_threads, (*looks, size, levels, known, least, nearest))
         # where it is below its level, it is found again
         least[-1] = np.where(known < levels, _NEVER, known)
         nearest[-1] = np.where(known < levels, -1, where)
@@ -102,7 +104,21 @@ class BoundedPoints:
             return least, nearest
         columns = np.arange(n_masks)
         best = least.argmin(axis=0)
-        return least[best, columns], nearest[best, columns]
+        least, nearest = least[best, columns], nearest[best, columns]
+        if firsts and not least.all():
+            self._name_firsts(looks, least == 0, nearest, n_threads)
+        return least, nearest
+
+    def _name_firsts(
+        self, looks: tuple[Any, ...], wanted: np.ndarray, nearest: np.ndarray, n_threads: int
+    ) -> None:
+        """Write to ``nearest`` the first points, by class and number, of count 0."""
+        patterns = self._patterns
+        assert patterns.numbers is not None
+        run_loop(
+            first_zeros, len(wanted), n_threads,
+            (*looks, wanted, patterns.numbers, patterns.starts, patterns.first_tile, nearest),
+        )  # fmt: skip
 
     def take_covered(
         self, masks: np.ndarray, levels: np.ndarray, uncovered: np.ndarray, n_threads: int

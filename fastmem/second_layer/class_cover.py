@@ -12,10 +12,13 @@ from fastmem.kernels.layout import MASK_GROUP, TILE
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import valid_bits
 from fastmem.second_layer.bounded_points import BoundedPoints, all_points, class_points
-from fastmem.second_layer.counting import TiledPoints
+from fastmem.second_layer.counting import TiledPoints, least_over
 
 _BATCH = 64
 _COMPACT_BYTES = 64 << 20
+_SPARSE = 8
+"""Once so many points along a spatial order's random one are covered for each that is not, it is
+looked through as a whole: one by one they lie anywhere in memory."""
 
 
 class ClassCover:
@@ -42,6 +45,8 @@ class ClassCover:
         A neuron covers the points that lie within it by this share of its threshold.
     only_inside : bool
         A neuron covers only the points that have no one of its mask.
+    names_witnesses : bool
+        Whether it matters which witnesses are named: the first by class and number are.
     failed : list of int
         Points (numbers within the class) with m = 0, and
     witnesses : list of int
@@ -65,6 +70,7 @@ class ClassCover:
     ) -> None:
         self.patterns, self.code, self.n_threads = patterns, code, n_threads
         self.margin, self.only_inside = margin, only_inside
+        self.names_witnesses = members is not None
         self.skip = patterns.first_tile[code : code + 2].astype(np.int64)
         self.own: TiledPoints | BoundedPoints = class_points(patterns, code)
         self.valid = valid_bits(n_hyperplanes)
@@ -106,12 +112,14 @@ class ClassCover:
 
     def next_candidates(self, count: int) -> np.ndarray:
         """The next uncovered points along the random order."""
+        if not self.goes_by_number and _SPARSE * self.remaining < len(self.order) - self._walked:
+            self._drop_covered()
         found: list[np.ndarray] = []
         at = self._walked
         missing = count
         while missing and at < len(self.order):
             stretch = self.order[at : at + max(256, 4 * missing)]
-            if not self._is_copy:
+            if not self.goes_by_number:
                 stretch = self.patterns.places_of(self.code, stretch)
             here = np.flatnonzero(self._flat[stretch])
             if at == self._walked:
@@ -122,10 +130,19 @@ class ClassCover:
             at += len(stretch)
         return np.concatenate(found) if found else np.empty(0, np.int64)
 
+    def _drop_covered(self) -> None:
+        """Keep in the random order, which holds numbers, what is uncovered."""
+        is_open = np.zeros(len(self.members), np.bool_)
+        is_open[self.members[np.flatnonzero(self._flat)]] = True
+        ahead = self.order[self._walked :]
+        self.order, self._walked = ahead[is_open[ahead]], 0
+
     def is_open(self, numbers: np.ndarray) -> np.ndarray:
         """Whether points, by their numbers within the class, are uncovered still; bool."""
         if not self._is_copy:
-            return self._flat[self.patterns.places_of(self.code, numbers)]
+            places = self.patterns.places_of(self.code, numbers)
+            of_class: np.ndarray = self._flat[places]
+            return of_class
         places = np.minimum(np.searchsorted(self.members, numbers), len(self.members) - 1)
         result: np.ndarray = (self.members[places] == numbers) & self._flat[places]
         return result
@@ -211,7 +228,7 @@ class ClassCover:
     def _compact(self) -> None:
         """Keep the uncovered points only, once they are less than half of those in ``own``."""
         if (
-            self.own.is_bounded  # where covered tiles cost next to nothing
+            isinstance(self.own, BoundedPoints)  # where covered tiles cost next to nothing
             or self.own.n_tiles < 4
             or 2 * self.remaining > len(self.members)
             or self.remaining * len(self.valid) * 8 > _COMPACT_BYTES // self.patterns.n_classes
@@ -253,4 +270,7 @@ def least_counts(
     for owner in owners:
         owner.evaluations += len(patterns.order) - patterns.class_size(owner.code)
     points = all_points(patterns)
-    return points.least_over(masks, skip, owners[0].n_threads, by_range, levels)
+    if isinstance(points, BoundedPoints):
+        firsts = owners[0].names_witnesses
+        return points.least_over(masks, skip, owners[0].n_threads, by_range, levels, firsts)
+    return least_over(points, masks, skip, owners[0].n_threads, by_range)

@@ -42,14 +42,11 @@ class TiledPoints(NamedTuple):
         How many columns of each tile are points.
     store : TileStore
         To which tiles are released that are its own.
-    is_bounded : bool
-        Whether these are bounding tiles, which have no ``tiles``; see `bounded_points`.
     """
 
     tiles: np.ndarray
     sizes: np.ndarray
     store: TileStore
-    is_bounded = False
 
     @property
     def n_tiles(self) -> int:
@@ -83,17 +80,6 @@ class TiledPoints(NamedTuple):
         """Copy the points at ``places``, int64, to ``first``, ... of other tiles."""
         gather(self.tiles, places, tiles, first)
         self.store.release(self.tiles)
-
-    def least_over(
-        self,
-        masks: np.ndarray,
-        skip: np.ndarray,
-        n_threads: int,
-        by_range: bool = False,
-        levels: np.ndarray | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """See `least_over`; all counts are told, whatever ``levels`` are asked for."""
-        return least_over(self, masks, skip, n_threads, by_range)
 
     def take_covered(
         self, masks: np.ndarray, levels: np.ndarray, uncovered: np.ndarray, n_threads: int

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
 
@@ -26,7 +26,7 @@ from fastmem.kernels.cells import (
 from fastmem.kernels.layout import MASK_GROUP, TILE
 from fastmem.machine.arrays import aligned_zeros
 from fastmem.machine.loops import run_calls
-from fastmem.second_layer.bounded_points import all_points
+from fastmem.second_layer.bounded_points import BoundedPoints, all_points
 from fastmem.second_layer.class_cover import ClassCover, least_counts
 from fastmem.second_layer.counting import SERIAL_SECONDS, TASK_WORDS, TiledPoints, sizes_of
 
@@ -117,24 +117,26 @@ class _Pool:
     def __init__(self, cover: ClassCover, most: int) -> None:
         self.cover, self.most = cover, most
         self._numbers = np.empty(0, np.int32)
-        self._points = cover.own
+        self._places = np.empty(0, np.int64)
+        self._points: TiledPoints
         self._is_whole = False
 
     def refresh(self) -> None:
         """Take note of what is covered by now."""
-        cover = self.cover
-        store = cover.patterns.store
-        in_file = store.file_bytes and np.may_share_memory(cover.own.tiles, store.tiles)
+        cover, own = self.cover, self.cover.own
         becomes_whole = cover.remaining <= self.most and not self._is_whole
-        if cover.remaining <= self.most and not in_file and cover.goes_by_number:
-            self.own = Own(cover.own.tiles, cover.own.sizes, cover.uncovered)
+        if cover.remaining <= self.most and cover.goes_by_number and _in_memory(own):
+            self.own = Own(own.tiles, own.sizes, cover.uncovered)
             self._numbers = cover.members
             return
-        is_open = cover.is_open(self._numbers)
+        if isinstance(own, BoundedPoints):
+            is_open = cover.uncovered.reshape(-1)[self._places]
+        else:
+            is_open = cover.is_open(self._numbers)
         if becomes_whole or (2 * np.count_nonzero(is_open) <= self.most and not self._is_whole):
             chosen = cover.next_candidates(self.most).astype(np.int64)
             chosen = chosen[np.argsort(cover.members[chosen])]
-            self._points = cover.own.gathered(chosen)
+            self._points, self._places = own.gathered(chosen), chosen
             self._is_whole = becomes_whole
             self._numbers = cover.members[chosen]
             is_open = np.ones(len(chosen), np.bool_)
@@ -299,6 +301,14 @@ def _counts_of(
     """
     masks = np.array([growth.cell.mask for growth in growths])
     return least_counts([growth.cover for growth in growths], masks, by_range=True, levels=levels)
+
+
+def _in_memory(points: TiledPoints | BoundedPoints) -> TypeGuard[TiledPoints]:
+    """Whether points are tiles that a kernel may read as it likes."""
+    if isinstance(points, BoundedPoints):
+        return False
+    store = points.store
+    return not (store.file_bytes and np.may_share_memory(points.tiles, store.tiles))
 
 
 def _work_space(n_own: int, n_others: int) -> Space:

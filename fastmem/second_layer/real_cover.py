@@ -15,6 +15,7 @@ from fastmem.kernels.relu_exact import LEAST_POSITIVE
 from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.by_class import Patterns
 from fastmem.second_layer.class_cover import ClassCover, least_counts
+from fastmem.second_layer.counting import TiledPoints
 from fastmem.second_layer.real_sums import RealSums, refuse_zeros, rows_for_sums
 
 _BATCH = 1024
@@ -126,6 +127,7 @@ class RealClassCover(ClassCover):
         places = places.astype(np.int64)
         block = self.points.take(self.patterns.rows(self.code, self.members[places]))
         below = np.empty((len(masks), len(places)), np.bool_)
+        assert isinstance(self.own, TiledPoints)
         rows = rows_for_sums(block, self.own.tiles, places)
         sums_below(self.sums.layer, self.sums.masks(masks), limits, rows, below)
         touched = slice(places.min() // TILE, places.max() // TILE + 1)

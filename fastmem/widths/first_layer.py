@@ -9,15 +9,11 @@ import numpy as np
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.sources import row_source
 from fastmem.inputs.points import fits_one_array, in_one_array
-from fastmem.patterns.bounded_tiles import bounds_pay, varying_share
+from fastmem.patterns.bounded_tiles import bounds_pay, neighbours_pay
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.spatial_order import leaves_of
 from fastmem.problem import Problem
 
-_FEWEST_POINTS = 4000
-_MOST_FEATURES = 64
-_PAYS = 0.6
-"""Share of hyperplanes that pass between neighbours: with more, bounds leave nearly all to count."""
 
 
 class FirstLayer:
@@ -28,9 +24,9 @@ class FirstLayer:
     source : RowSource
         Where random hyperplanes come from.
     hyperplanes : Hyperplanes
+        There from ``start`` on.
     patterns : Patterns
-        Of those hyperplanes that were there when ``fill`` was called last. Both are there from
-        ``start`` on.
+        Of those hyperplanes that were there when ``fill`` was called last, and from then on.
     """
 
     hyperplanes: Hyperplanes
@@ -48,19 +44,8 @@ class FirstLayer:
 
     def start(self, n: int) -> None:
         """Draw the first n hyperplanes."""
-        problem = self._problem
-        self.hyperplanes = self.source.start(n, problem.extent.mean, problem.extent.radius)
-        leaves, n_threads = None, problem.n_threads
-        bounded = may_bound(problem) and bounds_pay(
-            problem.points, problem.codes, self.hyperplanes
-        )
-        if bounded or neighbours_pay(problem, self.hyperplanes):
-            self._points = in_one_array(problem.points)
-            leaves = leaves_of(self._points, n_threads)
-        self.patterns = Patterns(
-            problem.codes, len(problem.classes), budget_bytes=problem.budget_bytes,
-            leaves=leaves, n_threads=n_threads, with_bounds=bounded, points=None if leaves is None else self._points.array,
-        )  # fmt: skip
+        extent = self._problem.extent
+        self.hyperplanes = self.source.start(n, extent.mean, extent.radius)
 
     def draw(self, n: int) -> None:
         """Draw n more."""
@@ -78,10 +63,27 @@ class FirstLayer:
         if self._n_filled == len(self):
             return
         problem = self._problem
+        if not self._n_filled:
+            self._prepare_patterns()
         self.patterns.fill(
             self._points, self.hyperplanes, problem.n_threads, self._n_filled, progress
         )
         self._n_filled = len(self)
+
+    def _prepare_patterns(self) -> None:
+        """Make room for the first patterns: in a spatial order, and as bounding tiles, if it pays."""
+        problem, n_threads = self._problem, self._problem.n_threads
+        asked = problem.points, problem.codes, self.hyperplanes
+        with_bounds = may_bound(problem) and bounds_pay(*asked)
+        leaves = array = None
+        if with_bounds or (neighbours_are_asked(problem) and neighbours_pay(*asked)):
+            self._points = in_one_array(problem.points)
+            array = self._points.array
+            leaves = leaves_of(self._points, n_threads)
+        self.patterns = Patterns(
+            problem.codes, len(problem.classes), budget_bytes=problem.budget_bytes,
+            leaves=leaves, n_threads=n_threads, with_bounds=with_bounds, points=array,
+        )  # fmt: skip
 
     def keep(self, n: int) -> None:
         """Drop all hyperplanes but the first n."""
@@ -94,29 +96,20 @@ class FirstLayer:
 def may_bound(problem: Problem) -> bool:
     """Whether all that is done with the patterns of a fit can be done with bounding tiles."""
     settings = problem.settings
-    return (
-        settings.width is not None
-        and not (settings.separates_all or settings.compact or problem.is_real)
-        and problem.budget_bytes is None
+    return problem.budget_bytes is None and not (
+        settings.compact or settings.smallest or problem.is_real
     )
 
 
-def neighbours_pay(problem: Problem, hyperplanes: Hyperplanes) -> bool:
-    """Whether patterns should lie in a spatial order: it is asked of a sample.
+def neighbours_are_asked(problem: Problem) -> bool:
+    """Whether points are looked for among neighbours, if they are in a spatial order.
 
-    Points are looked for among neighbours where the width is found, and where merged cells turn out
-    to be many.
+    So they are where the width is found, and where merged cells turn out to be many.
     """
-    settings, points = problem.settings, problem.points
-    if (
-        not fits_one_array(points)
-        or points.n_samples < _FEWEST_POINTS
-        or points.n_features > _MOST_FEATURES
-        or problem.budget_bytes is not None
-        or settings.compact
-        or settings.smallest
-        or not (settings.separates_all or settings.selection == "merge")
-        or problem.covers_by_sums
-    ):
-        return False
-    return varying_share(points, problem.codes, hyperplanes) < _PAYS
+    settings = problem.settings
+    is_merged = settings.selection == "merge"
+    return (
+        problem.budget_bytes is None
+        and not (settings.compact or settings.smallest or problem.covers_by_sums)
+        and (settings.separates_all or is_merged)
+    )

@@ -67,6 +67,7 @@ def separate(
     """
     generator = np.random.default_rng(seed.spawn(1)[0])
     kind = layer.source.kind
+    layer.fill()
     classes = [OpenPoints(layer.patterns, code) for code in problem.to_cover]
     total = sum(len(c.members) for c in classes)
     steps: list[GrowthStep] = []
