@@ -27,6 +27,9 @@ UNFINISHED, FINISHED, UNCOVERABLE = range(3)
 """Outcomes of growing a cell."""
 _EMPTY = np.uint64(0)
 _MANY = np.int32(2**31 - 1)
+_LATEST = 16
+"""Points that last kept others from joining, which are asked first: many points are set aside by
+few, and one point costs a hundredth of a tile."""
 _OUT = np.int32(2**29)
 """Added to the count of a point that may not join; half as much is beyond every count."""
 
@@ -190,6 +193,8 @@ def _extend(cell, own, others, space, level, misses, budget):
     n_aside = _n_aside(cell)
     delta = np.empty(n_words, np.uint64)
     changed = np.empty(n_words, np.int64)
+    latest = np.empty(_LATEST, np.int64)
+    n_latest = 0
     spent = 0  # without the counts: every call takes a step
     refuting = 0
     while spent < budget:
@@ -211,14 +216,32 @@ def _extend(cell, own, others, space, level, misses, budget):
                 changed[n_changed] = word
                 n_changed += 1
         joins = True
-        for t in range(n_others):
+        for r in range(n_latest):
+            position = latest[r]
+            tile, at = position // TILE, position % TILE
+            lower = other_counts[tile, at]
+            for j in range(n_changed):
+                ones = other_tiles[tile, changed[j], at] & delta[changed[j]]
+                lower -= np.int32(popcount(ones))
+            spent += n_changed
+            if lower < level:
+                _to_front(latest, r, position)
+                joins = False
+                break
+        for t in range(n_others if joins else 0):
             # what refuted the last point often refutes the next
             tile = (refuting + t) % n_others
             trial = all_trials[tile]
             _lower(other_tiles[tile], delta, changed, n_changed, other_counts[tile], trial)
             spent += n_changed * TILE
-            if _least(trial, other_sizes[tile]) < level:
+            least = _least(trial, other_sizes[tile])
+            if least < level:
                 refuting = tile
+                at = 0
+                while trial[at] != least:
+                    at += 1
+                _to_front(latest, min(n_latest, _LATEST - 1), tile * TILE + at)
+                n_latest = min(n_latest + 1, _LATEST)
                 joins = False
                 break
         step = cell.n_tried[0]
@@ -241,6 +264,14 @@ def _extend(cell, own, others, space, level, misses, budget):
         for j in range(n_changed):
             mask[changed[j]] ^= delta[changed[j]]
     return False
+
+
+@njit(nogil=True, cache=True)
+def _to_front(latest, place, position):
+    """Put a position at the head of ``latest``, and all up to ``place`` one further back."""
+    for r in range(place, 0, -1):
+        latest[r] = latest[r - 1]
+    latest[0] = position
 
 
 @njit(nogil=True, cache=True)
