@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from fastmem.kernels import cells
 from fastmem.kernels import cover as kernels
 from fastmem.kernels.layout import TILE
 from fastmem.machine.loops import run_loop
@@ -234,6 +235,19 @@ def test_near_points_change_no_selection(margin, monkeypatch):
         layers.append(cover_layer(select(bits, codes, "merge", 1, margin=margin)[1]))
     for other in layers[1:]:
         np.testing.assert_array_equal(layers[0].masks, other.masks)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_a_grown_cell_covers_equals_the_counts(seed):
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 50, (3, TILE)).astype(np.int32)
+    uncovered, aside = rng.random((2, 3, TILE)) < 0.5
+    level = int(rng.integers(0, 60))
+    left = uncovered & (counts >= level)
+    marked = counts + np.where(aside, 2**29, 0).astype(np.int32)
+    n_open = np.count_nonzero(uncovered)
+    assert cells.cover_grown(marked, level, uncovered) == n_open - np.count_nonzero(left)
+    np.testing.assert_array_equal(uncovered, left)
 
 
 @pytest.mark.parametrize("margin", [0.05, 0.4, 1.0])

@@ -119,6 +119,8 @@ class _Pool:
     ----------
     own : Own
         The points as of the last `refresh`, as the kernel takes them.
+    is_class : bool
+        Whether they are the points of the cover, place by place.
     """
 
     def __init__(self, cover: ClassCover, most: int) -> None:
@@ -133,7 +135,8 @@ class _Pool:
         store = cover.patterns.store
         in_file = store.file_bytes and np.may_share_memory(cover.own.tiles, store.tiles)
         becomes_whole = cover.remaining <= self.most and not self._is_whole
-        if cover.remaining <= self.most and not in_file:
+        self.is_class = cover.remaining <= self.most and not in_file
+        if self.is_class:
             self.own = Own(cover.own.tiles, cover.own.sizes, cover.uncovered)
             self._numbers = cover.members
             return
@@ -153,6 +156,14 @@ class _Pool:
         return int(np.searchsorted(self._numbers, self.cover.members[point]))
 
 
+def _work_space(n_own: int, n_others: int) -> Space:
+    own, others, trial = (aligned_zeros((n, TILE), np.int32) for n in (n_own, n_others, n_others))
+    return Space(own, others, trial, np.empty(n_own, np.int32))
+
+
+_NO_SPACE = _work_space(0, 0)
+
+
 class _Growth:
     """What the neurons of one class grow among and against, and the cell that grows at present.
 
@@ -163,6 +174,8 @@ class _Growth:
     cell : Cell
     level : int
         The cell keeps at least so large a least count.
+    space : Space
+        Where it grows; once it is finished, with its counts.
     is_growing : bool
         Whether there is a cell: not before the first, nor between two neurons.
     """
@@ -171,6 +184,7 @@ class _Growth:
         self.cover = cover
         self.near = _NearPoints(cover)
         self.pool = _Pool(cover, pool_size)
+        self.space = _NO_SPACE
         self.is_growing = False
         self._ahead: dict[int, tuple[int, np.ndarray]] = {}
         self._n_ahead = 1
@@ -241,10 +255,18 @@ class _Growth:
         """Whether ``start`` cannot be covered."""
         return bool(self.cell.outcome[0] == UNCOVERABLE)
 
-    def call(self, space: Space) -> tuple[Any, ...]:
+    def call(self) -> tuple[Any, ...]:
         """Arguments of `grow_cell`, which goes on with the cell as far as the near points tell."""
-        parts = self.cell, self.pool.own, self.near.others, space
+        parts = self.cell, self.pool.own, self.near.others, self.space
         return *map(tuple, parts), self.level, MISSES, TASK_WORDS // 4
+
+    def accept(self, threshold: int) -> None:
+        """Make the finished cell a neuron."""
+        if self.pool.is_class:
+            self.cover.accept_grown(self.cell.mask, threshold, self.space.own)
+        else:
+            self.cover.accept(self.cell.mask[None], np.array([threshold]))
+        self.is_growing = False
 
 
 class Merger:
@@ -287,6 +309,7 @@ class Merger:
                 growth.cover.drop(np.array([growth.start]), np.array([-1]))
                 growth.is_growing = False
         self._settle([growth for growth in growths if growth.is_growing])
+        self._spare += [growth.space for growth in growths]
         for cover in covers:
             if cover.done:
                 del self._growths[cover]
@@ -326,20 +349,19 @@ class Merger:
                 # never known ones, against which the cell was grown
                 growth.near.add(nearest[wrong, i])
             else:
-                growth.cover.accept(growth.cell.mask[None], least[:, i].min(keepdims=True))
-                growth.is_growing = False
+                growth.accept(int(least[:, i].min()))
 
     def _grow(self, growths: Sequence[_Growth], n_threads: int) -> None:
         """Go on with the cells, side by side where that is worth it."""
         start = perf_counter()
         if self._pace * len(growths) < SERIAL_SECONDS:
             n_threads = 1
-        spaces = [self._space(growth) for growth in growths]
-        calls = [growth.call(space) for growth, space in zip(growths, spaces, strict=True)]
+        for growth in growths:
+            growth.space = self._space(growth)
+        calls = [growth.call() for growth in growths]
         while calls:
             run_calls(grow_cell, calls, n_threads)
             calls = [call for call in calls if Cell(*call[0]).outcome[0] == UNFINISHED]
-        self._spare += spaces
         took = (perf_counter() - start) * min(n_threads, len(growths)) / len(growths)
         self._pace = took if np.isinf(self._pace) else 0.9 * self._pace + 0.1 * took
 
@@ -348,12 +370,7 @@ class Merger:
         try:
             space = self._spare.pop()
         except IndexError:
-            space = _work_space(0, 0)
+            space = _NO_SPACE
         if len(space.own) < n_own or len(space.others) < n_others:
             space = _work_space(n_own, n_others)
         return space
-
-
-def _work_space(n_own: int, n_others: int) -> Space:
-    own, others, trial = (aligned_zeros((n, TILE), np.int32) for n in (n_own, n_others, n_others))
-    return Space(own, others, trial, np.empty(n_own, np.int32))
