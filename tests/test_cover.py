@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from fastmem.kernels import cells
 from fastmem.kernels import cover as kernels
 from fastmem.kernels.layout import TILE
 from fastmem.machine.loops import run_loop
@@ -206,21 +207,22 @@ def test_fewer_or_more_misses_equal_the_oracle_too(misses, noise, monkeypatch):
         assert sorted(cover.failed) == failed.tolist()
 
 
-@pytest.mark.parametrize("selection", ["random", "merge"])
-def test_compaction_changes_no_selection(selection, monkeypatch):
+@pytest.mark.parametrize(("selection", "margin"), [("random", 0.0), ("merge", 0.0), ("merge", 0.4)])
+def test_compaction_changes_no_selection(selection, margin, monkeypatch):
     rng = np.random.default_rng(3)
     codes = np.repeat([0, 1], 1500)
     bits = random_bits(rng, 3000, 40, 0.5)
     layers = []
     for most in (0, 1 << 30):
         monkeypatch.setattr(class_cover, "_COMPACT_BYTES", most)
-        layers.append(cover_layer(select(bits, codes, selection, 1)[1]))
+        layers.append(cover_layer(select(bits, codes, selection, 1, margin=margin)[1]))
     assert len(layers[0]) > 50
     for name in ("masks", "thresholds", "owners"):
         np.testing.assert_array_equal(getattr(layers[0], name), getattr(layers[1], name))
 
 
-def test_near_points_change_no_selection(monkeypatch):
+@pytest.mark.parametrize("margin", [0.0, 0.3])
+def test_near_points_change_no_selection(margin, monkeypatch):
     rng = np.random.default_rng(4)
     codes = np.repeat([0, 1], 500)
     centres = random_bits(rng, 2, 90, 0.5)
@@ -228,10 +230,43 @@ def test_near_points_change_no_selection(monkeypatch):
     layers = []
     for near, n_ranges in ((1536, 256), (TILE, 1), (1, 1), (3, 256)):
         monkeypatch.setattr(merged_cells, "_NEAR", near)
+        monkeypatch.setattr(merged_cells, "_NEAR_MARGIN", (near, near))
         monkeypatch.setattr(counting, "_RANGES", n_ranges)
-        layers.append(cover_layer(select(bits, codes, "merge", 1)[1]))
+        layers.append(cover_layer(select(bits, codes, "merge", 1, margin=margin)[1]))
     for other in layers[1:]:
         np.testing.assert_array_equal(layers[0].masks, other.masks)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_a_grown_cell_covers_equals_the_counts(seed):
+    rng = np.random.default_rng(seed)
+    counts = rng.integers(0, 50, (3, TILE)).astype(np.int32)
+    uncovered, aside = rng.random((2, 3, TILE)) < 0.5
+    level = int(rng.integers(0, 60))
+    left = uncovered & (counts >= level)
+    marked = counts + np.where(aside, 2**29, 0).astype(np.int32)
+    n_open = np.count_nonzero(uncovered)
+    assert cells.cover_grown(marked, level, uncovered) == n_open - np.count_nonzero(left)
+    np.testing.assert_array_equal(uncovered, left)
+
+
+@pytest.mark.parametrize("margin", [0.05, 0.4, 1.0])
+def test_first_masks_counted_ahead_change_no_selection(margin, monkeypatch):
+    rng = np.random.default_rng(6)
+    codes = rng.integers(0, 2, 1800)  # enough for what is covered to be left out on the way
+    centres = random_bits(rng, 12, 90, 0.5)
+    bits = centres[codes + 2 * rng.integers(0, 6, 1800)] ^ random_bits(rng, 1800, 90, 0.15)
+    layers, evaluations = [], []
+    for most in (1, 3, 16, 500):
+        monkeypatch.setattr(merged_cells, "_MOST_AHEAD", most)
+        kept = select(bits, codes, "merge", 1, margin=margin)[1]
+        layers.append(cover_layer(kept))
+        evaluations.append(sum(cover.evaluations for cover in kept))
+    for other in layers[1:]:
+        np.testing.assert_array_equal(layers[0].masks, other.masks)
+        np.testing.assert_array_equal(layers[0].thresholds, other.thresholds)
+    # as long as nearly all of them are needed: few more are counted
+    assert evaluations[0] <= evaluations[2] < 1.3 * evaluations[0]
 
 
 @pytest.mark.parametrize("seed", range(3))

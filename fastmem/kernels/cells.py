@@ -27,8 +27,9 @@ UNFINISHED, FINISHED, UNCOVERABLE = range(3)
 """Outcomes of growing a cell."""
 _EMPTY = np.uint64(0)
 _MANY = np.int32(2**31 - 1)
-_REFUTERS = 8
-"""Points that kept the last ones from joining: they are looked at first."""
+_LATEST = 16
+"""Points that last kept others from joining, which are asked first: many points are set aside by
+few, and one point costs a hundredth of a tile."""
 _OUT = np.int32(2**29)
 """Added to the count of a point that may not join; half as much is beyond every count."""
 
@@ -90,6 +91,8 @@ class Space(NamedTuple):
 def grow_cell(cell, own, others, space, level, misses, budget):
     """Go on with a cell: it is UNFINISHED after some ``budget`` words, FINISHED or UNCOVERABLE.
 
+    Where it is FINISHED, ``space.own`` has the counts of its mask, see `cover_grown`.
+
     Plain tuples of the fields of a `Cell`, `Own`, `Others` and `Space`, which Numba takes over in a
     fifth of the time of named ones: small fits make hundreds of calls of a few microseconds.
 
@@ -101,10 +104,30 @@ def grow_cell(cell, own, others, space, level, misses, budget):
     cell.outcome[0] = FINISHED
     if not _replay(cell, own, others, level):
         cell.outcome[0] = UNCOVERABLE
-    elif _n_aside(cell) <= misses:
+    else:
         _count(cell, own, others, space)
-        if not _extend(cell, own, others, space, level, misses, budget):
+        if _n_aside(cell) <= misses and not _extend(
+            cell, own, others, space, level, misses, budget
+        ):
             cell.outcome[0] = UNFINISHED
+
+
+@njit(nogil=True, cache=True)
+def cover_grown(counts, level, uncovered):
+    """Clear ``uncovered`` (n_tiles, TILE) bool where a count is below ``level``; returns how many.
+
+    counts (n_tiles, TILE) int32: those that `grow_cell` leaves in ``own`` of its `Space`, with
+    _OUT added for points that were set aside.
+    """
+    gained = 0
+    for tile in range(uncovered.shape[0]):
+        still, row = uncovered[tile], counts[tile]
+        for i in range(TILE):
+            count = row[i] - _OUT if row[i] >= _OUT // 2 else row[i]
+            covered = still[i] and count < level
+            gained += covered
+            still[i] = still[i] and not covered
+    return gained
 
 
 @njit(nogil=True, cache=True)
@@ -192,10 +215,10 @@ def _extend(cell, own, others, space, level, misses, budget):
     n_aside = _n_aside(cell)
     delta = np.empty(n_words, np.uint64)
     changed = np.empty(n_words, np.int64)
+    latest = np.empty(_LATEST, np.int64)
+    n_latest = 0
     spent = 0  # without the counts: every call takes a step
     refuting = 0
-    refuters = np.empty(_REFUTERS, np.int64)
-    n_refuting, latest = 0, 0
     while spent < budget:
         near_tile = 0
         for tile in range(n_own):
@@ -215,12 +238,16 @@ def _extend(cell, own, others, space, level, misses, budget):
                 changed[n_changed] = word
                 n_changed += 1
         joins = True
-        for r in range(n_refuting):
-            tile, i = refuters[r] // TILE, refuters[r] % TILE
-            left = other_counts[tile, i]
+        for r in range(n_latest):
+            position = latest[r]
+            tile, at = position // TILE, position % TILE
+            lower = other_counts[tile, at]
             for j in range(n_changed):
-                left -= np.int32(popcount(other_tiles[tile, changed[j], i] & delta[changed[j]]))
-            if left < level:
+                ones = other_tiles[tile, changed[j], at] & delta[changed[j]]
+                lower -= np.int32(popcount(ones))
+            spent += n_changed
+            if lower < level:
+                _to_front(latest, r, position)
                 joins = False
                 break
         for t in range(n_others if joins else 0):
@@ -229,15 +256,15 @@ def _extend(cell, own, others, space, level, misses, budget):
             trial = all_trials[tile]
             _lower(other_tiles[tile], delta, changed, n_changed, other_counts[tile], trial)
             spent += n_changed * TILE
-            if _least(trial, other_sizes[tile]) < level:
+            least = _least(trial, other_sizes[tile])
+            if least < level:
                 refuting = tile
+                at = 0
+                while trial[at] != least:
+                    at += 1
+                _to_front(latest, min(n_latest, _LATEST - 1), tile * TILE + at)
+                n_latest = min(n_latest + 1, _LATEST)
                 joins = False
-                i = 0
-                while trial[i] >= level:
-                    i += 1
-                refuters[latest] = tile * TILE + i
-                latest = (latest + 1) % _REFUTERS
-                n_refuting = min(n_refuting + 1, _REFUTERS)
                 break
         step = cell.n_tried[0]
         cell.tried[step] = near_tile * TILE + column
@@ -259,6 +286,14 @@ def _extend(cell, own, others, space, level, misses, budget):
         for j in range(n_changed):
             mask[changed[j]] ^= delta[changed[j]]
     return False
+
+
+@njit(nogil=True, cache=True)
+def _to_front(latest, place, position):
+    """Put a position at the head of ``latest``, and all up to ``place`` one further back."""
+    for r in range(place, 0, -1):
+        latest[r] = latest[r - 1]
+    latest[0] = position
 
 
 @njit(nogil=True, cache=True)

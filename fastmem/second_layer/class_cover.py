@@ -7,6 +7,7 @@ from typing import ClassVar, Self
 
 import numpy as np
 
+from fastmem.kernels.cells import cover_grown
 from fastmem.kernels.cover import accept_in_order
 from fastmem.kernels.layout import MASK_GROUP, TILE
 from fastmem.patterns.by_class import Patterns
@@ -162,6 +163,15 @@ class ClassCover:
         """Add neurons, and take the points that they cover from the uncovered ones."""
         levels = self.levels(thresholds)
         gained = self.own.take_covered(masks, levels, self.uncovered, self.n_threads)
+        self._add(masks, thresholds, gained)
+
+    def accept_grown(self, mask: np.ndarray, threshold: int, counts: np.ndarray) -> None:
+        """Add a neuron whose counts of the points in ``own`` are known, see `cover_grown`."""
+        thresholds = np.array([threshold])
+        gained = cover_grown(counts, self.levels(thresholds)[0], self.uncovered)
+        self._add(mask[None], thresholds, np.array([gained]))
+
+    def _add(self, masks: np.ndarray, thresholds: np.ndarray, gained: np.ndarray) -> None:
         self.evaluations += len(masks) * len(self.members)
         self.masks.extend(masks)
         self.thresholds.extend(thresholds.tolist())

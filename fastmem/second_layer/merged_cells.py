@@ -37,6 +37,9 @@ More make fewer neurons in more steps. Growing several cells for each neuron and
 does less for the same work.
 """
 _NEAR = 3072
+_NEAR_MARGIN = 2 * TILE, TILE
+"""With a margin every cell has near points of its own, from the count of its first mask: beside
+those few are worth their counts. Above the first number the latest of the second are kept."""
 _POOL = 1 << 15
 _POOL_WORDS = 640 << 10
 """Words of the points among which a cell grows: 5 MB, so that those of a class stay in the
@@ -44,6 +47,9 @@ third-level cache. Some thousand points do as well as a whole class, one thousan
 _POOLS_WORDS = 1 << 24
 _AT_ONCE_BYTES = 64 << 20
 MOST_NEAR = 1024
+_MOST_AHEAD = 16
+_LOOK_AROUND = 8
+"""First masks of a class, and classes, that are counted in one pass over the patterns at most."""
 
 
 def covers_at_once(n_words: int) -> int:
@@ -73,7 +79,7 @@ class _NearPoints:
         self.others = Others(self._tiles, sizes_of(0))
 
     def add(self, positions: np.ndarray) -> None:
-        """Take in the points at ``positions`` of all patterns, none of which is known yet."""
+        """Take in the points at ``positions`` of all patterns; some may be known already."""
         n_old = len(self.known)
         self.known = np.concatenate([self.known, positions])
         n_tiles = len(self._tiles)
@@ -87,18 +93,18 @@ class _NearPoints:
         sizes = sizes_of(len(self.known))
         self.others = Others(self._tiles[: len(sizes)], sizes)
 
-    def forget(self) -> None:
-        """Keep the latest points only, if there are many.
+    def forget(self, most: int, kept: int) -> None:
+        """Keep the latest ``kept`` points only, if there are more than ``most``.
 
         Only between two neurons: while a cell is being grown, every point that refuted it must
         stay, or it could go round in circles.
         """
         count = len(self.known)
-        if count > _NEAR:
+        if count > most:
             points = TiledPoints(*self.others, self._patterns.store)
-            latest = points.gathered(np.arange(count - _NEAR, count))
+            latest = points.gathered(np.arange(count - kept, count))
             self._tiles = latest.tiles
-            self.known = self.known[-_NEAR:]
+            self.known = self.known[-kept:]
             self.others = Others(latest.tiles, latest.sizes)
 
 
@@ -112,6 +118,8 @@ class _Pool:
     ----------
     own : Own
         The points as of the last `refresh`, as the kernel takes them.
+    is_class : bool
+        Whether they are the points of the cover, place by place.
     """
 
     def __init__(self, cover: ClassCover, most: int) -> None:
@@ -125,7 +133,8 @@ class _Pool:
         """Take note of what is covered by now."""
         cover, own = self.cover, self.cover.own
         becomes_whole = cover.remaining <= self.most and not self._is_whole
-        if cover.remaining <= self.most and cover.goes_by_number and _in_memory(own):
+        self.is_class = cover.remaining <= self.most and cover.goes_by_number and _in_memory(own)
+        if self.is_class and _in_memory(own):
             self.own = Own(own.tiles, own.sizes, cover.uncovered)
             self._numbers = cover.members
             return
@@ -149,6 +158,14 @@ class _Pool:
         return int(np.searchsorted(self._numbers, self.cover.members[point]))
 
 
+def _work_space(n_own: int, n_others: int) -> Space:
+    own, others, trial = (aligned_zeros((n, TILE), np.int32) for n in (n_own, n_others, n_others))
+    return Space(own, others, trial, np.empty(n_own, np.int32))
+
+
+_NO_SPACE = _work_space(0, 0)
+
+
 class _Growth:
     """What the neurons of one class grow among and against, and the cell that grows at present.
 
@@ -159,6 +176,8 @@ class _Growth:
     cell : Cell
     level : int
         The cell keeps at least so large a least count.
+    space : Space
+        Where it grows; once it is finished, with its counts.
     is_growing : bool
         Whether there is a cell: not before the first, nor between two neurons.
     """
@@ -167,12 +186,60 @@ class _Growth:
         self.cover = cover
         self.near = _NearPoints(cover)
         self.pool = _Pool(cover, pool_size)
+        self.space = _NO_SPACE
         self.is_growing = False
+        self._ahead: dict[int, tuple[int, np.ndarray]] = {}
+        self._n_ahead = 1
+
+    @property
+    def number(self) -> int:
+        """Number within the class of the point that the cell grows from."""
+        return int(self.cover.members[self.start])
+
+    @property
+    def looks_around(self) -> bool:
+        """Whether the first mask of a new cell must be counted, and is not yet."""
+        wanted = bool(self.cover.margin) or not len(self.near.known)
+        return wanted and self.number not in self._ahead
+
+    def next_starts(self) -> np.ndarray:
+        """Points whose first masks are counted together: the present start, and some that follow.
+
+        They follow unless a neuron covers them meanwhile. More, while nearly all were needed.
+        """
+        n_left = len(self._ahead)  # covered: the start comes after all of them
+        if 4 * n_left > 2 * self._n_ahead:
+            self._n_ahead = max(1, self._n_ahead // 2)
+        elif 4 * n_left <= self._n_ahead and self.cover.margin and self.cover.width:
+            self._n_ahead = min(2 * self._n_ahead, _MOST_AHEAD)
+        self._ahead.clear()
+        return self.cover.next_candidates(self._n_ahead)
+
+    def look_ahead(self, start: int, least: np.ndarray, nearest: np.ndarray) -> None:
+        """Keep what was counted of a first mask, by ranges: the least count, and what is nearest.
+
+        least, nearest (ranges,) int64: see `least_over`.
+        """
+        nearest, counts = nearest[nearest >= 0], least[nearest >= 0]
+        if self.cover.margin and len(nearest) > TILE:
+            nearest = nearest[np.argpartition(counts, TILE)[:TILE]]
+        self._ahead[int(self.cover.members[start])] = int(least.min()), nearest
+
+    def look_around(self) -> None:
+        """Let the cell begin with what was counted of its first mask, if anything was."""
+        found = self._ahead.pop(self.number, None)
+        if found is not None:
+            least, nearest = found
+            self.near.add(nearest)
+            self.level = max(1, int(np.ceil(self.cover.margin * least)))
 
     def begin(self) -> None:
         """Begin a cell from the next uncovered point."""
         cover = self.cover
-        self.near.forget()
+        if cover.margin:
+            self.near.forget(*_NEAR_MARGIN)
+        else:
+            self.near.forget(_NEAR, _NEAR)
         self.pool.refresh()
         self.start = int(cover.next_candidates(1)[0])
         mask = cover.masks_of(np.array([self.start]))[0]
@@ -190,10 +257,18 @@ class _Growth:
         """Whether ``start`` cannot be covered."""
         return bool(self.cell.outcome[0] == UNCOVERABLE)
 
-    def call(self, space: Space) -> tuple[Any, ...]:
+    def call(self) -> tuple[Any, ...]:
         """Arguments of `grow_cell`, which goes on with the cell as far as the near points tell."""
-        parts = self.cell, self.pool.own, self.near.others, space
+        parts = self.cell, self.pool.own, self.near.others, self.space
         return *map(tuple, parts), self.level, MISSES, TASK_WORDS // 4
+
+    def accept(self, threshold: int) -> None:
+        """Make the finished cell a neuron."""
+        if self.pool.is_class:
+            self.cover.accept_grown(self.cell.mask, threshold, self.space.own)
+        else:
+            self.cover.accept(self.cell.mask[None], np.array([threshold]))
+        self.is_growing = False
 
 
 class Merger:
@@ -229,26 +304,36 @@ class Merger:
         new = [growth for growth in growths if not growth.is_growing]
         for growth in new:
             growth.begin()
-        self._look_around([g for g in new if g.cover.margin or not len(g.near.known)])
+        self._look_around(new)
         self._grow(growths, covers[0].n_threads)
         for growth in growths:
             if growth.failed:
                 growth.cover.drop(np.array([growth.start]), np.array([-1]))
                 growth.is_growing = False
         self._settle([growth for growth in growths if growth.is_growing])
+        self._spare += [growth.space for growth in growths]
         for cover in covers:
             if cover.done:
                 del self._growths[cover]
 
     def _look_around(self, growths: list[_Growth]) -> None:
-        """Count the first masks of cells over all other points; what is nearest becomes near."""
-        if not growths:
-            return
-        least, nearest = _counts_of(growths)
-        for i, growth in enumerate(growths):
-            new = nearest[:, i][nearest[:, i] >= 0]
-            growth.near.add(new[~np.isin(new, growth.near.known)])
-            growth.level = max(1, int(np.ceil(growth.cover.margin * least[:, i].min())))
+        """Count the first masks of cells over all other points; what is nearest becomes near.
+
+        A first mask depends on nothing but its point, so those of the points that follow are
+        counted with it: stacks of full groups, which read the patterns once.
+        """
+        unknown = [growth for growth in growths if growth.looks_around]
+        while unknown:
+            some = [(growth, growth.next_starts()) for growth in unknown[:_LOOK_AROUND]]
+            unknown = unknown[_LOOK_AROUND:]
+            pairs = [(growth, int(start)) for growth, starts in some for start in starts]
+            masks = np.concatenate([growth.cover.masks_of(starts) for growth, starts in some])
+            covers = [growth.cover for growth, _ in pairs]
+            least, nearest = least_counts(covers, masks, by_range=True)
+            for i, (growth, start) in enumerate(pairs):
+                growth.look_ahead(start, least[:, i], nearest[:, i])
+        for growth in growths:
+            growth.look_around()
 
     def _settle(self, growths: list[_Growth]) -> None:
         """Count the masks of cells over all other points: those that hold become neurons.
@@ -257,27 +342,29 @@ class Merger:
         """
         if not growths:
             return
-        least, nearest = _counts_of(growths, np.array([growth.level for growth in growths]))
+        masks = np.array([growth.cell.mask for growth in growths])
+        covers = [growth.cover for growth in growths]
+        levels = np.array([growth.level for growth in growths])
+        least, nearest = least_counts(covers, masks, by_range=True, levels=levels)
         for i, growth in enumerate(growths):
             wrong = least[:, i] < growth.level
             if wrong.any():
                 # never known ones, against which the cell was grown
                 growth.near.add(nearest[wrong, i])
             else:
-                growth.cover.accept(growth.cell.mask[None], least[:, i].min(keepdims=True))
-                growth.is_growing = False
+                growth.accept(int(least[:, i].min()))
 
     def _grow(self, growths: Sequence[_Growth], n_threads: int) -> None:
         """Go on with the cells, side by side where that is worth it."""
         start = perf_counter()
         if self._pace * len(growths) < SERIAL_SECONDS:
             n_threads = 1
-        spaces = [self._space(growth) for growth in growths]
-        calls = [growth.call(space) for growth, space in zip(growths, spaces, strict=True)]
+        for growth in growths:
+            growth.space = self._space(growth)
+        calls = [growth.call() for growth in growths]
         while calls:
             run_calls(grow_cell, calls, n_threads)
             calls = [call for call in calls if Cell(*call[0]).outcome[0] == UNFINISHED]
-        self._spare += spaces
         took = (perf_counter() - start) * min(n_threads, len(growths)) / len(growths)
         self._pace = took if np.isinf(self._pace) else 0.9 * self._pace + 0.1 * took
 
@@ -286,21 +373,10 @@ class Merger:
         try:
             space = self._spare.pop()
         except IndexError:
-            space = _work_space(0, 0)
+            space = _NO_SPACE
         if len(space.own) < n_own or len(space.others) < n_others:
             space = _work_space(n_own, n_others)
         return space
-
-
-def _counts_of(
-    growths: Sequence[_Growth], levels: np.ndarray | None = None
-) -> tuple[np.ndarray, np.ndarray]:
-    """Least counts of the cells' masks over other classes, and where, by ranges of tiles.
-
-    Those below ``levels``, and the least of all, are told in any case.
-    """
-    masks = np.array([growth.cell.mask for growth in growths])
-    return least_counts([growth.cover for growth in growths], masks, by_range=True, levels=levels)
 
 
 def _in_memory(points: TiledPoints | BoundedPoints) -> TypeGuard[TiledPoints]:
@@ -309,8 +385,3 @@ def _in_memory(points: TiledPoints | BoundedPoints) -> TypeGuard[TiledPoints]:
         return False
     store = points.store
     return not (store.file_bytes and np.may_share_memory(points.tiles, store.tiles))
-
-
-def _work_space(n_own: int, n_others: int) -> Space:
-    own, others, trial = (aligned_zeros((n, TILE), np.int32) for n in (n_own, n_others, n_others))
-    return Space(own, others, trial, np.empty(n_own, np.int32))
