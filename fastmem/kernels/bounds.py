@@ -1,11 +1,11 @@
 """Bounds on counts for many points at once: a tree over patterns that lie in a spatial order.
 
-A node bounds FAN columns below it: the AND of their patterns, and the OR. For every mask u and every
-point q below, |u and AND| <= |u and q| <= |u and OR|, so most points need no look.
+A node bounds FAN columns below it: the AND of their patterns, and the OR. For every mask u and
+every point q below, |u and AND| <= |u and q| <= |u and OR|, so most points need no look.
 
-Columns, points as well as nodes, lie in blocks (n_blocks, n_words, width) uint64: tiles, whose width
-is TILE, or groups of siblings, whose width is FAN and which are read at once. The position of a
-column, width * block + column, is the same in both. A class begins a new tile, or group, on each
+Columns, points as well as nodes, lie in blocks (n_blocks, n_words, width) uint64: tiles, whose
+width is TILE, or groups of siblings, whose width is FAN and which are read at once. The position of
+a column, width * block + column, is the same in both. A class begins a new tile, or group, on each
 level. One whose points are all in one group has no nodes: its top is level 0.
 """
 
@@ -37,9 +37,9 @@ class BoundTree(NamedTuple):
     """A tree over the patterns of all classes.
 
     points (n_blocks, n_words, width) uint64: level 0. ands, ors (m, n_words, FAN) uint64: the nodes
-    of levels 1, 2, ... first (n_levels, K) int64: the position at which a level of a class begins, a
-    multiple of FAN; n_nodes (n_levels, K) int64: how many nodes, or points, it has. tops (K,) int64: the
-    level whose nodes are one group.
+    of levels 1, 2, ... first (n_levels, K) int64: the position at which a level of a class begins,
+    a multiple of FAN; n_nodes (n_levels, K) int64: how many nodes, or points, it has. tops (K,)
+    int64: the level whose nodes are one group.
     """
 
     points: np.ndarray
@@ -146,7 +146,7 @@ def below(tree, skip, mask, level, found, room):
     At most len(found) of them, in an order of the tree's own; returns how many. mask (n_words,)
     uint64, found int64.
     """
-    counts, stack = room.counts, room.stack
+    stack = room.stack
     n_found = 0
     for code in range(tree.tops.shape[0]):
         if code == skip or tree.n_nodes[0, code] == 0:
@@ -204,10 +204,11 @@ def least_count(tree, skip, mask, limit, room):
 
 @njit(nogil=True, cache=True)
 def lowest_below(tree, skip, mask, numbers, room):
-    """Position of a point with count 0: of the first class that has one, other than ``skip``, the
-    one of the lowest of ``numbers``, which are by position; else -1.
+    """Position of a point of classes other than ``skip`` whose count is 0; -1 if there is none.
+
+    Of the first class that has one, the one of the lowest of ``numbers``, which are by position.
     """
-    counts, stack = room.counts, room.stack
+    stack = room.stack
     lowest = np.int64(-1)
     for code in range(tree.tops.shape[0]):
         if code == skip or tree.n_nodes[0, code] == 0 or lowest >= 0:
@@ -234,10 +235,10 @@ def lowest_below(tree, skip, mask, numbers, room):
 def inside(tree, code, mask, level, uncovered, n_open, found, room):
     """Positions of uncovered points of a class whose count is less than ``level``.
 
-    uncovered bool by position; n_open (m * FAN,) int32: uncovered points below
-    each node. Returns how many there are; only the first len(found) are written.
+    uncovered bool by position; n_open (m * FAN,) int32: uncovered points below each node. Returns
+    how many there are; only the first len(found) are written.
     """
-    counts, stack = room.counts, room.stack
+    stack = room.stack
     n_found = 0
     stack[0] = tree.tops[code] << _LEVEL_SHIFT
     depth = 1
@@ -264,9 +265,10 @@ def inside(tree, code, mask, level, uncovered, n_open, found, room):
 def near_points(tree, codes, skip, mask, least, want, uncovered, n_open, room):
     """Points whose counts, of at least ``least``, are small; returns how many, ``want`` at most.
 
-    Of the classes codes[0]..codes[1]-1 other than ``skip``; where uncovered is not
-    of size 0, only of uncovered points. Their positions go to the front of room.found, in no
-    order. From level to level only the nodes that look nearest are gone into, by |mask and AND| +
+    Of the classes codes[0]..codes[1]-1 other than ``skip``; where uncovered is not of size 0, only
+    of uncovered points. Their positions go to the front of room.found, in no order.
+
+    From level to level only the nodes that look nearest are gone into, by |mask and AND| +
     |mask and OR|, so that a point far from the middle of its node may be overlooked.
     """
     only_open = uncovered.shape[0] > 0
@@ -298,8 +300,10 @@ def near_points(tree, codes, skip, mask, least, want, uncovered, n_open, room):
                     room.keys[n_found], room.sizes[n_found] = counts[i], 1
                 else:
                     node = group * FAN + i
-                    size = np.int64(n_open[place]) if only_open else _node_size(
-                        tree, code, level, node
+                    size = (
+                        np.int64(n_open[place])
+                        if only_open
+                        else _node_size(tree, code, level, node)
                     )
                     if size == 0:
                         continue

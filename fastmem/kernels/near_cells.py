@@ -1,11 +1,11 @@
 """Merged cells that grow among the neighbours of their first point.
 
-A cell grows as in ``kernels.cells``: by the uncovered point of its class of smallest positive count,
-as long as m_S stays at least ``level``. Only, which points come next is asked of a tree of bounds
-(``kernels.bounds``) and not read off all points: first the nearest of the first point, then, when
-all of those have been tried, the nearest of the cell. So too the points of other classes: it is
-grown against the nearest, then the tree says which others it reaches, and these join. The cell is
-what growing among and against all points would give, and its cost follows what it covers.
+A cell grows as in ``kernels.cells``: by the uncovered point of its class of smallest positive
+count, as long as m_S stays at least ``level``. Only, which points come next is asked of a tree of
+bounds (``kernels.bounds``) and not read off all points: first those near the first point, then, if
+all of them have been tried, those near the cell. So too the points of other classes: the cell is
+grown against those near it, then the tree says which others it reaches, and these join. So it is
+what growing it against all points would give, and its cost follows what it covers.
 
 Cells of a batch grow side by side from one state; ``accept_grown`` takes them in order.
 """
@@ -17,8 +17,16 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmem.kernels.arrays import aligned_zeros
-from fastmem.kernels.bits import popcount
-from fastmem.kernels.bounds import FAN, BoundTree, below, gather_groups, inside, least_count, near_points, new_room
+from fastmem.kernels.bounds import (
+    FAN,
+    BoundTree,
+    below,
+    gather_groups,
+    inside,
+    least_count,
+    near_points,
+    new_room,
+)
 from fastmem.kernels.cells import grow_cell
 from fastmem.kernels.compiling import njit
 from fastmem.kernels.counts import count_mask
@@ -35,9 +43,10 @@ _REFUTING = 64
 class Ground(NamedTuple):
     """What cells grow on; a launch only reads it.
 
-    all, own `BoundTree`: over all points, and over those of the covered classes that were uncovered
-    when it was made. valid (n_words,) uint64, the ones of a full mask; uncovered bool,
-    by position in ``own``, whose points are in groups; n_open (m * FAN,) int32: uncovered points below each of its nodes.
+    all, own `BoundTree`: over all points; and over those of the covered classes that were uncovered
+    when it was made, which are in groups. valid (n_words,) uint64, the ones of a full mask.
+    uncovered bool, by position in ``own``; n_open (m * FAN,) int32: uncovered points below each of
+    its nodes.
     """
 
     all: BoundTree
@@ -48,9 +57,11 @@ class Ground(NamedTuple):
 
 
 class Manner(NamedTuple):
-    """How cells grow: among ``n_own`` points of their class at a time and against ``n_others`` of
-    all others to begin with, with ``misses`` points set aside at most; margin and only_inside as of
-    ``ClassCover``."""
+    """How cells grow; margin and only_inside as of ``ClassCover``.
+
+    Among ``n_own`` points of their class at a time, and against ``n_others`` of all others to begin
+    with; ``misses`` points may be set aside.
+    """
 
     n_own: int
     n_others: int

@@ -13,16 +13,10 @@ from fastmem.kernels.llvm import INT32, INT64, array_pointer
 FAN = 16
 """Columns that are counted at once, and children of a node of ``kernels.bounds``: two vector
 registers of words. Larger nodes leave more points to look at, smaller ones make more nodes."""
-_DOCUMENTATION = """Counts of FAN columns of words, and which are below ``limit``, as bits.
-
-    counts[i] = |mask and the words at offset + i, offset + stride + i, ...|, i < FAN. blocks uint64
-    of any shape, C-contiguous; mask (n_words,) uint64, counts (FAN,) int64. Where none is below, 0
-    is returned as soon as that is known, and the counts may be too small.
-    """
-
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
 
     def columns_below(blocks, offset, stride, mask, limit, counts):
+        """See below."""
         words = blocks.reshape(-1)[offset:]
         columns = np.stack([words[w * stride :][:FAN] for w in range(len(mask))])
         counts[:] = np.bitwise_count(columns & mask[:, None]).sum(axis=0)
@@ -32,6 +26,13 @@ else:
 
     @intrinsic
     def columns_below(typingctx, blocks, offset, stride, mask, limit, counts):
+        """Count FAN columns of words; returns which are below ``limit``, as bits.
+
+        counts[i] = |mask and the words at offset + i, offset + stride + i, ...|, i < FAN. blocks
+        uint64 of any shape, C-contiguous; mask (n_words,) uint64, counts (FAN,) int64. Where none
+        is below, 0 is returned as soon as that is known, and counts may be too small.
+        """
+
         def codegen(context, builder, signature, args):
             vector = ir.VectorType(INT64, FAN)
             words, masks, out = (
@@ -54,9 +55,7 @@ else:
             before = builder.block
             loop = builder.function.append_basic_block("word")
             after = builder.function.append_basic_block("words.end")
-            builder.cbranch(
-                builder.icmp_signed(">", n_words, ir.Constant(INT64, 0)), loop, after
-            )
+            builder.cbranch(builder.icmp_signed(">", n_words, ir.Constant(INT64, 0)), loop, after)
             builder.position_at_end(loop)
             zero = ir.Constant(vector, [0] * FAN)
             word, at, sums = builder.phi(INT64), builder.phi(INT64), builder.phi(vector)
@@ -91,6 +90,3 @@ else:
             types.int64(blocks, types.int64, types.int64, mask, types.int64, counts),
             codegen,
         )
-
-
-columns_below.__doc__ = _DOCUMENTATION

@@ -76,8 +76,10 @@ def _widest(points, chosen):
 
 @njit(nogil=True, cache=True)
 def _select(values, order, first, last, middle):
-    """Move values[first..last], and ``order`` with them, so that none before ``middle`` is larger
-    than any from it on: Hoare's selection."""
+    """Move values[first..last], and ``order`` with them, by Hoare's selection.
+
+    None before ``middle`` is larger than any from it on.
+    """
     while first < last:
         a, b, c = values[first], values[(first + last) // 2], values[last]
         pivot = max(min(a, b), min(max(a, b), c))

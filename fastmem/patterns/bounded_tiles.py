@@ -137,11 +137,7 @@ def bounds_pay(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> b
         return False
     if MODE == "always":
         return True
-    if (
-        n_samples < _FEWEST_POINTS
-        or len(hyperplanes) < _FEWEST_HYPERPLANES
-        or d > _MOST_FEATURES
-    ):
+    if n_samples < _FEWEST_POINTS or len(hyperplanes) < _FEWEST_HYPERPLANES or d > _MOST_FEATURES:
         return False
     return varying_share(points, codes, hyperplanes) < _PAYS
 

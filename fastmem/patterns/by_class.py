@@ -13,8 +13,8 @@ from fastmem.inputs import Points
 from fastmem.kernels.bounds import BoundTree
 from fastmem.kernels.columns import copy_columns
 from fastmem.kernels.layout import TILE, TILE_ROWS, WORD_BITS
-from fastmem.machine.threads import ranges, run_tasks
 from fastmem.machine.arrays import aligned_zeros
+from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.bound_tree import bound_tree, grouped
 from fastmem.patterns.bounded_tiles import BoundedTiles
 from fastmem.patterns.of_points import passes, pattern_threads, task_rows
@@ -129,8 +129,8 @@ class Patterns:
                     places = np.arange(first, first + int(stop - start))
                     self.bounded.unpack(places, tiles, first)
             points = grouped(tiles) if tiles.nbytes <= _MOST_GROUPED else tiles
-            first, sizes = TILE * self.first_tile[:-1], np.diff(self.starts)
-            self._tree = bound_tree(points, first, sizes, n_threads)
+            begins = TILE * self.first_tile[:-1]
+            self._tree = bound_tree(points, begins, np.diff(self.starts), n_threads)
         return self._tree
 
     def rows(self, code: int, numbers: np.ndarray) -> np.ndarray:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
 from fastmem.inputs import Points
-from fastmem.kernels.spatial import count_keys, descend, place_keys, split_nodes
 from fastmem.kernels.siblings import FAN
+from fastmem.kernels.spatial import count_keys, descend, place_keys, split_nodes
 from fastmem.kernels.spatial_runs import split_runs
 from fastmem.machine.loops import run_loop
 
@@ -155,5 +156,5 @@ def split_leaves(
     rank[rows] = numbers
     run_loop(split_runs, len(firsts), n_threads, (points, run_starts, offsets, FAN, rows))
     numbers[:] = rank[rows]
-    for start, stop in zip(starts, starts[1:], strict=False):
+    for start, stop in pairwise(starts):
         places[start:stop][numbers[start:stop]] = np.arange(stop - start, dtype=places.dtype)

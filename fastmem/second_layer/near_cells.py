@@ -114,10 +114,11 @@ class NearMerger:
         ]
         codes = np.repeat([cover.code for cover in covers], [len(places) for places in found])
         n = len(codes)
+        thresholds, witnesses, n_covered, looked = np.zeros((4, n), np.int64)
         grown = Grown(
             np.concatenate(starts).astype(np.int64), codes.astype(np.int64),
-            np.empty((n, len(self._ground.valid)), np.uint64),
-            *(np.zeros(n, np.int64) for _ in range(4)), np.empty((n, _COVERED), np.int64),
+            np.empty((n, len(self._ground.valid)), np.uint64), thresholds, witnesses, n_covered,
+            looked, np.empty((n, _COVERED), np.int64),
         )  # fmt: skip
         parts = tuple(self._ground), tuple(self._manner), tuple(grown)
         run_loop(grow_near, n, covers[0].n_threads, parts)

@@ -8,12 +8,11 @@ import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.sources import row_source
-from fastmem.inputs.points import fits_one_array, in_one_array
+from fastmem.inputs.points import in_one_array
 from fastmem.patterns.bounded_tiles import bounds_pay, neighbours_pay
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.spatial_order import leaves_of
 from fastmem.problem import Problem
-
 
 
 class FirstLayer:
@@ -71,7 +70,7 @@ class FirstLayer:
         self._n_filled = len(self)
 
     def _prepare_patterns(self) -> None:
-        """Make room for the first patterns: in a spatial order, and as bounding tiles, if it pays."""
+        """Make room for the first patterns, in a spatial order and as bounding tiles if it pays."""
         problem, n_threads = self._problem, self._problem.n_threads
         asked = problem.points, problem.codes, self.hyperplanes
         with_bounds = may_bound(problem) and bounds_pay(*asked)
