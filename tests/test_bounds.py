@@ -17,7 +17,7 @@ from fastmem.kernels.bounds import (
 from fastmem.kernels.compiling import njit
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.kernels.siblings import FAN, columns_below
-from fastmem.patterns.bound_tree import bound_tree, grouped, in_groups, node_sizes
+from fastmem.patterns.bound_tree import bound_tree, grouped, in_groups, marked_below
 from fastmem.patterns.words import valid_bits
 
 NO_POINTS = np.empty(0, np.bool_), np.empty(0, np.int32)
@@ -62,21 +62,9 @@ class Case:
         self.counts = np.bitwise_count(self.columns & self.mask).sum(axis=1).astype(int)
         self.others = self.is_point & (self.codes != self.skip)
         self.open = self.is_point & (random.random(len(self.columns)) < 0.4)
-        self.n_open = self._open_below()
+        self.n_open = marked_below(self.tree, self.open)
         self.room = new_room(self.tree)
         self.random = random
-
-    def _open_below(self) -> np.ndarray:
-        """Open points below each node, counted one by one."""
-        tree = self.tree
-        n_open = np.zeros(len(tree.ands) * FAN, np.int32)
-        for position in np.flatnonzero(self.open):
-            code = self.codes[position]
-            local = position - self.first[code]
-            for level in range(1, tree.tops[code] + 1):
-                local //= FAN
-                n_open[tree.first[level, code] + local] += 1
-        return n_open
 
 
 cases = st.builds(
@@ -108,7 +96,7 @@ def test_columns_are_counted_at_once(seed, n_words, limit):
 @given(cases)
 def test_nodes_bound_what_is_below(case):
     tree = case.tree
-    sizes = node_sizes(tree)
+    sizes = marked_below(tree, case.is_point)
     for code in range(len(case.sizes)):
         for level in range(1, tree.tops[code] + 1):
             for node in range(tree.n_nodes[level, code]):
@@ -192,6 +180,19 @@ def test_near_points_are_near():
     counts = np.sort(case.counts[case.others])
     assert count == 128
     assert case.counts[case.room.found[:count]].mean() <= 1.1 * counts[:128].mean() + 1
+
+
+@given(cases)
+def test_open_points_are_counted_below_each_node(case):
+    tree = case.tree
+    right = np.zeros(len(tree.ands) * FAN, np.int32)
+    for position in np.flatnonzero(case.open):
+        code = case.codes[position]
+        local = position - case.first[code]
+        for level in range(1, tree.tops[code] + 1):
+            local //= FAN
+            right[tree.first[level, code] + local] += 1
+    assert (case.n_open == right).all()
 
 
 @given(cases)

@@ -14,7 +14,7 @@ from fastmem.inputs import check_points
 from fastmem.patterns import bounded_tiles
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.spatial_order import leaves_of
-from fastmem.second_layer import near_cells
+from fastmem.second_layer import near_cells, selection
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -156,3 +156,15 @@ def test_batches_do_not_depend_on_what_a_launch_takes(monkeypatch):
     monkeypatch.setattr("fastmem.machine.loops._FIRST_TASKS", 1)
     monkeypatch.setattr("fastmem.machine.loops._FASTER", 1)
     assert same(before, fastmem.interpolate(X, y, seed=0, n_threads=2))
+
+
+def test_cells_grow_among_all_points_where_open_ones_are_too_many_to_copy(monkeypatch):
+    X, y = noisy(4, 1500, 3, 3)
+    before = fastmem.interpolate(X, y, seed=0)
+    monkeypatch.setattr(near_cells, "_MOST_COPIED", 0)
+    net = fastmem.interpolate(X, y, seed=0)
+    assert (net.predict(X) == y).all()
+    assert len(net.second) < 1.2 * len(before.second)
+    for module in (near_cells, selection):
+        monkeypatch.setattr(module, "MOST_AT_ONCE", 1)
+    assert (fastmem.interpolate(X, y, seed=0).predict(X) == y).all()

@@ -44,7 +44,7 @@ class Ground(NamedTuple):
     """What cells grow on; a launch only reads it.
 
     all, own `BoundTree`: over all points; and over those of the covered classes that were uncovered
-    when it was made, which are in groups. valid (n_words,) uint64, the ones of a full mask.
+    when it was made, or over all once more. valid (n_words,) uint64, the ones of a full mask.
     uncovered bool, by position in ``own``; n_open (m * FAN,) int32: uncovered points below each of
     its nodes.
     """
@@ -155,7 +155,7 @@ def grow_near(queue, stop, ground, manner, grown):
     numbers = np.empty(3, np.int64)
     mask = np.empty(n_words, np.uint64)
     base = np.empty(n_words, np.uint64)
-    all_codes = (0, tree.tops.shape[0])
+    all_codes = (np.int64(0), np.int64(tree.tops.shape[0]))
     nothing = np.empty(0, np.bool_)
     no_counts = np.empty(0, np.int32)
     while True:
@@ -164,8 +164,9 @@ def grow_near(queue, stop, ground, manner, grown):
             return
         start, code = grown.positions[task], grown.codes[task]
         room.looked[0] = 0
+        block, column = divmod(start, own_tree.points.shape[2])
         for word in range(n_words):
-            base[word] = ground.valid[word] & ~own_tree.points[start // FAN, word, start % FAN]
+            base[word] = ground.valid[word] & ~own_tree.points[block, word, column]
         least, witness = least_count(tree, code, base, _ALL if manner.margin else 1, room)
         grown.witnesses[task] = witness if least == 0 else -1
         if least == 0:

@@ -74,11 +74,12 @@ def in_groups(
     return copies, first
 
 
-def node_sizes(tree: BoundTree) -> np.ndarray:
-    """How many points are below each node, (m * FAN,) int32."""
+def marked_below(tree: BoundTree, marks: np.ndarray) -> np.ndarray:
+    """How many points below each node are marked, (m * FAN,) int32; marks bool by position."""
     counts = np.zeros(len(tree.ands) * FAN, np.int32)
     for code in range(len(tree.tops)):
-        below = np.ones(int(tree.n_nodes[0, code]), np.int32)
+        first, n_points = int(tree.first[0, code]), int(tree.n_nodes[0, code])
+        below = marks[first : first + n_points].astype(np.int32)
         for level in range(1, int(tree.tops[code]) + 1):
             below = np.add.reduceat(below, np.arange(0, len(below), FAN), dtype=np.int32)
             start = int(tree.first[level, code])

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from fastmem.kernels.bounds import FAN
 from fastmem.kernels.near_cells import (
     ACCEPTED,
     FAILED,
@@ -21,7 +20,7 @@ from fastmem.kernels.near_cells import (
     grow_near,
 )
 from fastmem.machine.loops import run_loop
-from fastmem.patterns.bound_tree import bound_tree, in_groups, node_sizes
+from fastmem.patterns.bound_tree import bound_tree, in_groups, marked_below
 from fastmem.second_layer.class_cover import ClassCover
 
 FIRST_LOOK, LAST_LOOK = 8, 64
@@ -35,7 +34,11 @@ OPEN_A_CELL = 64
 """Uncovered points of a class for each of them: cells of a batch should not meet."""
 SHARE = 0.5
 """A cell that covers less than this share of its points alone has met another: it waits."""
+MOST_AT_ONCE = 2048
+"""Cells of all classes that grow at a time, at most."""
 _COVERED = 2048
+"""Points that a cell lists; those of a larger one are looked for anew."""
+_MOST_COPIED = 96 << 20
 
 
 class Outlook:
@@ -73,40 +76,45 @@ class NearMerger:
         self._gather(covers)
 
     def _gather(self, covers: Sequence[ClassCover]) -> None:
-        """Copy what is uncovered, for searches in which no point is passed over."""
-        n_threads = covers[0].n_threads
-        chosen = [np.empty(0, np.int64)] * len(self._tree.tops)
-        places = list(chosen)
+        """Copy what is uncovered, for searches in which no point is passed over, if that is little.
+
+        Else cells grow among all points of their class.
+        """
+        tree, n_threads = self._tree, covers[0].n_threads
+        places, chosen = {}, [np.empty(0, np.int64)] * len(tree.tops)
         for cover in covers:
             some = cover.open_places()
             positions = cover.positions(some)
             order = np.argsort(positions)  # the spatial one
             places[cover.code], chosen[cover.code] = some[order], positions[order]
-        points, first = in_groups(self._tree.points, chosen, n_threads)
         sizes = np.array([len(some) for some in chosen], np.int64)
-        own = bound_tree(points, first, sizes, n_threads)
-        uncovered = np.zeros(len(points) * FAN, np.bool_)
+        if 8 * tree.points.shape[1] * sizes.sum() <= _MOST_COPIED:
+            points, first = in_groups(tree.points, chosen, n_threads)
+            tree = bound_tree(points, first, sizes, n_threads)
+            chosen = [start + np.arange(size) for start, size in zip(first, sizes, strict=True)]
+        uncovered = np.zeros(tree.points.shape[0] * tree.points.shape[2], np.bool_)
         # from places in a cover to positions here, and back
         self._here: dict[int, np.ndarray] = {}
         self._place_of = np.full(len(uncovered), -1, np.int32)
         for cover in covers:
-            some, start = places[cover.code], int(first[cover.code])
-            stop = start + len(some)
-            uncovered[start:stop] = True
-            self._place_of[start:stop] = some
-            here = np.full(int(some.max(initial=-1)) + 1, -1, np.int32)
-            here[some] = np.arange(start, stop)
-            self._here[cover.code] = here
-        self._ground = Ground(self._tree, own, covers[0].valid, uncovered, node_sizes(own))
+            some, positions = places[cover.code], chosen[cover.code]
+            uncovered[positions] = True
+            self._place_of[positions] = some
+            self._here[cover.code] = np.full(int(some.max(initial=-1)) + 1, -1, np.int64)
+            self._here[cover.code][some] = positions
+        n_open = marked_below(tree, uncovered)
+        self._ground = Ground(self._tree, tree, covers[0].valid, uncovered, n_open)
         self._n_gathered = int(sizes.sum())
         self._closed = np.empty(self._n_gathered, np.int64)
 
     def step(self, covers: Sequence[ClassCover]) -> None:
         """Grow a batch of cells in every cover, and take those that hold in order."""
-        if 2 * sum(cover.remaining for cover in covers) < self._n_gathered:
+        is_new = any(cover.code not in self._here for cover in covers)
+        if is_new or 2 * sum(cover.remaining for cover in covers) < self._n_gathered:
             self._gather(covers)
+        most = max(1, min(BATCH, MOST_AT_ONCE // len(covers)))
         found = [
-            cover.next_candidates(max(1, min(BATCH, cover.remaining // OPEN_A_CELL)))
+            cover.next_candidates(max(1, min(most, cover.remaining // OPEN_A_CELL)))
             for cover in covers
         ]
         starts = [
@@ -116,7 +124,7 @@ class NearMerger:
         n = len(codes)
         thresholds, witnesses, n_covered, looked = np.zeros((4, n), np.int64)
         grown = Grown(
-            np.concatenate(starts).astype(np.int64), codes.astype(np.int64),
+            np.concatenate(starts), codes.astype(np.int64),
             np.empty((n, len(self._ground.valid)), np.uint64), thresholds, witnesses, n_covered,
             looked, np.empty((n, _COVERED), np.int64),
         )  # fmt: skip

@@ -17,7 +17,7 @@ from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.counting import TASK_WORDS
 from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.second_layer.merged_cells import Merger, covers_at_once
-from fastmem.second_layer.near_cells import NearMerger, Outlook
+from fastmem.second_layer.near_cells import MOST_AT_ONCE, NearMerger, Outlook
 from fastmem.second_layer.real_cover import RealClassCover
 from fastmem.second_layer.real_sums import RealSums
 
@@ -120,7 +120,7 @@ def choose_neurons(
         if not active or (leave_one_out and _is_widest(active, covers)):
             break
         if outlook and outlook.many(active):
-            step, apart, at_once, outlook = NearMerger(active).step, False, len(active), None
+            step, apart, at_once, outlook = NearMerger(active).step, False, MOST_AT_ONCE, None
         elif outlook and not outlook.is_open():
             outlook = None
         active = active[:at_once]
