@@ -150,6 +150,32 @@ def test_bounds_find_the_same_open_points(selection, monkeypatch):
         assert same(*nets)
 
 
+@given(
+    st.integers(0, 2**32 - 1), st.integers(4, 500), st.integers(1, 5), st.integers(2, 4),
+    st.sampled_from([None, 1, 3]), st.sampled_from([0.0, 0.4]), st.sampled_from([20, 150, "auto"]),
+)  # fmt: skip
+def test_the_papers_selection_stays_as_it_is(seed, n, d, n_classes, levels, margin, width):
+    X, y = noisy(seed, n, d, n_classes, levels)
+    nets = []
+    for choice in ("always", "never"):
+        with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
+            warnings.simplefilter("ignore")
+            patch.setattr(bounded_tiles, "NEIGHBOURS", choice)
+            nets.append(
+                fastmem.interpolate(
+                    X,
+                    y,
+                    width=width,
+                    margin=margin,
+                    selection="random",
+                    seed=seed,
+                    contradictions="majority" if width == "auto" else "raise",
+                )
+            )
+    assert same(*nets)
+    assert (nets[0].report.unseparated == nets[1].report.unseparated).all()
+
+
 def test_batches_do_not_depend_on_what_a_launch_takes(monkeypatch):
     X, y = noisy(3, 1500, 3, 2)
     before = fastmem.interpolate(X, y, seed=0, n_threads=2)

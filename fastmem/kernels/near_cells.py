@@ -59,8 +59,8 @@ class Ground(NamedTuple):
 class Manner(NamedTuple):
     """How cells grow; margin and only_inside as of ``ClassCover``.
 
-    Among ``n_own`` points of their class at a time, and against ``n_others`` of all others to begin
-    with; ``misses`` points may be set aside.
+    Among ``n_own`` points of their class at a time, not at all where these are none, and against
+    ``n_others`` of all others to begin with; ``misses`` points may be set aside.
     """
 
     n_own: int
@@ -179,6 +179,8 @@ def grow_near(queue, stop, ground, manner, grown):
                 tree, all_codes, code, base, 0, manner.n_others, nothing, no_counts, room
             )
             gather_groups(tree.points, room.found[:n_others], others, 0)
+            if manner.n_own == 0:
+                break
             n_own = near_points(
                 own_tree, (code, code + 1), -1, base, 1, manner.n_own + n_aside, ground.uncovered,
                 ground.n_open, room,
@@ -239,7 +241,7 @@ def grow_near(queue, stop, ground, manner, grown):
             if n_aside > manner.misses or pool < manner.n_own:
                 break
         threshold = _least_of(others, n_others, base)
-        if threshold > level:
+        if threshold > level or manner.n_own == 0:
             threshold, _ = least_count(tree, code, base, threshold, room)
         grown.masks[task] = base
         grown.thresholds[task] = threshold

@@ -34,6 +34,8 @@ class ClassCover:
         The class.
     threshold_dtype : type
         Of its neurons' thresholds: counts here, sums where a subclass says so.
+    counts_ones : bool
+        Whether counts, and not real sums, decide what a neuron covers.
     steps_are_short : bool
         Whether Ctrl-C can wait for a step on one thread, where there are not many points.
     own : TiledPoints or BoundedPoints
@@ -56,6 +58,7 @@ class ClassCover:
     """
 
     threshold_dtype: ClassVar[type] = np.int32
+    counts_ones: ClassVar[bool] = True
     steps_are_short: ClassVar[bool] = True
 
     def __init__(

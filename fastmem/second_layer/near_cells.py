@@ -27,6 +27,8 @@ FIRST_LOOK, LAST_LOOK = 8, 64
 """Neurons of each class when it is first and last asked whether there will be many."""
 MANY = 256
 """Neurons still to come from which on cells grow among neighbours."""
+MANY_CHEAP = 4096
+"""The same where bounding tiles make neurons of one point each cheap."""
 N_OWN, N_OTHERS, MISSES = 256, 128, 64
 BATCH = 128
 """Cells of a class that grow at a time, at most."""
@@ -42,10 +44,16 @@ _MOST_COPIED = 96 << 20
 
 
 class Outlook:
-    """Whether covers will take many neurons, by what the latest of those they have cover."""
+    """Whether covers will take many neurons, by what the latest of those they have cover.
 
-    def __init__(self) -> None:
-        self._look_at = FIRST_LOOK
+    Parameters
+    ----------
+    are_cheap : bool
+        Whether a neuron costs little also without neighbours.
+    """
+
+    def __init__(self, are_cheap: bool) -> None:
+        self._look_at, self._many = FIRST_LOOK, MANY_CHEAP if are_cheap else MANY
 
     def is_open(self) -> bool:
         """Whether that is to be looked at again."""
@@ -63,16 +71,22 @@ class Outlook:
             share = len(cover.failed) / (cover.width + len(cover.failed))
             gain = share + (1 - share) * sum(latest) / max(1, len(latest))
             expected += cover.remaining / gain
-        return expected >= MANY
+        return expected >= self._many
 
 
-class NearMerger:
-    """Adds merged neurons to the covers of a fit whose patterns are in a spatial order."""
+class NearCells:
+    """Adds neurons to the covers of a fit whose patterns are in a spatial order.
 
-    def __init__(self, covers: Sequence[ClassCover]) -> None:
+    Merged ones, or the paper's, each of which has the mask of one point: those are accepted one
+    after the other along the random order, as they are without a tree.
+    """
+
+    def __init__(self, covers: Sequence[ClassCover], are_merged: bool) -> None:
         cover = covers[0]
         self._tree = cover.patterns.tree(cover.n_threads)
-        self._manner = Manner(N_OWN, N_OTHERS, MISSES, cover.margin, cover.only_inside)
+        self._share = SHARE if are_merged else 0.0
+        n_own = N_OWN if are_merged else 0
+        self._manner = Manner(n_own, N_OTHERS, MISSES, cover.margin, cover.only_inside)
         self._gather(covers)
 
     def _gather(self, covers: Sequence[ClassCover]) -> None:
@@ -131,7 +145,7 @@ class NearMerger:
         parts = tuple(self._ground), tuple(self._manner), tuple(grown)
         run_loop(grow_near, n, covers[0].n_threads, parts)
         outcomes, gained = np.zeros(n, np.int8), np.zeros(n, np.int64)
-        accept_grown(*parts, SHARE, outcomes, gained, self._closed)
+        accept_grown(*parts, self._share, outcomes, gained, self._closed)
         n_closed = np.where(outcomes == FAILED, 1, gained)
         ends = np.cumsum(n_closed)
         stop = 0

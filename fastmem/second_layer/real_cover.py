@@ -30,6 +30,7 @@ class RealClassCover(ClassCover):
     """
 
     threshold_dtype = np.float64
+    counts_ones = False
     steps_are_short = False
 
     def __init__(

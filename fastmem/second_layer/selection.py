@@ -17,7 +17,7 @@ from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.counting import TASK_WORDS
 from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.second_layer.merged_cells import Merger, covers_at_once
-from fastmem.second_layer.near_cells import MOST_AT_ONCE, NearMerger, Outlook
+from fastmem.second_layer.near_cells import MOST_AT_ONCE, NearCells, Outlook
 from fastmem.second_layer.real_cover import RealClassCover
 from fastmem.second_layer.real_sums import RealSums
 
@@ -104,7 +104,9 @@ def choose_neurons(
     """
     total = sum(cover.remaining for cover in covers)
     step = Merger(covers).step if selection == "merge" else type(covers[0]).step_all
-    outlook = Outlook() if selection == "merge" and covers[0].patterns.is_spatial else None
+    is_asked = covers[0].patterns.is_spatial and covers[0].counts_ones
+    are_cheap = selection == "random" and covers[0].patterns.bounded is not None
+    outlook = Outlook(are_cheap) if is_asked else None
     most = MASK_GROUP if selection == "merge" else 1
     patterns = covers[0].patterns
     at_once = covers_at_once(len(covers[0].valid)) if selection == "merge" else len(covers)
@@ -120,7 +122,8 @@ def choose_neurons(
         if not active or (leave_one_out and _is_widest(active, covers)):
             break
         if outlook and outlook.many(active):
-            step, apart, at_once, outlook = NearMerger(active).step, False, MOST_AT_ONCE, None
+            near = NearCells(active, are_merged=selection == "merge")
+            step, apart, at_once, outlook = near.step, False, MOST_AT_ONCE, None
         elif outlook and not outlook.is_open():
             outlook = None
         active = active[:at_once]

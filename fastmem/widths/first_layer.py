@@ -103,12 +103,9 @@ def may_bound(problem: Problem) -> bool:
 def neighbours_are_asked(problem: Problem) -> bool:
     """Whether points are looked for among neighbours, if they are in a spatial order.
 
-    So they are where the width is found, and where merged cells turn out to be many.
+    So they are where the width is found, and where neurons turn out to be many.
     """
     settings = problem.settings
-    is_merged = settings.selection == "merge"
-    return (
-        problem.budget_bytes is None
-        and not (settings.compact or settings.smallest or problem.covers_by_sums)
-        and (settings.separates_all or is_merged)
+    return problem.budget_bytes is None and not (
+        settings.compact or settings.smallest or problem.covers_by_sums
     )
