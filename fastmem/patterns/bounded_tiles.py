@@ -34,7 +34,7 @@ MODE = "measured"
 _FEWEST_POINTS = 50_000
 _FEWEST_HYPERPLANES = 256
 _MOST_FEATURES = 64
-_PAYS = 0.3
+_PAYS = 0.22
 """Share of hyperplanes that vary among neighbours: with more, as many are evaluated and stored."""
 _PLACES = 12
 _NEIGHBOURS = 16
