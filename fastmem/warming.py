@@ -11,11 +11,18 @@ from typing import Any
 import numpy as np
 
 from fastmem.algorithm import interpolate
+from fastmem.hyperplanes.gaussian import GaussianRows
 from fastmem.hyperplanes.seeded import SeededRows
 from fastmem.hyperplanes.structured import StructuredRows
+from fastmem.inputs import check_points
+from fastmem.kernels.layout import TILE
 from fastmem.machine.loops import compile_calls
 from fastmem.machine.progress import ProgressCallback, drawing
+from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.of_points import sign_patterns
+from fastmem.patterns.spatial_order import leaves_of
+from fastmem.second_layer.selection import Selector
+from fastmem.widths.open_points import OpenPoints
 
 _N_SAMPLES = 120
 
@@ -100,6 +107,7 @@ def _cases() -> Iterator[Callable[[], object]]:
             yield partial(_use, points, y, activation="relu", projection="gaussian")
         yield partial(_use, narrow, y, activation="relu", selection="random")
         yield partial(_study, narrow[4:], y[4:])
+        yield partial(_use_bounds, generator.standard_normal((4 * TILE, 2)).astype(dtype))
     yield _use_scattered
 
 
@@ -127,6 +135,22 @@ def _study(X: np.ndarray, y: np.ndarray) -> None:
     mutual_covering(X, labels, seed=0, n_threads=1)
     hardness(X, y, n_hyperplanes=64, n_layers=1, seed=0, n_threads=1)
     least_widths(X, labels, trials=1)
+
+
+def _use_bounds(X: np.ndarray) -> None:
+    """Bounding tiles, which only points by the ten thousand have."""
+    points = check_points(X)
+    codes = (np.arange(len(X)) % 2).astype(np.uint16)
+    source = GaussianRows(np.random.default_rng(0), np.zeros(2), 1.0)
+    hyperplanes = source.start(64, np.zeros(2), 1.0)
+    leaves = leaves_of(points, 1)
+    patterns = Patterns(codes, 2, leaves=leaves, with_bounds=True)
+    patterns.fill(points, hyperplanes, 1)
+    for selection in ("random", "merge"):
+        seeds = np.random.SeedSequence(0).spawn(2)
+        selector = Selector(selection, 0.0, False, seeds, 1, lambda done, total, neurons: None)
+        selector.covers(patterns, hyperplanes, [0])
+    OpenPoints(patterns, 0).look(patterns, 64, seeds[0], 1)
 
 
 def _use_scattered() -> None:

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from fastmem.inputs import check_points
 from fastmem.patterns import spatial_order
 from fastmem.patterns.by_class import Patterns
-from fastmem.patterns.spatial_order import leaves_of, sample_rows, sorted_order
+from fastmem.patterns.spatial_order import class_order, leaves_of, sample_rows
 
 
 def kinds_of_points(rng: np.random.Generator, n: int, d: int) -> dict[str, np.ndarray]:
@@ -81,9 +81,14 @@ def test_the_order_is_by_class_leaf_and_row(monkeypatch, most_keys, part):
         for n, n_classes, n_leaves in ((1, 2, 1), (3000, 2, 40), (3000, 7, 1), (5000, 300, 64)):
             codes = rng.integers(0, n_classes, n).astype(dtype)
             leaves = rng.integers(0, n_leaves, n).astype(np.int32)
-            order = sorted_order(codes, n_classes, leaves, 2)
-            assert order.dtype == np.int32
-            np.testing.assert_array_equal(order, np.lexsort((leaves, codes)))
+            rows, numbers, places = class_order(codes, n_classes, leaves, 2)
+            assert rows.dtype == numbers.dtype == places.dtype == np.int32
+            np.testing.assert_array_equal(rows, np.lexsort((leaves, codes)))
+            for code in np.unique(codes):
+                of_class = np.flatnonzero(codes == code)
+                here = slice(np.count_nonzero(codes < code), np.count_nonzero(codes <= code))
+                np.testing.assert_array_equal(of_class[numbers[here]], rows[here])
+                np.testing.assert_array_equal(rows[here][places[here]], of_class)
 
 
 def test_patterns_take_an_order():
@@ -97,3 +102,7 @@ def test_patterns_take_an_order():
         here = slice(*ordered.starts[c : c + 2])
         np.testing.assert_array_equal(np.sort(ordered.order[here]), plain.order[here])
         assert (np.diff(leaves[ordered.order[here]]) >= 0).all()
+        numbers = rng.permutation(ordered.class_size(c))
+        np.testing.assert_array_equal(ordered.rows(c, numbers), plain.rows(c, numbers))
+        places = ordered.places_of(c, ordered.numbers_in_order(c))
+        np.testing.assert_array_equal(places, np.arange(ordered.class_size(c)))

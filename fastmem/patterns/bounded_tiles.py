@@ -37,7 +37,7 @@ NEIGHBOURS = "measured"
 _FEWEST_POINTS = 50_000
 _FEWEST_HYPERPLANES = 256
 _MOST_FEATURES = 64
-_PAYS = 0.3
+_PAYS = 0.22
 """Share of hyperplanes that vary among neighbours: with more, as many are evaluated and stored."""
 _FEWEST_NEIGHBOURS = 4000
 _NEIGHBOURS_PAY = 0.6

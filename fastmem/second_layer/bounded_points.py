@@ -27,6 +27,10 @@ from fastmem.second_layer.counting import TiledPoints, sizes_of
 _TASK_WORDS = 1 << 21
 """Words of masks, times tiles, that a task takes: if all are scanned, some tens of ms."""
 _TASKS = 64
+_SERIAL_WORDS = 4_000_000
+_SERIAL_BOUNDS = 1_000_000
+_SERIAL_SCANS = 1_000
+"""Fewer words of summaries, bounds or scans of tiles are not worth starting threads for."""
 _RANGES = 1024
 """Places that refute a cell at most at once."""
 _NEVER = np.int64(2**62)
@@ -83,11 +87,13 @@ class BoundedPoints:
         n_groups = len(self._tiles.bounded.all_of)
         stack = padded(masks)
         bounds = np.empty((len(stack), n_tiles), np.int32)
-        run_loop(lower_bounds, n_groups, n_threads, (bounded, stack, bounds))
+        few = 1 if n_groups * TILE * stack.size < _SERIAL_WORDS else n_threads
+        run_loop(lower_bounds, n_groups, few, (bounded, stack, bounds))
         skip = np.ascontiguousarray(skip, np.int64)
         known, where = np.full(n_masks, _NEVER), np.full(n_masks, -1, np.int64)
         looks = bounded, masks, skip, bounds
-        run_loop(scan_least, n_masks, n_threads, (*looks, known, where))
+        few = 1 if bounds.size < _SERIAL_BOUNDS else n_threads
+        run_loop(scan_least, n_masks, few, (*looks, known, where))
         size = max(1, min(-(-n_tiles // _TASKS), _TASK_WORDS // stack.size))
         if by_range:
             size = max(1, -(-n_tiles // _RANGES))
@@ -96,7 +102,9 @@ class BoundedPoints:
         nearest = np.full(least.shape, -1, np.int64)
         if levels is None:
             levels = np.zeros(n_masks, np.int64)
-        run_loop(scan_minima, n_tasks, n_threads, (*looks, size, levels, known, least, nearest))
+        n_scans = np.count_nonzero(bounds[:n_masks] < np.maximum(known, levels)[:, None])
+        few = 1 if n_scans < _SERIAL_SCANS else n_threads
+        run_loop(scan_minima, n_tasks, few, (*looks, size, levels, known, least, nearest))
         # where it is below its level, it is found again
         least[-1] = np.where(known < levels, _NEVER, known)
         nearest[-1] = np.where(known < levels, -1, where)
@@ -129,6 +137,8 @@ class BoundedPoints:
         stack, limits = padded(masks), padded(levels)
         n_tasks = (self._last - 1) // TILE - self._first // TILE + 1
         gained = np.zeros((n_tasks, len(stack)), np.int64)
+        if 2 * n_tasks * TILE * stack.size < _SERIAL_WORDS:
+            n_threads = 1
         tiles = tuple(self._tiles.bounded), self._first, self._last
         run_loop(cover_bounded, n_tasks, n_threads, (*tiles, stack, limits, uncovered, gained))
         totals: np.ndarray = gained.sum(axis=0)[: len(masks)]

@@ -45,6 +45,8 @@ _POOL_WORDS = 640 << 10
 """Words of the points among which a cell grows: 5 MB, so that those of a class stay in the
 third-level cache. Some thousand points do as well as a whole class, one thousand does not."""
 _POOLS_WORDS = 1 << 24
+_FEW = 4 * TILE
+"""Points that are not worth copying."""
 _AT_ONCE_BYTES = 64 << 20
 MOST_NEAR = 1024
 _MOST_AHEAD = 16
@@ -112,7 +114,7 @@ class _Pool:
     """Uncovered points of a class among which its cells grow.
 
     The whole class where it has at most ``most`` uncovered points; else a copy of the first so
-    many along its random order, taken anew when half of them are covered.
+    many along its random order. A copy is taken anew when half of its points are covered.
 
     Attributes
     ----------
@@ -142,11 +144,13 @@ class _Pool:
             is_open = cover.uncovered.reshape(-1)[self._places]
         else:
             is_open = cover.is_open(self._numbers)
-        if becomes_whole or (2 * np.count_nonzero(is_open) <= self.most and not self._is_whole):
+        full = len(self._numbers) if self._is_whole else self.most
+        is_thin = 2 * np.count_nonzero(is_open) <= full and (full > _FEW or not self._is_whole)
+        if becomes_whole or is_thin:
             chosen = cover.next_candidates(self.most).astype(np.int64)
             chosen = chosen[np.argsort(cover.members[chosen])]
             self._points, self._places = own.gathered(chosen), chosen
-            self._is_whole = becomes_whole
+            self._is_whole = self._is_whole or becomes_whole
             self._numbers = cover.members[chosen]
             is_open = np.ones(len(chosen), np.bool_)
         uncovered = np.zeros((len(self._points.tiles), TILE), np.bool_)
