@@ -14,7 +14,7 @@ from fastmem.machine.memory import UNCHECKED, require
 from fastmem.patterns.computed_rows import PART_BYTES
 from fastmem.patterns.sparse_rows import PANEL_BYTES
 from fastmem.patterns.tile_store import require_disk
-from fastmem.second_layer.merged_cells import MOST_NEAR, covers_at_once
+from fastmem.second_layer.merged_cells import ALL_CELLS, MOST_NEAR, covers_at_once
 
 _FIXED = 24 << 20
 _THREAD = 16 << 20
@@ -76,6 +76,8 @@ def fit_bytes(shape: FitShape, settings: Settings, width: int) -> int:
     total += min(_COMPACTED, patterns)
     if settings.selection == "merge":
         growing = min(shape.n_classes, covers_at_once(n_words))
+        if settings.margin:  # each of these cells has near points of its own, and fewer
+            growing = max(growing, ALL_CELLS // 2)
         total += growing * min(2 * MOST_NEAR, n_samples) * n_words * 8
     if settings.margin:  # nearly a neuron for each point, and each mask twice
         total += int(2 * min(1.0, settings.margin) * n_samples * (n_words * 8 + 200))

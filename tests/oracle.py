@@ -187,34 +187,40 @@ def cover_merge(
     margin: float = 0.0,
     misses: int = 64,
     pool: int = 1 << 15,
+    at_once: Callable[[int, list[int]], int] = lambda n_open, gained: 1,
 ) -> tuple[Bits, Integers, Integers]:
     """Select merged cells: each neuron's mask is the AND of the masks of a set S of points.
 
     A cell is grown from each next open point along `order` (those with m = 0 fail). A point is open
     while no neuron covers it and it has not failed. While more than `pool` points are open, only
     a pool of them joins: the first `pool` along `order`, chosen anew whenever at most half of them
-    are open.
+    are open. With `n_open` open points and neurons that were the first to cover `gained` points,
+    `at_once(n_open, gained)` cells are grown before any of them becomes a neuron; then they do so
+    in order, but for those whose first point is covered by then.
 
     Parameters and return values are those of `cover_random`.
     """
     is_open = np.ones(len(covered), bool)
     failed: list[int] = []
     neurons: list[tuple[Bits, int]] = []
+    gained: list[int] = []
     pooled = np.zeros_like(is_open)
     while is_open.any():
         waiting = [int(i) for i in order if is_open[i]]
         if is_open.sum() > pool and 2 * (pooled & is_open).sum() <= pool:
             pooled[:] = False
             pooled[waiting[:pool]] = True
-        start = waiting[0]
-        if minima(~covered[[start]], others)[0] == 0:
-            failed.append(start)
-            is_open[start] = False
-            continue
-        near = is_open if is_open.sum() <= pool else pooled & is_open
-        mask, threshold = _grow_cell(start, covered, others, near, margin, misses)
-        neurons.append((mask, threshold))
-        is_open &= ~_covers(mask, threshold, covered, margin)
+        near = is_open.copy() if is_open.sum() <= pool else pooled & is_open
+        for start in waiting[: at_once(int(is_open.sum()), gained)]:
+            if minima(~covered[[start]], others)[0] == 0:
+                failed.append(start)
+                is_open[start] = False
+            elif is_open[start]:
+                mask, threshold = _grow_cell(start, covered, others, near, margin, misses)
+                neurons.append((mask, threshold))
+                on = is_open & _covers(mask, threshold, covered, margin)
+                gained.append(int(on.sum()))
+                is_open &= ~on
     return (*_stack(neurons, covered.shape[1]), np.array(sorted(failed), np.int64))
 
 

@@ -183,6 +183,46 @@ def test_selection_equals_the_oracle_for_the_same_orders(
     np.testing.assert_array_equal(failed_rows(kept), failed)
 
 
+@pytest.mark.parametrize("margin", [0.05, 0.4])
+@pytest.mark.parametrize("seed", range(4))
+def test_cells_side_by_side_equal_the_oracle_too(margin, seed, monkeypatch):
+    monkeypatch.setattr(merged_cells, "_SHARE", 2)
+    monkeypatch.setattr(merged_cells, "_POOL", 2 * TILE)
+    rng = np.random.default_rng(seed)
+    n_samples = 1300 if seed % 2 else 300
+    codes = rng.integers(0, 2, n_samples)
+    centres = random_bits(rng, 12, 70, 0.5)
+    bits = centres[codes + 2 * rng.integers(0, 6, n_samples)]
+    bits ^= random_bits(rng, n_samples, 70, 0.2)
+    bits[codes == 0] |= bits[codes == 1][0]  # of which some then cannot be covered
+    bits[:20] = bits[20:40]
+    layers = []
+
+    def at_once(n_open, gained):
+        latest = gained[-16:]
+        return min(8, max(1, n_open * len(latest) // (2 * sum(latest)))) if latest else 1
+
+    for n_threads in (1, 2):
+        patterns, kept = select(bits, codes, "merge", seed, n_threads, margin=margin)
+        layers.append(cover_layer(kept))
+    np.testing.assert_array_equal(layers[0].masks, layers[1].masks)
+    found, same = 0, 0
+    for cover in kept:
+        order = orders_of(patterns, seed)[cover.code]
+        covered, others = bits[codes == cover.code], bits[codes != cover.code]
+        settings = {"margin": margin, "pool": 2 * TILE}
+        masks, thresholds, failed = oracle.cover_merge(
+            covered, others, order, **settings, at_once=at_once
+        )
+        np.testing.assert_array_equal(np.array(cover.masks), oracle.pack(masks))
+        assert cover.thresholds == thresholds.tolist()
+        assert sorted(cover.failed) == failed.tolist()
+        found += len(failed)
+        one_by_one, _, _ = oracle.cover_merge(covered, others, order, **settings)
+        same += np.array_equal(masks, one_by_one)
+    assert found and same < 2
+
+
 @pytest.mark.parametrize("noise", [0.1, 0.25, 0.4])
 @pytest.mark.parametrize("misses", [0, 1, 2, 5, 1000])
 def test_fewer_or_more_misses_equal_the_oracle_too(misses, noise, monkeypatch):

@@ -168,11 +168,16 @@ class ClassCover:
         gained = self.own.take_covered(masks, levels, self.uncovered, self.n_threads)
         self._add(masks, thresholds, gained)
 
-    def accept_grown(self, mask: np.ndarray, threshold: int, counts: np.ndarray) -> None:
-        """Add a neuron whose counts of the points in ``own`` are known, see `cover_grown`."""
-        thresholds = np.array([threshold])
-        gained = cover_grown(counts, self.levels(thresholds)[0], self.uncovered)
-        self._add(mask[None], thresholds, np.array([gained]))
+    def accept_grown(
+        self, masks: np.ndarray, thresholds: np.ndarray, counts: Sequence[np.ndarray]
+    ) -> None:
+        """Add neurons whose counts of the points in ``own`` are known, see `cover_grown`."""
+        levels = self.levels(thresholds)
+        gained = [
+            cover_grown(known, level, self.uncovered)
+            for known, level in zip(counts, levels, strict=True)
+        ]
+        self._add(masks, thresholds, np.array(gained))
 
     def _add(self, masks: np.ndarray, thresholds: np.ndarray, gained: np.ndarray) -> None:
         self.evaluations += len(masks) * len(self.members)

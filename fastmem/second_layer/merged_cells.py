@@ -49,6 +49,10 @@ _FEW = 4 * TILE
 """Points that are not worth copying."""
 _AT_ONCE_BYTES = 64 << 20
 MOST_NEAR = 1024
+_CELLS, ALL_CELLS = 8, 32
+"""Cells of a class that grow side by side at most, and of all classes."""
+_LATEST, _SHARE = 16, 32
+"""As many as would cover one in _SHARE of the points left, going by that many of the neurons."""
 _MOST_AHEAD = 16
 _LOOK_AROUND = 8
 """First masks of a class, and classes, that are counted in one pass over the patterns at most."""
@@ -170,54 +174,132 @@ def _work_space(n_own: int, n_others: int) -> Space:
 _NO_SPACE = _work_space(0, 0)
 
 
-class _Growth:
-    """What the neurons of one class grow among and against, and the cell that grows at present.
+class _GrowingCell:
+    """A cell that grows, what it grows against, and what was found of it.
 
     Attributes
     ----------
+    cover : ClassCover
+        Whose neuron it becomes.
+    near : _NearPoints
     start : int
-        The point of the class that the cell grows from.
+        The point of the class that it grows from.
     cell : Cell
     level : int
-        The cell keeps at least so large a least count.
+        It keeps at least so large a least count.
+    least : int
+        Its least count over all other points, once it is settled; 0 where ``start`` cannot be
+        covered, and -1 before.
+    own : Own
+        The points among which it grows.
     space : Space
-        Where it grows; once it is finished, with its counts.
-    is_growing : bool
-        Whether there is a cell: not before the first, nor between two neurons.
+        Where it grows; once it is settled, with its counts.
     """
 
-    def __init__(self, cover: ClassCover, pool_size: int) -> None:
+    def __init__(self, cover: ClassCover) -> None:
         self.cover = cover
         self.near = _NearPoints(cover)
-        self.pool = _Pool(cover, pool_size)
         self.space = _NO_SPACE
-        self.is_growing = False
-        self._ahead: dict[int, tuple[int, np.ndarray]] = {}
-        self._n_ahead = 1
+
+    def begin(self, start: int, pool: _Pool) -> None:
+        """Begin anew from a point, among those of a pool."""
+        cover = self.cover
+        if cover.margin:
+            self.near.forget(*_NEAR_MARGIN)
+        else:
+            self.near.forget(_NEAR, _NEAR)
+        self.start, self.own = start, pool.own
+        self.first_mask = cover.masks_of(np.array([start]))[0]
+        # every point that joins takes a one from the mask
+        most = int(np.bitwise_count(self.first_mask).sum()) + MISSES + 2
+        tried, joined = np.empty(most, np.int64), np.empty(most, np.bool_)
+        tried[0], joined[0] = pool.place(start), True
+        numbers = np.array([1, 0, UNFINISHED])
+        self.cell = Cell(
+            cover.valid, self.first_mask.copy(), tried, joined,
+            numbers[0:1], numbers[1:2], numbers[2:3],
+        )  # fmt: skip
+        self.level, self.least = 1, -1
 
     @property
     def number(self) -> int:
-        """Number within the class of the point that the cell grows from."""
+        """Number within the class of the point that it grows from."""
         return int(self.cover.members[self.start])
 
     @property
+    def is_settled(self) -> bool:
+        """Whether it holds against all other points, or ``start`` cannot be covered."""
+        return self.least >= 0
+
+    def look_around(self, least: int, nearest: np.ndarray) -> None:
+        """Begin with what was counted of its first mask: the least count, and what is nearest."""
+        self.near.add(nearest)
+        self.level = max(1, int(np.ceil(self.cover.margin * least)))
+
+    def call(self) -> tuple[Any, ...]:
+        """Arguments of `grow_cell`, which goes on with the cell as far as the near points tell."""
+        parts = self.cell, self.own, self.near.others, self.space
+        return *map(tuple, parts), self.level, MISSES, TASK_WORDS // 4
+
+    def claims(self, other: _GrowingCell) -> bool:
+        """Whether its neuron covers the point that another cell of the class grows from."""
+        inside = self.cell.mask & ~other.first_mask
+        level = self.cover.levels(np.array([self.least]))[0]
+        return bool(np.bitwise_count(inside).sum() < level)
+
+
+class _Growth:
+    """What the neurons of one class grow among, and the cells that grow at present.
+
+    Attributes
+    ----------
+    pool : _Pool
+    cells : list of _GrowingCell
+        In the order in which they become neurons.
+    """
+
+    def __init__(self, cover: ClassCover, pool_size: int, most_cells: int) -> None:
+        self.cover = cover
+        self.pool = _Pool(cover, pool_size)
+        self.cells: list[_GrowingCell] = []
+        self._known = [_GrowingCell(cover)]
+        self._most_cells = most_cells
+        self._ahead: dict[int, tuple[int, np.ndarray]] = {}
+        self._n_ahead = 1
+
+    def begin(self) -> None:
+        """Begin cells from the next uncovered points, all among those uncovered now."""
+        self.pool.refresh()
+        count = cells_at_once(self.cover, self._most_cells)
+        starts = self.cover.next_candidates(count)
+        while len(self._known) < len(starts):
+            self._known.append(_GrowingCell(self.cover))
+        self.cells = self._known[: len(starts)]
+        for cell, start in zip(self.cells, starts, strict=True):
+            cell.begin(int(start), self.pool)
+
+    @property
     def looks_around(self) -> bool:
-        """Whether the first mask of a new cell must be counted, and is not yet."""
-        wanted = bool(self.cover.margin) or not len(self.near.known)
-        return wanted and self.number not in self._ahead
+        """Whether first masks of the new cells must be counted, and are not yet."""
+        wanted = bool(self.cover.margin) or not len(self.cells[0].near.known)
+        return wanted and any(cell.number not in self._ahead for cell in self.cells)
 
     def next_starts(self) -> np.ndarray:
-        """Points whose first masks are counted together: the present start, and some that follow.
+        """Points whose first masks are counted together: of new cells, and some that follow.
 
         They follow unless a neuron covers them meanwhile. More, while nearly all were needed.
         """
-        n_left = len(self._ahead)  # covered: the start comes after all of them
-        if 4 * n_left > 2 * self._n_ahead:
+        wanted = self.cover.next_candidates(max(len(self.cells), self._n_ahead))
+        numbers = self.cover.members[wanted].tolist()
+        kept = {number: self._ahead[number] for number in numbers if number in self._ahead}
+        n_vain = len(self._ahead) - len(kept)
+        if 2 * n_vain > self._n_ahead:
             self._n_ahead = max(1, self._n_ahead // 2)
-        elif 4 * n_left <= self._n_ahead and self.cover.margin and self.cover.width:
+        elif 4 * n_vain <= self._n_ahead and self.cover.margin and self.cover.width:
             self._n_ahead = min(2 * self._n_ahead, _MOST_AHEAD)
-        self._ahead.clear()
-        return self.cover.next_candidates(self._n_ahead)
+        self._ahead = kept
+        is_new = [number not in kept for number in numbers]
+        return wanted[is_new]
 
     def look_ahead(self, start: int, least: np.ndarray, nearest: np.ndarray) -> None:
         """Keep what was counted of a first mask, by ranges: the least count, and what is nearest.
@@ -230,49 +312,44 @@ class _Growth:
         self._ahead[int(self.cover.members[start])] = int(least.min()), nearest
 
     def look_around(self) -> None:
-        """Let the cell begin with what was counted of its first mask, if anything was."""
-        found = self._ahead.pop(self.number, None)
-        if found is not None:
-            least, nearest = found
-            self.near.add(nearest)
-            self.level = max(1, int(np.ceil(self.cover.margin * least)))
+        """Let new cells begin with what was counted of their first masks, if anything was."""
+        for cell in self.cells:
+            found = self._ahead.pop(cell.number, None)
+            if found is not None:
+                cell.look_around(*found)
 
-    def begin(self) -> None:
-        """Begin a cell from the next uncovered point."""
-        cover = self.cover
-        if cover.margin:
-            self.near.forget(*_NEAR_MARGIN)
-        else:
-            self.near.forget(_NEAR, _NEAR)
-        self.pool.refresh()
-        self.start = int(cover.next_candidates(1)[0])
-        mask = cover.masks_of(np.array([self.start]))[0]
-        # every point that joins takes a one from the mask
-        most = int(np.bitwise_count(mask).sum()) + MISSES + 2
-        tried, joined = np.empty(most, np.int64), np.empty(most, np.bool_)
-        tried[0], joined[0] = self.pool.place(self.start), True
-        numbers = np.array([1, 0, UNFINISHED])
-        self.cell = Cell(cover.valid, mask, tried, joined, numbers[0:1], numbers[1:2], numbers[2:3])
-        self.level = 1
-        self.is_growing = True
+    def finish(self) -> None:
+        """Make the settled cells neurons in order, but for those whose start is covered by then."""
+        failed = [cell.start for cell in self.cells if not cell.least]
+        if failed:
+            self.cover.drop(np.array(failed), np.full(len(failed), -1))
+        chosen: list[_GrowingCell] = []
+        for cell in self.cells:
+            if cell.least and not any(earlier.claims(cell) for earlier in chosen):
+                chosen.append(cell)
+        if chosen:
+            masks = np.array([cell.cell.mask for cell in chosen])
+            thresholds = np.array([cell.least for cell in chosen])
+            if self.pool.is_class:
+                counts = [cell.space.own for cell in chosen]
+                self.cover.accept_grown(masks, thresholds, counts)
+            else:
+                self.cover.accept(masks, thresholds)
+        self.cells = []
 
-    @property
-    def failed(self) -> bool:
-        """Whether ``start`` cannot be covered."""
-        return bool(self.cell.outcome[0] == UNCOVERABLE)
 
-    def call(self) -> tuple[Any, ...]:
-        """Arguments of `grow_cell`, which goes on with the cell as far as the near points tell."""
-        parts = self.cell, self.pool.own, self.near.others, self.space
-        return *map(tuple, parts), self.level, MISSES, TASK_WORDS // 4
+def cells_at_once(cover: ClassCover, most: int) -> int:
+    """Cells of a class that grow side by side, from what is uncovered at one time.
 
-    def accept(self, threshold: int) -> None:
-        """Make the finished cell a neuron."""
-        if self.pool.is_class:
-            self.cover.accept_grown(self.cell.mask, threshold, self.space.own)
-        else:
-            self.cover.accept(self.cell.mask[None], np.array([threshold]))
-        self.is_growing = False
+    One, unless there is a margin, which makes cells small and many, and the latest neurons say that
+    all of them together cover little of what is left: then they are seldom in each other's way. The
+    number depends on nothing else, so that the network does not depend on the threads.
+    """
+    latest = cover.gained[-_LATEST:]
+    if not cover.margin or not latest:
+        return 1
+    share = cover.remaining * len(latest) // (_SHARE * sum(latest))
+    return min(most, max(1, share))
 
 
 class Merger:
@@ -286,36 +363,40 @@ class Merger:
         n_words = len(covers[0].valid)
         words = min(_POOL_WORDS, _POOLS_WORDS // len(covers))
         self._pool_size = max(TILE, min(_POOL, words // n_words))
+        self._most_cells = max(1, min(_CELLS, ALL_CELLS // len(covers)))
         self._growths: dict[ClassCover, _Growth] = {}
         self._spare: list[Space] = []
         self._pace = np.inf
 
     def step(self, covers: Sequence[ClassCover]) -> None:
-        """Grow a cell in every cover, as far as its near points tell, and settle those that hold.
+        """Grow cells in every cover, as far as their near points tell, and settle those that hold.
 
-        Cells are grown against the class's few near points instead of all other points, which can
-        only overrate m_S: a point that was set aside would be set aside in any case. If the last
-        u_S holds against all points, it did so at every step, so every point that joined was
-        allowed to: the cell is what growing it against all points would give. Otherwise the points
-        that refute it join the near ones, and in the next step it goes back to where they would
-        have mattered. Covers do not wait for each other, so that full groups of masks are counted.
+        Cells are grown against their few near points instead of all other points, which can only
+        overrate m_S: a point that was set aside would be set aside in any case. If the last u_S
+        holds against all points, it did so at every step, so every point that joined was allowed
+        to: the cell is what growing it against all points would give. Otherwise the points that
+        refute it join the near ones, and in the next step it goes back to where they would have
+        mattered. Covers do not wait for each other, so that full groups of masks are counted.
         Calls with other covers may run at the same time on other threads.
         """
         for cover in covers:
             if cover not in self._growths:
-                self._growths[cover] = _Growth(cover, self._pool_size)
+                self._growths[cover] = _Growth(cover, self._pool_size, self._most_cells)
         growths = [self._growths[cover] for cover in covers]
-        new = [growth for growth in growths if not growth.is_growing]
+        new = [growth for growth in growths if not growth.cells]
         for growth in new:
             growth.begin()
         self._look_around(new)
-        self._grow(growths, covers[0].n_threads)
+        cells = [cell for growth in growths for cell in growth.cells if not cell.is_settled]
+        self._grow(cells, covers[0].n_threads)
+        self._settle(cells)
         for growth in growths:
-            if growth.failed:
-                growth.cover.drop(np.array([growth.start]), np.array([-1]))
-                growth.is_growing = False
-        self._settle([growth for growth in growths if growth.is_growing])
-        self._spare += [growth.space for growth in growths]
+            if all(cell.is_settled for cell in growth.cells):
+                used = growth.cells
+                growth.finish()
+            else:
+                used = [cell for cell in growth.cells if not cell.is_settled]
+            self._spare += [cell.space for cell in used]
         for cover in covers:
             if cover.done:
                 del self._growths[cover]
@@ -339,41 +420,45 @@ class Merger:
         for growth in growths:
             growth.look_around()
 
-    def _settle(self, growths: list[_Growth]) -> None:
-        """Count the masks of cells over all other points: those that hold become neurons.
+    def _settle(self, cells: list[_GrowingCell]) -> None:
+        """Count the masks of cells over all other points: those that hold are settled.
 
         What refutes the others becomes near.
         """
-        if not growths:
+        for cell in cells:
+            if cell.cell.outcome[0] == UNCOVERABLE:
+                cell.least = 0
+        cells = [cell for cell in cells if not cell.is_settled]
+        if not cells:
             return
-        masks = np.array([growth.cell.mask for growth in growths])
-        covers = [growth.cover for growth in growths]
-        levels = np.array([growth.level for growth in growths])
+        masks = np.array([cell.cell.mask for cell in cells])
+        covers = [cell.cover for cell in cells]
+        levels = np.array([cell.level for cell in cells])
         least, nearest = least_counts(covers, masks, by_range=True, levels=levels)
-        for i, growth in enumerate(growths):
-            wrong = least[:, i] < growth.level
+        for i, cell in enumerate(cells):
+            wrong = least[:, i] < cell.level
             if wrong.any():
                 # never known ones, against which the cell was grown
-                growth.near.add(nearest[wrong, i])
+                cell.near.add(nearest[wrong, i])
             else:
-                growth.accept(int(least[:, i].min()))
+                cell.least = int(least[:, i].min())
 
-    def _grow(self, growths: Sequence[_Growth], n_threads: int) -> None:
+    def _grow(self, cells: Sequence[_GrowingCell], n_threads: int) -> None:
         """Go on with the cells, side by side where that is worth it."""
         start = perf_counter()
-        if self._pace * len(growths) < SERIAL_SECONDS:
+        if self._pace * len(cells) < SERIAL_SECONDS:
             n_threads = 1
-        for growth in growths:
-            growth.space = self._space(growth)
-        calls = [growth.call() for growth in growths]
+        for cell in cells:
+            cell.space = self._space(cell)
+        calls = [cell.call() for cell in cells]
         while calls:
             run_calls(grow_cell, calls, n_threads)
             calls = [call for call in calls if Cell(*call[0]).outcome[0] == UNFINISHED]
-        took = (perf_counter() - start) * min(n_threads, len(growths)) / len(growths)
+        took = (perf_counter() - start) * min(n_threads, len(cells)) / len(cells)
         self._pace = took if np.isinf(self._pace) else 0.9 * self._pace + 0.1 * took
 
-    def _space(self, growth: _Growth) -> Space:
-        n_own, n_others = len(growth.pool.own.tiles), len(growth.near.others.tiles)
+    def _space(self, cell: _GrowingCell) -> Space:
+        n_own, n_others = len(cell.own.tiles), len(cell.near.others.tiles)
         try:
             space = self._spare.pop()
         except IndexError:
