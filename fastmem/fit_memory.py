@@ -9,12 +9,17 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from fastmem.inputs import Settings, stores_weights
+from fastmem.inputs.points import MOST_COPIED
 from fastmem.kernels.layout import TILE, WORD_BITS
+from fastmem.kernels.siblings import FAN
 from fastmem.machine.memory import UNCHECKED, require
+from fastmem.patterns.bounded_tiles import FEW_FEATURES, FEWEST_NEIGHBOURS
+from fastmem.patterns.by_class import MOST_GROUPED
 from fastmem.patterns.computed_rows import PART_BYTES
 from fastmem.patterns.sparse_rows import PANEL_BYTES
 from fastmem.patterns.tile_store import require_disk
 from fastmem.second_layer.merged_cells import ALL_CELLS, MOST_NEAR, covers_at_once
+from fastmem.second_layer.near_cells import MOST_GATHERED
 
 _FIXED = 24 << 20
 _THREAD = 16 << 20
@@ -23,6 +28,8 @@ _POINT = 24
 """Order, numbers and marks of a point; at another time its hash, sorted and in a copy."""
 _ROW = 40
 """A row whose point counts once: its hash, where it equals others, and which point it is."""
+_PLACE = 28
+"""Places and numbers of a point in a spatial order, and in copies of what is uncovered."""
 _COMPACTED = 64 << 20
 """Patterns that are still uncovered, in a copy; see ``ClassCover``."""
 _CLASS = 1 << 14
@@ -81,12 +88,30 @@ def fit_bytes(shape: FitShape, settings: Settings, width: int) -> int:
         total += growing * min(2 * MOST_NEAR, n_samples) * n_words * 8
     if settings.margin:  # nearly a neuron for each point, and each mask twice
         total += int(2 * min(1.0, settings.margin) * n_samples * (n_words * 8 + 200))
+    total += _neighbour_bytes(shape, settings, patterns)
     if settings.compact:  # patterns of the hyperplanes that stay, also by hyperplane
         total += patterns
     total += _layer_bytes(shape, settings, width)
     # sums of columns, for each range of rows
     total += 16 * d if shape.is_sparse else 8 * d * (n_samples * shape.row_values // (1 << 22))
     return int(total)
+
+
+def _neighbour_bytes(shape: FitShape, settings: Settings, patterns: int) -> int:
+    """Bytes that searches among neighbours take, where points are put in a spatial order."""
+    n_samples, d = shape.n_samples, shape.n_features
+    if (
+        d > FEW_FEATURES
+        or n_samples < FEWEST_NEIGHBOURS
+        or shape.is_sparse
+        or shape.budget_bytes is not None
+        or settings.compact
+        or settings.smallest
+    ):
+        return 0
+    copies = min(patterns, MOST_GROUPED), min(patterns, MOST_GATHERED)
+    nodes = 2 * (patterns + copies[1]) // (FAN - 1)
+    return min(8 * n_samples * d, MOST_COPIED) + sum(copies) + nodes + _PLACE * n_samples
 
 
 def _layer_bytes(shape: FitShape, settings: Settings, width: int) -> int:

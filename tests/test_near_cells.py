@@ -187,7 +187,7 @@ def test_batches_do_not_depend_on_what_a_launch_takes(monkeypatch):
 def test_cells_grow_among_all_points_where_open_ones_are_too_many_to_copy(monkeypatch):
     X, y = noisy(4, 1500, 3, 3)
     before = fastmem.interpolate(X, y, seed=0)
-    monkeypatch.setattr(near_cells, "_MOST_COPIED", 0)
+    monkeypatch.setattr(near_cells, "MOST_GATHERED", 0)
     net = fastmem.interpolate(X, y, seed=0)
     assert (net.predict(X) == y).all()
     assert len(net.second) < 1.2 * len(before.second)

@@ -36,10 +36,11 @@ NEIGHBOURS = "measured"
 """Whether patterns are in a spatial order where neighbours are looked for: as ``MODE``."""
 _FEWEST_POINTS = 50_000
 _FEWEST_HYPERPLANES = 256
-_MOST_FEATURES = 64
+FEW_FEATURES = 64
+"""With more, points have no near neighbours to share bounds with."""
 _PAYS = 0.22
 """Share of hyperplanes that vary among neighbours: with more, as many are evaluated and stored."""
-_FEWEST_NEIGHBOURS = 4000
+FEWEST_NEIGHBOURS = 4000
 _NEIGHBOURS_PAY = 0.6
 """As ``_PAYS`` for groups of 16 points, which are closer than those of a tile."""
 _PLACES = 12
@@ -137,7 +138,7 @@ def bounds_pay(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> b
         return False
     if MODE == "always":
         return True
-    if n_samples < _FEWEST_POINTS or len(hyperplanes) < _FEWEST_HYPERPLANES or d > _MOST_FEATURES:
+    if n_samples < _FEWEST_POINTS or len(hyperplanes) < _FEWEST_HYPERPLANES or d > FEW_FEATURES:
         return False
     return varying_share(points, codes, hyperplanes) < _PAYS
 
@@ -147,7 +148,7 @@ def neighbours_pay(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) 
     if NEIGHBOURS != "measured":
         return NEIGHBOURS == "always" and fits_one_array(points)
     n_samples, d = points.n_samples, points.n_features
-    if not fits_one_array(points) or n_samples < _FEWEST_NEIGHBOURS or d > _MOST_FEATURES:
+    if not fits_one_array(points) or n_samples < FEWEST_NEIGHBOURS or d > FEW_FEATURES:
         return False
     return varying_share(points, codes, hyperplanes) < _NEIGHBOURS_PAY
 

@@ -26,7 +26,7 @@ _TASK_PRODUCTS = 2_000_000
 """Multiply-adds of a task of a loop, or those of a tile."""
 _MOST_PRODUCTS = 4_000_000_000
 """Multiply-adds of a task at most: Ctrl-C waits for one or two."""
-_MOST_GROUPED = 64 << 20
+MOST_GROUPED = 64 << 20
 """Bytes of patterns that are copied for a tree, whose searches read them faster then."""
 
 
@@ -128,7 +128,7 @@ class Patterns:
                     first = int(tile) * TILE
                     places = np.arange(first, first + int(stop - start))
                     self.bounded.unpack(places, tiles, first)
-            points = grouped(tiles) if tiles.nbytes <= _MOST_GROUPED else tiles
+            points = grouped(tiles) if tiles.nbytes <= MOST_GROUPED else tiles
             begins = TILE * self.first_tile[:-1]
             self._tree = bound_tree(points, begins, np.diff(self.starts), n_threads)
         return self._tree

@@ -40,7 +40,8 @@ MOST_AT_ONCE = 2048
 """Cells of all classes that grow at a time, at most."""
 _COVERED = 2048
 """Points that a cell lists; those of a larger one are looked for anew."""
-_MOST_COPIED = 96 << 20
+MOST_GATHERED = 96 << 20
+"""Bytes of uncovered points that are copied."""
 
 
 class Outlook:
@@ -102,7 +103,7 @@ class NearCells:
             order = np.argsort(positions)  # the spatial one
             places[cover.code], chosen[cover.code] = some[order], positions[order]
         sizes = np.array([len(some) for some in chosen], np.int64)
-        if 8 * tree.points.shape[1] * sizes.sum() <= _MOST_COPIED:
+        if 8 * tree.points.shape[1] * sizes.sum() <= MOST_GATHERED:
             points, first = in_groups(tree.points, chosen, n_threads)
             tree = bound_tree(points, first, sizes, n_threads)
             chosen = [start + np.arange(size) for start, size in zip(first, sizes, strict=True)]
