@@ -23,6 +23,7 @@ from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import rows_of, unpacked, valid_bits
 from fastmem.second_layer import bounded_points
 from fastmem.second_layer.bounded_points import BoundedPoints, all_points, class_points
+from fastmem.widths import first_layer
 
 fast = settings(max_examples=60, deadline=None)
 
@@ -316,6 +317,17 @@ def test_networks_of_random_problems_are_the_same(block, monkeypatch):
         monkeypatch.setattr(bounded_points, "_RANGES", [1, 4, 1024][seed % 3])
         X, y, parameters = a_problem(seed)
         assert_same_networks(X, y, parameters, (seed, parameters))
+
+
+def test_a_spatial_order_alone_changes_no_network(monkeypatch):
+    def without_bounds(*given, with_bounds, **named):
+        return Patterns(*given, **named)
+
+    monkeypatch.setattr(first_layer, "Patterns", without_bounds)
+    for seed in range(1000, 1040):
+        X, y, parameters = a_problem(seed)
+        if "width" in parameters and "complete" not in parameters:
+            assert_same_networks(X, y, parameters, (seed, parameters))
 
 
 @pytest.mark.parametrize("selection", ["random", "merge"])
