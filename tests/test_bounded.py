@@ -307,7 +307,8 @@ def a_problem(seed):
     if len(np.unique(y)) < 2:
         y[0] += 1
     narrow = rng.random() < 0.5 and np.abs(X).max() < 1e38 and np.abs(X).min() > 1e-37
-    return X.astype(np.float32) if narrow else X, y, parameters
+    X = X.astype(np.float32) if narrow else X
+    return np.asfortranarray(X) if rng.random() < 0.25 else X, y, parameters
 
 
 @pytest.mark.parametrize("block", range(6))
@@ -375,6 +376,10 @@ def test_it_pays_in_the_plane_and_not_among_noise_in_many_dimensions(monkeypatch
     assert pays(X[:900], y[:900], 512) is False
     assert pays(noise, y, 512) is False
     assert pays(np.ones_like(X), y, 512) is True
+    columns = np.asfortranarray(X.astype(float))
+    assert check_points(columns).array is None
+    assert pays(columns, y, 1024) is True
+    assert pays(columns, y, 256) is None  # the patterns take little more room than a copy
 
 
 def test_patterns_that_can_be_elsewhere_are_not_bounded(monkeypatch):

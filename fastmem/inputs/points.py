@@ -335,6 +335,19 @@ def some_points(points: Points, rows: np.ndarray) -> Points:
     return some
 
 
+def in_one_array(points: Points) -> Points:
+    """Return dense points whose ``array`` is there: copied, where they came in another way."""
+    if points.array is not None:
+        return points
+    size = points.max_block_rows
+    whole = np.empty((points.n_samples, points.n_features), points.dtype)
+    for start, stop in ranges(points.n_samples, size):
+        whole[start:stop] = points.block(start, stop)
+    copied = Points(whole)
+    copied.feature_names = points.feature_names
+    return copied
+
+
 def _starts(counts: np.ndarray) -> np.ndarray:
     starts = np.zeros(len(counts) + 1, np.int64)
     np.cumsum(counts, out=starts[1:])

@@ -36,6 +36,8 @@ _FEWEST_HYPERPLANES = 256
 _MOST_FEATURES = 64
 _PAYS = 0.22
 """Share of hyperplanes that vary among neighbours: with more, as many are evaluated and stored."""
+_COPIES = 4
+"""Points that are not in one array are copied where patterns take so many times their room."""
 _PLACES = 12
 _NEIGHBOURS = 16
 _ASKED_HYPERPLANES = 256
@@ -130,7 +132,7 @@ def bounds_pay(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> b
     if (
         MODE == "never"
         or type(hyperplanes) is not Hyperplanes
-        or points.array is None
+        or points.is_sparse
         or d > MOST_FEATURES
     ):
         return False
@@ -138,11 +140,15 @@ def bounds_pay(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> b
         return True
     if n_samples < _FEWEST_POINTS or d > _MOST_FEATURES:
         return False
+    if points.array is None and _COPIES * 8 * d * points.dtype.itemsize > len(hyperplanes):
+        return None
     if len(hyperplanes) < _FEWEST_HYPERPLANES:
         return None
     count = min(n_samples * _NEIGHBOURS // TILE, _ASKED_VALUES // (_PLACES * d))
     rows = sample_rows(n_samples, count)
-    groups = _neighbours(points.array[rows].T.astype(np.float32), codes[rows])
+    with np.errstate(over="ignore"):
+        coordinates = points.take(rows).T.astype(np.float32)
+    groups = _neighbours(coordinates, codes[rows])
     n_asked = min(_ASKED_HYPERPLANES, len(hyperplanes))
     tiles = new_tiles(len(groups) * _NEIGHBOURS, -(-n_asked // WORD_BITS))
     fill(hyperplanes.subset(np.arange(n_asked)), points.take(rows[groups.reshape(-1)]), tiles)

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.sources import row_source
+from fastmem.inputs.points import in_one_array
 from fastmem.patterns.bounded_tiles import bounds_pay
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.spatial_order import leaves_of
@@ -37,6 +38,7 @@ class FirstLayer:
         )
         self._n_filled = 0
         self._may_bound = may_bound(problem)
+        self._points = problem.points
 
     def __len__(self) -> int:
         return len(self.hyperplanes)
@@ -61,11 +63,9 @@ class FirstLayer:
         """Compute the patterns' bits for all hyperplanes that are new."""
         if self._n_filled == len(self):
             return
-        problem = self._problem
         self._prepare_patterns()
-        self.patterns.fill(
-            problem.points, self.hyperplanes, problem.n_threads, self._n_filled, progress
-        )
+        n_threads = self._problem.n_threads
+        self.patterns.fill(self._points, self.hyperplanes, n_threads, self._n_filled, progress)
         self._n_filled = len(self)
 
     def _prepare_patterns(self) -> None:
@@ -76,7 +76,9 @@ class FirstLayer:
             self._may_bound = False  # is not asked again
         if self._n_filled and not pays:
             return
-        leaves = leaves_of(problem.points, problem.n_threads) if pays else None
+        if pays:
+            self._points = in_one_array(problem.points)
+        leaves = leaves_of(self._points, problem.n_threads) if pays else None
         self.patterns = Patterns(
             problem.codes, len(problem.classes), budget_bytes=problem.budget_bytes,
             leaves=leaves, n_threads=problem.n_threads, with_bounds=leaves is not None,
