@@ -29,10 +29,12 @@ fast = settings(max_examples=60, deadline=None)
 
 
 @pytest.fixture(autouse=True)
-def small_leaves():
-    """A spatial order of few points, which else have one leaf."""
+def as_if_there_were_many_points():
+    """A spatial order of few points, which else have one leaf, and threads for little work."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spatial_order, "_LEAF_POINTS", 8)
+        for name in ("_SERIAL_WORDS", "_SERIAL_BOUNDS", "_SERIAL_SCANS"):
+            patch.setattr(bounded_points, name, 0)
         yield
 
 
