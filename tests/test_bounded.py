@@ -23,15 +23,18 @@ from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import rows_of, unpacked, valid_bits
 from fastmem.second_layer import bounded_points
 from fastmem.second_layer.bounded_points import BoundedPoints, all_points, class_points
+from fastmem.widths import first_layer
 
 fast = settings(max_examples=60, deadline=None)
 
 
 @pytest.fixture(autouse=True)
-def small_leaves():
-    """A spatial order of few points, which else have one leaf."""
+def as_if_there_were_many_points():
+    """A spatial order of few points, which else have one leaf, and threads for little work."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(spatial_order, "_LEAF_POINTS", 8)
+        for name in ("_SERIAL_WORDS", "_SERIAL_BOUNDS", "_SERIAL_SCANS"):
+            patch.setattr(bounded_points, name, 0)
         yield
 
 
@@ -306,7 +309,8 @@ def a_problem(seed):
     if len(np.unique(y)) < 2:
         y[0] += 1
     narrow = rng.random() < 0.5 and np.abs(X).max() < 1e38 and np.abs(X).min() > 1e-37
-    return X.astype(np.float32) if narrow else X, y, parameters
+    X = X.astype(np.float32) if narrow else X
+    return np.asfortranarray(X) if rng.random() < 0.25 else X, y, parameters
 
 
 @pytest.mark.parametrize("block", range(6))
@@ -316,6 +320,17 @@ def test_networks_of_random_problems_are_the_same(block, monkeypatch):
         monkeypatch.setattr(bounded_points, "_RANGES", [1, 4, 1024][seed % 3])
         X, y, parameters = a_problem(seed)
         assert_same_networks(X, y, parameters, (seed, parameters))
+
+
+def test_a_spatial_order_alone_changes_no_network(monkeypatch):
+    def without_bounds(*given, with_bounds, **named):
+        return Patterns(*given, **named)
+
+    monkeypatch.setattr(first_layer, "Patterns", without_bounds)
+    for seed in range(1000, 1040):
+        X, y, parameters = a_problem(seed)
+        if "width" in parameters and "complete" not in parameters:
+            assert_same_networks(X, y, parameters, (seed, parameters))
 
 
 @pytest.mark.parametrize("selection", ["random", "merge"])
@@ -363,6 +378,10 @@ def test_it_pays_in_the_plane_and_not_among_noise_in_many_dimensions(monkeypatch
     assert pays(X[:900], y[:900], 512) is False
     assert pays(noise, y, 512) is False
     assert pays(np.ones_like(X), y, 512) is True
+    columns = np.asfortranarray(X.astype(float))
+    assert check_points(columns).array is None
+    assert pays(columns, y, 1024) is True
+    assert pays(columns, y, 256) is None  # the patterns take little more room than a copy
 
 
 def test_patterns_that_can_be_elsewhere_are_not_bounded(monkeypatch):

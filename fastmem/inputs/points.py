@@ -344,13 +344,14 @@ def fits_one_array(points: Points) -> bool:
 
 
 def in_one_array(points: Points) -> Points:
-    """Return points that `fits_one_array` is true of, in one array."""
+    """Return dense points whose ``array`` is there: copied, where they came in another way."""
     if points.array is not None:
         return points
-    array = np.empty((points.n_samples, points.n_features), points.dtype)
-    for start, stop in ranges(points.n_samples, points.max_block_rows):
-        array[start:stop] = points.block(start, stop)
-    copied = Points(array)
+    size = points.max_block_rows
+    whole = np.empty((points.n_samples, points.n_features), points.dtype)
+    for start, stop in ranges(points.n_samples, size):
+        whole[start:stop] = points.block(start, stop)
+    copied = Points(whole)
     copied.feature_names = points.feature_names
     return copied
 

@@ -43,6 +43,8 @@ _PAYS = 0.22
 FEWEST_NEIGHBOURS = 4000
 _NEIGHBOURS_PAY = 0.6
 """As ``_PAYS`` for groups of 16 points, which are closer than those of a tile."""
+_COPIES = 4
+"""Points that are not in one array are copied where patterns take so many times their room."""
 _PLACES = 12
 _NEIGHBOURS = 16
 _ASKED_HYPERPLANES = 256
@@ -132,13 +134,15 @@ def bounds_pay(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> b
     if (
         MODE == "never"
         or type(hyperplanes) is not Hyperplanes
-        or not fits_one_array(points)
+        or points.is_sparse
         or d > MOST_FEATURES
     ):
         return False
     if MODE == "always":
         return True
     if n_samples < _FEWEST_POINTS or len(hyperplanes) < _FEWEST_HYPERPLANES or d > FEW_FEATURES:
+        return False
+    if points.array is None and _COPIES * 8 * d * points.dtype.itemsize > len(hyperplanes):
         return False
     return varying_share(points, codes, hyperplanes) < _PAYS
 
@@ -162,7 +166,9 @@ def varying_share(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -
     n_samples, d = points.n_samples, points.n_features
     count = min(n_samples * _NEIGHBOURS // TILE, _ASKED_VALUES // (_PLACES * d))
     rows = sample_rows(n_samples, count)
-    groups = _neighbours(points.take(rows).T.astype(np.float32), codes[rows])
+    with np.errstate(over="ignore"):
+        coordinates = points.take(rows).T.astype(np.float32)
+    groups = _neighbours(coordinates, codes[rows])
     n_asked = min(_ASKED_HYPERPLANES, len(hyperplanes))
     tiles = new_tiles(len(groups) * _NEIGHBOURS, -(-n_asked // WORD_BITS))
     fill(hyperplanes.subset(np.arange(n_asked)), points.take(rows[groups.reshape(-1)]), tiles)

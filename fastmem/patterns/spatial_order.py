@@ -105,7 +105,7 @@ def class_order(
     if n_keys > _MOST_KEYS:
         _sort_by_comparing(codes, n_classes, leaves, order)
         return order
-    n_parts = max(1, min(_PARTS, n_samples // _PART_POINTS, 8 * _MOST_KEYS // n_keys))
+    n_parts = max(1, min(_PARTS, n_samples // _PART_POINTS, _MOST_KEYS // n_keys))
     size = -(-n_samples // n_parts)
     counts = np.zeros((n_parts, n_keys), np.int64)
     keys = codes, leaves, n_leaves, size
