@@ -30,9 +30,9 @@ MANY = 256
 MANY_CHEAP = 4096
 """The same where bounding tiles make neurons of one point each cheap."""
 N_OWN, N_OTHERS, MISSES = 512, 128, 128
-"""Points of its class, and of all others, among and against which a cell grows at a time; and points
-that it may set aside. Flights, 8 numbers, 100,000 rows: 256 and 64 instead of 512 and 128 take 1.08
-times the neurons in 0.96 of the time, 512 and 256 take 0.99 in 1.2."""
+"""Points of its class, and of all others, among and against which a cell grows at a time; and
+points that it may set aside. Flights, 8 numbers, 100,000 rows: 256 and 64 instead of 512 and 128
+take 1.08 times the neurons in 0.96 of the time, 512 and 256 take 0.99 in 1.2."""
 BATCH = 128
 """Cells of a class that grow at a time, at most."""
 OPEN_A_CELL = 64
