@@ -92,6 +92,8 @@ def points_and_planes(rng, kind, n_samples, d, n, dtype):
         X = rng.integers(-2, 3, (n_samples, d)).astype(float)
     if kind == "dense":
         X = 5 + 1e-6 * X
+    if kind == "repeated":  # tiles of one point, with hyperplanes through it but for rounding
+        X = X[rng.integers(0, min(5, n_samples), n_samples)]
     if kind == "huge":
         X = X / np.abs(X).max() * float(np.finfo(dtype).max)
     if kind == "tiny":
@@ -109,7 +111,7 @@ def points_and_planes(rng, kind, n_samples, d, n, dtype):
     return X, Hyperplanes(weights, biases, X.astype(float)[len(X) // 2], radius)
 
 
-@pytest.mark.parametrize("kind", ["normal", "grid", "dense", "huge", "tiny", "outlier"])
+@pytest.mark.parametrize("kind", ["normal", "grid", "dense", "repeated", "huge", "tiny", "outlier"])
 @pytest.mark.parametrize("d", [1, 2, 3, 17])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_patterns_are_exact(kind, d, dtype):
