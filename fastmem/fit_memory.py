@@ -13,9 +13,9 @@ from fastmem.inputs.points import MOST_COPIED
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.kernels.siblings import FAN
 from fastmem.machine.memory import UNCHECKED, require
-from fastmem.patterns.bounded_tiles import FEW_FEATURES, FEWEST_NEIGHBOURS
 from fastmem.patterns.by_class import MOST_GROUPED
 from fastmem.patterns.computed_rows import PART_BYTES
+from fastmem.patterns.neighbourhoods import FEW_FEATURES, FEWEST_NEIGHBOURS
 from fastmem.patterns.sparse_rows import PANEL_BYTES
 from fastmem.patterns.tile_store import require_disk
 from fastmem.second_layer.merged_cells import ALL_CELLS, MOST_NEAR, covers_at_once

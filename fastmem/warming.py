@@ -21,6 +21,8 @@ from fastmem.machine.progress import ProgressCallback, drawing
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.of_points import sign_patterns
 from fastmem.patterns.spatial_order import leaves_of
+from fastmem.second_layer.class_cover import ClassCover
+from fastmem.second_layer.near_cells import NearCells
 from fastmem.second_layer.selection import Selector
 from fastmem.widths.open_points import OpenPoints
 
@@ -107,6 +109,7 @@ def _cases() -> Iterator[Callable[[], object]]:
             yield partial(_use, points, y, activation="relu", projection="gaussian")
         yield partial(_use, narrow, y, activation="relu", selection="random")
         yield partial(_study, narrow[4:], y[4:])
+        yield partial(_use_neighbours, narrow)
         yield partial(_use_bounds, generator.standard_normal((4 * TILE, 2)).astype(dtype))
     yield _use_scattered
 
@@ -151,6 +154,22 @@ def _use_bounds(X: np.ndarray) -> None:
         selector = Selector(selection, 0.0, False, seeds, 1, lambda done, total, neurons: None)
         selector.covers(patterns, hyperplanes, [0])
     OpenPoints(patterns, 0).look(patterns, 64, seeds[0], 1)
+
+
+def _use_neighbours(X: np.ndarray) -> None:
+    """Cells among neighbours, which only noisy points by the thousand have."""
+    points = check_points(X)
+    codes = (np.arange(len(X)) % 2).astype(np.uint16)
+    hyperplanes = GaussianRows(np.random.default_rng(0), np.zeros(2), 1.0).start(
+        64, np.zeros(2), 1.0
+    )
+    leaves = np.zeros(len(X), np.int32)
+    patterns = Patterns(codes, 2, leaves=leaves, points=points.array)
+    patterns.fill(points, hyperplanes, 1)
+    OpenPoints(patterns, 0).look(patterns, 64, np.random.SeedSequence(0), 1)
+    for are_merged in (False, True):
+        cover = ClassCover(patterns, 64, 0, np.random.default_rng(0), 1)
+        NearCells([cover], are_merged).step([cover])
 
 
 def _use_scattered() -> None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 import fastmem
 from fastmem.inputs import check_points
-from fastmem.patterns import bounded_tiles
+from fastmem.patterns import neighbourhoods
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.spatial_order import leaves_of
 from fastmem.second_layer import near_cells, selection
@@ -21,7 +21,7 @@ from fastmem.second_layer import near_cells, selection
 def near_always():
     """Neighbours wherever they can be, however few points and neurons there are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(bounded_tiles, "NEIGHBOURS", "always")
+        patch.setattr(neighbourhoods, "NEIGHBOURS", "always")
         patch.setattr(near_cells, "MANY", -1)
         patch.setattr(near_cells, "FIRST_LOOK", 1)
         yield
@@ -145,7 +145,7 @@ def test_bounds_find_the_same_open_points(selection, monkeypatch):
         X, y = noisy(seed, 900, 3, 2 + seed)
         nets = []
         for choice in ("always", "never"):
-            monkeypatch.setattr(bounded_tiles, "NEIGHBOURS", choice)
+            monkeypatch.setattr(neighbourhoods, "NEIGHBOURS", choice)
             nets.append(fastmem.interpolate(X, y, seed=seed, selection=selection))
         assert same(*nets)
 
@@ -160,7 +160,7 @@ def test_the_papers_selection_stays_as_it_is(seed, n, d, n_classes, levels, marg
     for choice in ("always", "never"):
         with warnings.catch_warnings(), pytest.MonkeyPatch.context() as patch:
             warnings.simplefilter("ignore")
-            patch.setattr(bounded_tiles, "NEIGHBOURS", choice)
+            patch.setattr(neighbourhoods, "NEIGHBOURS", choice)
             nets.append(
                 fastmem.interpolate(
                     X,

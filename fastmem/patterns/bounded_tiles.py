@@ -11,7 +11,6 @@ import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
-from fastmem.inputs.points import fits_one_array
 from fastmem.kernels.bounding import (
     MOST_FEATURES,
     Bounded,
@@ -19,37 +18,23 @@ from fastmem.kernels.bounding import (
     unpack_complements,
     unpack_points,
 )
-from fastmem.kernels.layout import TILE, WORD_BITS
+from fastmem.kernels.layout import TILE
 from fastmem.machine.arrays import aligned_zeros
 from fastmem.machine.loops import run_loop
-from fastmem.patterns.of_points import fill
-from fastmem.patterns.spatial_order import sample_rows
+from fastmem.patterns.neighbourhoods import FEW_FEATURES, varying_share
 from fastmem.patterns.stored_rows import float_filter
 from fastmem.patterns.tile_store import mapped
-from fastmem.patterns.words import new_tiles, rows_of, unpacked
 
 _TASK_TILES = 8
 """Tiles of a task; their summaries share cache lines."""
 MODE = "measured"
 """Whether bounding tiles are used wherever they can be: "always", "never", or if they pay."""
-NEIGHBOURS = "measured"
-"""Whether patterns are in a spatial order where neighbours are looked for: as ``MODE``."""
 _FEWEST_POINTS = 50_000
 _FEWEST_HYPERPLANES = 256
-FEW_FEATURES = 64
-"""With more, points have no near neighbours to share bounds with."""
 _PAYS = 0.22
 """Share of hyperplanes that vary among neighbours: with more, as many are evaluated and stored."""
-FEWEST_NEIGHBOURS = 4000
-_NEIGHBOURS_PAY = 0.6
-"""As ``_PAYS`` for groups of 16 points, which are closer than those of a tile."""
 _COPIES = 4
 """Points that are not in one array are copied where patterns take so many times their room."""
-_PLACES = 12
-_NEIGHBOURS = 16
-_ASKED_HYPERPLANES = 256
-_ASKED_VALUES = 1 << 19
-"""Coordinates that are compared to find neighbours: some ms."""
 
 
 class BoundedTiles:
@@ -145,52 +130,3 @@ def bounds_pay(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> b
     if points.array is None and _COPIES * 8 * d * points.dtype.itemsize > len(hyperplanes):
         return False
     return varying_share(points, codes, hyperplanes) < _PAYS
-
-
-def neighbours_pay(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> bool:
-    """Whether bounds on a few neighbours would leave most points uncounted, as `bounds_pay`."""
-    if NEIGHBOURS != "measured":
-        return NEIGHBOURS == "always" and fits_one_array(points)
-    n_samples, d = points.n_samples, points.n_features
-    if not fits_one_array(points) or n_samples < FEWEST_NEIGHBOURS or d > FEW_FEATURES:
-        return False
-    return varying_share(points, codes, hyperplanes) < _NEIGHBOURS_PAY
-
-
-def varying_share(points: Points, codes: np.ndarray, hyperplanes: Hyperplanes) -> float:
-    """Share of the hyperplanes that pass between the points of a tile, as a sample tells.
-
-    Of N points of a class a tile has 192, so that 16 neighbours among N / 12 points are as far from
-    one another. Points are dense; codes (N,) their classes. At most 256 hyperplanes are asked.
-    """
-    n_samples, d = points.n_samples, points.n_features
-    count = min(n_samples * _NEIGHBOURS // TILE, _ASKED_VALUES // (_PLACES * d))
-    rows = sample_rows(n_samples, count)
-    with np.errstate(over="ignore"):
-        coordinates = points.take(rows).T.astype(np.float32)
-    groups = _neighbours(coordinates, codes[rows])
-    n_asked = min(_ASKED_HYPERPLANES, len(hyperplanes))
-    tiles = new_tiles(len(groups) * _NEIGHBOURS, -(-n_asked // WORD_BITS))
-    fill(hyperplanes.subset(np.arange(n_asked)), points.take(rows[groups.reshape(-1)]), tiles)
-    bits = unpacked(rows_of(tiles, len(groups) * _NEIGHBOURS), n_asked)
-    bits = bits.reshape(len(groups), _NEIGHBOURS, n_asked)
-    varies = bits.any(axis=1) & ~bits.all(axis=1)
-    return float(varies.mean())
-
-
-def _neighbours(coordinates: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """For some of the points, (d, m), the nearest ones of the same class, (_PLACES, _NEIGHBOURS).
-
-    Where a class has too few, also others.
-    """
-    m = coordinates.shape[1]
-    found = np.empty((_PLACES, _NEIGHBOURS), np.int64)
-    with np.errstate(over="ignore", invalid="ignore"):
-        for place in range(_PLACES):
-            one = (2 * place + 1) * m // (2 * _PLACES)
-            squares = np.where(codes == codes[one], np.float32(0), np.float32(np.inf))
-            for row in coordinates:
-                gaps = row - row[one]
-                squares += gaps * gaps
-            found[place] = np.argpartition(squares, _NEIGHBOURS - 1)[:_NEIGHBOURS]
-    return found

@@ -9,8 +9,9 @@ import numpy as np
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.sources import row_source
 from fastmem.inputs.points import in_one_array
-from fastmem.patterns.bounded_tiles import bounds_pay, neighbours_pay
+from fastmem.patterns.bounded_tiles import bounds_pay
 from fastmem.patterns.by_class import Patterns
+from fastmem.patterns.neighbourhoods import neighbours_pay
 from fastmem.patterns.spatial_order import leaves_of
 from fastmem.problem import Problem
 
@@ -77,7 +78,7 @@ class FirstLayer:
         leaves = array = None
         if with_bounds or (neighbours_are_asked(problem) and neighbours_pay(*asked)):
             self._points = in_one_array(problem.points)
-            array = self._points.array
+            array = None if with_bounds else self._points.array
             leaves = leaves_of(self._points, n_threads)
         self.patterns = Patterns(
             problem.codes, len(problem.classes), budget_bytes=problem.budget_bytes,
