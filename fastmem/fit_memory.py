@@ -13,7 +13,6 @@ from fastmem.inputs.points import MOST_COPIED
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.kernels.siblings import FAN
 from fastmem.machine.memory import UNCHECKED, require
-from fastmem.patterns.by_class import MOST_GROUPED
 from fastmem.patterns.computed_rows import PART_BYTES
 from fastmem.patterns.neighbourhoods import FEW_FEATURES, FEWEST_NEIGHBOURS
 from fastmem.patterns.sparse_rows import PANEL_BYTES
@@ -31,7 +30,7 @@ _ROW = 40
 _PLACE = 28
 """Places and numbers of a point in a spatial order, and in copies of what is uncovered."""
 _COMPACTED = 64 << 20
-"""Patterns that are still uncovered, in a copy; see ``ClassCover``."""
+"""Patterns that are still uncovered, in a copy; see ``ClassCover``, or ``NearCells``."""
 _CLASS = 1 << 14
 _STORED = 2.25
 """Weights and their panels in float32, and what both are made of in between."""
@@ -109,9 +108,8 @@ def _neighbour_bytes(shape: FitShape, settings: Settings, patterns: int) -> int:
         or settings.smallest
     ):
         return 0
-    copies = min(patterns, MOST_GROUPED), min(patterns, MOST_GATHERED)
-    nodes = 2 * (patterns + copies[1]) // (FAN - 1)
-    return min(8 * n_samples * d, MOST_COPIED) + sum(copies) + nodes + _PLACE * n_samples
+    nodes = 2 * (patterns + min(patterns, MOST_GATHERED)) // (FAN - 1)
+    return min(8 * n_samples * d, MOST_COPIED) + nodes + _PLACE * n_samples
 
 
 def _layer_bytes(shape: FitShape, settings: Settings, width: int) -> int:

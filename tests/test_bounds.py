@@ -17,7 +17,7 @@ from fastmem.kernels.bounds import (
 from fastmem.kernels.compiling import njit
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.kernels.siblings import FAN, columns_below
-from fastmem.patterns.bound_tree import bound_tree, grouped, in_groups, marked_below
+from fastmem.patterns.bound_tree import bound_tree, in_groups, marked_below
 from fastmem.patterns.words import valid_bits
 
 NO_POINTS = np.empty(0, np.bool_), np.empty(0, np.int32)
@@ -49,7 +49,10 @@ class Case:
             self.codes[start : start + size] = code
         tiles[:] = self.columns.reshape(len(tiles), TILE, n_words).transpose(0, 2, 1)
         self.tiles = tiles
-        points = grouped(tiles) if seed % 2 else tiles
+        points = tiles
+        if seed % 2:  # positions stay where they are
+            groups = tiles.reshape(len(tiles), n_words, TILE // FAN, FAN).transpose(0, 2, 1, 3)
+            points = groups.reshape(-1, n_words, FAN).copy()
         self.tree = bound_tree(points, self.first, self.sizes, 1)
         valid = valid_bits(n_words * WORD_BITS)
         start = random.choice(np.flatnonzero(self.is_point))

@@ -189,7 +189,7 @@ def test_small_needs_are_not_compared(monkeypatch):
     [
         (
             np.arange(400_000.0)[:, None], np.arange(400_000) > 2, {"width": 2048},
-            "a fit of 400,000 points with 2,048 hyperplanes takes up to 222 MB of memory, but "
+            "a fit of 400,000 points with 2,048 hyperplanes takes up to 259 MB of memory, but "
             "100 MB are free; pass memory_limit= so that sign patterns go to a temporary file, "
             "a smaller width or fewer points",
         ),

@@ -47,15 +47,6 @@ def bound_tree(
     return BoundTree(points, ands, ors, firsts, n_nodes, np.maximum(tops, 0))
 
 
-def grouped(tiles: np.ndarray) -> np.ndarray:
-    """A copy of tiles in groups, which are read at once; positions stay."""
-    n_tiles, n_words, width = tiles.shape
-    groups = tiles.reshape(n_tiles, n_words, width // FAN, FAN).transpose(0, 2, 1, 3)
-    out = aligned_zeros((n_tiles * (width // FAN), n_words, FAN), np.uint64)
-    out.reshape(groups.shape)[...] = groups
-    return out
-
-
 def in_groups(
     blocks: np.ndarray, positions: Sequence[np.ndarray], n_threads: int
 ) -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from fastmem.kernels.columns import copy_columns
 from fastmem.kernels.layout import TILE, TILE_ROWS, WORD_BITS
 from fastmem.machine.arrays import aligned_zeros
 from fastmem.machine.threads import ranges, run_tasks
-from fastmem.patterns.bound_tree import bound_tree, grouped
+from fastmem.patterns.bound_tree import bound_tree
 from fastmem.patterns.bounded_tiles import BoundedTiles
 from fastmem.patterns.of_points import passes, pattern_threads, task_rows
 from fastmem.patterns.prepared import Fill, SignLoop
@@ -26,8 +26,6 @@ _TASK_PRODUCTS = 2_000_000
 """Multiply-adds of a task of a loop, or those of a tile."""
 _MOST_PRODUCTS = 4_000_000_000
 """Multiply-adds of a task at most: Ctrl-C waits for one or two."""
-MOST_GROUPED = 64 << 20
-"""Bytes of patterns that are copied for a tree, whose searches read them faster then."""
 
 
 class Patterns:
@@ -128,9 +126,8 @@ class Patterns:
                     first = int(tile) * TILE
                     places = np.arange(first, first + int(stop - start))
                     self.bounded.unpack(places, tiles, first)
-            points = grouped(tiles) if tiles.nbytes <= MOST_GROUPED else tiles
             begins = TILE * self.first_tile[:-1]
-            self._tree = bound_tree(points, begins, np.diff(self.starts), n_threads)
+            self._tree = bound_tree(tiles, begins, np.diff(self.starts), n_threads)
         return self._tree
 
     def rows(self, code: int, numbers: np.ndarray) -> np.ndarray:

@@ -43,7 +43,7 @@ MOST_AT_ONCE = 2048
 """Cells of all classes that grow at a time, at most."""
 _COVERED = 2048
 """Points that a cell lists; those of a larger one are looked for anew."""
-MOST_GATHERED = 96 << 20
+MOST_GATHERED = 64 << 20
 """Bytes of uncovered points that are copied."""
 
 
