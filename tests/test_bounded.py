@@ -259,7 +259,9 @@ def network_or_error(mode, X, y, parameters):
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore", fastmem.UnseparatedWarning)
         patch.setattr(bounded_tiles, "MODE", mode)
-        patch.setattr(near_cells, "MANY", np.inf)  # which would be asked of a spatial order only
+        patch.setattr(
+            near_cells, "MANY_BOUNDED", np.inf
+        )  # which would be asked of a spatial order only
         try:
             net = fastmem.interpolate(X, y, **parameters)
         except (fastmem.ContradictionError, fastmem.InvalidInputError) as error:

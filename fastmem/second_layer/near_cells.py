@@ -25,10 +25,10 @@ from fastmem.second_layer.class_cover import ClassCover
 
 FIRST_LOOK, LAST_LOOK = 8, 64
 """Neurons of each class when it is first and last asked whether there will be many."""
-MANY = 256
-"""Neurons still to come from which on cells grow among neighbours."""
-MANY_CHEAP = 4096
-"""The same where bounding tiles make neurons of one point each cheap."""
+MANY = 16
+"""Neurons still to come from which on neighbours are searched: a sample has said there is noise."""
+MANY_BOUNDED, MANY_CHEAP = 256, 4096
+"""The same where points are in bounding tiles, noisy or not, for merged cells and the paper's."""
 N_OWN, N_OTHERS, MISSES = 512, 128, 128
 """Points of its class, and of all others, among and against which a cell grows at a time; and
 points that it may set aside. Flights, 8 numbers, 100,000 rows: 256 and 64 instead of 512 and 128
@@ -52,12 +52,16 @@ class Outlook:
 
     Parameters
     ----------
-    are_cheap : bool
-        Whether a neuron costs little also without neighbours.
+    is_bounded : bool
+        Whether the points are in bounding tiles.
+    are_merged : bool
+        Whether neurons are merged cells.
     """
 
-    def __init__(self, are_cheap: bool) -> None:
-        self._look_at, self._many = FIRST_LOOK, MANY_CHEAP if are_cheap else MANY
+    def __init__(self, is_bounded: bool, are_merged: bool) -> None:
+        self._look_at, self._many = FIRST_LOOK, MANY
+        if is_bounded:
+            self._many = MANY_BOUNDED if are_merged else MANY_CHEAP
 
     def is_open(self) -> bool:
         """Whether that is to be looked at again."""

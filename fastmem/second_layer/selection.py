@@ -105,8 +105,8 @@ def choose_neurons(
     total = sum(cover.remaining for cover in covers)
     step = Merger(covers).step if selection == "merge" else type(covers[0]).step_all
     is_asked = covers[0].patterns.is_spatial and covers[0].counts_ones
-    are_cheap = selection == "random" and covers[0].patterns.bounded is not None
-    outlook = Outlook(are_cheap) if is_asked else None
+    is_bounded, are_merged = covers[0].patterns.bounded is not None, selection == "merge"
+    outlook = Outlook(is_bounded, are_merged) if is_asked else None
     most = MASK_GROUP if selection == "merge" else 1
     patterns = covers[0].patterns
     at_once = covers_at_once(len(covers[0].valid)) if selection == "merge" else len(covers)
@@ -122,7 +122,7 @@ def choose_neurons(
         if not active or (leave_one_out and _is_widest(active, covers)):
             break
         if outlook and outlook.many(active):
-            near = NearCells(active, are_merged=selection == "merge")
+            near = NearCells(active, are_merged)
             step, apart, at_once, outlook = near.step, False, MOST_AT_ONCE, None
         elif outlook and not outlook.is_open():
             outlook = None
