@@ -259,9 +259,8 @@ def network_or_error(mode, X, y, parameters):
     with pytest.MonkeyPatch.context() as patch, warnings.catch_warnings():
         warnings.simplefilter("ignore", fastmem.UnseparatedWarning)
         patch.setattr(bounded_tiles, "MODE", mode)
-        patch.setattr(
-            near_cells, "MANY_BOUNDED", np.inf
-        )  # which would be asked of a spatial order only
+        for many in ("MANY", "MANY_BOUNDED"):  # cells among neighbours are others
+            patch.setattr(near_cells, many, np.inf)
         try:
             net = fastmem.interpolate(X, y, **parameters)
         except (fastmem.ContradictionError, fastmem.InvalidInputError) as error:
