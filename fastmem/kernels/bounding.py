@@ -30,7 +30,7 @@ from fastmem.kernels.exact import exact_sign
 from fastmem.kernels.layout import GROUPS, TILE, TILE_ROWS, WORD_BITS
 from fastmem.kernels.products import compare, sign_words
 from fastmem.kernels.queue import take, take_many
-from fastmem.kernels.signs import FloatFilter, fill_slack, row_number
+from fastmem.kernels.signs import FloatFilter, fill_slack, load_points, row_number
 
 MOST_FEATURES = 256
 _EMPTY = np.uint64(0)
@@ -123,28 +123,13 @@ def _load_tile(points, rows, start, stop, planes, room):
     Returns the largest norm, as ``signs.load_points`` does.
     """
     d, count = points.shape[1], stop - start
-    raw, scaled = room.raw, room.scaled
+    raw = room.raw
     # the rows lie anywhere: nothing else is done, so that many are under way at once
     for i in range(count):
         row = row_number(rows, start + i)
         for k in range(d):
             raw[i, k] = points[row, k]
-    largest = 0.0
-    for group in range((count + TILE_ROWS - 1) // TILE_ROWS):
-        for row in range(TILE_ROWS):
-            i = group * TILE_ROWS + row
-            squares = 0.0
-            if i < count:
-                for k in range(d):
-                    x = np.float32(planes.scale * (np.float64(raw[i, k]) - planes.origin[k]))
-                    scaled[group, k, row] = x
-                    squares += np.float64(x) * np.float64(x)
-            else:
-                for k in range(d):
-                    scaled[group, k, row] = np.float32(0.0)
-            if not squares <= largest:
-                largest = squares
-    return math.sqrt(largest) * (1.0 + 1e-9)
+    return load_points(raw, rows[:0], 0, count, planes, room.scaled)
 
 
 @njit(nogil=True, cache=True)

@@ -30,7 +30,7 @@ def split_nodes(queue, stop, sample, rows, spare, bounds, axes, cuts, first, lev
     larger one is the cut. Nodes with equal points only have all of them in the second child.
     """
     d = sample.shape[1]
-    values = np.empty(2 * _ASKED, sample.dtype)
+    values, order = np.empty(2 * _ASKED, sample.dtype), np.zeros(2 * _ASKED, np.int64)
     lows = np.empty(d, sample.dtype)
     highs = np.empty(d, sample.dtype)
     while True:
@@ -45,7 +45,7 @@ def split_nodes(queue, stop, sample, rows, spare, bounds, axes, cuts, first, lev
                 cuts[node] = 0
                 if end > start:
                     asked = rows[start : end : max(1, (end - start) // _ASKED)]
-                    axis, cut = _choose_cut(sample, asked, lows, highs, values)
+                    axis, cut = _choose_cut(sample, asked, lows, highs, values, order)
                     axes[node] = axis
                     cuts[node] = cut
                     middle = _part(sample, rows, spare, start, end, axis, cut)
@@ -54,7 +54,7 @@ def split_nodes(queue, stop, sample, rows, spare, bounds, axes, cuts, first, lev
 
 
 @njit(nogil=True, cache=True)
-def _choose_cut(sample, asked, lows, highs, values):
+def _choose_cut(sample, asked, lows, highs, values, order):
     """Where to split a node by the points ``asked`` of the sample: an axis and a cut."""
     lows[:] = sample[asked[0]]
     highs[:] = lows
@@ -70,7 +70,9 @@ def _choose_cut(sample, asked, lows, highs, values):
             axis = k
     for i in range(asked.shape[0]):
         values[i] = sample[asked[i], axis]
-    cut = _median(values, asked.shape[0])
+    middle = asked.shape[0] // 2
+    select(values, order, 0, asked.shape[0] - 1, middle)
+    cut = values[middle]
     if cut == lows[axis]:
         cut = highs[axis]
         for i in range(asked.shape[0]):
@@ -96,10 +98,11 @@ def _part(sample, rows, spare, start, end, axis, cut):
 
 
 @njit(nogil=True, cache=True)
-def _median(values, count):
-    """The middle one of values[:count], of two the upper; moves them. Hoare's selection."""
-    middle = count // 2
-    first, last = 0, count - 1
+def select(values, order, first, last, middle):
+    """Move values[first..last], and ``order`` with them, by Hoare's selection.
+
+    None before ``middle`` is larger than any from it on.
+    """
     while first < last:
         a, b, c = values[first], values[(first + last) // 2], values[last]
         pivot = max(min(a, b), min(max(a, b), c))
@@ -111,6 +114,7 @@ def _median(values, count):
                 j -= 1
             if i <= j:
                 values[i], values[j] = values[j], values[i]
+                order[i], order[j] = order[j], order[i]
                 i += 1
                 j -= 1
         if middle <= j:
@@ -119,7 +123,6 @@ def _median(values, count):
             first = i
         else:
             break
-    return values[middle]
 
 
 @njit(nogil=True, cache=True)

@@ -6,6 +6,7 @@ import numpy as np
 
 from fastmem.kernels.compiling import njit
 from fastmem.kernels.queue import take
+from fastmem.kernels.spatial import select
 
 
 @njit(nogil=True, cache=True)
@@ -45,7 +46,7 @@ def split_runs(queue, stop, points, starts, offsets, size, rows):
             middle += size * ((middle <= first) - np.int64(middle >= last))
             for i in range(first, last):
                 values[i] = near[order[i], axis]
-            _select(values, order, first, last - 1, middle)
+            select(values, order, first, last - 1, middle)
             # the larger part first: the stack holds as many as the run can be halved
             if middle - first < last - middle:
                 stack[depth, 0], stack[depth, 1] = middle, last
@@ -72,31 +73,3 @@ def _widest(points, chosen):
         if spread > most:
             axis, most = k, spread
     return axis
-
-
-@njit(nogil=True, cache=True)
-def _select(values, order, first, last, middle):
-    """Move values[first..last], and ``order`` with them, by Hoare's selection.
-
-    None before ``middle`` is larger than any from it on.
-    """
-    while first < last:
-        a, b, c = values[first], values[(first + last) // 2], values[last]
-        pivot = max(min(a, b), min(max(a, b), c))
-        i, j = first, last
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while pivot < values[j]:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                order[i], order[j] = order[j], order[i]
-                i += 1
-                j -= 1
-        if middle <= j:
-            last = j
-        elif middle >= i:
-            first = i
-        else:
-            break

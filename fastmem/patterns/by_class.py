@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import threading
 from collections.abc import Callable
+from functools import cached_property
 
 import numpy as np
 
@@ -149,6 +150,7 @@ class Patterns:
         start, stop = self.starts[code : code + 2]
         return self.numbers[start:stop]
 
+    @cached_property
     def numbers_by_position(self) -> np.ndarray:
         """The number of the point at each position of the tiles, int32; 0 where there is none."""
         numbers = np.zeros(len(self.sizes) * TILE, np.int32)

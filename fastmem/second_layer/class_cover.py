@@ -181,10 +181,7 @@ class ClassCover:
 
     def _add(self, masks: np.ndarray, thresholds: np.ndarray, gained: np.ndarray) -> None:
         self.evaluations += len(masks) * len(self.members)
-        self.masks.extend(masks)
-        self.thresholds.extend(thresholds.tolist())
-        self.gained.extend(gained.tolist())
-        self.remaining -= int(gained.sum())
+        self._extend(masks, thresholds, gained)
         self._compact()
 
     def open_places(self) -> np.ndarray:
@@ -201,11 +198,14 @@ class ClassCover:
         self, masks: np.ndarray, thresholds: np.ndarray, gained: np.ndarray, covered: np.ndarray
     ) -> None:
         """Add neurons, each with the points that it is the first to cover; all of them by place."""
+        self._flat[covered] = False
+        self._extend(masks, thresholds, gained)
+
+    def _extend(self, masks: np.ndarray, thresholds: np.ndarray, gained: np.ndarray) -> None:
         self.masks.extend(masks)
         self.thresholds.extend(thresholds.tolist())
         self.gained.extend(gained.tolist())
-        self._flat[covered] = False
-        self.remaining -= len(covered)
+        self.remaining -= int(gained.sum())
 
     def drop(self, candidates: np.ndarray, witnesses: np.ndarray) -> None:
         """Give up points with m = 0."""

@@ -122,7 +122,7 @@ class NearCells:
             some, positions = places[cover.code], chosen[cover.code]
             uncovered[positions] = True
             self._place_of[positions] = some
-            self._here[cover.code] = np.full(int(some.max(initial=-1)) + 1, -1, np.int64)
+            self._here[cover.code] = np.full(int(some.max(initial=-1)) + 1, -1, np.int32)
             self._here[cover.code][some] = positions
         n_open = marked_below(tree, uncovered)
         self._ground = Ground(self._tree, tree, covers[0].valid, uncovered, n_open)
@@ -146,7 +146,7 @@ class NearCells:
         n = len(codes)
         thresholds, witnesses, n_covered, looked = np.zeros((4, n), np.int64)
         grown = Grown(
-            np.concatenate(starts), codes.astype(np.int64),
+            np.concatenate(starts).astype(np.int64), codes.astype(np.int64),
             np.empty((n, len(self._ground.valid)), np.uint64), thresholds, witnesses, n_covered,
             looked, np.empty((n, _COVERED), np.int64),
         )  # fmt: skip

@@ -96,11 +96,7 @@ class RealClassCover(ClassCover):
 
         run_tasks(work, range(len(tasks)), self.n_threads)
         self.evaluations += len(masks) * len(still)
-        self.masks.extend(masks)
-        self.thresholds.extend(float(m) for m in thresholds)
-        totals = gained.sum(axis=0)
-        self.gained.extend(int(g) for g in totals)
-        self.remaining -= int(totals.sum())
+        self._extend(masks, thresholds, gained.sum(axis=0))
         self._compact()
 
     @classmethod

@@ -107,6 +107,6 @@ class OpenPoints:
             run_loop(
                 look_for_lower, n_tasks, n_threads,
                 (tuple(patterns.tree(n_threads)), self.code, valid_bits(width), positions,
-                 patterns.numbers_by_position(), _TASK_POINTS, witnesses, looked),
+                 patterns.numbers_by_position, _TASK_POINTS, witnesses, looked),
             )  # fmt: skip
         return witnesses, int(looked.sum())
