@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from fastmem.problem import GivenRows, Problem, checked_problem
 from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.second_layer.real_sums import real_thresholds
 from fastmem.second_layer.selection import Selector, cover_layer, failed_rows
+from fastmem.vote.fitting import fit_vote
 from fastmem.widths.compact import compact as make_compact
 from fastmem.widths.compact import more_to_choose_from
 from fastmem.widths.first_layer import FirstLayer
@@ -46,13 +48,14 @@ def interpolate(
     n_threads: int | None = None,
     progress: bool | Callable[[str, int, int, int], object] = False,
     max_width: int | None = None,
-    margin: float = 0.0,
+    margin: float | str = "auto",
     compact: bool = False,
     memory_limit: int | str | None = None,
     contradictions: str = "raise",
     complete: bool = False,
     encode: bool | Encoding = False,
     scale="auto",
+    decision: str = "cells",
 ) -> Network:
     """Build a three-layer threshold network that labels every training point correctly.
 
@@ -108,8 +111,8 @@ def interpolate(
         ``progress(stage, done, total, neurons)``.
     max_width : int, optional
         Where ``width="auto"``, ``"smallest"`` or ``complete`` stops in any case.
-    margin : float from 0 to 1, default 0
-        From the narrowest network (0) to the one that predicts unseen points best (1): how deep
+    margin : float from 0 to 1 or "auto", default "auto"
+        "auto" is 0, or 0.2 with ``decision="vote"``. From the narrowest network (0) to the one that predicts unseen points best (1): how deep
         inside its neuron's cell every training point must lie, as a share of the neuron's
         threshold. Cells merge only while they keep this share of the first point's threshold. At 1
         every distinct training point gets a neuron of its own, which comes near to 1-nearest
@@ -204,8 +207,10 @@ def interpolate(
             projection=projection, covered=covered, center=center, seed=seed, n_threads=n_threads,
             progress=progress, max_width=max_width, margin=margin, compact=compact,
             memory_limit=memory_limit, contradictions=contradictions, complete=complete,
-            scale=scale,
+            scale=scale, decision=decision,
         )  # fmt: skip
+    if problem.settings.decision == "vote":
+        return _voting(problem, clock, encoding)
     problem, scaling = chosen_scale(problem, clock)
     settings = problem.settings
     rows_seed, growth_seed, selection_seed = settings.seed.spawn(3)
@@ -261,26 +266,59 @@ def interpolate(
     given = problem.given
     second, covered_codes = _with_all_classes(second, [cover.code for cover in covers], given)
     report = FitReport(
-        n_samples=given.n_samples, n_features=problem.points.n_features,
-        classes=given.classes, covered=covered_codes, unseparated=given.rows_of(unseparated),
+        covered=covered_codes, unseparated=given.rows_of(unseparated),
         contradictory=given.rows_of(problem.contradictory(unseparated)),
-        relabelled=given.relabelled, n_distinct=problem.points.n_samples,
-        seconds=clock.seconds(), peak_bytes=peak_bytes(),
         evaluations=evaluations + selector.evaluations,
         evaluations_per_candidate=selector.evaluations / max(1, selector.candidates),
-        doubtful_bits=layer.patterns.doubtful, seed=settings.seed.entropy,
-        n_threads=settings.n_threads, selection=settings.selection, projection=settings.projection,
-        max_bias=largest_bias(settings, problem.extent), margin=settings.margin,
-        activation=settings.activation, growth=growth, trials=trials,
+        doubtful_bits=layer.patterns.doubtful, growth=growth, trials=trials,
         file_bytes=layer.patterns.store.file_bytes,
         estimated_bytes=problem.estimated_bytes(layer.patterns.n_words * WORD_BITS), scale=scaling,
-        biases="uniform" if problem.norms is None else "norms",
+        **_facts(problem, clock),
     )  # fmt: skip
     if sentence := report.warning(len(first), is_limited=settings.separates_all):
         warnings.warn(sentence, UnseparatedWarning, stacklevel=2)
     return Network(
         given.classes, first, second, covered_codes, report, report.summary(),
         problem.points.feature_names, problem.scale, encoding,
+    )  # fmt: skip
+
+
+def _facts(problem: Problem, clock: Clock) -> dict[str, Any]:
+    """What a report says of any fit."""
+    given, settings = problem.given, problem.settings
+    return dict(
+        n_samples=given.n_samples, n_features=problem.points.n_features,
+        classes=given.classes, relabelled=given.relabelled, n_distinct=problem.points.n_samples,
+        seconds=clock.seconds(), peak_bytes=peak_bytes(), seed=settings.seed.entropy,
+        n_threads=settings.n_threads, selection=settings.selection, projection=settings.projection,
+        max_bias=largest_bias(settings, problem.extent), margin=settings.margin,
+        activation=settings.activation, biases="uniform" if problem.norms is None else "norms",
+    )  # fmt: skip
+
+
+def _voting(problem: Problem, clock: Clock, encoding: Encoding | None) -> Network:
+    """A network whose read-out predicts and whose cells memorise what it gets wrong."""
+    with drawing(problem.settings.progress) as tell:
+        problem, scaling, readout, exceptions, vote = fit_vote(problem, clock, tell)
+    given = problem.given
+    second, covered = exceptions.second, range(len(problem.classes))
+    second, covered_codes = _with_all_classes(second, list(covered), given)
+    if len(given.kept) < len(given.classes):
+        readout = readout.for_classes(given.kept, len(given.classes))
+    report = FitReport(
+        covered=covered_codes, unseparated=given.rows_of(exceptions.unseparated),
+        contradictory=np.empty(0, np.int64), evaluations=exceptions.evaluations,
+        evaluations_per_candidate=exceptions.evaluations / max(1, exceptions.candidates),
+        doubtful_bits=exceptions.doubtful_bits, growth=exceptions.growth,
+        file_bytes=exceptions.file_bytes, scale=scaling, vote=vote,
+        estimated_bytes=problem.estimated_bytes(exceptions.n_words * WORD_BITS),
+        **_facts(problem, clock),
+    )  # fmt: skip
+    if sentence := report.warning(len(exceptions.first), is_limited=True):
+        warnings.warn(sentence, UnseparatedWarning, stacklevel=3)
+    return Network(
+        given.classes, exceptions.first, second, covered_codes, report, report.summary(),
+        problem.points.feature_names, problem.scale, encoding, readout,
     )  # fmt: skip
 
 

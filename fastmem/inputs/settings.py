@@ -36,6 +36,12 @@ AUTO_ROWS = 1024
 """Rows that a width of "auto" is taken for, before it is known."""
 MEMORY_BESIDE = 256 << 20
 """Bytes that a fit takes beside its input, its sign patterns and what grows with the points."""
+EXCEPTION_WIDTH = 512
+"""Hyperplanes from which on decision="vote" covers its exceptions: with 256 their cells reach more
+unseen points."""
+EXCEPTION_MARGIN = 0.2
+"""Cells of exceptions merge only while they keep this share of the first point's threshold: wider
+ones reach more unseen points of other classes."""
 STRUCTURED_FROM = 128
 """Features from which on projection="auto" takes structured hyperplanes for dense points: the first
 layer is faster with them (`python -m bench.bars` says by how much at 784 features), while below 64
@@ -56,12 +62,13 @@ class Parameters(NamedTuple):
     n_threads: Any = None
     progress: Any = False
     max_width: Any = None
-    margin: Any = 0.0
+    margin: Any = "auto"
     compact: Any = False
     memory_limit: Any = None
     scale: Any = "auto"
     contradictions: Any = "raise"
     complete: Any = False
+    decision: Any = "cells"
 
 
 @dataclass(frozen=True)
@@ -87,6 +94,8 @@ class Settings:
     scale: Literal["none", "auto", "std"] | np.ndarray  # powers of two, (n_features,) float64
     by_majority: bool = False  # contradictions="majority"
     complete: bool = False  # and the width is given
+    decision: Literal["cells", "vote"] = "cells"
+    votes_width: int | None = None  # features of the read-out; None stands for "auto"
 
     @property
     def separates_all(self) -> bool:
@@ -130,6 +139,14 @@ def check_interpolate(
     if not callable(progress) and not isinstance(progress, bool | np.bool_):
         function = "a function of (stage, done, total, neurons)"
         refuse(f"progress is {typed(progress)}; pass True, False or {function}")
+    margin, votes_width = _margin(given.margin), None
+    decision = _option("decision", given.decision, "cells", "vote")
+    complete = width is not None and bool(given.complete)
+    if decision == "vote":
+        _check_vote(given, n_features)
+        votes_width, complete = width, True
+        width = min(EXCEPTION_WIDTH, max_width or EXCEPTION_WIDTH)
+        margin = EXCEPTION_MARGIN if margin is None else margin
     settings = Settings(
         width=width,
         smallest=is_text(given.width, "smallest"),
@@ -143,14 +160,16 @@ def check_interpolate(
         seed=check_seed(given.seed),
         n_threads=check_threads(given.n_threads),
         max_width=max_width,
-        margin=share(given.margin, "margin"),
+        margin=margin or 0.0,
         compact=compact,
         memory_limit=check_memory_limit(given.memory_limit),
         progress=progress if callable(progress) else bool(progress),
         scale=_scale(given.scale, n_features),
         by_majority=_option("contradictions", given.contradictions, "raise", "majority")
         == "majority",
-        complete=width is not None and bool(given.complete),
+        complete=complete,
+        decision=decision,  # type: ignore[arg-type]
+        votes_width=votes_width,
     )
     if settings.activation == "relu" and not stores_weights(settings, n_features):
         limit = "" if given.memory_limit is None else ", a larger memory_limit"
@@ -171,6 +190,8 @@ def _widths(given: Parameters) -> tuple[int | None, int | None]:
     if given.max_width is None:
         return width, None
     max_width = whole(given.max_width, "max_width", "None")
+    if is_text(given.decision, "vote"):  # it limits the exceptions' hyperplanes
+        return width, max_width
     if not _flag("complete", given.complete):
         refuse(
             f"max_width is {max_width} but width is {width}; max_width limits width='auto', "
@@ -179,6 +200,45 @@ def _widths(given: Parameters) -> tuple[int | None, int | None]:
     if max_width < width:
         refuse(f"max_width is {max_width}, below the width of {width}; pass at least {width}")
     return width, max_width
+
+
+def _margin(value: Any) -> float | None:
+    if isinstance(value, str):
+        _option("margin", value, "auto")
+        return None
+    return share(value, "margin")
+
+
+def _check_vote(given: Parameters, n_features: int) -> None:
+    """Refuse what has no meaning beside decision="vote"."""
+    if is_text(given.width, "smallest"):
+        refuse(
+            "width is 'smallest' but decision is 'vote', which finds the number of features by "
+            "leaving points out; pass 'auto' or a number"
+        )
+    for name, value, only in (
+        ("compact", given.compact, False), ("activation", given.activation, "threshold"),
+    ):  # fmt: skip
+        if value != only:
+            refuse(
+                f"{name} is {typed(value)} but decision is 'vote', whose exceptions are cells of "
+                f"signs as they come; leave one of them out"
+            )
+    if not is_text(given.covered, "auto", "all"):
+        refuse(
+            f"covered is {typed(given.covered)} but decision is 'vote', where all classes get "
+            f"votes; leave one of them out"
+        )
+    if not isinstance(given.width, str) and given.width > MAX_BLOCK:
+        refuse(
+            f"width is {given.width} but decision is 'vote', which takes at most {MAX_BLOCK:,} "
+            f"features; pass fewer"
+        )
+    if n_features > MAX_BLOCK:
+        refuse(
+            f"decision is 'vote' but X has {n_features:,} columns, more than {MAX_BLOCK:,}; pass "
+            f"'cells', or fewer columns"
+        )
 
 
 def _option(name: str, value: Any, *options: str) -> str:

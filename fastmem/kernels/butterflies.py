@@ -1,7 +1,7 @@
 """Hadamard butterflies in vector registers: the machine code behind ``kernels.hadamard``.
 
 Arrays hold LANES points side by side: row i is the LANES numbers at [LANES i, LANES i + LANES).
-With ``NUMBA_DISABLE_JIT=1`` the same names are plain Python.
+`butterflies` and `double_butterflies` take float32, or int32, whose sums are modulo 2^32. With ``NUMBA_DISABLE_JIT=1`` the same names are plain Python.
 
 The explicit vectors matter: left to itself, LLVM uses 256-bit registers where 512 bits are there.
 """
@@ -31,9 +31,10 @@ def _width(context) -> int:
 class _Rows:
     """Emits loads, butterflies and stores of ``width`` lanes, from ``lane`` on."""
 
-    def __init__(self, builder, width, lane):
+    def __init__(self, builder, width, lane, is_integer=False):
         self.builder, self.width, self.lane = builder, width, lane
         self.floats, self.words = Vectors(builder, width), Vectors(builder, width, INT32)
+        self.numbers = self.words if is_integer else self.floats
 
     def offset(self, start, step, index):
         builder = self.builder
@@ -43,10 +44,10 @@ class _Rows:
         )
 
     def load(self, pointer, start, step, index):
-        return self.floats.load(pointer, self.offset(start, step, index))
+        return self.numbers.load(pointer, self.offset(start, step, index))
 
     def store(self, vector, pointer, start, step, index):
-        self.floats.store(vector, pointer, self.offset(start, step, index))
+        self.numbers.store(vector, pointer, self.offset(start, step, index))
 
     def splat(self, pointer, start, step, index, kind):
         """The scalar start + step * index of an array, in all lanes."""
@@ -58,11 +59,17 @@ class _Rows:
         """Change signs where the word of ``pointer`` has its highest bit set."""
         builder = self.builder
         word = self.splat(pointer, start, step, index, self.words)
+        if self.numbers is self.words:
+            mask = builder.ashr(word, self.words.constant(31))
+            return builder.sub(builder.xor(vector, mask), mask)
         bits = builder.xor(builder.bitcast(vector, self.words.vector), word)
         return builder.bitcast(bits, self.floats.vector)
 
     def pair(self, low, high):
-        return self.builder.fadd(low, high), self.builder.fsub(low, high)
+        builder = self.builder
+        if self.numbers is self.words:
+            return builder.add(low, high), builder.sub(low, high)
+        return builder.fadd(low, high), builder.fsub(low, high)
 
     def late(self, load, count, first=0):
         """Transform of load(first), ..., load(first + count - 1), each loaded when needed."""
@@ -113,8 +120,12 @@ class _Signs:
         return builder.not_(negative[0])
 
 
-def _emit_for_stages(context, builder, stages, emit):
-    """emit(rows, 2^stages) for the value of ``stages`` at run time, 1 to STAGES."""
+def _emit_for_stages(context, builder, stages, array_type, emit):
+    """emit(rows, 2^stages) for the value of ``stages`` at run time, 1 to STAGES.
+
+    ``array_type`` is of the numbers that are transformed.
+    """
+    is_integer = array_type.dtype == types.int32
     width = _width(context)
     after = builder.append_basic_block("butterflies.end")
     impossible = builder.append_basic_block("butterflies.none")
@@ -126,7 +137,7 @@ def _emit_for_stages(context, builder, stages, emit):
         switch.add_case(ir.Constant(INT64, count), block)
         builder.position_at_end(block)
         for lane in range(0, LANES, width):
-            emit(_Rows(builder, width, lane), 1 << count)
+            emit(_Rows(builder, width, lane, is_integer), 1 << count)
         builder.branch(after)
     builder.position_at_end(after)
 
@@ -142,6 +153,8 @@ if config.DISABLE_JIT:  # type: ignore[attr-defined]
 
     def _flipped(rows, flips, flips_at, step):
         words = flips.reshape(-1)[flips_at + step * np.arange(len(rows))]
+        if rows.dtype == np.int32:
+            return np.where(words[:, None] != 0, -rows, rows)
         return (rows.view(np.uint32) ^ words[:, None]).view(np.float32)
 
     def butterflies(stages, source, at, step, flips, flips_at, flips_step, target, target_at):
@@ -204,7 +217,7 @@ else:
                 for j, vector in enumerate(rows.late(load, count)):
                     rows.store(vector, target, target_at, step, j)
 
-            _emit_for_stages(context, builder, stages, emit)
+            _emit_for_stages(context, builder, stages, kinds[1], emit)
             return context.get_dummy_value()
 
         return signature, codegen
@@ -228,7 +241,7 @@ else:
                 ]
                 rows.early(middle, lambda j, vector: rows.store(vector, array, at, step, j))
 
-            _emit_for_stages(context, builder, stages, emit)
+            _emit_for_stages(context, builder, stages, signature.args[1], emit)
             return context.get_dummy_value()
 
         return signature, codegen

@@ -56,8 +56,8 @@ from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.kernels.queue import take
 from fastmem.kernels.signs import row_number
 
-_HALF = 1 << STAGES
-_PITCH = _HALF + 1
+HALF = 1 << STAGES
+PITCH = HALF + 1
 """Rows from one group of 32 to the next: one more, or rows 32 apart would share a cache set."""
 _ALL = np.uint32(0xFFFFFFFF)
 _NO_BITS = np.uint64(0)
@@ -71,7 +71,7 @@ def _zeros(rows):
 
 
 @njit(nogil=True, cache=True)
-def _passes(stages):
+def passes_of(stages):
     """(first stage, stages) of each pass over the rows: the lowest five, the others evenly."""
     n_passes = (stages - 1) // STAGES + 1
     passes = np.empty((n_passes, 2), np.int64)
@@ -88,19 +88,19 @@ def _passes(stages):
 def _one_pass(first, stages, rows, source, flips, flips_at, flips_step, target, is_double):
     """Butterflies of the stages first..first+stages-1 over all ``rows`` rows."""
     if first == 0:
-        for half in range(rows // _HALF):
-            at = half * _PITCH
-            place = flips_at + flips_step * half * _HALF
+        for half in range(rows // HALF):
+            at = half * PITCH
+            place = flips_at + flips_step * half * HALF
             if is_double:
                 double_butterflies(stages, target, at, 1, flips, place, flips_step)
             else:
                 butterflies(stages, source, at, 1, flips, place, flips_step, target, at)
         return
     stride = 1 << first
-    step = stride // _HALF * _PITCH
+    step = stride // HALF * PITCH
     for high in range(0, rows, stride << stages):
         for row in range(high, high + stride):
-            at = row + row // _HALF
+            at = row + row // HALF
             place = flips_at + flips_step * row
             flips_stride = flips_step * stride
             if is_double:
@@ -110,7 +110,7 @@ def _one_pass(first, stages, rows, source, flips, flips_at, flips_step, target, 
 
 
 @njit(nogil=True, cache=True)
-def _transform(scaled, flips, block, passes, no_flips, rows_of):
+def transform(scaled, flips, block, passes, no_flips, rows_of):
     """H S_r ... H S_1 of the points, but for the last transform's pass over the lowest stages.
 
     The end of one transform and the start of the next are done in one pass over memory: a
@@ -282,7 +282,7 @@ def _load_points(tasks, start, count, blocks, room):
     for lane in range(LANES):
         radii[lane] = 0.0
     for k in range(0, pitch, LANES):
-        at = k + k // _HALF
+        at = k + k // HALF
         transpose(by_point, k, pitch, scaled, at)
         for j in range(LANES):
             for lane in range(LANES):
@@ -355,8 +355,8 @@ class _Room(NamedTuple):
 def _new_room(rows, d):
     return _Room(
         _zeros((d + LANES - 1) // LANES * LANES),
-        _zeros(rows // _HALF * _PITCH),
-        _zeros(rows // _HALF * _PITCH),
+        _zeros(rows // HALF * PITCH),
+        _zeros(rows // HALF * PITCH),
         _zeros(WORD_BITS),
         _zeros(max(rows, LANES * LANES) // LANES),
         _zeros(LANES),
@@ -412,12 +412,12 @@ def _fill_lanes(tasks, start, count, place, blocks, passes, room):
             room.radii, blocks.floors[block], blocks.largest[block], stages, stretch, d,
             room.slacks, room.limits,
         )  # fmt: skip
-        _transform(room.scaled, blocks.flips, block, passes, room.no_flips, room.rows_of)
+        transform(room.scaled, blocks.flips, block, passes, room.no_flips, room.rows_of)
         for word in range(rows // WORD_BITS):
             target = blocks.targets[block, word]
             if target < 0:
                 continue
-            at = 2 * word * _PITCH
+            at = 2 * word * PITCH
             doubtful = np.uint64(
                 butterfly_signs(
                     room.rows_of, at, blocks.sums, block * rows + word * WORD_BITS, room.limits,
@@ -427,8 +427,8 @@ def _fill_lanes(tasks, start, count, place, blocks, passes, room):
             if doubtful != _NO_BITS:
                 for half in range(2):
                     butterflies(
-                        STAGES, room.rows_of, at + half * _PITCH, 1, room.no_flips, 0, 0,
-                        room.doubted, half * _HALF,
+                        STAGES, room.rows_of, at + half * PITCH, 1, room.no_flips, 0, 0,
+                        room.doubted, half * HALF,
                     )  # fmt: skip
             while doubtful != _NO_BITS:
                 lane = trailing_zeros(doubtful)
@@ -454,7 +454,7 @@ def structured_words(queue, stop, tasks, blocks):
     """
     rows = blocks.flips.shape[2]
     room = _new_room(rows, tasks.points.shape[1])
-    passes = _passes(np.int64(round(math.log2(rows))))
+    passes = passes_of(np.int64(round(math.log2(rows))))
     while True:
         task = take(queue)
         if task >= stop:

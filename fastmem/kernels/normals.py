@@ -42,6 +42,13 @@ def _mix(word):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def mixed_words(key, first, words):
+    """words[i] = output first + i of SplitMix64 with the seed ``key``, a uint64; words uint64."""
+    for i in range(words.shape[0]):
+        words[i] = _mix(key + (np.uint64(first + i) + _ONE) * _STEP)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def _centred(seed, column):
     """Uniform on (-1/2, 1/2): an odd multiple of 2^-54."""
     bits = _mix(seed + (np.uint64(column) + _ONE) * _STEP)

@@ -100,6 +100,7 @@ from fastmem.network.file_members import (
     version_of,
 )
 from fastmem.network.file_packing import pack, unpack
+from fastmem.readout import ReadOut
 from fastmem.second_layer.cover_layer import CoverLayer
 
 _MEND = "mend it or fit it again before saving"
@@ -116,6 +117,7 @@ class ModelParts(NamedTuple):
     feature_names: Sequence[str] | None
     scale: np.ndarray | None = None
     encoding: Encoding | None = None
+    readout: ReadOut | None = None
 
 
 def save(parts: ModelParts, path: str | os.PathLike[str]) -> None:

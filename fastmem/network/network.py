@@ -25,13 +25,15 @@ from fastmem.network import model_file
 from fastmem.network.margins import Margins, margins_of
 from fastmem.network.pages import network_page
 from fastmem.network.report import FitReport, n_parameters
+from fastmem.network.votes import Votes
 from fastmem.patterns.of_points import tiles_of_blocks
+from fastmem.readout import ReadOut, probabilities
 from fastmem.second_layer.cover_layer import CoverLayer
 
 if TYPE_CHECKING:
     from fastmem.encoding import Encoding
 
-_COMPUTED = ("_margins", "nbytes")
+_COMPUTED = ("_margins", "_votes", "nbytes")
 """Attributes that are computed from the layers on demand."""
 _COMPUTED_BEFORE = ("_stack", "_real")
 """And those that pickles of version 0.1.0 may hold."""
@@ -70,12 +72,15 @@ class Network:
         that float64 cannot hold without rounding, below 2^-1022.
     encoding : Encoding or None
         What the columns of a raw table become before they are points.
+    readout : ReadOut or None
+        What votes for the classes, with ``decision="vote"``; the neurons add to its votes.
     """
 
     # of networks that older releases pickled
     feature_names: tuple[str, ...] | None = None
     scale: np.ndarray | None = None
     encoding: Encoding | None = None
+    readout: ReadOut | None = None
 
     def __init__(
         self,
@@ -88,6 +93,7 @@ class Network:
         feature_names: Sequence[str] | None = None,
         scale: np.ndarray | None = None,
         encoding: Encoding | None = None,
+        readout: ReadOut | None = None,
     ) -> None:
         if second.masks.shape[1] != first.n_words:
             raise InvalidInputError(
@@ -111,6 +117,8 @@ class Network:
                 f"encoding is a {type(encoding).__name__}; pass a fastmem.encoding.Encoding, or "
                 f"None"
             )
+        if readout is not None:
+            _check_readout(readout, len(classes), first, second)
         self.classes_ = classes
         self.first = first
         self.second = second
@@ -121,6 +129,7 @@ class Network:
         self.feature_names = None if feature_names is None else tuple(map(str, feature_names))
         self.scale = None if scale is None else checked_scale(scale, first.n_features)
         self.encoding = encoding
+        self.readout = readout
 
     def __getstate__(self) -> dict[str, Any]:
         """What pickle and copy take: not what is computed from the layers on demand."""
@@ -134,6 +143,12 @@ class Network:
     def __repr__(self) -> str:
         n, m = self.widths
         relu = " with ReLU" if self.second.activation == "relu" else ""
+        if self.readout is not None:
+            return (
+                f"<fastmem.Network: {self.n_features_in_} features, a vote of {len(self.readout)} "
+                f"cosines, {n} hyperplanes and {m} neurons for exceptions, "
+                f"{len(self.classes_)} classes>"
+            )
         return (
             f"<fastmem.Network: {self.n_features_in_} features, {n} hyperplanes{relu}, "
             f"{m} neurons, {len(self.classes_)} classes>"
@@ -184,7 +199,7 @@ class Network:
     def _parts(self) -> model_file.ModelParts:
         return model_file.ModelParts(
             self.classes_, self.first, self.second, self.covered, self.summary, self.feature_names,
-            self.scale, self.encoding,
+            self.scale, self.encoding, self.readout,
         )  # fmt: skip
 
     def predict(self, X, *, n_threads: int | None = None) -> np.ndarray:
@@ -234,6 +249,8 @@ class Network:
             positive where a neuron is on, negative where all are off, and a class that was left
             out scores 0.
 
+            With ``decision="vote"`` they are votes, whole numbers.
+
         Raises
         ------
         InvalidInputError
@@ -242,17 +259,59 @@ class Network:
         points = self._points(X)
         require_for_prediction(points.n_samples, 8 * len(self.classes_))
         scores = np.empty((points.n_samples, len(self.classes_)))
+        threads = check_threads(n_threads)
 
         def keep(start: int, stop: int, best: np.ndarray) -> None:
             scores[start:stop] = self._scores(best)
 
-        self._run(points, check_threads(n_threads), False, keep)
+        def keep_votes(start: int, stop: int, votes: np.ndarray) -> None:
+            scores[start:stop] = votes
+
+        if self._votes is None:
+            self._run(points, threads, False, keep)
+        else:
+            self._votes.stream(points, threads, keep_votes)
         if len(self.classes_) > 2:
             return scores
         with np.errstate(invalid="ignore"):
             difference = scores[:, 1] - scores[:, 0]
         # two blocks without neurons: -inf - -inf
         return np.nan_to_num(difference, copy=False, nan=0.0, posinf=np.inf, neginf=-np.inf)
+
+    def predict_proba(self, X, *, n_threads: int | None = None) -> np.ndarray:
+        """Probabilities of the classes: softmax of the votes at a temperature.
+
+        It was fitted to votes for training points that the read-out had not seen, each left out by
+        itself. Only networks with ``decision="vote"`` have probabilities.
+
+        Parameters
+        ----------
+        X, n_threads
+            As for :meth:`predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples, K), float64
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`predict`; or if the network has no read-out.
+        """
+        if self.readout is None or self._votes is None:
+            raise InvalidInputError(
+                "margins of cells are no probabilities; fit with decision='vote' for these"
+            )
+        points = self._points(X)
+        require_for_prediction(points.n_samples, 8 * len(self.classes_))
+        shares = np.empty((points.n_samples, len(self.classes_)))
+        temperature = self.readout.temperature
+
+        def keep(start: int, stop: int, votes: np.ndarray) -> None:
+            shares[start:stop] = probabilities(votes, temperature)
+
+        self._votes.stream(points, check_threads(n_threads), keep)
+        return shares
 
     def score(self, X, y, *, n_threads: int | None = None) -> float:
         """Share of points whose label is predicted right.
@@ -314,8 +373,21 @@ class Network:
         blocks = np.searchsorted(self.covered, self.second.owners)
         return margins_of(self.first, self.second, blocks, len(self.covered))
 
+    @cached_property
+    def _votes(self) -> Votes | None:
+        if self.readout is None:
+            return None
+        return Votes(self.first, self.second, self.readout)
+
     def _codes(self, points: Points, n_threads: int) -> np.ndarray:
         codes = np.empty(points.n_samples, np.intp)
+        if self._votes is not None:
+
+            def keep_winner(start: int, stop: int, votes: np.ndarray) -> None:
+                codes[start:stop] = votes.argmax(axis=1)
+
+            self._votes.stream(points, n_threads, keep_winner)
+            return codes
         # with one block of two classes, on or off is all that matters
         only_on = len(self.covered) == 1 and len(self.classes_) == 2
 
@@ -343,6 +415,24 @@ class Network:
         tiles_of_blocks(points, self.first, n_threads, work, margins.task_rows(points))
 
 
+def _check_readout(
+    readout: ReadOut, n_classes: int, first: Hyperplanes, second: CoverLayer
+) -> None:
+    """Refuse a read-out that does not belong to the other layers."""
+    columns = readout.weights.shape[1]
+    if readout.n_features != first.n_features or columns != (1 if n_classes == 2 else n_classes):
+        raise InvalidInputError(
+            f"readout has {readout.n_features} features and {columns} columns of weights where the "
+            f"first layer has {first.n_features} features, for {n_classes} classes; pass one column "
+            f"a class, or one for two classes"
+        )
+    if len(readout.gains) != len(second) or second.activation == "relu":
+        raise InvalidInputError(
+            f"readout has {len(readout.gains)} gains for {len(second)} neurons with "
+            f"{second.activation} activations; pass one for each threshold neuron"
+        )
+
+
 def load(path: str | os.PathLike[str]) -> Network:
     """Read a network that :meth:`Network.save` wrote.
 
@@ -368,5 +458,5 @@ def load(path: str | os.PathLike[str]) -> Network:
     parts = model_file.read(path)
     return Network(
         parts.classes, parts.first, parts.second, parts.covered, None, parts.summary,
-        parts.feature_names, parts.scale, parts.encoding,
+        parts.feature_names, parts.scale, parts.encoding, parts.readout,
     )  # fmt: skip

@@ -45,6 +45,43 @@ class Scaling:
         return f"{text}: {first:,} hyperplanes of a sample against {more}{second:,}"
 
 
+@dataclass(frozen=True)
+class VoteReport:
+    """What a fit with ``decision="vote"`` found.
+
+    Attributes
+    ----------
+    width : int
+        Cosine features of the read-out.
+    bandwidth : float
+        How far their projections spread, in radians, within a factor of the square root of 2.
+    penalty : float
+        Of the ridge regression: the prior variance of noise over that of the function.
+    right : int
+        Points (of ``n_distinct``) that the read-out gets right by itself.
+    exceptions : int
+        Neurons that memorise the others.
+    left_out : float
+        Share of ``n_left_out`` training points that a regression without the point gets right, each
+        left out by itself: an estimate of the accuracy on unseen points.
+    n_left_out : int
+    """
+
+    width: int
+    bandwidth: float
+    penalty: float
+    right: int
+    exceptions: int
+    left_out: float
+    n_left_out: int
+
+    def __str__(self) -> str:
+        return (
+            f"{self.width:,} features get {self.right:,} points right, {self.exceptions:,} neurons "
+            f"memorise the others; leave-one-out accuracy {self.left_out:.4f}"
+        )
+
+
 @dataclass
 class FitReport:
     """What :func:`fastmem.interpolate` did.
@@ -103,6 +140,8 @@ class FitReport:
         Size of the temporary file that held the sign patterns; 0 where they were in memory.
     scale : Scaling
         Whether features were multiplied by powers of two, and why.
+    vote : VoteReport or None
+        What the read-out does; None with ``decision="cells"``.
     """
 
     n_samples: int
@@ -131,6 +170,7 @@ class FitReport:
     contradictory: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     relabelled: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     n_distinct: int = 0
+    vote: VoteReport | None = None
 
     def __post_init__(self) -> None:
         self.n_distinct = self.n_distinct or self.n_samples
@@ -138,7 +178,10 @@ class FitReport:
     def __setstate__(self, state: dict[str, Any]) -> None:
         # pickles of version 0.1.0 know of no contradictions
         none = np.empty(0, np.int64)
-        new = {"contradictory": none, "relabelled": none, "n_distinct": state["n_samples"]}
+        new = {
+            "contradictory": none, "relabelled": none, "n_distinct": state["n_samples"],
+            "vote": None,
+        }  # fmt: skip
         self.__dict__.update(new | state)
 
     def summary(self) -> dict[str, int | float | str | None]:
@@ -159,6 +202,10 @@ class FitReport:
             facts["biases"] = self.biases
         if self.scale.exponents is not None:
             facts["scale"] = str(self.scale)
+        if self.vote is not None:
+            facts["decision"] = "vote"
+            facts["exceptions"] = self.vote.exceptions
+            facts["left_out"] = self.vote.left_out
         return facts
 
     def _repr_html_(self) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -60,15 +60,20 @@ class Selector:
         first: Hyperplanes,
         codes: Sequence[int],
         leave_one_out: bool = False,
+        members: Mapping[int, np.ndarray] | None = None,
     ) -> list[ClassCover]:
-        """Cover the classes ``codes`` by the hyperplanes ``first``, which ``patterns`` are of."""
+        """Cover the classes ``codes`` by the hyperplanes ``first``, which ``patterns`` are of.
+
+        Or, of each, only ``members``, int32 numbers of points within their classes by code.
+        """
+        some = members or {}
         generators = {code: np.random.default_rng(self.seeds[code]) for code in codes}
         covers: list[ClassCover]
         if self.points is None:
             covers = [
                 ClassCover(
                     patterns, len(first), code, generators[code], self.n_threads,
-                    margin=self.margin, only_inside=self.only_inside,
+                    some.get(code), self.margin, self.only_inside,
                 )
                 for code in codes
             ]  # fmt: skip

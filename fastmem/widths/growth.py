@@ -8,7 +8,7 @@ is separated stays so when rows are added. Each round therefore looks only at th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -53,8 +53,11 @@ def separate(
     layer: FirstLayer,
     seed: np.random.SeedSequence,
     progress: Callable[[int, int, int], object],
+    members: Mapping[int, np.ndarray] | None = None,
 ) -> Separation:
     """Grow a first layer, and its patterns, until the problem's classes can be covered.
+
+    Given ``members``, int32 numbers of points within their classes by code, only these points.
 
     Where one is to be left out, all but the one that is hardest to separate. Begins with the rows
     that are there, stops at ``max_width``.
@@ -68,7 +71,10 @@ def separate(
     generator = np.random.default_rng(seed.spawn(1)[0])
     kind = layer.source.kind
     layer.fill()
-    classes = [OpenPoints(layer.patterns, code) for code in problem.to_cover]
+    if members is None:
+        classes = [OpenPoints(layer.patterns, code) for code in problem.to_cover]
+    else:
+        classes = [OpenPoints(layer.patterns, *some) for some in members.items()]
     total = sum(len(c.members) for c in classes)
     steps: list[GrowthStep] = []
     evaluations = 0

@@ -35,9 +35,11 @@ class OpenPoints:
         below its own.
     """
 
-    def __init__(self, patterns: Patterns, code: int) -> None:
+    def __init__(self, patterns: Patterns, code: int, members: np.ndarray | None = None) -> None:
         self.code = code
-        self.members = np.arange(patterns.class_size(code), dtype=np.int32)
+        if members is None:
+            members = np.arange(patterns.class_size(code), dtype=np.int32)
+        self.members = members
         self.failing = len(self.members)
         self.pairs: list[tuple[int, int]] = []
 

@@ -1,0 +1,75 @@
+"""Sums over tiles of cosine features: what a ridge regression on them needs.
+
+Tiles as ``cosines.feature_tiles`` makes them: (n_tiles, n, LANES) int8, whose lanes beyond the last
+point are zero.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastmem.kernels.arrays import aligned_zeros
+from fastmem.kernels.butterflies import LANES
+from fastmem.kernels.compiling import njit
+from fastmem.kernels.layout import WORD_BITS
+from fastmem.kernels.queue import take
+from fastmem.kernels.wave_products import add_slopes, add_votes
+
+TASK_TILES = 64
+"""Tiles of a task: EXACT_DEPTH points, whose products sum up exactly in float32."""
+
+
+@njit(nogil=True, cache=True)
+def _load(tile, first, features):
+    """features (64 LANES,) float32 = 64 rows of a tile (n, LANES) int8 from ``first`` on."""
+    for h in range(WORD_BITS):
+        for lane in range(LANES):
+            features[h * LANES + lane] = np.float32(tile[first + h, lane])
+
+
+@njit(nogil=True, cache=True)
+def _add_up(slopes, sums):
+    """sums[h, c] += all lanes of slopes[h, c] in float64, from the first on; clears slopes."""
+    for h in range(slopes.shape[0]):
+        for c in range(slopes.shape[1]):
+            total = 0.0
+            for lane in range(LANES):
+                total += np.float64(slopes[h, c, lane])
+                slopes[h, c, lane] = np.float32(0.0)
+            sums[h, c] += total
+
+
+@njit(nogil=True, cache=True)
+def normal_products(queue, stop, tiles, n_rows, weights, shift, sums, totals):
+    """F^T (F w - shift) over all points: a worker, see ``kernels.queue``.
+
+    F (n_rows, n) are the features in ``tiles``. Task t takes the tiles from TASK_TILES t on. weights
+    (n, K) float32; shift (K,) float32; sums[t] (n, K) float64 takes the task's products, totals[t]
+    (K,) float64 its sums of F w - shift. In an order that does not depend on the threads.
+    """
+    n, n_columns = weights.shape
+    votes = aligned_zeros(n_columns * LANES, np.float32).reshape((n_columns, LANES))
+    slopes = aligned_zeros(n * n_columns * LANES, np.float32).reshape((n, n_columns, LANES))
+    features = aligned_zeros(WORD_BITS * LANES, np.float32)
+    while True:
+        task = take(queue)
+        if task >= stop:
+            return
+        sums[task] = 0.0
+        totals[task] = 0.0
+        for t in range(task * TASK_TILES, min((task + 1) * TASK_TILES, tiles.shape[0])):
+            votes[:] = np.float32(0.0)
+            for first in range(0, n, WORD_BITS):
+                _load(tiles[t], first, features)
+                add_votes(features, weights, first, votes)
+            for c in range(n_columns):
+                for lane in range(LANES):
+                    if t * LANES + lane < n_rows:
+                        votes[c, lane] -= shift[c]
+                        totals[task, c] += np.float64(votes[c, lane])
+                    else:
+                        votes[c, lane] = np.float32(0.0)
+            for first in range(0, n, WORD_BITS):
+                _load(tiles[t], first, features)
+                add_slopes(features, votes, first, slopes)
+        _add_up(slopes, sums[task])

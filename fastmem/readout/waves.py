@@ -1,0 +1,78 @@
+"""Cosine features of checked points: in blocks of rows, by the kernels that make them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastmem.inputs import Points, block_rows
+from fastmem.kernels.butterflies import LANES
+from fastmem.kernels.cosines import RowsToDo, Waves, feature_tiles, sign_flips
+from fastmem.machine.arrays import frozen
+from fastmem.machine.loops import run_loop
+from fastmem.machine.threads import ranges
+
+ROUNDS = 3
+_TASK_SUMS = 4_000_000
+"""Sums of features that a task makes at least, where there are so many."""
+_NO_ROWS = frozen(np.empty(0, np.int64))
+
+
+def waves_of(key: int, exponent: int, offsets: np.ndarray, n: int) -> Waves:
+    """What `kernels.cosines` needs to make n features; offsets (d,) float64."""
+    size = block_rows(len(offsets))
+    flips = np.empty((-(-n // size), ROUNDS, size), np.uint32)
+    sign_flips(np.uint64(key), flips)
+    return Waves(frozen(flips), frozen(offsets), float(np.ldexp(1.0, exponent)), n)
+
+
+def run_over(
+    worker: Any, points: np.ndarray, waves: Waves, others: tuple[Any, ...], n_threads: int
+) -> None:
+    """Call worker(queue, stop, todo, waves, *others) with all of ``points`` (m, d) as its tasks."""
+    rows = max(1, _TASK_SUMS // (LANES * max(waves.n, waves.flips.shape[2]))) * LANES
+    tasks = np.array(ranges(len(points), rows), np.int64).reshape(-1, 2)
+    run_loop(worker, len(tasks), n_threads, (RowsToDo(points, _NO_ROWS, tasks), waves, *others))
+
+
+class FeatureTiles:
+    """Cosine features of some rows of points, LANES points a tile; kept where they take few bytes.
+
+    Attributes
+    ----------
+    n_rows, n_tiles, n_waves : int
+    """
+
+    def __init__(
+        self, points: Points, rows: np.ndarray, waves: Waves, n_threads: int, most_bytes: int
+    ) -> None:
+        self._points, self._rows, self._waves, self._n_threads = points, rows, waves, n_threads
+        self.n_rows, self.n_tiles, self.n_waves = len(rows), -(-len(rows) // LANES), waves.n
+        self._n_kept = min(self.n_tiles, most_bytes // (LANES * waves.n))
+        self._kept: np.ndarray | None = None
+
+    def tiles(self, first: int, last: int) -> np.ndarray:
+        """The tiles first..last-1, (last - first, n, LANES) int8."""
+        if self._kept is None and self._n_kept:
+            self._kept = self._made(0, self._n_kept)
+        if self._kept is not None and last <= self._n_kept:
+            return self._kept[first:last]
+        return self._made(first, last)
+
+    def _made(self, first: int, last: int) -> np.ndarray:
+        made = np.empty((last - first, self._waves.n, LANES), np.int8)
+        block_tiles = max(1, self._points.max_block_rows // LANES)
+        for start, stop in ranges(last - first, block_tiles):
+            rows = self._rows[(first + start) * LANES : (first + stop) * LANES]
+            block = self._points.dense(rows)
+            run_over(feature_tiles, block, self._waves, (made[start:stop],), self._n_threads)
+        return made
+
+    def rows(self, chosen: np.ndarray) -> np.ndarray:
+        """Features of some of the rows, by their places among them; (len(chosen), n) int8."""
+        found = np.empty((len(chosen), self.n_waves), np.int8)
+        for tile in np.unique(chosen // LANES):
+            here = np.flatnonzero(chosen // LANES == tile)
+            found[here] = self.tiles(tile, tile + 1)[0][:, chosen[here] % LANES].T
+        return found

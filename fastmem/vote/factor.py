@@ -1,0 +1,118 @@
+"""Cholesky factors of regularised Gram matrices, and what leaving one point out would tell."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from fastmem.kernels.cholesky import (
+    PANEL,
+    TASK_ROWS,
+    factor_diagonal,
+    factor_rows,
+    pack_panel,
+    solve_transposed,
+)
+from fastmem.machine.loops import run_loop
+
+
+def factored(matrix: np.ndarray, n: int, n_threads: int) -> bool:
+    """Factor a matrix in place; see ``kernels.cholesky``. Returns whether it was definite.
+
+    Parameters
+    ----------
+    matrix : ndarray of shape (n + m, n), float64
+        n a multiple of PANEL.
+    n, n_threads : int
+    """
+    panel, corner = np.empty((n, PANEL)), np.zeros((PANEL, PANEL))
+    is_definite = True
+    for first in range(0, n, PANEL):
+        pack_panel(matrix, first, panel)
+        is_definite &= bool(factor_diagonal(matrix, first, panel, corner))
+        _rows_after(matrix, first, first + PANEL, panel, corner, n_threads)
+    return is_definite
+
+
+def _rows_after(
+    matrix: np.ndarray, first: int, start: int, panel: np.ndarray, corner: np.ndarray,
+    n_threads: int,
+) -> None:  # fmt: skip
+    n_tasks = -(-(len(matrix) - start) // TASK_ROWS)
+    if n_tasks > 0:
+        run_loop(factor_rows, n_tasks, n_threads, (matrix, first, start, panel, corner))
+
+
+class LeftOut(NamedTuple):
+    """What a ridge regression says of points that it has not seen, by prefixes of its features.
+
+    Attributes
+    ----------
+    widths : ndarray of shape (W,), int64
+    errors : ndarray of shape (W, S), float64
+        Squared errors of each of S points, over all columns, if it alone were left out.
+    """
+
+    widths: np.ndarray
+    errors: np.ndarray
+
+
+def continued(factor: np.ndarray, rows: np.ndarray, n: int, n_threads: int) -> None:
+    """Turn rows b (m, n), m a multiple of PANEL_ROWS, into (L^-1 b^T)^T, in place."""
+    panel, corner = np.empty((n, PANEL)), np.zeros((PANEL, PANEL))
+    for first in range(0, n, PANEL):
+        pack_panel(factor, first, panel)
+        block = factor[first : first + PANEL, first : first + PANEL]
+        corner[:] = np.tril(block).T
+        np.fill_diagonal(corner, 1.0 / np.diagonal(block))
+        _rows_after(rows, first, 0, panel, corner, n_threads)
+
+
+def solved(factor: np.ndarray, n: int, rows: np.ndarray) -> np.ndarray:
+    """Coefficients (n, m) of columns that a factor holds as rows (m, n), or `continued` made."""
+    solution = rows.copy()
+    solve_transposed(factor, n, solution)
+    return np.ascontiguousarray(solution.T)
+
+
+def left_out(
+    factor: np.ndarray, n: int, n_columns: int, targets: np.ndarray, share: float
+) -> tuple[LeftOut, np.ndarray]:
+    """Errors of the points whose features are the last rows of a factor, each left out.
+
+    Of L^-1 f and L^-1 F^T Y the first j entries belong to a regression on the first j features, so
+    that all widths are told at once: the prediction is the sum of their products, the leverage of
+    a point that of its squares, and the error without the point is the error divided by 1 minus it.
+
+    Parameters
+    ----------
+    factor : ndarray of shape (n + n_columns + S, n), float64
+        As `factored` leaves it.
+    n, n_columns : int
+    targets : ndarray of shape (S, n_columns), float64
+        Centred.
+    share : float
+        What the intercept adds to each leverage: 1 / the number of points.
+
+    Returns
+    -------
+    LeftOut
+    ndarray of shape (S, n_columns), float64
+        Predictions at the full width, each for a point that is left out.
+    """
+    answers, rows = factor[n : n + n_columns], factor[n + n_columns :][: len(targets)]
+    widths = np.arange(PANEL, n + 1, PANEL)
+    errors = np.empty((len(widths), len(rows)))
+    predicted = np.zeros_like(targets)
+    leverage = np.full(len(rows), share)
+    unseen = predicted
+    for i, stop in enumerate(widths):
+        part = rows[:, stop - PANEL : stop]
+        for c in range(n_columns):  # sums in NumPy's own order, whatever the BLAS
+            predicted[:, c] += (part * answers[c, stop - PANEL : stop]).sum(axis=1)
+        leverage += (part * part).sum(axis=1)
+        wrong = (targets - predicted) / np.maximum(1.0 - leverage, 1e-9)[:, None]
+        errors[i] = (wrong * wrong).sum(axis=1)
+        unseen = targets - wrong
+    return LeftOut(widths, errors), unseen
