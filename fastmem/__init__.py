@@ -15,8 +15,9 @@ from fastmem.hyperplanes.seeded import SeededHyperplanes
 from fastmem.hyperplanes.structured import StructuredHyperplanes
 from fastmem.moved import register as _register_moved_paths
 from fastmem.network.network import Network, load
-from fastmem.network.report import FitReport, GrowthStep
+from fastmem.network.report import FitReport, GrowthStep, VoteReport
 from fastmem.patterns.of_points import sign_patterns
+from fastmem.readout import ReadOut
 from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.version import __version__
 from fastmem.warming import warmup
@@ -30,10 +31,12 @@ __all__ = [
     "InvalidInputError",
     "ModelFileError",
     "Network",
+    "ReadOut",
     "SeededHyperplanes",
     "StructuredHyperplanes",
     "UnknownValueWarning",
     "UnseparatedWarning",
+    "VoteReport",
     "__version__",
     "interpolate",
     "load",

@@ -112,11 +112,11 @@ def interpolate(
     max_width : int, optional
         Where ``width="auto"``, ``"smallest"`` or ``complete`` stops in any case.
     margin : float from 0 to 1 or "auto", default "auto"
-        "auto" is 0, or 0.2 with ``decision="vote"``. From the narrowest network (0) to the one that predicts unseen points best (1): how deep
+        From the narrowest network (0) to the one that predicts unseen points best (1): how deep
         inside its neuron's cell every training point must lie, as a share of the neuron's
         threshold. Cells merge only while they keep this share of the first point's threshold. At 1
         every distinct training point gets a neuron of its own, which comes near to 1-nearest
-        neighbour.
+        neighbour. "auto" is 0, or 0.2 with ``decision="vote"``.
     compact : bool, default False
         Spend more time on a network with fewer parameters, right on the same training points: the
         second layer is chosen anew on the hyperplanes that it needs most, and, without a

@@ -1,7 +1,8 @@
 """Hadamard butterflies in vector registers: the machine code behind ``kernels.hadamard``.
 
 Arrays hold LANES points side by side: row i is the LANES numbers at [LANES i, LANES i + LANES).
-`butterflies` and `double_butterflies` take float32, or int32, whose sums are modulo 2^32. With ``NUMBA_DISABLE_JIT=1`` the same names are plain Python.
+`butterflies` and `double_butterflies` take float32, or int32, whose sums are modulo 2^32. With
+``NUMBA_DISABLE_JIT=1`` the same names are plain Python.
 
 The explicit vectors matter: left to itself, LLVM uses 256-bit registers where 512 bits are there.
 """

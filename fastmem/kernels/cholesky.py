@@ -3,10 +3,11 @@
 Only + - * / and sqrt of IEEE float64 are used, which every machine rounds alike, in an order that
 does not depend on the number of threads; nothing is fused.
 
-A matrix (n + m, n), n and m multiples of PANEL and PANEL_ROWS, holds a symmetric matrix in its first n rows, of which the lower triangle counts,
-and m more rows b. The first become L, with L L^T the matrix, and the others (L^-1 b^T)^T. PANEL
-columns are worked on at a time: what the columns before take off them is subtracted first, which is
-nearly all of the work and is shared among threads by rows.
+A matrix (n + m, n), n and m multiples of PANEL and PANEL_ROWS, holds a symmetric matrix in its
+first n rows, of which the lower triangle counts, and m more rows b. The first become L, with L L^T
+the matrix, and the others (L^-1 b^T)^T. PANEL columns are worked on at a time: what the columns
+before take off them is subtracted first, which is nearly all of the work and is shared among
+threads by rows.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def pack_panel(matrix, first, panel):
 
 @njit(nogil=True, cache=True)
 def _rest_of(matrix, row, first, panel, sums):
-    """sums (PANEL_ROWS, PANEL): columns ``first`` on of some rows, less what those before explain."""
+    """sums (PANEL_ROWS, PANEL): columns ``first`` on of some rows, less those before explain."""
     for r in range(PANEL_ROWS):
         for j in range(PANEL):
             sums[r, j] = matrix[row + r, first + j]

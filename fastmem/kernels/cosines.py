@@ -40,7 +40,7 @@ PHASE_STEP = 0x9E3779B9
 """2^32 / golden ratio: phase h is (h + 1) times it, so that any number of them is spread evenly."""
 _STEP = np.int32(PHASE_STEP - (1 << 32))
 EXACT_DEPTH = 1024
-"""Products of a feature and a weight of 7 bits each, whose sums of so many float32 holds exactly."""
+"""float32 holds sums of so many products of a feature and a weight, of 7 bits each, exactly."""
 _ROUND = 1.5 * 2.0**52
 """What is added to it and taken off again is rounded to the nearest whole number, half to even."""
 

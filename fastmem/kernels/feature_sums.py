@@ -43,9 +43,9 @@ def _add_up(slopes, sums):
 def normal_products(queue, stop, tiles, n_rows, weights, shift, sums, totals):
     """F^T (F w - shift) over all points: a worker, see ``kernels.queue``.
 
-    F (n_rows, n) are the features in ``tiles``. Task t takes the tiles from TASK_TILES t on. weights
-    (n, K) float32; shift (K,) float32; sums[t] (n, K) float64 takes the task's products, totals[t]
-    (K,) float64 its sums of F w - shift. In an order that does not depend on the threads.
+    F (n_rows, n) are the features in ``tiles``. Task t takes the tiles from TASK_TILES t on.
+    weights (n, K) float32; shift (K,) float32; sums[t] (n, K) float64 takes the task's products,
+    totals[t] (K,) float64 its sums of F w - shift. The order does not depend on the threads.
     """
     n, n_columns = weights.shape
     votes = aligned_zeros(n_columns * LANES, np.float32).reshape((n_columns, LANES))

@@ -45,7 +45,7 @@ def cloud_of(rows: np.ndarray) -> Cloud:
 
 
 def grid_of(cloud: Cloud, bandwidth: float) -> Grid:
-    """The grid on which projections spread by about ``bandwidth`` radians, within a factor sqrt 2."""
+    """The grid on which projections spread by ``bandwidth`` radians, within a factor sqrt(2)."""
     wanted = bandwidth * _TURN / block_rows(len(cloud.mean))
     part, exponent = np.frexp(wanted / cloud.rms if cloud.rms > 0 else wanted)
     nearest = int(exponent) - (1 if part < _ROOT_HALF else 0) - cloud.shift
