@@ -422,9 +422,9 @@ def _check_readout(
     columns = readout.weights.shape[1]
     if readout.n_features != first.n_features or columns != (1 if n_classes == 2 else n_classes):
         raise InvalidInputError(
-            f"readout has {readout.n_features} features and {columns} columns of weights, where the "
-            f"first layer has {first.n_features} features and {n_classes} classes are there; pass "
-            f"one column a class, or one for two classes"
+            f"readout has {readout.n_features} features and {columns} columns of weights, where "
+            f"the first layer has {first.n_features} features and {n_classes} classes are there; "
+            f"pass one column a class, or one for two classes"
         )
     if len(readout.gains) != len(second) or second.activation == "relu":
         raise InvalidInputError(
