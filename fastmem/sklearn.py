@@ -18,6 +18,7 @@ try:
         TransformerMixin,
     )
     from sklearn.utils import check_random_state, column_or_1d
+    from sklearn.utils.metaestimators import available_if
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted, validate_data
 except ImportError as missing:
@@ -39,6 +40,7 @@ from fastmem.inputs import (
     scale_without_labels,
     scaled,
 )
+from fastmem.inputs.layers import MAX_BLOCK
 from fastmem.network.network import Network
 from fastmem.patterns.of_points import sign_patterns
 from fastmem.patterns.words import unpacked
@@ -77,19 +79,34 @@ def _checked(estimator: Any, X: Any, **extra: Any) -> Any:
     return validate_data(estimator, X, accept_sparse="csr", dtype="numeric", **extra)
 
 
+def _has_probabilities(classifier: InterpolatingClassifier) -> bool:
+    """Whether a classifier has, or will have, probabilities."""
+    network = getattr(classifier, "network_", None)
+    if network is not None:
+        return network.readout is not None
+    return classifier._decision() == "vote"
+
+
 class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
     """Classifier that memorises its training set exactly, without training.
 
-    A three-layer threshold network by :func:`fastmem.interpolate`: right on every training point,
-    except where equal points have different labels.
+    A network by :func:`fastmem.interpolate`: right on every training point, except where equal
+    points have different labels. By default a vote of random cosine features predicts, about as
+    well as the nearest neighbour or better, and neurons memorise what it gets wrong.
 
     Parameters
     ----------
+    decision : {"auto", "vote", "cells"}, default "auto"
+        How the network decides. "vote" is for points that it was not shown, "cells" is the paper's
+        network, whose widths measure the data. "auto" is "vote", unless another parameter has a
+        meaning for cells alone: ``width="smallest"``, ``compact`` or a ``covered`` class by name;
+        or X is sparse with more columns than a vote takes, 65,536.
     width : int, "auto" or "smallest", default "auto"
-        Number of hyperplanes of the first layer. "auto" adds them until every point can be
-        covered; "smallest" goes on to the width with the fewest parameters in all. With a number
-        the points that it leaves unseparated are predicted wrong, listed in
-        ``network_.report.unseparated``, and there is a warning.
+        With a vote the number of its features, a multiple of 64 or rounded up to one; "auto"
+        chooses it by leaving training points out. With cells the number of hyperplanes of the first
+        layer. "auto" adds them until every point can be covered; "smallest" goes on to the width
+        with the fewest parameters in all. With a number the points that it leaves unseparated are
+        predicted wrong, listed in ``network_.report.unseparated``, and there is a warning.
     max_bias : float or "auto", default "auto"
         The paper's lambda: biases are uniform on [-max_bias, max_bias]. "auto" takes the largest
         norm of a point, after centring.
@@ -107,10 +124,10 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
         Shift the points by their mean first.
     max_width : int or None, default None
         Where "auto" and "smallest" stop in any case.
-    margin : float from 0 to 1, default 0
+    margin : float from 0 to 1 or "auto", default "auto"
         How deep inside its neuron's cell every training point must lie: 0 is the narrowest network.
-        Set it to 0.5 or 1, with a ``width`` of 1,024 or more and ``complete=True``, for the best
-        predictions of unseen points.
+        "auto" is 0.2 for the exceptions of a vote, 0 for cells, of which those with 0.5 or 1, a
+        ``width`` of 1,024 or more and ``complete=True`` predict unseen points best.
     compact : bool, default False
         Spend more time on a network with fewer parameters, right on the same points.
     memory_limit : int, str or None, default None
@@ -118,7 +135,8 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
         file is used. The predictions are the same.
     scale : "none", "auto", "std" or array-like of shape (n_features,)
         Powers of two by which the features are multiplied; "std" takes those nearest to 1 /
-        standard deviation, "auto" measures on a sample whether that needs fewer hyperplanes.
+        standard deviation, "auto" measures on a sample whether that predicts points that are left
+        out better; with cells, whether it needs fewer hyperplanes.
     contradictions : {"majority", "raise"}, default "majority"
         What to do with equal points of different labels, on all of which no classifier can be
         right. "majority" takes their most frequent label (of equals the first) and warns, as
@@ -156,8 +174,11 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
     Neither sample weights nor class weights are taken: a network that is right on every training
     point is so under all weights. ``score`` takes sample weights.
 
-    There is no ``predict_proba``: margins count hyperplanes, and what a count is worth depends on
-    the network. On held-out scikit-learn digits the temperature of the best softmax of margins goes
+    ``predict_proba`` is there with a vote: softmax of votes at a temperature that was fitted to
+    training points, each left out by itself.
+
+    With cells it is not: margins count hyperplanes, and what a count is worth depends on the
+    network. On held-out scikit-learn digits the temperature of the best softmax of margins goes
     from 0.6 to 23 between ``width=512, margin=0`` and ``width=4096, margin=1``, and the training
     set cannot tell it, because the right class wins on every point of it: fitted there, the softmax
     has a log-loss of 0.46 to 1.5. Calibrated on held-out folds, by
@@ -188,10 +209,12 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
     # of classifiers that older releases pickled
     scale: Any = "none"
     complete: bool = False
+    decision: str = "cells"
 
     def __init__(
         self,
         *,
+        decision: str = "auto",
         width: int | str = "auto",
         max_bias: float | str = "auto",
         selection: str = "merge",
@@ -199,7 +222,7 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
         covered: Any = "auto",
         center: bool = True,
         max_width: int | None = None,
-        margin: float = 0.0,
+        margin: float | str = "auto",
         compact: bool = False,
         memory_limit: int | str | None = None,
         scale: Any = "auto",
@@ -209,6 +232,7 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
         n_jobs: int | None = None,
         verbose: int = 0,
     ) -> None:
+        self.decision = decision
         self.width = width
         self.max_bias = max_bias
         self.selection = selection
@@ -274,7 +298,7 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
             seed=_seed(self.random_state), n_threads=threads, progress=self.verbose > 1,
             max_width=self.max_width, margin=self.margin, compact=self.compact,
             memory_limit=self.memory_limit, contradictions=self.contradictions,
-            complete=self.complete, scale=self.scale,
+            complete=self.complete, scale=self.scale, decision=self._decision(X),
         )  # fmt: skip
         assert network.report is not None
         self.relabelled_ = network.report.relabelled
@@ -284,11 +308,22 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
         self.network_ = _with_classes(network, classes, names)
         if self.verbose > 0:
             n, m = self.network_.widths
+            vote = network.report.vote
+            votes = "" if vote is None else f"{vote.width:,} features, "
             print(
-                f"[InterpolatingClassifier] {len(y):,} points of {len(classes)} classes: "
+                f"[InterpolatingClassifier] {len(y):,} points of {len(classes)} classes: {votes}"
                 f"{n:,} hyperplanes, {m:,} neurons, {time.perf_counter() - start:.2f} s"
             )
         return self
+
+    def _decision(self, X: Any = None) -> str:
+        """What ``decision`` comes to, for some points."""
+        if not isinstance(self.decision, str) or self.decision != "auto":
+            return self.decision
+        is_named = not (isinstance(self.covered, str) and self.covered in ("auto", "all"))
+        is_smallest = isinstance(self.width, str) and self.width == "smallest"
+        is_wide = X is not None and X.shape[1] > MAX_BLOCK
+        return "cells" if self.compact or is_named or is_smallest or is_wide else "vote"
 
     def _warn_of_relabelled(self, n_samples: int) -> None:
         rows = self.relabelled_
@@ -301,8 +336,29 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
             stacklevel=3,
         )
 
-    def predict(self, X: Any) -> np.ndarray:
+    def predict(self, X: Any, *, abstain: float | None = None) -> np.ndarray:
         """Label every point.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+        abstain : float from 0 to 1, optional
+            As of :meth:`fastmem.Network.predict`: mask labels of a probability below it.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), dtype of classes_
+            The class with the largest score (see :meth:`decision_function`). A masked array with
+            ``abstain``.
+        """
+        check_is_fitted(self)
+        X = _checked(self, X, reset=False)
+        labels = self.network_.predict(X, n_threads=_threads(self.n_jobs), abstain=abstain)
+        return labels.astype(self.classes_.dtype, copy=False)
+
+    @available_if(_has_probabilities)
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Probabilities of the classes; with a vote only.
 
         Parameters
         ----------
@@ -310,13 +366,12 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
 
         Returns
         -------
-        ndarray of shape (n_samples,), dtype of classes_
-            The class with the largest score (see :meth:`decision_function`).
+        ndarray of shape (n_samples, n_classes), float64
+            As of :meth:`fastmem.Network.predict_proba`.
         """
         check_is_fitted(self)
         X = _checked(self, X, reset=False)
-        labels = self.network_.predict(X, n_threads=_threads(self.n_jobs))
-        return labels.astype(self.classes_.dtype, copy=False)
+        return self.network_.predict_proba(X, n_threads=_threads(self.n_jobs))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Margins: how far each point is inside, or outside, the cells of each class.
@@ -341,7 +396,7 @@ def _with_classes(network: Network, classes: np.ndarray, names: Any) -> Network:
     known = np.array(classes.tolist()) if classes.dtype.kind == "O" else network.classes_
     return Network(
         known, network.first, network.second, network.covered, network.report, network.summary,
-        names, network.scale, network.encoding,
+        names, network.scale, network.encoding, network.readout,
     )  # fmt: skip
 
 

@@ -50,10 +50,12 @@ def shape_facts(network: Network) -> dict[str, str]:
     """Give the facts about a network that a fit and a model file share."""
     classes = network.classes_.tolist()
     shown = ", ".join(str(name) for name in classes[:10]) + (", ..." if len(classes) > 10 else "")
+    vote = {} if network.readout is None else {"features of the vote": f"{len(network.readout):,}"}
     return {
         "features": f"{network.n_features_in_:,}",
         "classes": f"{len(classes):,} ({shown})",
         "covered classes": ", ".join(str(classes[code]) for code in network.covered),
+        **vote,
         "hyperplanes": f"{network.widths[0]:,}",
         "activation": network.second.activation,
         "neurons": f"{network.widths[1]:,}",
@@ -70,6 +72,8 @@ def network_facts(network: Network) -> dict[str, Any]:
         "feature_names": network.feature_names and list(network.feature_names),
         "classes": classes,
         "covered_classes": [classes[code] for code in network.covered],
+        "decision": "cells" if network.readout is None else "vote",
+        "vote_features": None if network.readout is None else len(network.readout),
         "hyperplanes": network.widths[0],
         "activation": network.second.activation,
         "neurons": network.widths[1],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -17,7 +18,13 @@ from fastmem.commands.describing import (
     print_columns,
     shape_facts,
 )
-from fastmem.commands.options import read_covered, read_max_bias, read_memory_limit, read_width
+from fastmem.commands.options import (
+    read_covered,
+    read_margin,
+    read_max_bias,
+    read_memory_limit,
+    read_width,
+)
 from fastmem.commands.printing import print_json, print_table, share_of, size_of
 from fastmem.commands.raw_options import (
     Decimal,
@@ -87,8 +94,18 @@ def fit(
     ] = None,
     label: Label = None,
     width: Annotated[
-        str, typer.Option(help="Hyperplanes: a number, auto, or smallest for fewest parameters.")
+        str,
+        typer.Option(
+            help="Hyperplanes, or features of a vote: a number, auto, or smallest for fewest "
+            "parameters."
+        ),
     ] = "auto",
+    decision: Annotated[
+        str,
+        typer.Option(
+            help="cells for the paper's network, or vote: as exact, and far better on new points."
+        ),
+    ] = "cells",
     selection: Annotated[
         str, typer.Option(help="Second layer: merge, or random as in the paper.")
     ] = "merge",
@@ -96,8 +113,12 @@ def fit(
         str, typer.Option(help="First layer: threshold, or relu for max(Wx + b, 0).")
     ] = "threshold",
     margin: Annotated[
-        float, typer.Option(help="0 for the narrowest network, to 1 for the best on new points.")
-    ] = 0.0,
+        str,
+        typer.Option(
+            help="0 for the narrowest network, to 1 for the best on new points; auto is 0, or 0.2 "
+            "for the exceptions of a vote."
+        ),
+    ] = "auto",
     complete: Annotated[
         bool, typer.Option(help="Add hyperplanes to a given width until every point is right.")
     ] = False,
@@ -196,9 +217,10 @@ def fit(
         table.labels,
         encode=False if table.encoding is None else table.encoding,
         width=first_width,
+        decision=decision,
         selection=selection,
         activation=activation,
-        margin=margin,
+        margin=read_margin(margin),
         complete=complete,
         compact=compact,
         projection=projection,
@@ -251,6 +273,11 @@ def _report(
         facts["temporary file"] = size_of(report.file_bytes)
     if report.scale.exponents is not None:
         facts["scale"] = str(report.scale)
+    if report.vote is not None:
+        facts["right without exceptions"] = share_of(report.vote.right, report.n_distinct)
+        facts["leave-one-out accuracy"] = (
+            f"{report.vote.left_out:.4f} of {report.vote.n_left_out:,} points"
+        )
     facts["seed"] = str(report.seed)
     facts["training accuracy"] = share_of(n_rows - len(check.rows), n_rows)
     if model is not None:
@@ -274,6 +301,7 @@ def _fit_facts(
         "estimated_bytes": report.estimated_bytes,
         "temporary_file_bytes": report.file_bytes,
         "scale": str(report.scale),
+        "vote": None if report.vote is None else asdict(report.vote),
         "seed": report.seed,
         "training_accuracy": 1 - len(check.rows) / report.n_samples,
         "rows_labelled_otherwise": len(check.rows),

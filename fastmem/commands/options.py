@@ -28,6 +28,16 @@ def read_max_bias(text: str) -> float | str:
         refuse(f"--max-bias is {text!r}: give auto, radius, norms or a number.")
 
 
+def read_margin(text: str) -> float | str:
+    """Read --margin: "auto" or a number, whose range the library checks."""
+    if text == "auto":
+        return text
+    try:
+        return float(text)
+    except ValueError:
+        refuse(f"--margin is {text!r}: give auto or a number from 0 to 1.")
+
+
 def read_memory_limit(text: str | None) -> int | str | None:
     """Read --memory-limit: a number of bytes, or a text that the library reads."""
     return int(text) if text is not None and text.isdecimal() else text

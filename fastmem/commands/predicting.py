@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from fastmem.commands.application import DataFile, ModelFile, app
+from fastmem.commands.application import DataFile, ModelFile, app, refuse
 from fastmem.commands.describing import load_network
 from fastmem.commands.printing import share_of
 from fastmem.commands.raw_options import (
@@ -46,6 +47,20 @@ def predict(
     scores: Annotated[
         bool, typer.Option("--scores", help="Write the score of each class beside the label.")
     ] = False,
+    probabilities: Annotated[
+        bool,
+        typer.Option(
+            "--probabilities",
+            help="Write the probability of each class beside the label; of a vote only.",
+        ),
+    ] = False,
+    abstain: Annotated[
+        float | None,
+        typer.Option(
+            help="Leave labels empty whose probability is below it; of a vote only.",
+            show_default="none",
+        ),
+    ] = None,
     missing: Missing = None,
     delimiter: Delimiter = None,
     decimal: Decimal = None,
@@ -53,30 +68,44 @@ def predict(
     header: Header = None,
 ) -> None:
     """Predict the label of every row of a table."""
+    import numpy as np
+
     from fastmem.inputs import check_names
     from fastmem.machine.files import check_output
     from fastmem.machine.progress import terminal_progress
     from fastmem.tables import LABEL_SUFFIXES, label_writer, score_writer
 
+    if scores and probabilities:
+        refuse("--scores and --probabilities are two ways to say the same: give one of them")
+    values = scores or probabilities
     if out is not None:
-        check_output(out, (".csv",) if scores else LABEL_SUFFIXES, inputs=[net, data])
+        is_text = values or abstain is not None
+        check_output(out, (".csv",) if is_text else LABEL_SUFFIXES, inputs=[net, data])
     network = load_network(net)
+    if network.readout is None and (probabilities or abstain is not None):
+        refuse(
+            f"{net} is a network of cells, whose margins are no probabilities: fit with "
+            f"--decision vote for --probabilities and --abstain"
+        )
     options = read_options(missing, delimiter, decimal, encoding, header)
     rows = _rows(network, data, label, options)
     pairs: Counter[tuple[int, int]] = Counter()
-    done = n_labelled = 0
+    done = n_labelled = withheld = 0
     # a bar would stand between the labels on a terminal
     bar = nullcontext() if out is None and sys.stdout.isatty() else terminal_progress()
-    writer: Any = score_writer if scores else label_writer
+    writer: Any = label_writer
+    if values:
+        writer = partial(score_writer, what="probability" if probabilities else "score")
     with bar as show, writer(out, network.classes_) as write:
         for block, codes in rows.blocks:
             check_names(rows.feature_names(), network.feature_names, str(data), WRONG_NAMES)
-            labels = network.predict(block)
-            write(*((labels, network.decision_function(block)) if scores else (labels,)))
+            labels = network.predict(block, abstain=abstain)
+            write(labels, *_values(network, block, scores, probabilities))
             if codes is not None:
-                known = codes >= 0
+                known = (codes >= 0) & ~np.ma.getmaskarray(labels)
+                withheld += int((codes >= 0).sum() - known.sum())
                 n_labelled += int(known.sum())
-                pairs.update(_counted(network, labels[known], codes[known]))
+                pairs.update(_counted(network, np.ma.getdata(labels)[known], codes[known]))
             done += len(block)
             if show is not None:
                 show("points", done, max(done, rows.n_rows), 0)
@@ -85,8 +114,21 @@ def predict(
     if label is not None:
         right = sum(pairs[pair] for pair in _right_pairs(network, rows.classes()))
         typer.echo(f"Accuracy: {share_of(right, n_labelled)}", err=True)
-        if n_labelled < done:
-            typer.echo(f"Rows without a label, not counted: {done - n_labelled:,}", err=True)
+        if withheld:
+            typer.echo(f"Labels withheld, not counted: {withheld:,}", err=True)
+        if n_labelled + withheld < done:
+            unlabelled = done - n_labelled - withheld
+            typer.echo(f"Rows without a label, not counted: {unlabelled:,}", err=True)
+
+
+def _values(network: Network, block: Any, scores: bool, probabilities: bool) -> tuple[Any, ...]:
+    """What is written beside the labels."""
+    if scores:
+        return (network.decision_function(block),)
+    if not probabilities:
+        return ()
+    shares = network.predict_proba(block)
+    return (shares if shares.shape[1] > 2 else shares[:, 1],)
 
 
 def _rows(network: Network, data: Path, label: str | None, options: ReadingOptions) -> Stream:

@@ -19,6 +19,7 @@ from fastmem.inputs import (
     check_threads,
     checked_scale,
     scaled,
+    share,
 )
 from fastmem.machine.memory import require_for_prediction
 from fastmem.network import model_file
@@ -27,7 +28,7 @@ from fastmem.network.pages import network_page
 from fastmem.network.report import FitReport, n_parameters
 from fastmem.network.votes import Votes
 from fastmem.patterns.of_points import tiles_of_blocks
-from fastmem.readout import ReadOut, probabilities
+from fastmem.readout import ReadOut
 from fastmem.second_layer.cover_layer import CoverLayer
 
 if TYPE_CHECKING:
@@ -165,8 +166,12 @@ class Network:
 
     @property
     def n_parameters(self) -> int:
-        """Weights and biases of all three layers, zeros included: n (d + 1) + m (n + 1) + m."""
-        return n_parameters(*self.widths, self.n_features_in_)
+        """Weights and biases of all three layers, zeros included: n (d + 1) + m (n + 1) + m.
+
+        And those of the read-out, whose projections come from a key.
+        """
+        votes = 0 if self.readout is None else self.readout.n_parameters
+        return n_parameters(*self.widths, self.n_features_in_) + votes
 
     @property
     def n_nonzero(self) -> int:
@@ -176,6 +181,7 @@ class Network:
             + np.bitwise_count(self.second.masks).sum(dtype=np.int64)
             + np.count_nonzero(self.second.thresholds)
             + len(self.second)
+            + (0 if self.readout is None else np.count_nonzero(self.readout.weights))
         )
 
     @cached_property
@@ -202,7 +208,9 @@ class Network:
             self.scale, self.encoding, self.readout,
         )  # fmt: skip
 
-    def predict(self, X, *, n_threads: int | None = None) -> np.ndarray:
+    def predict(
+        self, X, *, n_threads: int | None = None, abstain: float | None = None
+    ) -> np.ndarray:
         """Label every point; right on every training point that was separated.
 
         Parameters
@@ -210,11 +218,16 @@ class Network:
         X : array-like, CSR matrix or data frame of shape (n_samples, n_features_in_)
         n_threads : int, optional
             Threads to use; all cores by default.
+        abstain : float from 0 to 1, optional
+            Withhold the label of a point whose class has a probability below it (see
+            :meth:`predict_proba`), be it a training point, and of one that is further from the
+            middle than all training points. Only networks with ``decision="vote"`` can.
 
         Returns
         -------
         ndarray of shape (n_samples,), dtype of classes_
             The class with the largest score (see :meth:`decision_function`); of equals the first.
+            With ``abstain`` a numpy.ma.MaskedArray, masked where the label is withheld.
 
         Raises
         ------
@@ -226,7 +239,12 @@ class Network:
         """
         points = self._points(X)
         require_for_prediction(points.n_samples, 8 + self.classes_.itemsize)
-        return self.classes_[self._codes(points, check_threads(n_threads))]
+        threads = check_threads(n_threads)
+        if abstain is None:
+            return self.classes_[self._codes(points, threads)]
+        least = share(abstain, "abstain")
+        codes, unsure = self._asked_votes().sure_codes(points, threads, least)
+        return np.ma.MaskedArray(self.classes_[codes], unsure)
 
     def decision_function(self, X, *, n_threads: int | None = None) -> np.ndarray:
         """Margins: how far each point is inside, or outside, the cells of each class.
@@ -258,19 +276,7 @@ class Network:
         """
         points = self._points(X)
         require_for_prediction(points.n_samples, 8 * len(self.classes_))
-        scores = np.empty((points.n_samples, len(self.classes_)))
-        threads = check_threads(n_threads)
-
-        def keep(start: int, stop: int, best: np.ndarray) -> None:
-            scores[start:stop] = self._scores(best)
-
-        def keep_votes(start: int, stop: int, votes: np.ndarray) -> None:
-            scores[start:stop] = votes
-
-        if self._votes is None:
-            self._run(points, threads, False, keep)
-        else:
-            self._votes.stream(points, threads, keep_votes)
+        scores = self._all_scores(points, check_threads(n_threads))
         if len(self.classes_) > 2:
             return scores
         with np.errstate(invalid="ignore"):
@@ -298,20 +304,9 @@ class Network:
         InvalidInputError
             As :meth:`predict`; or if the network has no read-out.
         """
-        if self.readout is None or self._votes is None:
-            raise InvalidInputError(
-                "margins of cells are no probabilities; fit with decision='vote' for these"
-            )
         points = self._points(X)
         require_for_prediction(points.n_samples, 8 * len(self.classes_))
-        shares = np.empty((points.n_samples, len(self.classes_)))
-        temperature = self.readout.temperature
-
-        def keep(start: int, stop: int, votes: np.ndarray) -> None:
-            shares[start:stop] = probabilities(votes, temperature)
-
-        self._votes.stream(points, check_threads(n_threads), keep)
-        return shares
+        return self._asked_votes().probabilities(points, check_threads(n_threads))
 
     def score(self, X, y, *, n_threads: int | None = None) -> float:
         """Share of points whose label is predicted right.
@@ -379,15 +374,30 @@ class Network:
             return None
         return Votes(self.first, self.second, self.readout)
 
-    def _codes(self, points: Points, n_threads: int) -> np.ndarray:
-        codes = np.empty(points.n_samples, np.intp)
+    def _asked_votes(self) -> Votes:
+        """What votes, where a caller needs it."""
+        if self._votes is None:
+            raise InvalidInputError(
+                "margins of cells are no probabilities; fit with decision='vote' for these"
+            )
+        return self._votes
+
+    def _all_scores(self, points: Points, n_threads: int) -> np.ndarray:
+        """Votes or margins of all classes, (N, K) float64."""
         if self._votes is not None:
+            return self._votes.scores(points, n_threads)
+        scores = np.empty((points.n_samples, len(self.classes_)))
 
-            def keep_winner(start: int, stop: int, votes: np.ndarray) -> None:
-                codes[start:stop] = votes.argmax(axis=1)
+        def keep(start: int, stop: int, best: np.ndarray) -> None:
+            scores[start:stop] = self._scores(best)
 
-            self._votes.stream(points, n_threads, keep_winner)
-            return codes
+        self._run(points, n_threads, False, keep)
+        return scores
+
+    def _codes(self, points: Points, n_threads: int) -> np.ndarray:
+        if self._votes is not None:
+            return self._votes.codes(points, n_threads)
+        codes = np.empty(points.n_samples, np.intp)
         # with one block of two classes, on or off is all that matters
         only_on = len(self.covered) == 1 and len(self.classes_) == 2
 

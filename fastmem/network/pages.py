@@ -33,6 +33,8 @@ def network_page(network: Network) -> str:
         facts["features"] = f"{network.n_features_in_:,}"
     else:
         facts["features"] = _listed(list(network.feature_names))
+    if network.readout is not None:
+        facts["features of the vote"] = f"{len(network.readout):,}"
     facts |= {
         "hyperplanes": f"{n:,}",
         "neurons": f"{m:,}",
@@ -53,6 +55,7 @@ def report_page(report: FitReport) -> str:
         "projection": report.projection,
         "largest bias": f"{report.max_bias:.6g}",
         "margin": f"{report.margin:g}",
+        **({} if report.vote is None else {"vote": str(report.vote)}),
         "threads": f"{report.n_threads}",
         "seed": f"{report.seed}",
     }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from fastmem.kernels.layout import TILE
 from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.of_points import tiles_of_blocks
 from fastmem.patterns.words import padded
-from fastmem.readout import ReadOut
+from fastmem.readout import ReadOut, probabilities
 from fastmem.second_layer.cover_layer import CoverLayer
 
 _SPARSE_VALUES = 1 << 21
@@ -39,8 +39,57 @@ class Votes:
         self._thresholds = padded(second.thresholds.astype(np.int64))
         self._owners = padded(second.owners.astype(np.int64))
         self._gains = padded(readout.gains)
+        self._n_classes = max(2, readout.weights.shape[1])
 
-    def stream(
+    def codes(self, points: Points, n_threads: int) -> np.ndarray:
+        """The class with most votes of each point, of equals the first; (N,) intp."""
+        codes = np.empty(points.n_samples, np.intp)
+
+        def keep(start: int, stop: int, votes: np.ndarray) -> None:
+            codes[start:stop] = votes.argmax(axis=1)
+
+        self._stream(points, n_threads, keep)
+        return codes
+
+    def scores(self, points: Points, n_threads: int) -> np.ndarray:
+        """All votes, (N, K) float64."""
+        scores = np.empty((points.n_samples, self._n_classes))
+
+        def keep(start: int, stop: int, votes: np.ndarray) -> None:
+            scores[start:stop] = votes
+
+        self._stream(points, n_threads, keep)
+        return scores
+
+    def probabilities(self, points: Points, n_threads: int) -> np.ndarray:
+        """Probabilities of all classes, (N, K) float64."""
+        shares = np.empty((points.n_samples, self._n_classes))
+        temperature = self._readout.temperature
+
+        def keep(start: int, stop: int, votes: np.ndarray) -> None:
+            shares[start:stop] = probabilities(votes, temperature)
+
+        self._stream(points, n_threads, keep)
+        return shares
+
+    def sure_codes(
+        self, points: Points, n_threads: int, least: float
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `codes`; and which points have a probability below ``least``, or are beyond reach."""
+        codes = np.empty(points.n_samples, np.intp)
+        unsure = np.empty(points.n_samples, np.bool_)
+        temperature = self._readout.temperature
+
+        def keep(start: int, stop: int, votes: np.ndarray) -> None:
+            codes[start:stop] = votes.argmax(axis=1)
+            unsure[start:stop] = probabilities(votes, temperature).max(axis=1) < least
+            parts = [self._readout.is_beyond(rows) for rows in _dense(points, start, stop)]
+            unsure[start:stop] |= np.concatenate(parts)
+
+        self._stream(points, n_threads, keep)
+        return codes, unsure
+
+    def _stream(
         self, points: Points, n_threads: int, keep: Callable[[int, int, np.ndarray], object]
     ) -> None:
         """Call keep(start, stop, votes), on several threads, for all ranges of points.
@@ -65,12 +114,16 @@ class Votes:
 
     def _read(self, points: Points, start: int, stop: int) -> np.ndarray:
         """The read-out's votes alone."""
-        if not points.is_sparse:
-            return self._readout.votes(points.block(start, stop))
-        size = max(1, _SPARSE_VALUES // points.n_features)
-        parts = []
-        for a, b in ranges(stop - start, size):
-            rows = points.block(start + a, start + b)
-            assert isinstance(rows, SparseRows)
-            parts.append(self._readout.votes(rows.dense()))
-        return np.concatenate(parts)
+        parts = [self._readout.votes(rows) for rows in _dense(points, start, stop)]
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
+
+
+def _dense(points: Points, start: int, stop: int) -> Iterator[np.ndarray]:
+    """The points start..stop-1, sparse ones some at a time."""
+    if not points.is_sparse:
+        yield points.block(start, stop)
+        return
+    for a, b in ranges(stop - start, max(1, _SPARSE_VALUES // points.n_features)):
+        rows = points.block(start + a, start + b)
+        assert isinstance(rows, SparseRows)
+        yield rows.dense()

@@ -43,6 +43,8 @@ class ReadOut:
         What each neuron of the second layer that is on adds to the votes of its class; positive.
     temperature : float
         Probabilities are softmax(votes / temperature).
+    reach : float
+        All points that it was fitted to are within this distance of the offsets, on the grid.
 
     Raises
     ------
@@ -57,6 +59,7 @@ class ReadOut:
     intercepts: np.ndarray
     gains: np.ndarray
     temperature: float = 1.0
+    reach: float = np.inf
 
     def __post_init__(self) -> None:
         for name, dtype, n_dimensions in (
@@ -89,9 +92,10 @@ class ReadOut:
             raise InvalidInputError("offsets has a number that is not whole; round it")
         if (self.gains <= 0).any() or (abs(self.intercepts) >= 1 << 62).any():
             raise InvalidInputError("gains has a number below 1, or intercepts one beyond 2^62")
-        if not 0 < self.temperature < np.inf:
+        if not (0 < self.temperature < np.inf and self.reach >= 0):
             raise InvalidInputError(
-                f"temperature is {self.temperature}; pass a positive finite number"
+                f"temperature is {self.temperature} and reach {self.reach}; pass a positive finite "
+                f"number and a distance"
             )
 
     def __len__(self) -> int:
@@ -101,6 +105,11 @@ class ReadOut:
     def n_features(self) -> int:
         """The dimension d."""
         return len(self.offsets)
+
+    @property
+    def n_parameters(self) -> int:
+        """Weights and intercepts."""
+        return self.weights.size + len(self.intercepts)
 
     @cached_property
     def _waves(self) -> Waves:
@@ -149,6 +158,16 @@ class ReadOut:
         run_over(feature_votes, block, self._waves, (self._weights, votes), n_threads)
         votes += self.intercepts
         return both_columns(votes)
+
+    def is_beyond(self, block: np.ndarray) -> np.ndarray:
+        """Whether points, as of `votes`, are further out than any that it was fitted to; (m,)."""
+        with np.errstate(over="ignore"):
+            away = np.ldexp(block.astype(np.float64), self.exponent) - self.offsets
+            shift = np.frexp(np.abs(away).max(axis=1, initial=0.0))[1]
+            away = np.ldexp(away, -shift[:, None])
+            distances = np.ldexp(np.sqrt((away * away).sum(axis=1)), shift)
+        result: np.ndarray = ~(distances <= self.reach)
+        return result
 
     def votes_of(self, points: Points, n_threads: int) -> np.ndarray:
         """Votes of all points, (N, 2 or K) int64."""

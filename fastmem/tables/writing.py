@@ -43,11 +43,12 @@ def label_writer(path: Path | None, classes: Array) -> Iterator[Callable[[Array]
     Yields
     ------
     callable
-        ``write(labels)``, labels of shape (n_samples,) among the classes.
+        ``write(labels)``, labels of shape (n_samples,) among the classes; a masked one is left
+        empty, but not in npy files.
     """
     values = classes.tolist()
     if path is None:
-        lines = {label: f"{label}\n" for label in values}
+        lines = {label: f"{label}\n" for label in values} | {None: "\n"}
         yield lambda labels: sys.stdout.writelines(lines[label] for label in labels.tolist())
         return
     with moved_when_complete(path) as temporary:
@@ -57,12 +58,14 @@ def label_writer(path: Path | None, classes: Array) -> Iterator[Callable[[Array]
         else:
             with open(temporary, "x", newline="", encoding="utf-8") as text:
                 text.write("label\n")
-                lines = {label: _csv_line(label) for label in values}
+                lines = {label: _csv_line(label) for label in [*values, None]}
                 yield lambda labels: text.writelines(lines[label] for label in labels.tolist())
 
 
 @contextmanager
-def score_writer(path: Path | None, classes: Array) -> Iterator[Callable[[Array, Array], object]]:
+def score_writer(
+    path: Path | None, classes: Array, what: str = "score"
+) -> Iterator[Callable[[Array, Array], object]]:
     """Give what writes labels and scores, as they come, to a csv file or standard output.
 
     Parameters
@@ -71,11 +74,13 @@ def score_writer(path: Path | None, classes: Array) -> Iterator[Callable[[Array,
         Is written whole or not at all. None: standard output.
     classes : ndarray of shape (n_classes,)
         All labels that may come.
+    what : str
+        What the columns are called, before the name of their class.
 
     Yields
     ------
     callable
-        ``write(labels, scores)``: labels of shape (n_samples,), scores as
+        ``write(labels, scores)``: labels of shape (n_samples,), a masked one left empty, scores as
         `Network.decision_function` gives them: (n_samples, n_classes), or (n_samples,) for the
         second of two classes.
     """
@@ -84,7 +89,7 @@ def score_writer(path: Path | None, classes: Array) -> Iterator[Callable[[Array,
     def written(text: IO[str]) -> Callable[[Array, Array], object]:
         writer = csv.writer(text, lineterminator="\n")
         scored = names if len(names) > 2 else names[1:]
-        writer.writerow(["label", *(f"score {name}" for name in scored)])
+        writer.writerow(["label", *(f"{what} {name}" for name in scored)])
 
         def write(labels: Array, scores: Array) -> None:
             columns = scores.reshape(len(labels), -1).tolist()

@@ -46,6 +46,7 @@ def fit_vote(
     with clock.stage("read-out"):
         ridge = regression.regress(choice, problem.settings.votes_width)
         rounded = _rounded(ridge, key, problem.codes.astype(np.int64)[ridge.rows])
+        rounded = replace(rounded, reach=_reach(problem, ridge))
         votes = rounded.votes_of(problem.points, problem.n_threads)
     exceptions = memorised(problem, votes, clock, tell)
     readout = replace(rounded, gains=exceptions.gains)
@@ -101,3 +102,14 @@ def _rounded(ridge: Ridge, key: int, codes: np.ndarray) -> ReadOut:
         np.rint(ridge.coefficients * unit).astype(np.int8), intercepts.astype(np.int64),
         np.empty(0, np.int64), temperature_of(both_columns(ridge.unseen * unit), codes),
     )  # fmt: skip
+
+
+def _reach(problem: Problem, ridge: Ridge) -> float:
+    """A distance from the grid's offsets within which all points are."""
+    mean, radius = problem.extent.mean, problem.extent.radius
+    with np.errstate(over="ignore", invalid="ignore"):
+        away = np.ldexp(mean, ridge.grid.exponent) - ridge.grid.offsets
+        largest = float(np.abs(away).max(initial=0.0)) or 1.0
+        shift = float(np.sqrt(((away / largest) ** 2).sum())) * largest
+        reach = (1.0 + 1e-6) * (float(np.ldexp(radius, ridge.grid.exponent)) + shift) + 1.0
+    return reach if reach < np.inf else np.inf
