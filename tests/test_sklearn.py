@@ -153,6 +153,40 @@ def test_weights_are_refused_by_their_name(arguments):
         InterpolatingClassifier().set_params(class_weight={0: 1})
 
 
+def test_auto_decides_by_vote_unless_a_parameter_is_for_cells(iris):
+    X, y = iris
+    assert InterpolatingClassifier(random_state=0).fit(X, y).network_.readout is not None
+    for parameters in (
+        {"compact": True}, {"width": "smallest"}, {"covered": [0, 1]}, {"decision": "cells"},
+    ):  # fmt: skip
+        model = InterpolatingClassifier(random_state=0, **parameters)
+        assert not hasattr(model, "predict_proba")
+        assert model.fit(X, y).network_.readout is None
+    with pytest.raises(ValueError, match=r"compact is True but decision is 'vote'"):
+        InterpolatingClassifier(decision="vote", compact=True).fit(X, y)
+    with pytest.raises(ValueError, match="decision is 'votes'"):
+        InterpolatingClassifier(decision="votes").fit(X, y)
+
+
+def test_probabilities_and_withheld_labels(iris):
+    X, y = iris
+    model = InterpolatingClassifier(random_state=0).fit(X[::2], y[::2])
+    shares = model.predict_proba(X)
+    np.testing.assert_allclose(shares.sum(axis=1), 1.0)
+    labels = model.predict(X)
+    assert (model.classes_[shares.argmax(axis=1)] == labels).all()
+    some = model.predict(X, abstain=0.9)
+    assert (some.mask == (shares.max(axis=1) < 0.9)).all() and some.mask.any()
+    assert (some[~some.mask] == labels[~some.mask]).all()
+    assert model.predict(1e6 * X, abstain=0.0).mask.all()  # far out of what it was shown
+    assert not model.predict(X[::2], abstain=0.0).mask.any()
+    with pytest.raises(ValueError, match=r"abstain is 1\.5"):
+        model.predict(X, abstain=1.5)
+    cells = InterpolatingClassifier(decision="cells", random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match="margins of cells are no probabilities"):
+        cells.predict(X, abstain=0.5)
+
+
 # --- tools of scikit-learn ------------------------------------------------------------------------
 
 
@@ -167,7 +201,9 @@ def test_pipeline_grid_search_and_calibration(iris):
     with joblib.parallel_config("threading", n_jobs=2):
         both = cross_val_score(search.best_estimator_, X, y, cv=folds)
     assert (both == cross_val_score(search.best_estimator_, X, y, cv=folds)).all()
-    assert not hasattr(pipe, "predict_proba")
+    assert hasattr(pipe, "predict_proba")
+    cells = make_pipeline(StandardScaler(), InterpolatingClassifier(decision="cells"))
+    assert not hasattr(cells, "predict_proba")
     calibrated = CalibratedClassifierCV(pipe, cv=folds, ensemble=False).fit(X, y)
     np.testing.assert_allclose(calibrated.predict_proba(X).sum(axis=1), 1.0)
     features = make_pipeline(HyperplanePatterns(300, random_state=0), LogisticRegression())
@@ -200,11 +236,15 @@ def test_copies_pickles_and_files_predict_the_same(iris, settings, tmp_path):
 
 def test_seeds_and_threads(iris):
     X, y = iris
-    expected = fastmem.interpolate(X, y, seed=5)
-    for n_jobs in (None, 1, 2, -1):
-        model = InterpolatingClassifier(random_state=5, n_jobs=n_jobs).fit(X, y)
-        assert (model.network_.first.weights == expected.first.weights).all()
-        assert (model.network_.second.masks == expected.second.masks).all()
+    for decision in ("vote", "cells"):
+        expected = fastmem.interpolate(X, y, seed=5, decision=decision)
+        for n_jobs in (None, 1, 2, -1):
+            model = InterpolatingClassifier(decision=decision, random_state=5, n_jobs=n_jobs)
+            network = model.fit(X, y).network_
+            assert (network.first.weights == expected.first.weights).all()
+            assert (network.second.masks == expected.second.masks).all()
+            if decision == "vote":
+                assert (network.readout.weights == expected.readout.weights).all()
     states = [np.random.RandomState(1), np.random.RandomState(1), np.random.RandomState(2)]
     first, same, other = (
         InterpolatingClassifier(random_state=s).fit(X, y).network_.report.seed for s in states

@@ -14,7 +14,7 @@ from fastmem.kernels.layout import TILE
 from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.of_points import tiles_of_blocks
 from fastmem.patterns.words import padded
-from fastmem.readout import ReadOut, probabilities
+from fastmem.readout import NEVER, ReadOut, probabilities
 from fastmem.second_layer.cover_layer import CoverLayer
 
 _SPARSE_VALUES = 1 << 21
@@ -52,11 +52,11 @@ class Votes:
         return codes
 
     def scores(self, points: Points, n_threads: int) -> np.ndarray:
-        """All votes, (N, K) float64."""
+        """All votes, (N, K) float64; -inf for a class that no point has."""
         scores = np.empty((points.n_samples, self._n_classes))
 
         def keep(start: int, stop: int, votes: np.ndarray) -> None:
-            scores[start:stop] = votes
+            scores[start:stop] = np.where(votes > NEVER // 2, votes, -np.inf)
 
         self._stream(points, n_threads, keep)
         return scores

@@ -1,82 +1,27 @@
-"""scikit-learn estimators: a classifier that memorises, and sign patterns as features."""
+"""A scikit-learn classifier that memorises."""
 
 from __future__ import annotations
 
-import numbers
 import time
 import warnings
 from typing import Any
 
 import numpy as np
-
-try:
-    from joblib import effective_n_jobs
-    from sklearn.base import (
-        BaseEstimator,
-        ClassifierMixin,
-        ClassNamePrefixFeaturesOutMixin,
-        TransformerMixin,
-    )
-    from sklearn.utils import check_random_state, column_or_1d
-    from sklearn.utils.metaestimators import available_if
-    from sklearn.utils.multiclass import check_classification_targets
-    from sklearn.utils.validation import check_is_fitted, validate_data
-except ImportError as missing:
-    raise ModuleNotFoundError(
-        f"fastmem.sklearn needs scikit-learn 1.6 or newer ({missing}): "
-        'pip install "fastmem-nets[sklearn]"',
-        name="sklearn",
-    ) from missing
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import column_or_1d
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
 
 from fastmem.algorithm import interpolate
-from fastmem.hyperplanes.extent import extent_of
-from fastmem.hyperplanes.hyperplanes import Hyperplanes
-from fastmem.hyperplanes.sources import bias_norms, row_source
-from fastmem.inputs import (
-    InvalidInputError,
-    check_interpolate,
-    check_points,
-    exactly_scaled,
-    scale_without_labels,
-    scaled,
-)
+from fastmem.inputs import InvalidInputError
 from fastmem.inputs.layers import MAX_BLOCK
 from fastmem.network.network import Network
-from fastmem.patterns.of_points import sign_patterns
-from fastmem.patterns.words import unpacked
-
-__all__ = ["ContradictionWarning", "HyperplanePatterns", "InterpolatingClassifier"]
-
-_OUTPUTS = ("uint8", "bool", "packed")
+from fastmem.sklearn.arguments import checked, seed_of, threads_of
 
 
 class ContradictionWarning(UserWarning):
     """Equal points have different labels, and some were taken for their most frequent label."""
-
-
-def _threads(n_jobs: Any) -> int:
-    """Threads for ``n_jobs``, by joblib's rules: None is 1 unless a joblib context says more."""
-    is_number = isinstance(n_jobs, numbers.Integral) and not isinstance(n_jobs, bool)
-    if n_jobs is not None and (not is_number or n_jobs == 0):
-        raise InvalidInputError(
-            f"n_jobs is {n_jobs!r}; pass None, a number of threads, or -1 for all cores"
-        )
-    return max(1, int(effective_n_jobs(n_jobs)))
-
-
-def _seed(random_state: Any) -> Any:
-    """What fastmem takes as seed: an int as it is, else drawn from the generator."""
-    if isinstance(random_state, numbers.Integral | np.random.Generator):
-        return random_state
-    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
-
-
-def _checked(estimator: Any, X: Any, **extra: Any) -> Any:
-    """X, and y if it is given, by scikit-learn's rules and messages.
-
-    Arrays keep their dtype; columns of frames get one that is common to them, mostly float64.
-    """
-    return validate_data(estimator, X, accept_sparse="csr", dtype="numeric", **extra)
 
 
 def _has_probabilities(classifier: InterpolatingClassifier) -> bool:
@@ -281,8 +226,8 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
             If a given ``width`` leaves points that cannot be covered.
         """
         start = time.perf_counter()
-        threads = _threads(self.n_jobs)
-        X, y = _checked(self, X, y=y, multi_output=True)  # y is looked at in the next line
+        threads = threads_of(self.n_jobs)
+        X, y = checked(self, X, y=y, multi_output=True)  # y is looked at in the next line
         y = column_or_1d(y, warn=True)
         check_classification_targets(y)
         classes = np.unique(y)
@@ -295,7 +240,7 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
         network = interpolate(
             X, y, width=self.width, max_bias=self.max_bias, selection=self.selection,
             projection=self.projection, covered=self.covered, center=self.center,
-            seed=_seed(self.random_state), n_threads=threads, progress=self.verbose > 1,
+            seed=seed_of(self.random_state), n_threads=threads, progress=self.verbose > 1,
             max_width=self.max_width, margin=self.margin, compact=self.compact,
             memory_limit=self.memory_limit, contradictions=self.contradictions,
             complete=self.complete, scale=self.scale, decision=self._decision(X),
@@ -352,8 +297,8 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
             ``abstain``.
         """
         check_is_fitted(self)
-        X = _checked(self, X, reset=False)
-        labels = self.network_.predict(X, n_threads=_threads(self.n_jobs), abstain=abstain)
+        X = checked(self, X, reset=False)
+        labels = self.network_.predict(X, n_threads=threads_of(self.n_jobs), abstain=abstain)
         return labels.astype(self.classes_.dtype, copy=False)
 
     @available_if(_has_probabilities)
@@ -370,8 +315,8 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
             As of :meth:`fastmem.Network.predict_proba`.
         """
         check_is_fitted(self)
-        X = _checked(self, X, reset=False)
-        return self.network_.predict_proba(X, n_threads=_threads(self.n_jobs))
+        X = checked(self, X, reset=False)
+        return self.network_.predict_proba(X, n_threads=threads_of(self.n_jobs))
 
     def decision_function(self, X: Any) -> np.ndarray:
         """Margins: how far each point is inside, or outside, the cells of each class.
@@ -387,8 +332,8 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
             ``classes_[1]``.
         """
         check_is_fitted(self)
-        X = _checked(self, X, reset=False)
-        return self.network_.decision_function(X, n_threads=_threads(self.n_jobs))
+        X = checked(self, X, reset=False)
+        return self.network_.decision_function(X, n_threads=threads_of(self.n_jobs))
 
 
 def _with_classes(network: Network, classes: np.ndarray, names: Any) -> Network:
@@ -398,150 +343,3 @@ def _with_classes(network: Network, classes: np.ndarray, names: Any) -> Network:
         known, network.first, network.second, network.covered, network.report, network.summary,
         names, network.scale, network.encoding, network.readout,
     )  # fmt: skip
-
-
-class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, BaseEstimator):
-    """Sides of random hyperplanes as binary features: the first layer of the networks.
-
-    Feature i of x is 1 iff <w_i, x> + b_i > 0, decided exactly. The hyperplanes are those of
-    :func:`fastmem.interpolate` with the same width, parameters and seed. The share of features in
-    which two points differ grows with their distance, and a linear model of the features is not a
-    linear one of the points.
-
-    Parameters
-    ----------
-    n_hyperplanes : int, default 256
-    max_bias, projection, center
-        As of :func:`fastmem.interpolate`. ``max_bias=0`` makes the hyperplanes pass through the
-        mean, so that features tell angles only.
-    scale : "none", "std" or array-like of shape (n_features,), default "none"
-        As of :func:`fastmem.interpolate`; "auto" needs labels.
-    output : {"uint8", "bool", "packed"}, default "uint8"
-        "uint8" and "bool" give a column a hyperplane, "packed" 64 hyperplanes in each uint64: bit k
-        of word j is hyperplane 64 j + k.
-    random_state : int, RandomState, Generator or None, default None
-        As of :class:`InterpolatingClassifier`.
-    n_jobs : int or None, default None
-        Threads, by joblib's rules. No result depends on it.
-
-    Attributes
-    ----------
-    hyperplanes_ : fastmem.Hyperplanes
-    scale_ : ndarray of shape (n_features_in_,), float64, or None
-        Powers of two by which points are multiplied first.
-    n_features_in_ : int
-    feature_names_in_ : ndarray of shape (n_features_in_,)
-        Only after a fit to a data frame whose column names are all strings.
-
-    Notes
-    -----
-    Phi of Dirksen, Finke and Genzel (arXiv 2310.00327), section 1.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from fastmem.sklearn import HyperplanePatterns
-    >>> X = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]])
-    >>> HyperplanePatterns(5, random_state=0).fit_transform(X).shape
-    (3, 5)
-    """
-
-    hyperplanes_: Hyperplanes
-    # of transformers that older releases pickled
-    scale: Any = "none"
-    scale_: np.ndarray | None = None
-
-    def __init__(
-        self,
-        n_hyperplanes: int = 256,
-        *,
-        max_bias: float | str = "auto",
-        projection: str = "auto",
-        center: bool = True,
-        scale: Any = "none",
-        output: str = "uint8",
-        random_state: Any = None,
-        n_jobs: int | None = None,
-    ) -> None:
-        self.n_hyperplanes = n_hyperplanes
-        self.max_bias = max_bias
-        self.projection = projection
-        self.center = center
-        self.scale = scale
-        self.output = output
-        self.random_state = random_state
-        self.n_jobs = n_jobs
-
-    def __sklearn_tags__(self) -> Any:
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        tags.transformer_tags.preserves_dtype = []
-        return tags
-
-    @property
-    def _n_features_out(self) -> int:
-        packs = self.output == "packed"
-        return self.hyperplanes_.n_words if packs else len(self.hyperplanes_)
-
-    def fit(self, X: Any, y: Any = None) -> HyperplanePatterns:
-        """Draw the hyperplanes, about the mean of the points and as far out as they reach.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        self
-
-        Raises
-        ------
-        ValueError
-            For input or parameters that cannot be used, with the place and the remedy.
-        """
-        threads = _threads(self.n_jobs)
-        points = check_points(_checked(self, X))
-        if not isinstance(self.n_hyperplanes, numbers.Integral) or self.n_hyperplanes < 1:
-            raise InvalidInputError(
-                f"n_hyperplanes is {self.n_hyperplanes!r}; pass an int of at least 1"
-            )
-        if self.output not in _OUTPUTS:
-            raise InvalidInputError(f"output is {self.output!r}; pass 'uint8', 'bool' or 'packed'")
-        settings = check_interpolate(
-            np.arange(2), points.n_features, width=self.n_hyperplanes, max_bias=self.max_bias,
-            projection=self.projection, center=self.center, seed=_seed(self.random_state),
-            n_threads=threads, is_sparse=points.is_sparse, scale=self.scale,
-        )  # fmt: skip
-        self.scale_ = scale_without_labels(points, settings.scale)
-        points = exactly_scaled(points, self.scale_)
-        extent = extent_of(points, threads)
-        # the first of the seeds that interpolate() spawns, so that both draw the same rows
-        generator = np.random.default_rng(settings.seed.spawn(3)[0])
-        norms = bias_norms(settings, points, extent)
-        source = row_source(settings, generator, extent, norms)
-        self.hyperplanes_ = source.start(int(self.n_hyperplanes), extent.mean, extent.radius)
-        return self
-
-    def transform(self, X: Any) -> np.ndarray:
-        """Sides of all hyperplanes for every point.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray
-            (n_samples, n_hyperplanes) of uint8 or bool, or (n_samples, ceil(n_hyperplanes / 64)) of
-            uint64, as ``output`` says.
-        """
-        check_is_fitted(self)
-        X = _checked(self, X, reset=False)
-        points = scaled(check_points(X, n_features=self.hyperplanes_.n_features), self.scale_)
-        words = sign_patterns(points, self.hyperplanes_, n_threads=_threads(self.n_jobs))
-        if self.output == "packed":
-            return words
-        bits = unpacked(words, len(self.hyperplanes_))
-        return bits if self.output == "bool" else bits.view(np.uint8)
