@@ -40,12 +40,13 @@ def _add_up(slopes, sums):
 
 
 @njit(nogil=True, cache=True)
-def normal_products(queue, stop, tiles, n_rows, weights, shift, sums, totals):
-    """F^T (F w - shift) over all points: a worker, see ``kernels.queue``.
+def normal_products(queue, stop, tiles, codes, weights, targets, sums, totals):
+    """F^T (F w - Y) over all points: a worker, see ``kernels.queue``.
 
-    F (n_rows, n) are the features in ``tiles``. Task t takes the tiles from TASK_TILES t on.
-    weights (n, K) float32; shift (K,) float32; sums[t] (n, K) float64 takes the task's products,
-    totals[t] (K,) float64 its sums of F w - shift. The order does not depend on the threads.
+    F (N, n) are the features in ``tiles``, Y (N, K) the rows of targets (C, K) float32 that codes
+    (N,) int64 name. Task t takes the tiles from TASK_TILES t on.
+    weights (n, K) float32; sums[t] (n, K) float64 takes the task's products,
+    totals[t] (K,) float64 its sums of F w - Y. The order does not depend on the threads.
     """
     n, n_columns = weights.shape
     votes = aligned_zeros(n_columns * LANES, np.float32).reshape((n_columns, LANES))
@@ -64,8 +65,9 @@ def normal_products(queue, stop, tiles, n_rows, weights, shift, sums, totals):
                 add_votes(features, weights, first, votes)
             for c in range(n_columns):
                 for lane in range(LANES):
-                    if t * LANES + lane < n_rows:
-                        votes[c, lane] -= shift[c]
+                    i = t * LANES + lane
+                    if i < codes.shape[0]:
+                        votes[c, lane] -= targets[codes[i], c]
                         totals[task, c] += np.float64(votes[c, lane])
                     else:
                         votes[c, lane] = np.float32(0.0)

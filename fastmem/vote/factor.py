@@ -52,10 +52,13 @@ class LeftOut(NamedTuple):
     widths : ndarray of shape (W,), int64
     errors : ndarray of shape (W, S), float64
         Squared errors of each of S points, over all columns, if it alone were left out.
+    leverages : ndarray of shape (S,), float64
+        How much of its own prediction each point is, at the full width.
     """
 
     widths: np.ndarray
     errors: np.ndarray
+    leverages: np.ndarray
 
 
 def continued(factor: np.ndarray, rows: np.ndarray, n: int, n_threads: int) -> None:
@@ -78,7 +81,7 @@ def solved(factor: np.ndarray, n: int, rows: np.ndarray) -> np.ndarray:
 
 def left_out(
     factor: np.ndarray, n: int, n_columns: int, targets: np.ndarray, share: float
-) -> tuple[LeftOut, np.ndarray]:
+) -> LeftOut:
     """Errors of the points whose features are the last rows of a factor, each left out.
 
     Of L^-1 f and L^-1 F^T Y the first j entries belong to a regression on the first j features, so
@@ -98,15 +101,12 @@ def left_out(
     Returns
     -------
     LeftOut
-    ndarray of shape (S, n_columns), float64
-        Predictions at the full width, each for a point that is left out.
     """
     answers, rows = factor[n : n + n_columns], factor[n + n_columns :][: len(targets)]
     widths = np.arange(PANEL, n + 1, PANEL)
     errors = np.empty((len(widths), len(rows)))
     predicted = np.zeros_like(targets)
     leverage = np.full(len(rows), share)
-    unseen = predicted
     for i, stop in enumerate(widths):
         part = rows[:, stop - PANEL : stop]
         for c in range(n_columns):  # sums in NumPy's own order, whatever the BLAS
@@ -114,5 +114,4 @@ def left_out(
         leverage += (part * part).sum(axis=1)
         wrong = (targets - predicted) / np.maximum(1.0 - leverage, 1e-9)[:, None]
         errors[i] = (wrong * wrong).sum(axis=1)
-        unseen = targets - wrong
-    return LeftOut(widths, errors), unseen
+    return LeftOut(widths, errors, leverage)

@@ -111,21 +111,29 @@ class Regression:
 
     def choose(self) -> Choice:
         """Find bandwidth and penalty on a sample of the points."""
-        best = Choice(BANDWIDTHS[0], PENALTIES[0], np.inf)
-        for bandwidth in BANDWIDTHS:
-            grid = grid_of(self.cloud, bandwidth)
-            for penalty in PENALTIES:
-                trial = self.fitted(grid, SAMPLE_WIDTH, penalty, SAMPLE, _SAMPLE_LEFT_OUT)
-                error = float(trial.errors.errors[-1].mean())
-                if error < best.error:
-                    best = Choice(bandwidth, penalty, error)
+        middle = len(PENALTIES) // 2
+        tried = [self._tried(b, PENALTIES[i]) for b in BANDWIDTHS for i in (middle - 1, middle)]
+        best = min(tried, key=lambda choice: choice.error)
+        # penalties go on as long as they help
+        step = 1 if best.penalty == PENALTIES[middle] else -1
+        place = PENALTIES.index(best.penalty) + step
+        while 0 <= place < len(PENALTIES):
+            trial = self._tried(best.bandwidth, PENALTIES[place])
+            if trial.error >= best.error:
+                break
+            best, place = trial, place + step
         return best
+
+    def _tried(self, bandwidth: float, penalty: float) -> Choice:
+        grid = grid_of(self.cloud, bandwidth)
+        trial = self.fitted(grid, SAMPLE_WIDTH, penalty, SAMPLE, _SAMPLE_LEFT_OUT)
+        return Choice(bandwidth, penalty, trial.error)
 
     def regress(self, choice: Choice, width: int | None) -> Ridge:
         """Regress on ``width`` features, or on as many as leaving one out says."""
         grid = grid_of(self.cloud, choice.bandwidth)
         penalty = choice.penalty
-        n = SAMPLE_WIDTH if width is None else -(-width // PANEL) * PANEL
+        n = 2 * SAMPLE_WIDTH if width is None else -(-width // PANEL) * PANEL
         last: Trial | None = None
         while True:
             n_points = self._points_in_gram(n)
@@ -158,10 +166,8 @@ class Regression:
         matrix[start : start + n_left] = features.rows(places)
         matrix[start : start + n_left] -= gram.mean
         factored(matrix, n, self.n_threads)
-        errors, unseen = left_out(
-            matrix, n, self.n_columns, targets[self.codes[:n_left]], 1.0 / n_points
-        )
-        return Trial(gram, penalty, level, matrix, errors, unseen)
+        errors = left_out(matrix, n, self.n_columns, targets[self.codes[:n_left]], 1.0 / n_points)
+        return Trial(gram, features, penalty, level, matrix, errors)
 
     def _dense(self, count: int) -> np.ndarray:
         return self.points.dense(self.order[:count]).astype(np.float64)
@@ -209,28 +215,44 @@ class Regression:
             coefficients = solved(factor, n, rows)
         else:
             features = self._features(grid, n, n_points)
-            mean, right = feature_sums(features, self.codes, targets, self.n_threads)
-            equations = NormalEquations(features, mean, trial.level, self.n_threads)
-            coefficients = refined(equations, right, factor, _STEPS, self.n_threads)
+            equations = NormalEquations(features, self.codes, targets, trial.level, self.n_threads)
+            mean = equations.mean
+            coefficients = refined(equations, factor, _STEPS, self.n_threads)
         shares = counts / n_points
         plain = np.array([[-0.5], [0.5]]) if columns == 1 else np.eye(self.n_classes)
         level = (shares[:, None] * plain).sum(axis=0)
         intercepts = level - np.array([(mean * column).sum() for column in coefficients.T])
         return Ridge(
             grid, coefficients, intercepts, bandwidth, trial.penalty,
-            self.order[: len(trial.unseen)], trial.unseen + level,
+            self.order[: len(trial.errors.leverages)],
+            self._unseen(trial, n, coefficients, mean) + level,
         )  # fmt: skip
+
+    def _unseen(
+        self, trial: Trial, n: int, coefficients: np.ndarray, mean: np.ndarray
+    ) -> np.ndarray:
+        """What the regression says of the points of a trial, each left out; centred, (S, T).
+
+        Leverages are those in the points of the Gram matrix, of which all points have their share.
+        """
+        rows = trial.features.rows(np.arange(len(trial.errors.leverages)))[:, :n] - mean
+        seen = int(trial.gram.counts.sum())
+        leverages = trial.errors.leverages * seen / self.points.n_samples
+        targets = self._targets(np.bincount(self.codes, minlength=self.n_classes))
+        known = targets[self.codes[: len(rows)]]
+        said = np.stack([(rows * column).sum(axis=1) for column in coefficients.T], axis=1)
+        return known - (known - said) / np.maximum(1.0 - leverages, 1e-9)[:, None]
 
 
 class Trial(NamedTuple):
     """A regression whose matrix is factored; level is what its diagonal holds of the penalty."""
 
     gram: Gram
+    features: FeatureTiles
     penalty: float
     level: float
     matrix: np.ndarray
     errors: LeftOut
-    unseen: np.ndarray
 
     @property
     def error(self) -> float:
@@ -254,23 +276,3 @@ def _narrowest(errors: LeftOut) -> int:
     differences = errors.errors - errors.errors[best]
     deviation = differences.std(axis=1) / np.sqrt(errors.errors.shape[1])
     return int(errors.widths[int(np.argmax(differences.mean(axis=1) <= deviation))])
-
-
-def feature_sums(
-    features: FeatureTiles, codes: np.ndarray, targets: np.ndarray, n_threads: int
-) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of all features (n,), and F^T Y (n, T) for centred targets of each class (K, T)."""
-    n_classes = len(targets)
-    sums = np.zeros((features.n_waves, n_classes))
-    for start in range(0, features.n_tiles, 64):
-        tiles = features.tiles(start, min(start + 64, features.n_tiles))
-        here = codes[start * 16 : start * 16 + tiles.shape[0] * 16]
-        flat = tiles.transpose(0, 2, 1).reshape(-1, features.n_waves)[: len(here)]
-        order = np.argsort(here, kind="stable")
-        known, first = np.unique(here[order], return_index=True)
-        sums[:, known] += np.add.reduceat(flat[order], first, axis=0, dtype=np.int64).T
-    mean = sums.sum(axis=1) / features.n_rows
-    right = np.zeros((features.n_waves, targets.shape[1]))
-    for code in range(n_classes):
-        right += sums[:, code, None] * targets[code]
-    return mean, right
