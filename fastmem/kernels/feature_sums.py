@@ -13,7 +13,7 @@ from fastmem.kernels.butterflies import LANES
 from fastmem.kernels.compiling import njit
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.kernels.queue import take
-from fastmem.kernels.wave_products import add_slopes, add_votes
+from fastmem.kernels.wave_products import TILES, add_slopes, add_votes
 
 TASK_TILES = 64
 """Tiles of a task: EXACT_DEPTH points, whose products sum up exactly in float32."""
@@ -25,6 +25,25 @@ def _load(tile, first, features):
     for h in range(WORD_BITS):
         for lane in range(LANES):
             features[h * LANES + lane] = np.float32(tile[first + h, lane])
+
+
+@njit(nogil=True, cache=True)
+def _residuals(tile, place, codes, weights, targets, features, votes, total):
+    """votes (K, LANES) = F w - Y of a tile's points, the first of which is ``place``; 0 beyond.
+
+    Adds them up in total (K,) float64.
+    """
+    votes[:] = np.float32(0.0)
+    for first in range(0, weights.shape[0], WORD_BITS):
+        _load(tile, first, features)
+        add_votes(features, weights, first, votes)
+    for c in range(votes.shape[0]):
+        for lane in range(LANES):
+            if place + lane < codes.shape[0]:
+                votes[c, lane] -= targets[codes[place + lane], c]
+                total[c] += np.float64(votes[c, lane])
+            else:
+                votes[c, lane] = np.float32(0.0)
 
 
 @njit(nogil=True, cache=True)
@@ -43,35 +62,34 @@ def _add_up(slopes, sums):
 def normal_products(queue, stop, tiles, codes, weights, targets, sums, totals):
     """F^T (F w - Y) over all points: a worker, see ``kernels.queue``.
 
-    F (N, n) are the features in ``tiles``, Y (N, K) the rows of targets (C, K) float32 that codes
-    (N,) int64 name. Task t takes the tiles from TASK_TILES t on.
-    weights (n, K) float32; sums[t] (n, K) float64 takes the task's products,
-    totals[t] (K,) float64 its sums of F w - Y. The order does not depend on the threads.
+    F (N, n) are the features in ``tiles``, Y (N, K) the rows of targets (C, K) float32 that
+    codes (N,) int64 name. Task t takes the tiles from TASK_TILES t on. weights (n, K) float32;
+    sums[t] (n, K) float64 takes the task's products, totals[t] (K,) float64 its sums of F w - Y.
+    The order does not depend on the threads.
     """
     n, n_columns = weights.shape
-    votes = aligned_zeros(n_columns * LANES, np.float32).reshape((n_columns, LANES))
+    votes = aligned_zeros(TILES * n_columns * LANES, np.float32)
+    votes = votes.reshape((TILES, n_columns, LANES))
     slopes = aligned_zeros(n * n_columns * LANES, np.float32).reshape((n, n_columns, LANES))
-    features = aligned_zeros(WORD_BITS * LANES, np.float32)
+    size = WORD_BITS * LANES
+    features = aligned_zeros(TILES * size, np.float32)
     while True:
         task = take(queue)
         if task >= stop:
             return
         sums[task] = 0.0
         totals[task] = 0.0
-        for t in range(task * TASK_TILES, min((task + 1) * TASK_TILES, tiles.shape[0])):
+        end = min((task + 1) * TASK_TILES, tiles.shape[0])
+        for begin in range(task * TASK_TILES, end, TILES):
             votes[:] = np.float32(0.0)
+            count = min(TILES, end - begin)
+            for t in range(count):
+                _residuals(
+                    tiles[begin + t], (begin + t) * LANES, codes, weights, targets,
+                    features[:size], votes[t], totals[task],
+                )  # fmt: skip
             for first in range(0, n, WORD_BITS):
-                _load(tiles[t], first, features)
-                add_votes(features, weights, first, votes)
-            for c in range(n_columns):
-                for lane in range(LANES):
-                    i = t * LANES + lane
-                    if i < codes.shape[0]:
-                        votes[c, lane] -= targets[codes[i], c]
-                        totals[task, c] += np.float64(votes[c, lane])
-                    else:
-                        votes[c, lane] = np.float32(0.0)
-            for first in range(0, n, WORD_BITS):
-                _load(tiles[t], first, features)
+                for t in range(count):
+                    _load(tiles[begin + t], first, features[t * size : (t + 1) * size])
                 add_slopes(features, votes, first, slopes)
         _add_up(slopes, sums[task])

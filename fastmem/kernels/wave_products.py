@@ -18,6 +18,8 @@ from fastmem.kernels.llvm import INT64, Vectors, array_pointer
 
 _CHAINS = 4
 """Sums that are made side by side, or each addition would wait for the one before."""
+TILES = 4
+"""Tiles whose products `add_slopes` adds at once: slopes are read and written once for all."""
 
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
 
@@ -32,8 +34,9 @@ if config.DISABLE_JIT:  # type: ignore[attr-defined]
 
     def add_slopes(features, residuals, first, slopes):
         """See the compiled version."""
-        rows = features.reshape(WORD_BITS, 1, LANES)
-        slopes[first : first + WORD_BITS] += rows * residuals
+        rows = features.reshape(TILES, WORD_BITS, 1, LANES)
+        for t in range(TILES):
+            slopes[first : first + WORD_BITS] += rows[t] * residuals[t]
 
 else:
 
@@ -72,25 +75,34 @@ else:
 
     @intrinsic
     def add_slopes(typingctx, features, residuals, first, slopes):
-        """slopes[first + h, c] += features[h] residuals[c] for h < 64, lane by lane.
+        """slopes[first + h, c] += features[t, h] residuals[t, c] for h < 64, lane by lane.
 
-        features (64 LANES,), residuals (K, LANES) and slopes (n, K, LANES) float32, C-contiguous.
+        For t = 0, ..., TILES - 1, in this order. features (TILES 64 LANES,), residuals
+        (TILES, K, LANES) and slopes (n, K, LANES) float32, C-contiguous.
         """
         signature = types.void(features, residuals, types.intp, slopes)
 
         def codegen(context, builder, signature, args):
             (rows, others, target), first = _unpacked(context, builder, signature, args)
             shape = context.make_array(signature.args[1])(context, builder, args[1]).shape
-            columns = builder.extract_value(shape, 0)
+            columns = builder.extract_value(shape, 1)
             vectors = Vectors(builder, LANES)
+            lanes = ir.Constant(INT64, LANES)
             with cgutils.for_range(builder, columns) as loop:
-                residual = vectors.load(others, builder.mul(loop.index, ir.Constant(INT64, LANES)))
+                residuals = []
+                for t in range(TILES):
+                    place = builder.mul(ir.Constant(INT64, t), columns)
+                    place = builder.mul(builder.add(place, loop.index), lanes)
+                    residuals.append(vectors.load(others, place))
                 for h in range(WORD_BITS):
-                    row = vectors.load(rows, ir.Constant(INT64, h * LANES))
                     place = builder.mul(builder.add(first, ir.Constant(INT64, h)), columns)
-                    at = builder.mul(builder.add(place, loop.index), ir.Constant(INT64, LANES))
-                    old = vectors.load(target, at)
-                    vectors.store(builder.fadd(old, builder.fmul(row, residual)), target, at)
+                    at = builder.mul(builder.add(place, loop.index), lanes)
+                    total = vectors.load(target, at)
+                    for t, residual in enumerate(residuals):
+                        at_row = ir.Constant(INT64, (t * WORD_BITS + h) * LANES)
+                        product = builder.fmul(vectors.load(rows, at_row), residual)
+                        total = builder.fadd(total, product)
+                    vectors.store(total, target, at)
             return context.get_dummy_value()
 
         return signature, codegen

@@ -12,14 +12,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmem.inputs import exponents_of, spread_scale
+from fastmem.inputs import Points, exactly_scaled, exponents_of, spread_scale
 from fastmem.machine.clock import Clock
 from fastmem.network.report import Scaling, VoteReport
 from fastmem.problem import Problem
 from fastmem.readout import MAX_WEIGHT, ReadOut, both_columns
 from fastmem.vote.calibration import temperature_of
 from fastmem.vote.exceptions import Exceptions, memorised
-from fastmem.vote.ridge import Choice, Regression, Ridge
+from fastmem.vote.ridge import SAMPLE, Choice, Regression, Ridge
 
 _SEED = 0x70FE
 """Key of the read-out's random numbers, apart from those of the exceptions."""
@@ -67,29 +67,28 @@ def _chosen(
 ) -> tuple[Problem, Scaling, Regression, Choice]:
     """The better of the points as they are and scaled, where that is asked."""
 
-    def regression_of(problem: Problem) -> Regression:
+    def regression_of(points: Points, codes: np.ndarray) -> Regression:
         generator = np.random.default_rng(seed)
-        return Regression(
-            problem.points, problem.codes, len(problem.classes), key, generator, problem.n_threads
-        )
+        return Regression(points, codes, len(problem.classes), key, generator, problem.n_threads)
 
     asked = problem.settings.scale
-    plain = regression_of(problem)
+    plain = regression_of(problem.points, problem.codes)
     choice = plain.choose()
     if not problem.measures_scale:
         name = asked if isinstance(asked, str) else "given"
         kept = None if problem.scale is None else tuple(exponents_of(problem.scale))
         return problem, Scaling(name, kept), plain, choice
-    scale = spread_scale(problem.points)
+    sample = Points(problem.points.dense(plain.order[:SAMPLE]))
+    scale = spread_scale(sample)
     if len(set(exponents_of(scale))) == 1:
         return problem, Scaling("auto"), plain, choice
-    scaled_problem = problem.times(scale)
-    scaled = regression_of(scaled_problem)
-    scaled_choice = scaled.choose()
-    if scaled_choice.error < choice.error and scaled_problem.scale is not None:
-        exponents = tuple(exponents_of(scaled_problem.scale))
-        return scaled_problem, Scaling("auto", exponents), scaled, scaled_choice
-    return problem, Scaling("auto"), plain, choice
+    there = problem.codes[plain.order[:SAMPLE]]
+    if regression_of(exactly_scaled(sample, scale), there).choose().error >= choice.error:
+        return problem, Scaling("auto"), plain, choice
+    problem = problem.times(spread_scale(problem.points))
+    kept = None if problem.scale is None else tuple(exponents_of(problem.scale))
+    scaled = regression_of(problem.points, problem.codes)
+    return problem, Scaling("auto", kept), scaled, scaled.choose()
 
 
 def _rounded(ridge: Ridge, key: int, codes: np.ndarray) -> ReadOut:
