@@ -82,6 +82,7 @@ class _Room(NamedTuple):
 
 @njit(nogil=True, cache=True)
 def new_room(planes, dtype):
+    """Room to bound points of a dtype in, for hyperplanes ``planes``, a `FloatFilter`."""
     n_words, d = planes.panels.shape[0], planes.panels.shape[1]
     return _Room(
         np.empty((TILE, d), dtype),

@@ -1,8 +1,8 @@
 """Margins of many points, computed in a spatial order where that saves time.
 
 Of points that lie next to each other most hyperplanes have all on one side, and most neurons are on
-or off for all: see ``kernels.bounded_margins``. The order costs some 50 ns a point and gains where a
-first layer is wide, or neurons are many, and features are few. Margins are the same.
+or off for all: see ``kernels.bounded_margins``. The order costs some 50 ns a point, and gains more
+where features are few and the first layer is wide, or neurons are many. Margins are the same.
 """
 
 from __future__ import annotations
@@ -31,11 +31,13 @@ _LEAST_WORK = 30e6
 _TASK_TILES = 32
 _TASK_WORDS = 1 << 28
 """Words that a task counts at most, if bounds decide nothing: some 50 ms."""
-_ORDER = 100.0
-"""Nanoseconds that a point takes at least in an order, with its share of a tile's bounds."""
+_ORDER, _SCORES = 105.0, 25.0
+"""Nanoseconds that a point takes at least in an order, with its share of a tile's bounds, and where
+margins are kept."""
 _PRODUCT, _COUNT = 0.008, 0.14
 """And those of a multiply-add, of which a bit takes some 16 more than there are features, and of a
-word that is counted; both without an order."""
+word that is counted; both without an order. What is left of them in one was fitted to Gaussian
+points of 2 to 20 features, two moons, clusters and tables; see the page "Measurements"."""
 _PAYS = 1.25
 
 
@@ -57,10 +59,11 @@ def order_pays(
     ):
         return False
     varies = varying_share(points, np.zeros(n_samples, np.uint16), first)
-    # hyperplanes that vary are bounded, copied and evaluated; of neurons fewer matter for a sign
-    left = 0.05 + (0.8 if stop_when_on else 2.0) * varies
-    ordered = _ORDER + (0.15 + 3.0 * varies) * signs + left * counts
-    return signs + counts > _PAYS * ordered
+    # what is left to do: bounds are loose where features are many; few neurons matter for a sign
+    signs_left = 0.15 + 0.45 * d * varies
+    counts_left = 0.03 + (2.7 if stop_when_on else 6.0) * varies**2
+    order = _ORDER + (0.0 if stop_when_on else _SCORES)
+    return signs + counts > _PAYS * (order + signs_left * signs + counts_left * counts)
 
 
 def run_in_order(
