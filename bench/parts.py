@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from time import perf_counter
+from time import process_time
 from typing import Any
 from unittest.mock import patch
 
@@ -246,7 +246,7 @@ class LoopWork:
         Words whose ones inside a mask were counted, by the name of the loop; at most so many, for
         kernels leave a tile, or a group of points, as soon as it is decided.
     seconds : dict of str to float
-        What these loops took.
+        What these loops took of the processors.
     """
 
     pattern_bytes: int = 0
@@ -258,9 +258,9 @@ class LoopWork:
         arguments = given[2]
         account = _ACCOUNTS.get(worker.__name__)
         before = account(arguments) if account else 0
-        start = perf_counter()
+        start = process_time()
         run_loop(worker, *given, **launches)
-        took = perf_counter() - start
+        took = process_time() - start
         name = worker.__name__
         self.seconds[name] = self.seconds.get(name, 0.0) + took
         if name in _LOOKED:

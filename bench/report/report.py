@@ -232,9 +232,9 @@ STUDIES: dict[str, Study] = {
         "Many points of few features, on one thread: two moons with every pattern stored and "
         "counted, and as bounding tiles; flights, late or not, by 8 numbers, whose cells are "
         "looked for among neighbours. Words are those whose ones inside a mask were counted, at "
-        "most, by the loops over points; the seconds are these loops' alone, with all that they "
-        "do between counts. GB/s: points and patterns, once, in the seconds of the first layer "
-        "(or of growth, which also looks for points that cannot be covered).",
+        "most, by the loops over points; the seconds are these loops' alone, of the processor, "
+        "with all that they do between counts. GB/s: points and patterns, once, in the seconds of "
+        "the first layer (or of growth, which also looks for points that cannot be covered).",
         lambda scope: work.fits(scope.scale, scope.sizes),
         _pictures(plots.stage_bars),
         tables.work,
