@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
 from functools import partial
+from time import process_time
 from typing import Any
 from unittest.mock import patch
 
@@ -18,7 +22,9 @@ from fastmem.hyperplanes.structured import StructuredHyperplanes, StructuredRows
 from fastmem.inputs import check_points
 from fastmem.inputs.contradictions import refuse_contradictions
 from fastmem.kernels.bits import popcount
+from fastmem.kernels.layout import MASK_GROUP, TILE
 from fastmem.machine.threads import run_tasks
+from fastmem.patterns import bounded_tiles
 from fastmem.patterns.by_class import Patterns
 from fastmem.second_layer.class_cover import ClassCover, least_counts
 from fastmem.second_layer.real_sums import real_thresholds
@@ -222,3 +228,134 @@ def _count_again(words: Any, repeats: Any) -> Any:
         for i in range(len(words)):
             total += np.int64(popcount(words[i] & mask))
     return total
+
+
+without_bounding_tiles = partial(patch.object, bounded_tiles, "MODE", "never")
+"""A context in which fits evaluate, store and count every point."""
+
+
+@dataclass
+class LoopWork:
+    """What the compiled loops of a fit did.
+
+    Attributes
+    ----------
+    pattern_bytes : int
+        Bytes of patterns that were stored, by the largest of the fit's layouts.
+    words : dict of str to int
+        Words whose ones inside a mask were counted, by the name of the loop; at most so many, for
+        kernels leave a tile, or a group of points, as soon as it is decided.
+    seconds : dict of str to float
+        What these loops took of the processors.
+    """
+
+    pattern_bytes: int = 0
+    words: dict[str, int] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+
+    def run(self, run_loop: Callable[..., None], worker: Any, *given: Any, **launches: Any) -> None:
+        """Run a loop of fastmem, and take down what it did."""
+        arguments = given[2]
+        account = _ACCOUNTS.get(worker.__name__)
+        before = account(arguments) if account else 0
+        start = process_time()
+        run_loop(worker, *given, **launches)
+        took = process_time() - start
+        name = worker.__name__
+        self.seconds[name] = self.seconds.get(name, 0.0) + took
+        if name in _LOOKED:
+            looked, n_words = _LOOKED[name](arguments)
+            before = int(looked.sum()) * n_words
+        self.words[name] = self.words.get(name, 0) + before
+        if name == "pattern_words":
+            self.pattern_bytes = max(self.pattern_bytes, arguments[0].tiles.nbytes)
+        if name == "bound_tiles":
+            *others, _ = arguments[4]
+            stored = sum(part.nbytes for part in others) + 8 * int(arguments[5][0])
+            self.pattern_bytes = max(self.pattern_bytes, stored)
+
+
+@contextmanager
+def watched_loops() -> Iterator[LoopWork]:
+    """Take down what the loops of fits do meanwhile; it costs some time, which is not theirs."""
+    from fastmem.patterns import prepared
+    from fastmem.second_layer import bounded_points, counting, near_cells
+    from fastmem.widths import open_points
+
+    work = LoopWork()
+    with ExitStack() as stack:
+        for module in (bounded_tiles, prepared, bounded_points, counting, near_cells, open_points):
+            watched = partial(work.run, module.run_loop)  # type: ignore[attr-defined]
+            stack.enter_context(patch.object(module, "run_loop", watched))
+        yield work
+
+
+def _minima_words(arguments: tuple[Any, ...]) -> int:
+    (tiles, _, masks, _), skip = arguments[0], arguments[1]
+    spared = 0
+    for first in range(0, len(masks), MASK_GROUP):
+        some = skip[first : first + MASK_GROUP]
+        spared += max(0, int(some[:, 1].min() - some[:, 0].max()))
+    return MASK_GROUP * TILE * tiles.shape[1] * (len(masks) // MASK_GROUP * len(tiles) - spared)
+
+
+def _cover_words(arguments: tuple[Any, ...]) -> int:
+    (_, _, masks, _), uncovered = arguments[0], arguments[2]
+    return int(uncovered.any(axis=1).sum()) * TILE * masks.size
+
+
+def _packed_words(varies: Words) -> NDArray[np.int64]:
+    """Words of the varying bits of each tile."""
+    return -(-np.bitwise_count(varies).sum(axis=1, dtype=np.int64) // 64)
+
+
+def _lower_words(arguments: tuple[Any, ...]) -> int:
+    (all_of, *_), masks = arguments[0], arguments[1]
+    return len(all_of) * TILE * masks.size
+
+
+def _scan_words(arguments: tuple[Any, ...]) -> int:
+    """Words of tiles whose bounds are below what is known, and below the wanted level."""
+    (_, _, varies, *_), _, skip, bounds, _, levels, known = arguments[:7]
+    tiles = np.arange(bounds.shape[1])
+    words = _packed_words(varies)
+    total = 0
+    for bound, (first, last), limit in zip(bounds, skip, np.maximum(known, levels), strict=False):
+        total += int(words[(bound < limit) & ((tiles < first) | (tiles >= last))].sum())
+    return TILE * total
+
+
+def _least_words(arguments: tuple[Any, ...]) -> int:
+    (_, _, varies, *_), masks = arguments[0], arguments[1]
+    return len(masks) * TILE * int(_packed_words(varies).mean())
+
+
+def _bounded_cover_words(arguments: tuple[Any, ...]) -> int:
+    """Words of the bounds, and of tiles that these leave open and that have uncovered points."""
+    (all_of, any_of, varies, *_), first, last, masks, levels, uncovered = arguments[:6]
+    here = slice(first, last)
+    some, words = uncovered.any(axis=1), _packed_words(varies[here])
+    n_groups = (last - 1) // TILE - first // TILE + 1
+    total = 2 * n_groups * TILE * masks.size
+    columns = [
+        part.transpose(0, 2, 1).reshape(-1, masks.shape[1])[here] for part in (all_of, any_of)
+    ]
+    for mask, level in zip(masks, levels, strict=True):
+        low, high = (np.bitwise_count(part & mask).sum(axis=1, dtype=np.int64) for part in columns)
+        total += TILE * int(words[some & (low < level) & (high >= level)].sum())
+    return total
+
+
+_ACCOUNTS: dict[str, Callable[[tuple[Any, ...]], int]] = {
+    "minima": _minima_words,
+    "cover": _cover_words,
+    "lower_bounds": _lower_words,
+    "scan_least": _least_words,
+    "scan_minima": _scan_words,
+    "cover_bounded": _bounded_cover_words,
+}
+_LOOKED: dict[str, Callable[[tuple[Any, ...]], tuple[Any, int]]] = {
+    "grow_near": lambda given: (given[2][6], given[2][2].shape[1]),
+    "look_for_lower": lambda given: (given[7], len(given[2])),
+}
+"""Loops that say themselves how many points and nodes they looked at."""

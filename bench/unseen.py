@@ -227,14 +227,23 @@ def best_neighbour(found: dict[str, list[Score]]) -> str:
 
 def row(name: str, found: dict[str, list[Score]]) -> list[str]:
     """A row of the table: accuracies, then bytes of fastmem and 1-NN."""
-    kept = ["fastmem", best_neighbour(found), "fastmem, cells", "100 extra trees", "LightGBM", "SVM"]
+    kept = [
+        "fastmem",
+        best_neighbour(found),
+        "fastmem, cells",
+        "100 extra trees",
+        "LightGBM",
+        "SVM",
+    ]
     cells = []
     for side in kept:
         unseen = np.array([s.unseen for s in found.get(side, [])])
         cells.append(f"{unseen.mean():.4f} ± {unseen.std():.4f}" if len(unseen) else "-")
     ours = np.mean([s.n_bytes for s in found["fastmem"]])
     theirs = np.mean([s.n_bytes for s in found[kept[1]]])
-    seconds = [np.median([s.seconds for s in found[side]]) for side in ("fastmem", "fastmem, cells")]
+    seconds = [
+        np.median([s.seconds for s in found[side]]) for side in ("fastmem", "fastmem, cells")
+    ]
     return [
         name, *cells, f"{ours:,.0f}", f"{theirs:,.0f}", f"{theirs / ours:.3g}",
         f"{seconds[0]:.2f}, {seconds[1]:.2f}",

@@ -78,6 +78,8 @@ class Sizes:
         Sparse documents, and the hyperplanes for them.
     ball_points : int
         Points of clusters that balls cover.
+    noisy_rows : int
+        Rows of a noisy table, of which cells are looked for among neighbours.
     """
 
     moons: int
@@ -93,6 +95,7 @@ class Sizes:
     text_columns: int
     text_width: int
     ball_points: int
+    noisy_rows: int
 
     @property
     def moons_random(self) -> Workload:
@@ -149,6 +152,7 @@ FULL = Sizes(
     text_columns=1 << 16,
     text_width=512,
     ball_points=100_000,
+    noisy_rows=100_000,
 )
 SMOKE = Sizes(
     moons=3_000,
@@ -164,6 +168,7 @@ SMOKE = Sizes(
     text_columns=1 << 10,
     text_width=128,
     ball_points=600,
+    noisy_rows=5_000,
 )
 CHECK = replace(
     FULL, moons=100_000, digits=5_000, sign_rows=1_200, count_rows=9_600, count_masks=128

@@ -72,6 +72,11 @@ def fit_bytes(shape: FitShape, settings: Settings, width: int) -> int:
     """Bytes that a fit takes at its peak beside the process and its input.
 
     ``width`` counts where ``settings`` does not say how many hyperplanes there are: those so far.
+
+    Patterns count as a whole, also where bounding tiles will hold a ninth of them: whether they
+    will is only known once hyperplanes are drawn, and where cells are then looked for among
+    neighbours, which their number decides, all bits are unpacked after all. So a fit may be refused
+    that would have had room; with ``memory_limit`` it is done, its patterns in a file.
     """
     n_samples, d = shape.n_samples, shape.n_features
     n_words = -(-width // WORD_BITS)

@@ -18,12 +18,14 @@ from fastmem.inputs import check_points
 from fastmem.kernels.layout import TILE
 from fastmem.machine.loops import compile_calls
 from fastmem.machine.progress import ProgressCallback, drawing
+from fastmem.network.in_order import run_in_order
+from fastmem.network.margins import CountMargins
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.of_points import sign_patterns
 from fastmem.patterns.spatial_order import leaves_of
 from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.near_cells import NearCells
-from fastmem.second_layer.selection import Selector
+from fastmem.second_layer.selection import Selector, cover_layer
 from fastmem.widths.open_points import OpenPoints
 
 _N_SAMPLES = 120
@@ -152,8 +154,11 @@ def _use_bounds(X: np.ndarray) -> None:
     for selection in ("random", "merge"):
         seeds = np.random.SeedSequence(0).spawn(2)
         selector = Selector(selection, 0.0, False, seeds, 1, lambda done, total, neurons: None)
-        selector.covers(patterns, hyperplanes, [0])
+        covers = selector.covers(patterns, hyperplanes, [0])
     OpenPoints(patterns, 0).look(patterns, 64, seeds[0], 1)
+    second = cover_layer(covers)
+    margins = CountMargins(second, np.zeros(len(second), np.int64), 1)
+    run_in_order(points, hyperplanes, margins, 1, True, lambda rows, best: None)
 
 
 def _use_neighbours(X: np.ndarray) -> None:

@@ -40,9 +40,11 @@ rng = np.random.default_rng(0)
 if kind == "moons":
     X, y = datasets.unit_moons(n)
 else:
-    y = rng.integers(0, 2, n) if kind == "two" else np.arange(n) % (n // 2)
+    y = np.arange(n) % (n // 2) if kind == "many" else rng.integers(0, 2, n)
     X = rng.standard_normal((n, d), dtype=np.float32)
     X[:, 0] += 20 * y
+if kind == "border":  # thousands of neurons, looked for among neighbours
+    y = (X @ rng.standard_normal(d) > 0).astype(np.int64)
 few = settings | ({"width": 64} if isinstance(settings.get("width"), int) else {})
 fastmem.interpolate(X[:200, :300].copy(), np.arange(200) % 2, **few).predict(X[:9, :300])
 with open("/proc/self/clear_refs", "w") as file:
@@ -55,6 +57,7 @@ print(status("VmHWM") - before, network.report.estimated_bytes)
 SHAPES = {
     "many points": ("moons", 1_000_000, 2, {"width": 1024}),
     "auto": ("moons", 300_000, 2, {}),
+    "a long border": ("border", 100_000, 8, {"width": 512}),
     "compact": ("moons", 300_000, 2, {"width": 1024, "compact": True}),
     "relu": ("moons", 300_000, 2, {"width": 256, "activation": "relu"}),
     "many features": ("two", 300, 20_000, {"width": 1000, "projection": "gaussian"}),

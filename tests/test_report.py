@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import json
 import math
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
 
+import fastmem
+from fastmem.datasets import unit_moons
+
 pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
 
+from bench import parts  # noqa: E402
 from bench.report import classifiers, comparison, plots, report, tables  # noqa: E402
 from bench.report.points import exponent  # noqa: E402
 
@@ -83,6 +88,31 @@ def test_a_row_beyond_the_cap_is_ended_and_the_next_is_measured():
         with pytest.raises(TimeoutError):
             helper.measure(problem, "100 extra trees", 0, 0.0)
         assert helper.measure(problem, "decision tree", 0, 60.0)["training_accuracy"] == 1
+
+
+def test_what_loops_do_is_counted():
+    """Bounding tiles store and count less for the same network; searches tell their counts."""
+    X, y = unit_moons(60_000)
+    found = {}
+    for name, context in (("all", parts.without_bounding_tiles), ("bounds", nullcontext)):
+        with context(), parts.watched_loops() as done:
+            network = fastmem.interpolate(X, y, width=512, selection="random", seed=0, max_bias=1.0)
+        found[name] = done, network
+    (every, one), (bounds, other) = found["all"], found["bounds"]
+    np.testing.assert_array_equal(one.second.masks, other.second.masks)
+    assert set(every.words) == {"pattern_words", "minima", "cover"}
+    assert {"bound_tiles", "lower_bounds", "cover_bounded"} <= set(bounds.words)
+    assert every.pattern_bytes >= 60_000 * 64 > 4 * bounds.pattern_bytes
+    # stacks of masks are padded to four, and points to tiles
+    pairs = sum(every.words.values()) / 8
+    assert one.report.evaluations / 2 < pairs < 4 * one.report.evaluations + 1000
+    assert 0 < sum(bounds.words.values()) < sum(every.words.values()) / 4
+    # labels are noisy
+    X = np.random.default_rng(0).standard_normal((5000, 2)).astype(np.float32)
+    with parts.watched_loops() as done:
+        network = fastmem.interpolate(X, X[:, 0] + X[::-1, 1] > 0, seed=0, scale="none")
+    assert done.words["grow_near"] > 0 and done.words["look_for_lower"] > 0
+    assert done.pattern_bytes >= 5000 * 8 * network.second.masks.shape[1]
 
 
 def test_a_study_is_kept_redrawn_and_shown(tmp_path, capsys):

@@ -251,6 +251,28 @@ def speedups(points: list[Point]) -> Panel:
     return draw
 
 
+def stage_bars(points: list[Point]) -> Panel:
+    """Draw bars of the seconds of each fit, made of its stages."""
+    fits = [p for p in points if "stages" in p]
+    names = [p["series"] for p in fits]
+
+    def draw(ax: Any) -> None:
+        start = np.zeros(len(fits))
+        for stage, colour in STAGES.items():
+            took = np.array([p["stages"].get(stage, 0.0) for p in fits])
+            ax.barh(names, took, left=start, color=colour, label=stage)
+            start += took
+        for name, end in zip(names, start, strict=True):
+            ax.annotate(f" {_short(end)}", (end, name), va="center", fontsize=9)
+        ax.set_xlim(0, 1.2 * start.max())
+        ax.invert_yaxis()
+        ax.spines[["top", "right"]].set_visible(False)
+        ax.set_xlabel("seconds on one thread")
+        ax.legend(fontsize=9, frameon=False)
+
+    return draw
+
+
 def _short(seconds: float) -> str:
     return f"{seconds:.3g} s" if seconds >= 1 else f"{1e3 * seconds:.3g} ms"
 

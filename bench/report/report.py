@@ -23,7 +23,7 @@ from matplotlib.figure import Figure
 
 from bench import workloads
 from bench.measuring import machine, timed
-from bench.report import comparison, plots, scaling, tables
+from bench.report import comparison, plots, scaling, tables, work
 from bench.report.points import Point
 from bench.report.scaling import Scale
 from bench.workloads import Sizes, smoke_wanted
@@ -226,6 +226,18 @@ STUDIES: dict[str, Study] = {
         lambda scope: scaling.counts(scope.scale, scope.sizes),
         _pictures(plots.rates),
         tables.counts,
+    ),
+    "work": Study(
+        "What fits store and count",
+        "Many points of few features, on one thread: two moons with every pattern stored and "
+        "counted, and as bounding tiles; flights, late or not, by 8 numbers, whose cells are "
+        "looked for among neighbours. Words are those whose ones inside a mask were counted, at "
+        "most, by the loops over points; the seconds are these loops' alone, of the processor, "
+        "with all that they do between counts. GB/s: points and patterns, once, in the seconds of "
+        "the first layer (or of growth, which also looks for points that cannot be covered).",
+        lambda scope: work.fits(scope.scale, scope.sizes),
+        _pictures(plots.stage_bars),
+        tables.work,
     ),
     "peers": Study(
         "Peers",

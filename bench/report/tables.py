@@ -139,6 +139,38 @@ def counts(points: list[Point]) -> str:
     return table(["words in a row", *[f"{n}, 10⁹/s" for n in names], "fastmem : FAISS"], rows)
 
 
+def work(points: list[Point]) -> str:
+    """What fits stored and counted, and at what rates; then the limits of one thread."""
+    limits = [p for p in points if p["panel"] == "limits"]
+    rates = {p["series"]: p["rate"] for p in limits}
+    rows = []
+    for p in points:
+        if p["panel"] == "limits":
+            continue
+        rate = p["words"] / max(p["counting"], 1e-9)
+        plain = rates[f"counting whole rows of {p['n_words']} words"]
+        first = p["stages"].get("patterns", p["stages"].get("growth"))
+        rows.append(
+            [
+                p["series"],
+                "{:,}, {:,}".format(*p["widths"]),
+                seconds(p),
+                figure(first),
+                figure(p["pattern_bytes"] / 1e6),
+                figure(p["read_bytes"] / first / 1e9),
+                figure(p["stages"]["selection"]),
+                figure(p["words"] / 1e9),
+                figure(p["counting"]),
+                figure(rate / 1e9),
+                figure(rate / plain),
+            ]
+        )
+    head = ["fit", "widths", "s", "patterns or growth, s", "patterns, MB", "GB/s", "selection, s"]
+    head += ["10⁹ words counted", "in s", "10⁹/s", "to the plain kernel"]
+    beside = [[p["series"], figure(p["rate"] / 1e9)] for p in limits]
+    return table(head, rows) + "\n\n" + table(["limit, one thread", "10⁹ words/s"], beside)
+
+
 def comparison(points: list[Point], *, weights: bool = False) -> str:
     """Rows of one problem.
 

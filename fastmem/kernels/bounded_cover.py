@@ -45,7 +45,7 @@ def lower_bounds(queue, stop, bounded, masks, bounds):
 
 
 @njit(nogil=True, cache=True)
-def _pack_mask(varies, mask, packed):
+def pack_mask(varies, mask, packed):
     """The ones of a mask among a tile's varying bits, as its points have theirs; how many words."""
     at = np.int64(0)
     packed[0] = _EMPTY
@@ -73,7 +73,7 @@ def _scan(bounded, tile, mask, lower, packed, counts):
 
     packed (n_words + 1,) uint64 is room.
     """
-    n_packed = _pack_mask(bounded.varies[tile], mask, packed)
+    n_packed = pack_mask(bounded.varies[tile], mask, packed)
     base = np.uint64(lower)
     for i in range(TILE):
         counts[i] = base

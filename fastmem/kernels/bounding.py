@@ -81,7 +81,8 @@ class _Room(NamedTuple):
 
 
 @njit(nogil=True, cache=True)
-def _new_room(planes, dtype):
+def new_room(planes, dtype):
+    """Room to bound points of a dtype in, for hyperplanes ``planes``, a `FloatFilter`."""
     n_words, d = planes.panels.shape[0], planes.panels.shape[1]
     return _Room(
         np.empty((TILE, d), dtype),
@@ -106,7 +107,7 @@ def _new_room(planes, dtype):
 
 
 @njit(nogil=True, cache=True)
-def _open_filter(planes, n_words):
+def open_filter(planes, n_words):
     """A filter for the hyperplanes that a tile's bounds leave open; filled tile by tile."""
     d = planes.panels.shape[1]
     return FloatFilter(
@@ -312,8 +313,8 @@ def bound_tiles(queue, stop, points, rows, tasks, planes, bounded, used, doubts)
     """
     bounded = Bounded(*bounded)
     n_words = planes.panels.shape[0]
-    room = _new_room(planes, points.dtype)
-    some = _open_filter(planes, n_words)
+    room = new_room(planes, points.dtype)
+    some = open_filter(planes, n_words)
     while True:
         task = take(queue)
         if task >= stop:
@@ -329,7 +330,13 @@ def bound_tiles(queue, stop, points, rows, tasks, planes, bounded, used, doubts)
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _bound_tile(points, rows, start, stop, tile, planes, some, bounded, used, room):
+def bound_points(points, rows, start, stop, planes, some, room):
+    """The patterns of at most TILE points, rows[start:stop], as a bounding tile in ``room``.
+
+    Their AND and OR are room.all_of and room.any_of, (n_words,) uint64, and the varying bits of
+    point i are room.packed[:n, i], n the words that these take. some is an `open_filter` and room
+    a `new_room` for ``planes``. Returns n and how many bits float32 did not decide.
+    """
     n_words = planes.panels.shape[0]
     count = stop - start
     largest = _load_tile(points, rows, start, stop, planes, room)
@@ -348,7 +355,13 @@ def _bound_tile(points, rows, start, stop, tile, planes, some, bounded, used, ro
             rest &= rest - _ONE
     n_some = _copy_open(planes, some, which, n_open)
     doubts = _fill_open(some, count, n_open, n_some, largest, room)
-    n_packed = _pack_varying(n_some, count, n_open, room)
+    return _pack_varying(n_some, count, n_open, room), doubts
+
+
+@njit(nogil=True, cache=True, inline="always")
+def _bound_tile(points, rows, start, stop, tile, planes, some, bounded, used, room):
+    count = stop - start
+    n_packed, doubts = bound_points(points, rows, start, stop, planes, some, room)
     first = take_many(used, n_packed * TILE)
     bounded.starts[tile] = first
     for word in range(n_packed):
@@ -358,7 +371,7 @@ def _bound_tile(points, rows, start, stop, tile, planes, some, bounded, used, ro
         for i in range(count, TILE):
             row[i] = _EMPTY
     group, column = tile // TILE, tile % TILE
-    for word in range(n_words):
+    for word in range(planes.panels.shape[0]):
         bounded.all_of[group, word, column] = room.all_of[word]
         bounded.any_of[group, word, column] = room.any_of[word]
         bounded.varies[tile, word] = room.any_of[word] & ~room.all_of[word]

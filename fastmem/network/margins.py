@@ -6,12 +6,14 @@ two kinds it is depends on what the activations a(x) are.
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Protocol
 
 import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
+from fastmem.kernels.bounded_margins import Neurons
 from fastmem.kernels.cover import margins
 from fastmem.kernels.layout import TILE
 from fastmem.kernels.relu import sum_margins
@@ -70,6 +72,12 @@ class CountMargins:
     blocks : ndarray of shape (m,), int64
         The block of each neuron.
     n_blocks : int
+
+    Attributes
+    ----------
+    n_blocks : int
+    n_words : int
+        Words of all masks.
     """
 
     left_out = 0.5
@@ -79,12 +87,23 @@ class CountMargins:
         self._thresholds = padded(second.thresholds.astype(np.int64))
         self._blocks = np.full(len(self._masks), -1, np.int64)  # the padding belongs to none
         self._blocks[: len(second)] = blocks
-        self._n_blocks = n_blocks
+        self._second, self.n_words = second, second.masks.size
+        self.n_blocks = n_blocks
         self._without_neurons = np.setdiff1d(np.arange(n_blocks), blocks)
+
+    @cached_property
+    def neurons(self) -> Neurons:
+        """The neurons as bounds on groups of points are computed by."""
+        masks, m = self._second.masks, len(self._second)
+        tiles = np.zeros((-(-m // TILE), masks.shape[1], TILE), np.uint64)
+        for group, tile in enumerate(tiles):
+            some = masks[group * TILE : (group + 1) * TILE]
+            tile[:, : len(some)] = some.T
+        return Neurons(np.ascontiguousarray(masks), tiles, self._thresholds[:m], self._blocks[:m])
 
     def task_rows(self, points: Points) -> int:
         """Points for which ``of`` should be called at once."""
-        return _SCORES // max(1, self._n_blocks)
+        return _SCORES // max(1, self.n_blocks)
 
     def of(
         self, points: Points, start: int, stop: int, tiles: np.ndarray, stop_when_on: bool
@@ -92,9 +111,13 @@ class CountMargins:
         """See `Margins`."""
         sizes = np.full(len(tiles), TILE, np.int64)
         sizes[-1] = stop - start - (len(tiles) - 1) * TILE
-        best = np.full((self._n_blocks, len(tiles) * TILE), np.iinfo(np.int64).min)
+        best = np.full((self.n_blocks, len(tiles) * TILE), np.iinfo(np.int64).min)
         margins(tiles, sizes, self._masks, self._thresholds, self._blocks, stop_when_on, best)
-        largest = best[:, : stop - start].astype(np.float64)
+        return self.as_floats(best[:, : stop - start])
+
+    def as_floats(self, best: np.ndarray) -> np.ndarray:
+        """Margins as ``of`` returns them: counts, (n_blocks, P) int64, as float64."""
+        largest: np.ndarray = best.astype(np.float64)
         largest[self._without_neurons] = -np.inf
         return largest
 

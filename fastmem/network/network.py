@@ -23,7 +23,8 @@ from fastmem.inputs import (
 )
 from fastmem.machine.memory import require_for_prediction
 from fastmem.network import model_file
-from fastmem.network.margins import Margins, margins_of
+from fastmem.network.in_order import order_pays, run_in_order
+from fastmem.network.margins import CountMargins, Margins, margins_of
 from fastmem.network.pages import network_page
 from fastmem.network.report import FitReport, n_parameters
 from fastmem.network.votes import Votes
@@ -388,8 +389,8 @@ class Network:
             return self._votes.scores(points, n_threads)
         scores = np.empty((points.n_samples, len(self.classes_)))
 
-        def keep(start: int, stop: int, best: np.ndarray) -> None:
-            scores[start:stop] = self._scores(best)
+        def keep(rows: slice | np.ndarray, best: np.ndarray) -> None:
+            scores[rows] = self._scores(best)
 
         self._run(points, n_threads, False, keep)
         return scores
@@ -401,11 +402,11 @@ class Network:
         # with one block of two classes, on or off is all that matters
         only_on = len(self.covered) == 1 and len(self.classes_) == 2
 
-        def keep(start: int, stop: int, best: np.ndarray) -> None:
+        def keep(rows: slice | np.ndarray, best: np.ndarray) -> None:
             if only_on:
-                codes[start:stop] = np.where(best[0] > 0, self.covered[0], 1 - self.covered[0])
+                codes[rows] = np.where(best[0] > 0, self.covered[0], 1 - self.covered[0])
             else:
-                codes[start:stop] = self._scores(best).argmax(axis=1)
+                codes[rows] = self._scores(best).argmax(axis=1)
 
         self._run(points, n_threads, only_on, keep)
         return codes
@@ -416,11 +417,16 @@ class Network:
         return scores
 
     def _run(self, points: Points, n_threads: int, stop_when_on: bool, keep) -> None:
-        """Stream blocks of rows through both layers; keep(start, stop, best) takes the margins."""
+        """Stream blocks of rows through both layers; keep(rows, best) takes the margins of some."""
         margins = self._margins
+        if isinstance(margins, CountMargins) and order_pays(
+            points, self.first, margins, stop_when_on
+        ):
+            run_in_order(points, self.first, margins, n_threads, stop_when_on, keep)
+            return
 
         def work(start: int, stop: int, tiles: np.ndarray) -> None:
-            keep(start, stop, margins.of(points, start, stop, tiles, stop_when_on))
+            keep(slice(start, stop), margins.of(points, start, stop, tiles, stop_when_on))
 
         tiles_of_blocks(points, self.first, n_threads, work, margins.task_rows(points))
 
