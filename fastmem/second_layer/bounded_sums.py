@@ -8,13 +8,13 @@ import numpy as np
 
 from fastmem.inputs import Points
 from fastmem.kernels.layout import TILE
+from fastmem.kernels.products import DOUBLES
 from fastmem.kernels.relu import least_sums
 from fastmem.kernels.relu_bounds import (
     FAN,
-    LANES,
     Boxes,
     Places,
-    Planes,
+    Stack,
     cover_in_boxes,
     least_in_boxes,
     surround,
@@ -49,13 +49,7 @@ class BoundedSums:
         assert patterns.bounded is not None and points.array is not None
         self._patterns, self._points, self._sums = patterns, points, sums
         self._n_threads = n_threads
-        n, d = sums.layer.weights.shape
-        m = -(-n // LANES) * LANES
-        planes = Planes(np.zeros((d, m), np.float32), np.full(m, -1.0), np.zeros(m))
-        planes.weights[:, :n] = sums.layer.weights.T
-        with np.errstate(over="ignore"):
-            planes.biases[:n] = sums.layer.scale * sums.layer.shifted
-        planes.norms[:n] = sums.norms
+        d = points.n_features
         n_tiles = np.diff(patterns.first_tile)
         codes = np.repeat(np.arange(patterns.n_classes), n_tiles)
         begins = np.arange(len(codes)) - patterns.first_tile[codes]
@@ -74,8 +68,8 @@ class BoundedSums:
         )  # fmt: skip
         boxes = _joined(tiles, starts, np.diff(places.firsts))
         self._given: tuple[Any, ...] = (
-            tuple(sums.layer), tuple(planes), tuple(places), tuple(patterns.bounded.bounded),
-            tuple(boxes), tuple(tiles),
+            tuple(sums.layer), tuple(places), tuple(patterns.bounded.bounded), tuple(boxes),
+            tuple(tiles),
         )  # fmt: skip
 
     def least_over(
@@ -89,13 +83,13 @@ class BoundedSums:
         n_boxes = int(self._first_box[-1])
         for start, stop in self._parts(len(masks)):
             part = slice(start, stop)
-            stack = self._sums.masks(masks[part])
-            self._lower(stack, owners[part], np.unique(nearest[part]), least[part])
+            stack = self._stack(masks[part])
+            self._lower(stack.masks, owners[part], np.unique(nearest[part]), least[part])
             size = max(1, -(-n_boxes // _TASKS))
             found = np.repeat(least[None, part], -(-n_boxes // size), axis=0)
             run_loop(
                 least_in_boxes, len(found), self._threads(n_boxes * (stop - start)),
-                (*self._given, tuple(stack), self._dense(masks[part]), owners[part], size, found),
+                (*self._given, _plain(stack), owners[part], size, found),
             )  # fmt: skip
             least[part] = found.min(axis=0)
         refuse_zeros(least)
@@ -117,26 +111,26 @@ class BoundedSums:
             run_loop(
                 cover_in_boxes, len(found), self._threads((last - first) * (stop - start)),
                 (
-                    *self._given, tuple(self._sums.masks(masks[part])), self._dense(masks[part]),
-                    limits[part], first, size, uncovered, found,
+                    *self._given, _plain(self._stack(masks[part])), limits[part],
+                    np.array([first, last]), size, uncovered, found,
                 ),
             )  # fmt: skip
             gained[part] = found.sum(axis=0)
         return gained
 
     def _parts(self, n_masks: int) -> list[tuple[int, int]]:
-        m = self._given[1][0].shape[1]
-        return ranges(n_masks, max(1, min(_MOST_MASKS, _MASK_VALUES // m)))
+        most = _MASK_VALUES // len(self._sums.norms) // DOUBLES * DOUBLES
+        return ranges(n_masks, max(DOUBLES, min(_MOST_MASKS, most)))
 
     def _threads(self, n_looks: int) -> int:
         return 1 if n_looks < _SERIAL_BOXES else self._n_threads
 
-    def _dense(self, masks: np.ndarray) -> np.ndarray:
-        """The ones of masks as numbers, padded as the hyperplanes are."""
-        dense = np.zeros((len(masks), self._given[1][0].shape[1]))
+    def _stack(self, masks: np.ndarray) -> Stack:
         n = len(self._sums.norms)
-        dense[:, :n] = unpacked(masks, n)
-        return dense
+        bits = np.zeros((-(-len(masks) // DOUBLES) * DOUBLES, n), np.bool_)
+        bits[: len(masks)] = unpacked(masks, n)
+        panels = bits.reshape(-1, DOUBLES, n).transpose(0, 2, 1).astype(np.float64, order="C")
+        return Stack(self._sums.masks(masks), self._sums.norms, panels)
 
     def _lower(
         self, stack: Masks, owners: np.ndarray, near: np.ndarray, least: np.ndarray
@@ -147,6 +141,10 @@ class BoundedSums:
         block = self._points.take(patterns.rows_at(near))
         rows = rows_for_sums(block, own.tiles, np.arange(len(near)))
         least_sums(self._sums.layer, stack, owners, rows, patterns.codes_at(near), least)
+
+
+def _plain(stack: Stack) -> tuple[Any, ...]:
+    return tuple(stack.masks), stack.norms, stack.panels
 
 
 def _joined(tiles: Boxes, starts: np.ndarray, counts: np.ndarray) -> Boxes:
