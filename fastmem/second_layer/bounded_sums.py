@@ -28,7 +28,7 @@ from fastmem.patterns.words import unpacked
 from fastmem.second_layer.bounded_points import BoundedPoints
 from fastmem.second_layer.real_sums import RealSums, refuse_zeros, rows_for_sums
 
-_MOST_MASKS = 64
+_MOST_MASKS = 256
 _MASK_VALUES = 1 << 19
 """Masks at a time, and values of them, one a hyperplane: they should stay in a cache."""
 _TASKS = 64
