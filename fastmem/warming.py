@@ -153,6 +153,8 @@ def _use_bounds(X: np.ndarray) -> None:
         seeds = np.random.SeedSequence(0).spawn(2)
         selector = Selector(selection, 0.0, False, seeds, 1, lambda done, total, neurons: None)
         selector.covers(patterns, hyperplanes, [0])
+    selector = Selector("random", 0.0, False, seeds, 1, lambda done, total, neurons: None, points)
+    selector.covers(patterns, hyperplanes, [0])
     OpenPoints(patterns, 0).look(patterns, 64, seeds[0], 1)
 
 

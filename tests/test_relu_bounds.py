@@ -15,8 +15,8 @@ from test_relu import nasty
 from fastmem.datasets import clusters, unit_moons
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import check_points
-from fastmem.kernels import relu_bounds
 from fastmem.kernels.layout import TILE
+from fastmem.kernels.relu_boxes import error_of
 from fastmem.kernels.relu_exact import LEAST_POSITIVE
 from fastmem.patterns import spatial_order
 from fastmem.patterns.by_class import Patterns
@@ -218,7 +218,7 @@ def test_the_error_says_when_it_knows_nothing():
     _, planes = points_and_planes(np.random.default_rng(0), "normal", 5, 2, 9, np.float64)
     layer = RealSums(planes, False)
     masks = layer.masks(np.ones((1, 1), np.uint64))
-    usual = relu_bounds._error(layer.layer, masks, 0, 1.0)
+    usual = error_of(layer.layer, masks, 0, 1.0)
     assert 0 < usual < 1e-9
     for radius in (np.inf, np.nan, 2.0**300):
-        assert relu_bounds._error(layer.layer, masks, 0, radius) == np.inf
+        assert error_of(layer.layer, masks, 0, radius) == np.inf

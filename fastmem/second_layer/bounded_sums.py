@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,9 @@ from fastmem.inputs import Points
 from fastmem.kernels.layout import TILE
 from fastmem.kernels.products import DOUBLES
 from fastmem.kernels.relu import least_sums
-from fastmem.kernels.relu_bounds import (
-    FAN,
-    Boxes,
-    Places,
-    Stack,
-    cover_in_boxes,
-    least_in_boxes,
-    surround,
-)
+from fastmem.kernels.relu_bounds import cover_in_boxes, least_in_boxes
+from fastmem.kernels.relu_boxes import FAN, Boxes, Places, Stack, surround
 from fastmem.kernels.relu_lanes import Masks
-from fastmem.machine.arrays import frozen
 from fastmem.machine.loops import run_loop
 from fastmem.machine.threads import ranges
 from fastmem.patterns.by_class import Patterns
@@ -43,9 +36,7 @@ class BoundedSums:
     The same results as `real_cover` has without bounds.
     """
 
-    def __init__(
-        self, patterns: Patterns, points: Points, sums: RealSums, n_threads: int
-    ) -> None:
+    def __init__(self, patterns: Patterns, points: Points, sums: RealSums, n_threads: int) -> None:
         assert patterns.bounded is not None and points.array is not None
         self._patterns, self._points, self._sums = patterns, points, sums
         self._n_threads = n_threads
@@ -54,14 +45,14 @@ class BoundedSums:
         codes = np.repeat(np.arange(patterns.n_classes), n_tiles)
         begins = np.arange(len(codes)) - patterns.first_tile[codes]
         begins = patterns.starts[codes] + begins * TILE
-        firsts = [np.arange(a, b, FAN) for a, b in zip(patterns.first_tile, patterns.first_tile[1:], strict=False)]
+        firsts = [np.arange(first, last, FAN) for first, last in pairwise(patterns.first_tile)]
         self._first_box = np.concatenate([[0], np.cumsum([len(some) for some in firsts])])
         starts = np.concatenate(firsts).astype(np.int64)
         places = Places(
             points.array, patterns.order, begins, patterns.sizes,
             np.append(starts, len(codes)), codes[starts],
         )  # fmt: skip
-        tiles = Boxes(np.empty((len(codes), d)), np.empty((len(codes), d)), *np.empty((2, len(codes))))
+        tiles = Boxes(*np.empty((2, len(codes), d)), *np.empty((2, len(codes))))
         run_loop(
             surround, -(-len(codes) // _SURROUND_TILES), n_threads,
             (tuple(sums.layer), tuple(places), _SURROUND_TILES, tuple(tiles)),
@@ -72,9 +63,7 @@ class BoundedSums:
             tuple(tiles),
         )  # fmt: skip
 
-    def least_over(
-        self, masks: np.ndarray, owners: np.ndarray, nearest: np.ndarray
-    ) -> np.ndarray:
+    def least_over(self, masks: np.ndarray, owners: np.ndarray, nearest: np.ndarray) -> np.ndarray:
         """Least sums of masks over points of classes other than their owners', rounded down.
 
         owners (B,) int64; ``nearest`` are positions of good points to begin with.
@@ -132,9 +121,7 @@ class BoundedSums:
         panels = bits.reshape(-1, DOUBLES, n).transpose(0, 2, 1).astype(np.float64, order="C")
         return Stack(self._sums.masks(masks), self._sums.norms, panels)
 
-    def _lower(
-        self, stack: Masks, owners: np.ndarray, near: np.ndarray, least: np.ndarray
-    ) -> None:
+    def _lower(self, stack: Masks, owners: np.ndarray, near: np.ndarray, least: np.ndarray) -> None:
         """Lower ``least`` to what the points at some positions reach."""
         patterns = self._patterns
         own = BoundedPoints(patterns, 0, len(patterns.sizes)).gathered(near)

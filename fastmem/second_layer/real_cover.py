@@ -26,8 +26,8 @@ _BATCH = 1024
 class RealClassCover(ClassCover):
     """A cover whose neurons cover points by their real sums: the paper's random selection.
 
-    Takes the points and the first layer, which belong to ``patterns``, and, where these are bounding
-    tiles, bounds on the sums; all else is as in `ClassCover`.
+    Takes the points and the first layer, which belong to ``patterns``, and, where these are
+    bounding tiles, bounds on the sums; all else is as in `ClassCover`.
     """
 
     threshold_dtype = np.float64
@@ -123,9 +123,7 @@ class RealClassCover(ClassCover):
             one, bounds = covers[0], covers[0].bounds
             sizes = np.diff(one.patterns.starts)
             one.evaluations += int((sizes.sum() - sizes[codes[can]]).sum())
-            least[can] = (
-                bounds.least_over(*given) if bounds else _least_over_others(one, *given)
-            )
+            least[can] = bounds.least_over(*given) if bounds else _least_over_others(one, *given)
         start = 0
         for cover, (candidates, masks) in zip(covers, found, strict=True):
             here = slice(start, start + len(candidates))
