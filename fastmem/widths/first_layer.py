@@ -76,7 +76,7 @@ class FirstLayer:
         """Make room for the first patterns, in a spatial order and as bounding tiles if it pays."""
         problem, n_threads = self._problem, self._problem.n_threads
         asked = problem.points, problem.codes, self.hyperplanes
-        with_bounds = may_bound(problem) and bounds_pay(*asked)
+        with_bounds = may_bound(problem) and bounds_pay(*asked, problem.covers_by_sums)
         leaves = array = None
         if with_bounds or (neighbours_are_asked(problem) and neighbours_pay(*asked)):
             self.points = in_one_array(problem.points)
