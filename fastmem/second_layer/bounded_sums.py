@@ -25,6 +25,8 @@ _MOST_MASKS = 256
 _MASK_VALUES = 1 << 19
 """Masks at a time, and values of them, one a hyperplane: they should stay in a cache."""
 _TASKS = 64
+_TASK_BOXES = 8
+"""Boxes of a task at most: if all their tiles are looked at, some tens of ms."""
 _SURROUND_TILES = 64
 _SERIAL_BOXES = 200
 """Fewer boxes, times masks, are not worth starting threads for."""
@@ -74,7 +76,7 @@ class BoundedSums:
             part = slice(start, stop)
             stack = self._stack(masks[part])
             self._lower(stack.masks, owners[part], np.unique(nearest[part]), least[part])
-            size = max(1, -(-n_boxes // _TASKS))
+            size = _task_boxes(n_boxes)
             found = np.repeat(least[None, part], -(-n_boxes // size), axis=0)
             run_loop(
                 least_in_boxes, len(found), self._threads(n_boxes * (stop - start)),
@@ -95,7 +97,7 @@ class BoundedSums:
         first, last = (int(box) for box in self._first_box[code : code + 2])
         for start, stop in self._parts(len(masks)):
             part = slice(start, stop)
-            size = max(1, -(-(last - first) // _TASKS))
+            size = _task_boxes(last - first)
             found = np.zeros((-(-(last - first) // size), stop - start), np.int64)
             run_loop(
                 cover_in_boxes, len(found), self._threads((last - first) * (stop - start)),
@@ -128,6 +130,10 @@ class BoundedSums:
         block = self._points.take(patterns.rows_at(near))
         rows = rows_for_sums(block, own.tiles, np.arange(len(near)))
         least_sums(self._sums.layer, stack, owners, rows, patterns.codes_at(near), least)
+
+
+def _task_boxes(n_boxes: int) -> int:
+    return max(1, min(_TASK_BOXES, -(-n_boxes // _TASKS)))
 
 
 def _plain(stack: Stack) -> tuple[Any, ...]:
