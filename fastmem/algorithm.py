@@ -240,7 +240,7 @@ def interpolate(
             selector = Selector(
                 settings.selection, settings.margin, problem.only_inside,
                 selection_seed.spawn(len(problem.classes)), settings.n_threads,
-                partial(tell, "neurons"), problem.points if problem.covers_by_sums else None,
+                partial(tell, "neurons"), layer.points if problem.covers_by_sums else None,
             )  # fmt: skip
             if settings.smallest:
                 covers, trials = smallest(problem, layer, selector)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from fastmem.inputs import Settings, stores_weights
 from fastmem.inputs.points import MOST_COPIED
 from fastmem.kernels.layout import TILE, WORD_BITS
+from fastmem.kernels.products import DOUBLES
 from fastmem.kernels.siblings import FAN
 from fastmem.machine.memory import UNCHECKED, require
 from fastmem.patterns.computed_rows import PART_BYTES
@@ -36,6 +37,10 @@ _STORED = 2.25
 """Weights and their panels in float32, and what both are made of in between."""
 _RELU = 1.25
 """Once more in groups for real sums, and their norms."""
+_BOX_ROOM = 8 * (TILE + 4 * DOUBLES)
+"""Of a thread and hyperplane: terms at the points of a tile, some masks, and, ..."""
+_BOX_WEIGHTS = 8 * 10
+"""... of each weight, terms that boxes leave and what they add."""
 _COMPUTED = 7
 """Weights from a key, for some hyperplanes at a time: made, checked, in panels, and the last."""
 
@@ -96,6 +101,8 @@ def fit_bytes(shape: FitShape, settings: Settings, width: int) -> int:
     if settings.compact:  # patterns of the hyperplanes that stay, also by hyperplane
         total += patterns
     total += _layer_bytes(shape, settings, width)
+    if settings.activation == "relu" and settings.selection == "random" and d <= FEW_FEATURES:
+        total += settings.n_threads * width * (_BOX_ROOM + _BOX_WEIGHTS * d)
     # sums of columns, for each range of rows
     total += 16 * d if shape.is_sparse else 8 * d * (n_samples * shape.row_values // (1 << 22))
     return int(total)

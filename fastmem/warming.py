@@ -155,6 +155,8 @@ def _use_bounds(X: np.ndarray) -> None:
         seeds = np.random.SeedSequence(0).spawn(2)
         selector = Selector(selection, 0.0, False, seeds, 1, lambda done, total, neurons: None)
         covers = selector.covers(patterns, hyperplanes, [0])
+    sums = Selector("random", 0.0, False, seeds, 1, lambda done, total, neurons: None, points)
+    sums.covers(patterns, hyperplanes, [0])
     OpenPoints(patterns, 0).look(patterns, 64, seeds[0], 1)
     second = cover_layer(covers)
     margins = CountMargins(second, np.zeros(len(second), np.int64), 1)

@@ -388,6 +388,20 @@ def test_it_pays_in_the_plane_and_not_among_noise_in_many_dimensions(monkeypatch
     assert pays(columns, y, 256) is False  # the patterns take little more room than a copy
 
 
+def test_less_may_vary_for_real_sums(monkeypatch):
+    monkeypatch.setattr(bounded_tiles, "_FEWEST_POINTS", 1000)
+    rng = np.random.default_rng(0)
+    for d, for_counts, for_sums in ((2, True, True), (4, True, False)):
+        X = rng.standard_normal((60_000, d)).astype(np.float32) / 4.5
+        planes = Hyperplanes(
+            rng.standard_normal((512, d)).astype(np.float32), rng.uniform(-1, 1, 512),
+            np.zeros(d), 1.0,
+        )  # fmt: skip
+        asked = check_points(X), (X[:, 0] > 0).astype(np.uint16), planes
+        assert bounds_pay(*asked) is for_counts
+        assert bounds_pay(*asked, for_sums=True) is for_sums
+
+
 def test_patterns_that_can_be_elsewhere_are_not_bounded(monkeypatch):
     X, y = unit_moons(3000, seed=0)
     monkeypatch.setattr(bounded_tiles, "MODE", "always")

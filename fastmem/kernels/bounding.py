@@ -379,7 +379,7 @@ def _bound_tile(points, rows, start, stop, tile, planes, some, bounded, used, ro
 
 
 @njit(nogil=True, cache=True, inline="always")
-def _unpack(bounded, position, pattern):
+def unpack_one(bounded, position, pattern):
     """Write the pattern of a point, (n_words,) uint64."""
     tile = position // TILE
     at = bounded.starts[tile] + position - tile * TILE
@@ -410,7 +410,7 @@ def unpack_points(bounded, positions, out, first):
     bounded = Bounded(*bounded)
     pattern = np.empty(bounded.varies.shape[1], np.uint64)
     for i in range(positions.shape[0]):
-        _unpack(bounded, positions[i], pattern)
+        unpack_one(bounded, positions[i], pattern)
         tile = (first + i) // TILE
         column = first + i - tile * TILE
         for word in range(pattern.shape[0]):
@@ -423,6 +423,6 @@ def unpack_complements(bounded, positions, valid, masks):
     bounded = Bounded(*bounded)
     for i in range(positions.shape[0]):
         row = masks[i]
-        _unpack(bounded, positions[i], row)
+        unpack_one(bounded, positions[i], row)
         for word in range(row.shape[0]):
             row[word] = valid[word] & ~row[word]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from llvmlite import ir
 
 FLOAT32 = ir.FloatType()
+FLOAT64 = ir.DoubleType()
 INT32 = ir.IntType(32)
 INT64 = ir.IntType(64)
 
@@ -15,7 +16,7 @@ def array_pointer(context, builder, array_type, array):
 
 
 class Vectors:
-    """Emits loads and stores of ``lanes`` numbers of 32 bits, which lie anywhere."""
+    """Emits loads and stores of ``lanes`` numbers of 32 or 64 bits, which lie anywhere."""
 
     def __init__(self, builder, lanes, element=FLOAT32):
         self.builder, self.lanes = builder, lanes

@@ -1,4 +1,7 @@
-"""Products of points and weights in registers, and their signs as bits."""
+"""Products of points and weights in registers, and their signs as bits.
+
+In float32 for WORD_BITS hyperplanes side by side, and in float64 for DOUBLES of whatever it is.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,10 @@ from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 from fastmem.kernels.layout import FEW_LANES, TILE_ROWS, WORD_BITS
-from fastmem.kernels.llvm import FLOAT32, INT64, Vectors, array_pointer
+from fastmem.kernels.llvm import FLOAT32, FLOAT64, INT64, Vectors, array_pointer
+
+DOUBLES = WORD_BITS // 2
+"""Numbers in float64 that take the room of WORD_BITS in float32."""
 
 
 def lanes_of(context) -> int:
@@ -21,8 +27,9 @@ def lanes_of(context) -> int:
 class _TileBuilder(Vectors):
     """Emits the loop over features that multiplies TILE_ROWS points by ``lanes`` hyperplanes."""
 
-    def __init__(self, builder, lanes, panel, points, depth):
-        super().__init__(builder, lanes)
+    def __init__(self, builder, lanes, panel, points, depth, element=FLOAT32):
+        super().__init__(builder, lanes, element)
+        self.width, self.kind = (DOUBLES, "f64") if element == FLOAT64 else (WORD_BITS, "f32")
         self.panel, self.points, self.depth = panel, points, depth
 
     def products(self, first_lane):
@@ -31,7 +38,7 @@ class _TileBuilder(Vectors):
         multiply_add = cgutils.get_or_insert_function(
             builder.module,
             ir.FunctionType(self.vector, [self.vector] * 3),
-            f"llvm.fmuladd.v{self.lanes}f32",
+            f"llvm.fmuladd.v{self.lanes}{self.kind}",
         )
         before = builder.block
         loop = builder.function.append_basic_block("feature")
@@ -48,7 +55,7 @@ class _TileBuilder(Vectors):
         weights = self.load(
             self.panel,
             builder.add(
-                builder.mul(k, ir.Constant(INT64, WORD_BITS)), ir.Constant(INT64, first_lane)
+                builder.mul(k, ir.Constant(INT64, self.width)), ir.Constant(INT64, first_lane)
             ),
         )
         at_point = builder.mul(k, ir.Constant(INT64, TILE_ROWS))
@@ -72,16 +79,19 @@ class _TileBuilder(Vectors):
 
 def _tile(context, builder, panels_type, panels, word, first, last, points_type, points, group):
     """Tile of panels[word, first:last] x points[group, first:last]; last > first."""
+    element, width, lanes = FLOAT32, WORD_BITS, lanes_of(context)
+    if panels_type.dtype == types.float64:
+        element, width, lanes = FLOAT64, DOUBLES, lanes // 2
     panel_array = context.make_array(panels_type)(context, builder, panels)
     features = builder.extract_value(panel_array.shape, 1)
     row = builder.add(builder.mul(word, features), first)
-    panel = builder.gep(panel_array.data, [builder.mul(row, ir.Constant(INT64, WORD_BITS))])
+    panel = builder.gep(panel_array.data, [builder.mul(row, ir.Constant(INT64, width))])
     row = builder.add(builder.mul(group, features), first)
     point = builder.gep(
         array_pointer(context, builder, points_type, points),
         [builder.mul(row, ir.Constant(INT64, TILE_ROWS))],
     )
-    return _TileBuilder(builder, lanes_of(context), panel, point, builder.sub(last, first))
+    return _TileBuilder(builder, lanes, panel, point, builder.sub(last, first), element)
 
 
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
@@ -127,7 +137,8 @@ else:
 
         panels (words, d, 64) float32, points (groups, d, TILE_ROWS) float32,
         sums (groups, TILE_ROWS, 64) float32: sums[group] += points[group]^T panels[word] over the
-        features first..last-1.
+        features first..last-1, of which there is one at least. Or all in float64, and DOUBLES for
+        64.
         """
         index = types.intp
         signature = types.void(panels, index, index, index, points, index, sums)
@@ -139,10 +150,10 @@ else:
                 signature.args[4], points, group,
             )  # fmt: skip
             pointer = array_pointer(context, builder, signature.args[6], sums)
-            base = builder.mul(group, ir.Constant(INT64, TILE_ROWS * WORD_BITS))
-            for lane in range(0, WORD_BITS, tile.lanes):
+            base = builder.mul(group, ir.Constant(INT64, TILE_ROWS * tile.width))
+            for lane in range(0, tile.width, tile.lanes):
                 for row, products in enumerate(tile.products(lane)):
-                    at = builder.add(base, ir.Constant(INT64, row * WORD_BITS + lane))
+                    at = builder.add(base, ir.Constant(INT64, row * tile.width + lane))
                     tile.store(builder.fadd(tile.load(pointer, at), products), pointer, at)
             return context.get_dummy_value()
 

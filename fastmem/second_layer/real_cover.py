@@ -14,8 +14,9 @@ from fastmem.kernels.relu import least_sums, sums_below
 from fastmem.kernels.relu_exact import LEAST_POSITIVE
 from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.by_class import Patterns
+from fastmem.second_layer.bounded_points import BoundedPoints
+from fastmem.second_layer.bounded_sums import BoundedSums
 from fastmem.second_layer.class_cover import ClassCover, least_counts
-from fastmem.second_layer.counting import TiledPoints
 from fastmem.second_layer.real_sums import RealSums, refuse_zeros, rows_for_sums
 
 _BATCH = 1024
@@ -25,8 +26,8 @@ _BATCH = 1024
 class RealClassCover(ClassCover):
     """A cover whose neurons cover points by their real sums: the paper's random selection.
 
-    Takes the points and the first layer, which belong to ``patterns``; all else is as in
-    `ClassCover`.
+    Takes the points and the first layer, which belong to ``patterns``, and, where these are
+    bounding tiles, bounds on the sums; all else is as in `ClassCover`.
     """
 
     threshold_dtype = np.float64
@@ -42,8 +43,9 @@ class RealClassCover(ClassCover):
         generator: np.random.Generator,
         n_threads: int,
         margin: float,
+        bounds: BoundedSums | None = None,
     ) -> None:
-        self.points, self.sums = points, sums
+        self.points, self.sums, self.bounds = points, sums, bounds
         n = len(sums.layer.biases)
         super().__init__(patterns, n, code, generator, n_threads, margin=margin)
 
@@ -82,6 +84,11 @@ class RealClassCover(ClassCover):
 
     def accept(self, masks: np.ndarray, thresholds: np.ndarray) -> None:
         """Add neurons, and take the points that they cover from the uncovered ones."""
+        if self.bounds is not None:
+            limits = self.levels(thresholds)
+            gained = self.bounds.take_covered(self.code, masks, limits, self.uncovered)
+            self._add(masks, thresholds, gained)
+            return
         still = np.flatnonzero(self._flat)
         tasks = ranges(len(still), self.sums.task_rows(self.points, len(masks)))
         gained = np.zeros((len(tasks), len(masks)), np.int64)
@@ -112,7 +119,11 @@ class RealClassCover(ClassCover):
         codes = np.array([cover.code for cover in owners], np.int64)
         least = np.zeros(len(masks))
         if can.any():
-            least[can] = _least_over_others(covers[0], masks[can], codes[can], nearest[can])
+            given = masks[can], codes[can], nearest[can]
+            one, bounds = covers[0], covers[0].bounds
+            sizes = np.diff(one.patterns.starts)
+            one.evaluations += int((sizes.sum() - sizes[codes[can]]).sum())
+            least[can] = bounds.least_over(*given) if bounds else _least_over_others(one, *given)
         start = 0
         for cover, (candidates, masks) in zip(covers, found, strict=True):
             here = slice(start, start + len(candidates))
@@ -124,7 +135,11 @@ class RealClassCover(ClassCover):
         places = places.astype(np.int64)
         block = self.points.take(self.patterns.rows(self.code, self.members[places]))
         below = np.empty((len(masks), len(places)), np.bool_)
-        assert isinstance(self.own, TiledPoints)
+        if isinstance(self.own, BoundedPoints):
+            some = self.own.gathered(places)
+            rows = rows_for_sums(block, some.tiles, np.arange(len(places)))
+            sums_below(self.sums.layer, self.sums.masks(masks), limits, rows, below)
+            return below
         rows = rows_for_sums(block, self.own.tiles, places)
         sums_below(self.sums.layer, self.sums.masks(masks), limits, rows, below)
         touched = slice(places.min() // TILE, places.max() // TILE + 1)
@@ -169,7 +184,5 @@ def _least_over_others(
             np.minimum(least, mine, out=least)
 
     run_tasks(work, tasks, one.n_threads)
-    for code in owners:
-        one.evaluations += len(patterns.order) - patterns.class_size(int(code))
     refuse_zeros(least)
     return least

@@ -44,6 +44,13 @@ class RealSums:
     hyperplanes : Hyperplanes
     is_sparse : bool
         Whether points come as `SparseRows`.
+
+    Attributes
+    ----------
+    layer : Layer
+        The hyperplanes as the kernels take them.
+    norms : ndarray of shape (n,), float64
+        Of the weights, at least.
     """
 
     def __init__(self, hyperplanes: Hyperplanes, is_sparse: bool) -> None:
@@ -65,7 +72,7 @@ class RealSums:
             short[:n] = scale * shifted
             self._levels = np.abs(short[:n]).astype(np.float64)
             self._floors = scale * errors + 2.0**-148 * (d + 2) * (1 + norms)
-        self._norms = norms
+        self.norms = norms
         self.layer = Layer(
             weights, biases, frozen(origin), scale, groups, short, shifted, relative * norms,
             relative * np.abs(shifted) + errors, (float(norms.max()), float(self._levels.max())),
@@ -73,8 +80,8 @@ class RealSums:
 
     def masks(self, words: np.ndarray) -> Masks:
         """Masks, (B, n_words) uint64, as the kernels take them."""
-        n = len(self._norms)
-        columns = np.stack([np.ones(n), self._norms, self._levels, self._floors])
+        n = len(self.norms)
+        columns = np.stack([np.ones(n), self.norms, self._levels, self._floors])
         sums = np.empty((4, len(words)))
         with np.errstate(invalid="ignore"):  # an infinite floor
             for start, stop in ranges(len(words), max(1, _MASK_BITS // n)):
@@ -85,7 +92,7 @@ class RealSums:
 
     def task_rows(self, points: Points, n_masks: int) -> int:
         """Points that a task may take, whole groups of LANES."""
-        n, values = len(self._norms), points.row_values
+        n, values = len(self.norms), points.row_values
         rows = min(_TASK_TERMS // (n * (values + n_masks)), _TASK_VALUES // values, 16 * TILE)
         return max(LANES, min(rows, points.max_block_rows) // LANES * LANES)
 

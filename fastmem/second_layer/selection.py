@@ -13,6 +13,7 @@ from fastmem.inputs import Points
 from fastmem.kernels.layout import MASK_GROUP, TILE
 from fastmem.machine.threads import run_tasks
 from fastmem.patterns.by_class import Patterns
+from fastmem.second_layer.bounded_sums import BoundedSums
 from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.counting import TASK_WORDS
 from fastmem.second_layer.cover_layer import CoverLayer
@@ -79,10 +80,13 @@ class Selector:
             ]  # fmt: skip
         else:
             sums = RealSums(first, self.points.is_sparse)
+            bounds = None
+            if patterns.bounded is not None:
+                bounds = BoundedSums(patterns, self.points, sums, self.n_threads)
             covers = [
                 RealClassCover(
                     patterns, self.points, sums, code, generators[code], self.n_threads,
-                    self.margin,
+                    self.margin, bounds,
                 )
                 for code in codes
             ]  # fmt: skip

@@ -27,13 +27,15 @@ class FirstLayer:
         There from ``start`` on.
     patterns : Patterns
         Of those hyperplanes that were there when ``fill`` was called last, and from then on.
+    points : Points
+        Those of the problem, in one array once there are patterns that need it.
     """
 
     hyperplanes: Hyperplanes
     patterns: Patterns
 
     def __init__(self, problem: Problem, seed: np.random.SeedSequence | int) -> None:
-        self._problem, self._points = problem, problem.points
+        self._problem, self.points = problem, problem.points
         self.source = row_source(
             problem.settings, np.random.default_rng(seed), problem.extent, problem.norms
         )
@@ -66,7 +68,7 @@ class FirstLayer:
         if not self._n_filled:
             self._prepare_patterns()
         self.patterns.fill(
-            self._points, self.hyperplanes, problem.n_threads, self._n_filled, progress
+            self.points, self.hyperplanes, problem.n_threads, self._n_filled, progress
         )
         self._n_filled = len(self)
 
@@ -74,12 +76,12 @@ class FirstLayer:
         """Make room for the first patterns, in a spatial order and as bounding tiles if it pays."""
         problem, n_threads = self._problem, self._problem.n_threads
         asked = problem.points, problem.codes, self.hyperplanes
-        with_bounds = may_bound(problem) and bounds_pay(*asked)
+        with_bounds = may_bound(problem) and bounds_pay(*asked, problem.covers_by_sums)
         leaves = array = None
         if with_bounds or (neighbours_are_asked(problem) and neighbours_pay(*asked)):
-            self._points = in_one_array(problem.points)
-            array = None if with_bounds else self._points.array
-            leaves = leaves_of(self._points, n_threads)
+            self.points = in_one_array(problem.points)
+            array = None if with_bounds else self.points.array
+            leaves = leaves_of(self.points, n_threads)
         self.patterns = Patterns(
             problem.codes, len(problem.classes), budget_bytes=problem.budget_bytes,
             leaves=leaves, n_threads=n_threads, with_bounds=with_bounds, points=array,
@@ -97,7 +99,7 @@ def may_bound(problem: Problem) -> bool:
     """Whether all that is done with the patterns of a fit can be done with bounding tiles."""
     settings = problem.settings
     return problem.budget_bytes is None and not (
-        settings.compact or settings.smallest or problem.is_real
+        settings.compact or settings.smallest or (problem.is_real and not problem.covers_by_sums)
     )
 
 
