@@ -40,6 +40,26 @@ def _add_up(slopes, sums):
 
 
 @njit(nogil=True, cache=True)
+def class_sums(queue, stop, tiles, codes, sums):
+    """sums[h, codes[i]] += feature h of point i, for all points: a worker, see ``kernels.queue``.
+
+    tiles of m points; codes (m,) int64, below K; sums (n, K) int64. Task w takes the features 64 w
+    to 64 w + 63.
+    """
+    n_points = codes.shape[0]
+    while True:
+        word = take(queue)
+        if word >= stop:
+            return
+        for t in range(tiles.shape[0]):
+            start = t * LANES
+            count = min(LANES, n_points - start)
+            for h in range(word * WORD_BITS, (word + 1) * WORD_BITS):
+                for lane in range(count):
+                    sums[h, codes[start + lane]] += np.int64(tiles[t, h, lane])
+
+
+@njit(nogil=True, cache=True)
 def normal_products(queue, stop, tiles, n_rows, weights, shift, sums, totals):
     """F^T (F w - shift) over all points: a worker, see ``kernels.queue``.
 

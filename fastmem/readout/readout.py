@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from fastmem.errors import InvalidInputError
-from fastmem.inputs import Points
+from fastmem.inputs import Points, SparseRows
+from fastmem.kernels.butterflies import LANES
 from fastmem.kernels.cosines import Waves, feature_votes
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.machine.arrays import frozen
-from fastmem.readout.waves import run_over, waves_of
+from fastmem.machine.threads import ranges
+from fastmem.readout.waves import rows_at_once, run_over, waves_of
 
 MAX_WEIGHT = 127
 NEVER = -(1 << 61)
 """Intercept of a class that no point has."""
+_BLOCK_VOTES = 1 << 20
 _MAX_FEATURES = 1 << 16
 """Sums of so many products of 7 bits each stay within 31 bits."""
 
@@ -150,14 +154,14 @@ class ReadOut:
         votes += self.intercepts
         return both_columns(votes)
 
-    def votes_of(self, points: Points, n_threads: int) -> np.ndarray:
-        """Votes of all points, (N, 2 or K) int64."""
-        votes = np.empty((points.n_samples, max(2, self.weights.shape[1])), np.int64)
-        step = min(points.max_block_rows, 1 << 16)
-        for start in range(0, points.n_samples, step):
-            stop = min(points.n_samples, start + step)
-            votes[start:stop] = self.votes(points.block(start, stop), n_threads)
-        return votes
+    def in_blocks(self, points: Points, n_threads: int) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Blocks of rows start..stop-1 of points, with their votes as of `votes`."""
+        width = max(2, self.weights.shape[1])
+        size = max(LANES, min(rows_at_once(points), _BLOCK_VOTES // width))
+        for start, stop in ranges(points.n_samples, size):
+            block = points.block(start, stop)
+            dense = block.dense() if isinstance(block, SparseRows) else block
+            yield start, stop, self.votes(dense, n_threads)
 
 
 def probabilities(votes: np.ndarray, temperature: float) -> np.ndarray:

@@ -16,6 +16,7 @@ from fastmem.machine.threads import ranges
 ROUNDS = 3
 _TASK_SUMS = 4_000_000
 """Sums of features that a task makes at least, where there are so many."""
+_BLOCK_VALUES = 1 << 21
 _NO_ROWS = frozen(np.empty(0, np.int64))
 
 
@@ -34,6 +35,11 @@ def run_over(
     rows = max(1, _TASK_SUMS // (LANES * max(waves.n, waves.flips.shape[2]))) * LANES
     tasks = np.array(ranges(len(points), rows), np.int64).reshape(-1, 2)
     run_loop(worker, len(tasks), n_threads, (RowsToDo(points, _NO_ROWS, tasks), waves, *others))
+
+
+def rows_at_once(points: Points) -> int:
+    """Rows of points that are made dense at a time: whatever they are stored in, the same."""
+    return max(LANES, _BLOCK_VALUES // points.n_features // LANES * LANES)
 
 
 class FeatureTiles:
@@ -62,7 +68,7 @@ class FeatureTiles:
 
     def _made(self, first: int, last: int) -> np.ndarray:
         made = np.empty((last - first, self._waves.n, LANES), np.int8)
-        block_tiles = max(1, self._points.max_block_rows // LANES)
+        block_tiles = max(1, rows_at_once(self._points) // LANES)
         for start, stop in ranges(last - first, block_tiles):
             rows = self._rows[(first + start) * LANES : (first + stop) * LANES]
             block = self._points.dense(rows)

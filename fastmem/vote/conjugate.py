@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastmem.kernels.butterflies import LANES
 from fastmem.kernels.feature_sums import TASK_TILES, normal_products
 from fastmem.kernels.panel_products import PANEL_ROWS
 from fastmem.machine.loops import run_loop
@@ -11,7 +12,7 @@ from fastmem.machine.threads import ranges
 from fastmem.readout.waves import FeatureTiles
 from fastmem.vote.factor import continued, solved
 
-_PARTS_BYTES = 32 << 20
+_PART_BYTES = 24 << 20
 _MOST_COLUMNS = 16
 """Columns at a time: a thread needs n x 64 bytes for each."""
 
@@ -52,7 +53,8 @@ class NormalEquations:
         n, n_columns = weights.shape
         total = np.zeros((n, n_columns))
         ones = np.zeros(n_columns)
-        tasks_at_once = max(1, min(_PARTS_BYTES // (8 * n * n_columns), 64))
+        task_bytes = n * (8 * n_columns + TASK_TILES * LANES)
+        tasks_at_once = max(1, min(_PART_BYTES // task_bytes, 64))
         for first, last in ranges(features.n_tiles, TASK_TILES * tasks_at_once):
             tiles = features.tiles(first, last)
             n_tasks = -(-(last - first) // TASK_TILES)
@@ -112,4 +114,4 @@ def _preconditioned(factor: np.ndarray, right: np.ndarray, n_threads: int) -> np
     rows = np.zeros((-(-n_columns // PANEL_ROWS) * PANEL_ROWS, n))
     rows[:n_columns] = right.T
     continued(factor, rows, n, n_threads)
-    return solved(factor, n, rows[:n_columns])
+    return solved(factor, n, rows[:n_columns], n_threads)

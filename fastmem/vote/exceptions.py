@@ -60,13 +60,12 @@ class Exceptions(NamedTuple):
 
 def memorised(
     problem: Problem,
-    votes: np.ndarray,
+    gaps: np.ndarray,
     clock: Clock,
     tell: Callable[[str, int, int, int], object],
 ) -> Exceptions:
-    """Memorise all points of a problem that votes (N, K) int64 get wrong."""
+    """Memorise all points of a problem that votes get wrong, by `gaps_of` (N,) them."""
     codes = problem.codes.astype(np.int64)
-    gaps = gaps_of(votes, codes)
     wrong = np.flatnonzero(gaps > 0)
     rows_seed, growth_seed, selection_seed = problem.settings.seed.spawn(3)
     if not len(wrong):

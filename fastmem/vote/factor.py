@@ -8,12 +8,14 @@ import numpy as np
 
 from fastmem.kernels.cholesky import (
     PANEL,
+    TASK_COLUMNS,
     TASK_ROWS,
     factor_diagonal,
     factor_rows,
     pack_panel,
     solve_transposed,
 )
+from fastmem.kernels.left_out import TASK_POINTS, left_out_errors
 from fastmem.machine.loops import run_loop
 
 
@@ -69,15 +71,16 @@ def continued(factor: np.ndarray, rows: np.ndarray, n: int, n_threads: int) -> N
         _rows_after(rows, first, 0, panel, corner, n_threads)
 
 
-def solved(factor: np.ndarray, n: int, rows: np.ndarray) -> np.ndarray:
+def solved(factor: np.ndarray, n: int, rows: np.ndarray, n_threads: int) -> np.ndarray:
     """Coefficients (n, m) of columns that a factor holds as rows (m, n), or `continued` made."""
     solution = rows.copy()
-    solve_transposed(factor, n, solution)
+    n_tasks = -(-len(rows) // TASK_COLUMNS)
+    run_loop(solve_transposed, n_tasks, n_threads, (factor, n, solution))
     return np.ascontiguousarray(solution.T)
 
 
 def left_out(
-    factor: np.ndarray, n: int, n_columns: int, targets: np.ndarray, share: float
+    factor: np.ndarray, n: int, n_columns: int, targets: np.ndarray, share: float, n_threads: int
 ) -> tuple[LeftOut, np.ndarray]:
     """Errors of the points whose features are the last rows of a factor, each left out.
 
@@ -94,6 +97,7 @@ def left_out(
         Centred.
     share : float
         What the intercept adds to each leverage: 1 / the number of points.
+    n_threads : int
 
     Returns
     -------
@@ -103,16 +107,9 @@ def left_out(
     """
     answers, rows = factor[n : n + n_columns], factor[n + n_columns :][: len(targets)]
     widths = np.arange(PANEL, n + 1, PANEL)
-    errors = np.empty((len(widths), len(rows)))
-    predicted = np.zeros_like(targets)
-    leverage = np.full(len(rows), share)
-    unseen = predicted
-    for i, stop in enumerate(widths):
-        part = rows[:, stop - PANEL : stop]
-        for c in range(n_columns):  # sums in NumPy's own order, whatever the BLAS
-            predicted[:, c] += (part * answers[c, stop - PANEL : stop]).sum(axis=1)
-        leverage += (part * part).sum(axis=1)
-        wrong = (targets - predicted) / np.maximum(1.0 - leverage, 1e-9)[:, None]
-        errors[i] = (wrong * wrong).sum(axis=1)
-        unseen = targets - wrong
+    errors, unseen = np.empty((len(widths), len(rows))), np.zeros_like(targets)
+    run_loop(
+        left_out_errors, -(-len(rows) // TASK_POINTS), n_threads,
+        (rows, answers, targets, share, unseen, errors),
+    )  # fmt: skip
     return LeftOut(widths, errors), unseen

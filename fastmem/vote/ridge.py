@@ -12,11 +12,16 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmem.inputs import Points
+from fastmem.kernels.butterflies import LANES
+from fastmem.kernels.feature_sums import class_sums
+from fastmem.kernels.layout import WORD_BITS
 from fastmem.kernels.panel_products import PANEL
+from fastmem.machine.loops import run_loop
+from fastmem.machine.threads import ranges
 from fastmem.readout.waves import FeatureTiles, waves_of
 from fastmem.vote.conjugate import NormalEquations, refined
 from fastmem.vote.factor import LeftOut, factored, left_out, solved
-from fastmem.vote.gram import Gram, gram_of
+from fastmem.vote.gram import Gram, centred_targets, covariances, gram_of, mean_target
 from fastmem.vote.grid import Cloud, Grid, cloud_of, grid_of
 
 BANDWIDTHS = (0.4, 0.8, 1.6, 3.2)
@@ -43,7 +48,10 @@ _COST_A_POINT, _COST = 2_200_000, 2_000_000_000
 """Multiplications that a fit may take."""
 _GAIN = 0.95
 """Twice as many features are tried as long as they leave at most this share of the error."""
-_FEATURE_BYTES = 96 << 20
+_LEFT_OUT_TARGETS = 1 << 21
+"""of so many targets."""
+_FEATURE_BYTES = 32 << 20
+"""Features that are kept: to make them again takes little of a fit."""
 
 
 class Choice(NamedTuple):
@@ -101,7 +109,7 @@ class Regression:
         self.points, self.n_classes, self.key, self.n_threads = points, n_classes, key, n_threads
         self.order = generator.permutation(points.n_samples)
         self.codes = codes.astype(np.int64)[self.order]
-        self.cloud: Cloud = cloud_of(self._dense(SAMPLE))
+        self.cloud: Cloud = cloud_of(points, self.order[:SAMPLE])
         self._last: tuple[tuple[int, int, int], Gram, FeatureTiles] | None = None
 
     @property
@@ -115,7 +123,7 @@ class Regression:
         for bandwidth in BANDWIDTHS:
             grid = grid_of(self.cloud, bandwidth)
             for penalty in PENALTIES:
-                trial = self.fitted(grid, SAMPLE_WIDTH, penalty, SAMPLE, _SAMPLE_LEFT_OUT)
+                trial = self.fitted(grid, SAMPLE_WIDTH, penalty, SAMPLE, _SAMPLE_LEFT_OUT, False)
                 error = float(trial.errors.errors[-1].mean())
                 if error < best.error:
                     best = Choice(bandwidth, penalty, error)
@@ -130,8 +138,10 @@ class Regression:
         while True:
             n_points = self._points_in_gram(n)
             n_left = max(_LEFT_OUT[0], min(_LEFT_OUT[1], _LEFT_OUT_VALUES // n))
+            penalties = _near(penalty, n)
+            only = len(penalties) == 1
             trial = min(
-                (self.fitted(grid, n, p, n_points, n_left) for p in _near(penalty, n)),
+                (self.fitted(grid, n, p, n_points, n_left, only) for p in penalties),
                 key=lambda t: t.error,
             )
             is_worse = last is not None and trial.error > _GAIN * last.error
@@ -140,37 +150,44 @@ class Regression:
                 break
             last, n = trial, 2 * n
         kept = n if width is not None else _narrowest(trial.errors)
-        if last is not None and is_worse and kept <= len(last.gram.sums):
+        if last is not None and is_worse and kept <= last.width:
             trial = last  # its penalty belongs to that width
-            kept = min(kept, len(last.gram.sums))
+            kept = min(kept, last.width)
+        last = self._last = None
         return self._solved(grid, trial, kept, choice.bandwidth)
 
-    def fitted(self, grid: Grid, n: int, penalty: float, n_points: int, n_left: int) -> Trial:
-        """A regression on the first points, and its errors for some left out."""
+    def fitted(
+        self, grid: Grid, n: int, penalty: float, n_points: int, n_left: int, last: bool
+    ) -> Trial:
+        """A regression on the first points, and its errors for some left out.
+
+        ``last`` says that no other penalty will be asked for: one matrix less is kept.
+        """
         n_points = min(n_points, self.points.n_samples)
-        gram, features = self._gram(grid, n, n_points)
-        n_left = min(n_points, n_left)
-        targets = self._targets(gram.counts)
-        level = max(penalty * n * gram.mean_square / n_points, 1e-300)
-        matrix = gram.ridge_rows(level, targets, n_left)
-        places = np.arange(n_left)
-        start = n + self.n_columns
-        matrix[start : start + n_left] = features.rows(places)
-        matrix[start : start + n_left] -= gram.mean
+        n_left = min(n_points, n_left, max(LANES, _LEFT_OUT_TARGETS // self.n_columns))
+        gram, features = self._gram(grid, n, n_points, n_left)
+        if last:
+            self._last = None
+        level = mean_target(gram.counts)
+        diagonal = penalty * n * gram.mean_square / n_points
+        diagonal = diagonal if diagonal > 0 else 1.0  # no feature tells any two points apart
+        matrix = gram.ridge_rows(diagonal, n_left, last)
+        rows = matrix[n + self.n_columns :][:n_left]
+        rows[:] = features.rows(np.arange(n_left))
+        rows -= gram.mean
         factored(matrix, n, self.n_threads)
         errors, unseen = left_out(
-            matrix, n, self.n_columns, targets[self.codes[:n_left]], 1.0 / n_points
-        )
-        return Trial(gram, penalty, level, matrix, errors, unseen)
+            matrix, n, self.n_columns, centred_targets(self.codes[:n_left], level),
+            1.0 / n_points, self.n_threads,
+        )  # fmt: skip
+        return Trial(matrix, gram.mean, n_points, penalty, diagonal, errors, unseen + level)
 
-    def _dense(self, count: int) -> np.ndarray:
-        return self.points.dense(self.order[:count]).astype(np.float64)
-
-    def _gram(self, grid: Grid, n: int, n_points: int) -> tuple[Gram, FeatureTiles]:
+    def _gram(self, grid: Grid, n: int, n_points: int, n_left: int) -> tuple[Gram, FeatureTiles]:
         key = (grid.exponent, n, n_points)
         if self._last is None or self._last[0] != key:
+            self._last = None
             features = self._features(grid, n, n_points)
-            gram = gram_of(features, self.codes[:n_points], self.n_classes, self.n_threads)
+            gram = gram_of(features, self.codes[:n_points], self.n_classes, n_left, self.n_threads)
             self._last = key, gram, features
         return self._last[1:]
 
@@ -178,11 +195,6 @@ class Regression:
         waves = waves_of(self.key, grid.exponent, grid.offsets, n)
         rows = self.order[:n_points]
         return FeatureTiles(self.points, rows, waves, self.n_threads, _FEATURE_BYTES)
-
-    def _targets(self, counts: np.ndarray) -> np.ndarray:
-        """Centred targets of each class, (K, T)."""
-        targets = np.array([[-0.5], [0.5]]) if self.n_columns == 1 else np.eye(self.n_classes)
-        return targets - (counts[:, None] * targets).sum(axis=0) / int(counts.sum())
 
     def _points_in_gram(self, n: int) -> int:
         """Points of the Gram matrix: all, or fewer where steps on all then cost less."""
@@ -198,39 +210,53 @@ class Regression:
 
     def _solved(self, grid: Grid, trial: Trial, n: int, bandwidth: float) -> Ridge:
         columns, n_points = self.n_columns, self.points.n_samples
-        width = len(trial.gram.sums)
-        factor = trial.matrix[:n, :n] if n == width else np.ascontiguousarray(trial.matrix[:n, :n])
-        rows = np.ascontiguousarray(trial.matrix[width : width + columns, :n])
-        seen = int(trial.gram.counts.sum())
-        mean = trial.gram.mean[:n]
+        mean = trial.mean[:n]
         counts = np.bincount(self.codes, minlength=self.n_classes)
-        targets = self._targets(counts)
-        if seen == n_points:
-            coefficients = solved(factor, n, rows)
+        level = mean_target(counts)
+        if trial.n_points == n_points:
+            rows = np.ascontiguousarray(trial.matrix[trial.width : trial.width + columns, :n])
+            coefficients = solved(trial.matrix, n, rows, self.n_threads)
         else:
             features = self._features(grid, n, n_points)
-            mean, right = feature_sums(features, self.codes, targets, self.n_threads)
-            equations = NormalEquations(features, mean, trial.level, self.n_threads)
-            coefficients = refined(equations, right, factor, _STEPS, self.n_threads)
-        shares = counts / n_points
-        plain = np.array([[-0.5], [0.5]]) if columns == 1 else np.eye(self.n_classes)
-        level = (shares[:, None] * plain).sum(axis=0)
+            mean, right = feature_sums(features, self.codes, counts, self.n_threads)
+            equations = NormalEquations(features, mean, trial.diagonal, self.n_threads)
+            coefficients = refined(equations, right, trial.matrix, _STEPS, self.n_threads)
         intercepts = level - np.array([(mean * column).sum() for column in coefficients.T])
         return Ridge(
             grid, coefficients, intercepts, bandwidth, trial.penalty,
-            self.order[: len(trial.unseen)], trial.unseen + level,
+            self.order[: len(trial.unseen)], trial.unseen,
         )  # fmt: skip
 
 
 class Trial(NamedTuple):
-    """A regression whose matrix is factored; level is what its diagonal holds of the penalty."""
+    """A regression whose matrix is factored, on the first points.
 
-    gram: Gram
-    penalty: float
-    level: float
+    Attributes
+    ----------
+    matrix : ndarray of shape (>= n + T, n), float64
+        Its factor, and right sides.
+    mean : ndarray of shape (n,), float64
+        Of the features.
+    n_points : int
+    penalty, diagonal : float
+        What was asked for, and what that adds to the matrix.
+    errors : LeftOut
+    unseen : ndarray of shape (S, T), float64
+        What it says of points that are left out, each by itself.
+    """
+
     matrix: np.ndarray
+    mean: np.ndarray
+    n_points: int
+    penalty: float
+    diagonal: float
     errors: LeftOut
     unseen: np.ndarray
+
+    @property
+    def width(self) -> int:
+        """Features."""
+        return len(self.mean)
 
     @property
     def error(self) -> float:
@@ -257,20 +283,14 @@ def _narrowest(errors: LeftOut) -> int:
 
 
 def feature_sums(
-    features: FeatureTiles, codes: np.ndarray, targets: np.ndarray, n_threads: int
+    features: FeatureTiles, codes: np.ndarray, counts: np.ndarray, n_threads: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Mean of all features (n,), and F^T Y (n, T) for centred targets of each class (K, T)."""
-    n_classes = len(targets)
-    sums = np.zeros((features.n_waves, n_classes))
-    for start in range(0, features.n_tiles, 64):
-        tiles = features.tiles(start, min(start + 64, features.n_tiles))
-        here = codes[start * 16 : start * 16 + tiles.shape[0] * 16]
-        flat = tiles.transpose(0, 2, 1).reshape(-1, features.n_waves)[: len(here)]
-        order = np.argsort(here, kind="stable")
-        known, first = np.unique(here[order], return_index=True)
-        sums[:, known] += np.add.reduceat(flat[order], first, axis=0, dtype=np.int64).T
-    mean = sums.sum(axis=1) / features.n_rows
-    right = np.zeros((features.n_waves, targets.shape[1]))
-    for code in range(n_classes):
-        right += sums[:, code, None] * targets[code]
-    return mean, right
+    """Mean of all features (n,), and F^T Y (n, T), centred, of classes with counts (K,) points."""
+    n = features.n_waves
+    by_class = np.zeros((n, len(counts)), np.int64)
+    for first, last in ranges(features.n_tiles, max(1, _FEATURE_BYTES // (2 * LANES * n))):
+        here = codes[first * LANES : last * LANES]
+        tiles = features.tiles(first, last)
+        run_loop(class_sums, n // WORD_BITS, n_threads, (tiles, here, by_class))
+    right = np.ascontiguousarray(covariances(by_class.T, counts).T)
+    return by_class.sum(axis=1) / features.n_rows, right
