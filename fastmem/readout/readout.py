@@ -84,6 +84,8 @@ class ReadOut:
             raise InvalidInputError(
                 f"key is {self.key} and exponent {self.exponent}; pass 64 bits and -1074 to 1023"
             )
+        # a file holds whole numbers, among which there is no -0.0
+        object.__setattr__(self, "offsets", frozen(self.offsets + 0.0))
         whole = np.isfinite(self.offsets) & (self.offsets == np.rint(self.offsets))
         if not whole.all():
             raise InvalidInputError("offsets has a number that is not whole; round it")
