@@ -11,7 +11,6 @@ from fastmem.network.file_members import (
     ALWAYS_UNPACKED,
     COUNT_TYPES,
     GAIN_TYPES,
-    OFFSET_TYPES,
     STEP_TYPES,
     Fault,
     version_of,
@@ -98,7 +97,7 @@ def _smallest(numbers: np.ndarray, dtypes: tuple[str, ...]) -> np.ndarray:
 
 
 def _whole(numbers: np.ndarray) -> np.ndarray:
-    """Floats as the smallest of `OFFSET_TYPES` that changes none of them."""
+    """Floats as the smallest integers, if that changes none of them."""
     if np.abs(numbers).max(initial=0.0) >= 2.0**63:
         return numbers
     whole = numbers.astype(np.int64)

@@ -89,7 +89,8 @@ class ReadOut:
         whole = np.isfinite(self.offsets) & (self.offsets == np.rint(self.offsets))
         if not whole.all():
             raise InvalidInputError("offsets has a number that is not whole; round it")
-        if (self.gains <= 0).any() or (abs(self.intercepts) >= 1 << 62).any():
+        far = (self.intercepts >= 1 << 62) | (self.intercepts <= -(1 << 62))
+        if (self.gains <= 0).any() or far.any():
             raise InvalidInputError("gains has a number below 1, or intercepts one beyond 2^62")
         if not 0 < self.temperature < np.inf:
             raise InvalidInputError(
