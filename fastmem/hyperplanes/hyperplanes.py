@@ -105,6 +105,10 @@ class Hyperplanes:
         """These hyperplanes and, after them, others."""
         return self.extended(others.weights, others.biases)
 
+    def about(self, origin: np.ndarray, radius: float) -> Hyperplanes:
+        """The same hyperplanes with another origin and radius."""
+        return type(self)(*[getattr(self, name) for name in self._defining[:-2]], origin, radius)
+
     def panel_maker(self, start: int, stop: int) -> PanelMaker:
         """What writes the weights of the hyperplanes start..stop-1 for sparse points."""
         return partial(transpose, self.weights, np.arange(start, stop))
