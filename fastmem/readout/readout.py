@@ -17,6 +17,8 @@ from fastmem.readout.waves import run_over, waves_of
 MAX_WEIGHT = 127
 NEVER = -(1 << 61)
 """Intercept of a class that no point has."""
+_SPARSE_VALUES = 1 << 21
+"""Values of sparse points that are made dense at a time: 16 MB."""
 _MAX_FEATURES = 1 << 16
 """Sums of so many products of 7 bits each stay within 31 bits."""
 
@@ -157,9 +159,12 @@ class ReadOut:
         """Votes of all points, (N, 2 or K) int64."""
         votes = np.empty((points.n_samples, max(2, self.weights.shape[1])), np.int64)
         step = min(points.max_block_rows, 1 << 16)
+        if points.is_sparse:
+            step = min(step, max(1, _SPARSE_VALUES // points.n_features))
         for start in range(0, points.n_samples, step):
-            stop = min(points.n_samples, start + step)
-            votes[start:stop] = self.votes(points.block(start, stop), n_threads)
+            block = points.block(start, min(points.n_samples, start + step))
+            dense = block.dense() if points.is_sparse else block
+            votes[start : start + len(dense)] = self.votes(dense, n_threads)
         return votes
 
 
