@@ -107,7 +107,8 @@ class Hyperplanes:
 
     def about(self, origin: np.ndarray, radius: float) -> Hyperplanes:
         """The same hyperplanes with another origin and radius."""
-        return type(self)(*[getattr(self, name) for name in self._defining[:-2]], origin, radius)
+        kind, arguments = self.__reduce__()
+        return kind(*arguments[:-2], origin, radius)
 
     def panel_maker(self, start: int, stop: int) -> PanelMaker:
         """What writes the weights of the hyperplanes start..stop-1 for sparse points."""
