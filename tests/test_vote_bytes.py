@@ -42,7 +42,7 @@ def test_every_hyperplane_is_in_a_mask(projection):
     X, y = two_clouds(200)
     y[rng.permutation(200)[:6]] ^= 1
     network = fastmem.interpolate(X, y, decision="vote", projection=projection, seed=0)
-    assert 0 < len(network.second) <= 6
+    assert 0 < len(network.second) <= 6 and len(network.first) <= 128
     assert unpacked(network.second.masks, len(network.first)).any(axis=0).all()
     assert network.predict(X).tolist() == y.tolist()
     X[0] += 1e6  # the origin tells nothing but how to be fast
