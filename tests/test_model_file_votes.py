@@ -394,10 +394,6 @@ def with_array(name: str, array: np.ndarray):
     return lambda arrays: {**arrays, name: array}
 
 
-def of_structured(dtype, shape):
-    return np.zeros(shape, dtype)
-
-
 # The network: n = 70 hyperplanes, d = 3, m = 5 neurons, 128 votes, classes -1 and 1
 HOSTILE = {
     "key signed": (with_array("vote_key", np.array(1)), "vote_key has dtype int64 instead"),
@@ -642,3 +638,16 @@ def test_neurons_with_relu_beside_a_read_out_are_not_saved(tmp_path):
     object.__setattr__(network.second, "thresholds", np.ones(5))
     with pytest.raises(ModelFileError, match="it votes, and its neurons have ReLU activations"):
         network.save(tmp_path / "net.npz")
+
+
+def test_a_raw_table_is_encoded_as_before(tmp_path):
+    pd = pytest.importorskip("pandas")
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame(
+        {"colour": rng.choice(["red", "größte", ""], 80), "size": rng.standard_normal(80) * 1e6}
+    )
+    y = rng.choice(["no", "yes"], 80)
+    network = fastmem.interpolate(frame, y, decision="vote", encode=True, scale="std", seed=0)
+    loaded = assert_comes_back(network, tmp_path / "net.npz")
+    assert loaded.encoding.to_dict() == network.encoding.to_dict()
+    np.testing.assert_array_equal(loaded.predict(frame), network.predict(frame))
