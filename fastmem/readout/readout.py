@@ -88,10 +88,13 @@ class ReadOut:
             raise InvalidInputError(
                 f"key is {self.key} and exponent {self.exponent}; pass 64 bits and -1074 to 1023"
             )
+        # a file holds whole numbers, among which there is no -0.0
+        object.__setattr__(self, "offsets", frozen(self.offsets + 0.0))
         whole = np.isfinite(self.offsets) & (self.offsets == np.rint(self.offsets))
         if not whole.all():
             raise InvalidInputError("offsets has a number that is not whole; round it")
-        if (self.gains <= 0).any() or (abs(self.intercepts) >= 1 << 62).any():
+        far = (self.intercepts >= 1 << 62) | (self.intercepts <= -(1 << 62))
+        if (self.gains <= 0).any() or far.any():
             raise InvalidInputError("gains has a number below 1, or intercepts one beyond 2^62")
         if not 0 < self.temperature < np.inf:
             raise InvalidInputError(

@@ -20,7 +20,11 @@ _ROOT_HALF = 0.7071067811865476
 
 
 class Grid(NamedTuple):
-    """Coordinates are multiplied by 2^exponent, and offsets (d,) float64 are taken off."""
+    """Coordinates are multiplied by 2^exponent, and offsets (d,) float64 are taken off.
+
+    These are multiples of the power of two below the root mean square distance of points from their
+    mean.
+    """
 
     exponent: int
     offsets: np.ndarray
@@ -64,6 +68,10 @@ def grid_of(cloud: Cloud, bandwidth: float) -> Grid:
     part, exponent = np.frexp(wanted / cloud.rms if cloud.rms > 0 else wanted)
     nearest = int(exponent) - (1 if part < _ROOT_HALF else 0) - cloud.shift
     nearest = max(-_LAST, min(_LAST, nearest))
+    # that they are near the mean matters to the largest coordinates alone, and takes few bits: what
+    # shifts all points turns all features
+    spread = int(np.frexp(cloud.rms)[1]) + cloud.shift + nearest - 1
+    unit = max(0, spread if cloud.rms > 0 else 0)
     with np.errstate(over="ignore"):
-        offsets = np.rint(np.ldexp(cloud.mean, nearest))
+        offsets = np.ldexp(np.rint(np.ldexp(cloud.mean, nearest - unit)), unit)
     return Grid(nearest, np.clip(offsets, -_MOST, _MOST))
