@@ -80,9 +80,9 @@ def to_c(
     point of ``NAME_FEATURES`` coordinates, and ``NAME_labels``, the classes. It has constant arrays
     only and takes no memory but some buffers on the stack. Networks with ``decision="vote"`` have
     ``NAME_votes(const NAME_point *x, NAME_vote *votes)`` too, the votes of all classes: after
-    points are rounded to a grid they are sums of integers of 8 and 32 bits. Structured hyperplanes stay signs, and
-    are computed by Walsh-Hadamard transforms in place. Its first comment says which coordinate is
-    which feature, where the network knows their names.
+    points are rounded to a grid they are sums of integers of 8 and 32 bits. Structured hyperplanes
+    stay signs, and are computed by Walsh-Hadamard transforms in place. Its first comment says which
+    coordinate is which feature, where the network knows their names.
 
     It does not compile where its labels would not be those of fastmem: with options that let a
     compiler reorder sums (-ffast-math, -fassociative-math, /fp:fast), with sums in extended

@@ -274,8 +274,8 @@ class Source:
 
     def _scale_array(self) -> None:
         """The scale, unless the exponents of a read-out are all that needs it."""
-        votes_alone = self.votes is not None and not self.has_patterns
-        if self.scale is None or (votes_alone and self.votes.takes_whole):
+        votes_by_exponents = self.votes is None or self.votes.takes_whole
+        if self.scale is None or (votes_by_exponents and not self.has_patterns):
             return
         kind = "double" if self.point_is_double else "float"
         scale = self.scale if self.point_is_double else self.scale.astype(np.float32)

@@ -70,9 +70,7 @@ static int32_t @p_grid(@point x, long k) {
       v = whole * ((int64_t)1 << shift) - offset;
       shift = 0;
     } else {
-      if (offset >= (int64_t)1 << 32) return -1073741824;
-      if (offset <= -((int64_t)1 << 32)) return 1073741824;
-      v = whole - offset * ((int64_t)1 << -shift);
+@far      v = whole - offset * ((int64_t)1 << -shift);
     }
   }
   size = v < 0 ? (uint64_t)-v : (uint64_t)v;
@@ -148,6 +146,9 @@ static void @p_correct(const @p_point *x, @p_vote *votes) {
     }
 }
 """
+FAR = """      if (offset >= (int64_t)1 << 32) return -1073741824;
+      if (offset <= -((int64_t)1 << 32)) return 1073741824;
+"""
 CORRECTED = """  @p_correct(x, votes);
 """
 CORRECTED_SCALED = """  {
@@ -210,6 +211,7 @@ class VoteSource:
         is_scaled = self._scale is not None
         grid = GRID_WHOLE if self.takes_whole else GRID_DOUBLE
         values = {
+            "@far": FAR if (np.abs(readout.offsets) >= 2.0**32).any() else "",
             "@scaled": "((double)x * @p_scale[k])" if is_scaled else "(double)x",
             "@exponents": "@p_exponents[k]" if is_scaled else str(readout.exponent),
             "@exponent": "@p_exponents[k]" if is_scaled and self.takes_whole

@@ -214,11 +214,18 @@ def wave_signs(readout: ReadOut) -> np.ndarray:
     return flips != 0
 
 
+def cosine_table() -> np.ndarray:
+    """Cosines by the upper 8 bits of an angle, (256,) float64; see ``kernels.cosines``."""
+    r = np.arange(128)
+    half = (2 * r + 1) * (255 - 2 * r) >> 7
+    return np.concatenate([half, -half]).astype(np.float64)
+
+
 def largest_votes(readout: ReadOut, owners: np.ndarray) -> int:
     """A bound on the size of all votes, with the gains of neurons of the classes ``owners``."""
-    sizes = np.abs(readout.weights.astype(np.int64)).sum(axis=0)
-    own = [abs(i) + 127 * s for i, s in zip(readout.intercepts.tolist(), sizes.tolist(), strict=True)]
+    sums = 127 * np.abs(readout.weights.astype(np.int64)).sum(axis=0)
+    own = np.abs(readout.intercepts) + sums
     gains: dict[int, int] = {}
     for owner, gain in zip(owners.tolist(), readout.gains.tolist(), strict=True):
         gains[owner] = gains.get(owner, 0) + gain
-    return max(own) + max(gains.values(), default=0)
+    return int(own.max()) + max(gains.values(), default=0)
