@@ -21,9 +21,12 @@ from fastmem.machine.progress import ProgressCallback, drawing
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.of_points import sign_patterns
 from fastmem.patterns.spatial_order import leaves_of
+from fastmem.readout.waves import FeatureTiles, waves_of
 from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.near_cells import NearCells
 from fastmem.second_layer.selection import Selector
+from fastmem.vote.conjugate import NormalEquations
+from fastmem.vote.ridge import feature_sums
 from fastmem.widths.open_points import OpenPoints
 
 _N_SAMPLES = 120
@@ -103,6 +106,9 @@ def _cases() -> Iterator[Callable[[], object]]:
         yield partial(_use, wide, y, projection="structured", compact=True)
         yield partial(_use, rows, y)
         yield partial(_use, rows, y, projection="structured", compact=True)
+        for points in (narrow, wide, rows):
+            yield partial(_use, points, y, decision="vote", width=64)
+        yield partial(_use_steps, narrow)
         yield partial(_use_seeded, narrow, 2)
         yield partial(_use_seeded, rows, 200)
         for points in (narrow, rows):
@@ -126,6 +132,15 @@ def _use_seeded(X: Any, d: int) -> None:
     source = SeededRows(np.random.default_rng(0), np.zeros(d), 1.0, 1)
     hyperplanes = source.start(64, np.zeros(d), 1.0)
     sign_patterns(X, hyperplanes, n_threads=1)
+
+
+def _use_steps(X: np.ndarray) -> None:
+    """Steps of conjugate gradients, which only regressions on points by the thousand take."""
+    waves = waves_of(0, 0, np.zeros(2), 64)
+    features = FeatureTiles(check_points(X), np.arange(len(X)), waves, 1, 0)
+    codes = np.arange(len(X)) % 2
+    mean, right = feature_sums(features, codes, np.bincount(codes), 1)
+    NormalEquations(features, mean, 1.0, 1).product(right)
 
 
 def _study(X: np.ndarray, y: np.ndarray) -> None:

@@ -15,12 +15,12 @@ from fastmem.kernels.cosines import Waves, feature_votes
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.machine.arrays import frozen
 from fastmem.machine.threads import ranges
+from fastmem.readout.costs import BLOCK_VOTES
 from fastmem.readout.waves import rows_at_once, run_over, waves_of
 
 MAX_WEIGHT = 127
 NEVER = -(1 << 61)
 """Intercept of a class that no point has."""
-_BLOCK_VOTES = 1 << 20
 _MAX_FEATURES = 1 << 16
 """Sums of so many products of 7 bits each stay within 31 bits."""
 
@@ -160,7 +160,7 @@ class ReadOut:
     def in_blocks(self, points: Points, n_threads: int) -> Iterator[tuple[int, int, np.ndarray]]:
         """Blocks of rows start..stop-1 of points, with their votes as of `votes`."""
         width = max(2, self.weights.shape[1])
-        size = max(LANES, min(rows_at_once(points), _BLOCK_VOTES // width))
+        size = max(LANES, min(rows_at_once(points), BLOCK_VOTES // width))
         for start, stop in ranges(points.n_samples, size):
             block = points.block(start, stop)
             dense = block.dense() if isinstance(block, SparseRows) else block

@@ -12,11 +12,11 @@ from fastmem.kernels.cosines import RowsToDo, Waves, feature_tiles, sign_flips
 from fastmem.machine.arrays import frozen
 from fastmem.machine.loops import run_loop
 from fastmem.machine.threads import ranges
+from fastmem.readout.costs import BLOCK_VALUES
 
 ROUNDS = 3
 _TASK_SUMS = 4_000_000
 """Sums of features that a task makes at least, where there are so many."""
-_BLOCK_VALUES = 1 << 21
 _NO_ROWS = frozen(np.empty(0, np.int64))
 
 
@@ -39,7 +39,7 @@ def run_over(
 
 def rows_at_once(points: Points) -> int:
     """Rows of points that are made dense at a time: whatever they are stored in, the same."""
-    return max(LANES, _BLOCK_VALUES // points.n_features // LANES * LANES)
+    return max(LANES, BLOCK_VALUES // points.n_features // LANES * LANES)
 
 
 class FeatureTiles:

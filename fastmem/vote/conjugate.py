@@ -9,12 +9,9 @@ from fastmem.kernels.feature_sums import TASK_TILES, normal_products
 from fastmem.kernels.panel_products import PANEL_ROWS
 from fastmem.machine.loops import run_loop
 from fastmem.machine.threads import ranges
+from fastmem.readout.costs import MOST_COLUMNS, PART_BYTES
 from fastmem.readout.waves import FeatureTiles
 from fastmem.vote.factor import continued, solved
-
-_PART_BYTES = 24 << 20
-_MOST_COLUMNS = 16
-"""Columns at a time: a thread needs n x 64 bytes for each."""
 
 
 class NormalEquations:
@@ -39,7 +36,7 @@ class NormalEquations:
     def product(self, coefficients: np.ndarray) -> np.ndarray:
         """The matrix times coefficients (n, T) float64."""
         result = np.empty_like(coefficients)
-        for first, last in ranges(coefficients.shape[1], _MOST_COLUMNS):
+        for first, last in ranges(coefficients.shape[1], MOST_COLUMNS):
             some = np.ascontiguousarray(coefficients[:, first:last])
             result[:, first:last] = self._columns(some)
         return result
@@ -54,7 +51,7 @@ class NormalEquations:
         total = np.zeros((n, n_columns))
         ones = np.zeros(n_columns)
         task_bytes = n * (8 * n_columns + TASK_TILES * LANES)
-        tasks_at_once = max(1, min(_PART_BYTES // task_bytes, 64))
+        tasks_at_once = max(1, min(PART_BYTES // task_bytes, 64))
         for first, last in ranges(features.n_tiles, TASK_TILES * tasks_at_once):
             tiles = features.tiles(first, last)
             n_tasks = -(-(last - first) // TASK_TILES)

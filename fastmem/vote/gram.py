@@ -14,9 +14,8 @@ from fastmem.kernels.panel_products import PANEL_ROWS
 from fastmem.machine.arrays import aligned_zeros
 from fastmem.machine.loops import run_loop
 from fastmem.machine.threads import ranges
+from fastmem.readout.costs import PANEL_BYTES
 from fastmem.readout.waves import FeatureTiles
-
-_PANEL_BYTES = 16 << 20
 
 
 class Gram(NamedTuple):
@@ -121,7 +120,7 @@ def gram_of(
     n_groups = -(-n_rows // TILE_ROWS)
     room = np.zeros((-(-(n_rows + n_more) // PANEL_ROWS) * PANEL_ROWS, n))
     products = room[:n_rows]
-    some = max(1, min(EXACT_DEPTH, _PANEL_BYTES // (4 * (n + n_rows))) // LANES)
+    some = max(1, min(EXACT_DEPTH, PANEL_BYTES // (4 * (n + n_rows))) // LANES)
     at_once = min(some, features.n_tiles)
     points = at_once * LANES
     panels = aligned_zeros((n // WORD_BITS, points, WORD_BITS), np.float32)

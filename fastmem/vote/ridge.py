@@ -18,6 +18,15 @@ from fastmem.kernels.layout import WORD_BITS
 from fastmem.kernels.panel_products import PANEL
 from fastmem.machine.loops import run_loop
 from fastmem.machine.threads import ranges
+from fastmem.readout.costs import (
+    FEATURE_BYTES,
+    FEW,
+    LEAST_WIDTH,
+    MOST_LEFT_OUT,
+    STEPS,
+    affords,
+    points_in_gram,
+)
 from fastmem.readout.waves import FeatureTiles, waves_of
 from fastmem.vote.conjugate import NormalEquations, refined
 from fastmem.vote.factor import LeftOut, factored, left_out, solved
@@ -31,27 +40,16 @@ PENALTIES = (0.005, 0.05, 0.5, 5.0, 50.0)
 variance of 1 / n a priori: p n is added to the sums of squares of n such features, whatever the
 number of points."""
 SAMPLE = 1536
-SAMPLE_WIDTH = 256
+SAMPLE_WIDTH = LEAST_WIDTH
 _SAMPLE_LEFT_OUT = 384
-_LEFT_OUT = (256, 1024)
+_LEFT_OUT = (256, MOST_LEFT_OUT)
 """Fewest and most points that are left out, each by itself, where there are so many; and"""
 _LEFT_OUT_VALUES = 1 << 19
 """of so many features in all between."""
-MOST_WIDTH = 4096
-_FEWEST = 4096
-"""Points that a Gram matrix holds at least, where there are so many."""
-_STEPS = 5
-"""Of conjugate gradients: as good as the exact solution on unseen points of digits784."""
-_STEP_COST = 3
-"""What a multiplication costs in such a step, in those of a Gram matrix."""
-_COST_A_POINT, _COST = 2_200_000, 2_000_000_000
-"""Multiplications that a fit may take."""
 _GAIN = 0.95
 """Twice as many features are tried as long as they leave at most this share of the error."""
 _LEFT_OUT_TARGETS = 1 << 21
 """of so many targets."""
-_FEATURE_BYTES = 32 << 20
-"""Features that are kept: to make them again takes little of a fit."""
 
 
 class Choice(NamedTuple):
@@ -136,7 +134,7 @@ class Regression:
         n = SAMPLE_WIDTH if width is None else -(-width // PANEL) * PANEL
         last: Trial | None = None
         while True:
-            n_points = self._points_in_gram(n)
+            n_points = points_in_gram(n, self.points.n_samples, self.n_columns)
             n_left = max(_LEFT_OUT[0], min(_LEFT_OUT[1], _LEFT_OUT_VALUES // n))
             penalties = _near(penalty, n)
             only = len(penalties) == 1
@@ -194,19 +192,10 @@ class Regression:
     def _features(self, grid: Grid, n: int, n_points: int) -> FeatureTiles:
         waves = waves_of(self.key, grid.exponent, grid.offsets, n)
         rows = self.order[:n_points]
-        return FeatureTiles(self.points, rows, waves, self.n_threads, _FEATURE_BYTES)
-
-    def _points_in_gram(self, n: int) -> int:
-        """Points of the Gram matrix: all, or fewer where steps on all then cost less."""
-        n_points = self.points.n_samples
-        fewer = max(_FEWEST, 2 * n)
-        with_steps = fewer * n // 2 + 2 * _STEPS * _STEP_COST * n_points * self.n_columns
-        return fewer if with_steps < n_points * n // 2 else n_points
+        return FeatureTiles(self.points, rows, waves, self.n_threads, FEATURE_BYTES)
 
     def _affords(self, n: int) -> bool:
-        n_points = self.points.n_samples
-        cost = self._points_in_gram(n) * n * n // 2 + 2 * n**3 // 3
-        return n <= MOST_WIDTH and cost <= _COST_A_POINT * n_points + _COST
+        return affords(n, self.points.n_samples, self.n_columns)
 
     def _solved(self, grid: Grid, trial: Trial, n: int, bandwidth: float) -> Ridge:
         columns, n_points = self.n_columns, self.points.n_samples
@@ -220,7 +209,7 @@ class Regression:
             features = self._features(grid, n, n_points)
             mean, right = feature_sums(features, self.codes, counts, self.n_threads)
             equations = NormalEquations(features, mean, trial.diagonal, self.n_threads)
-            coefficients = refined(equations, right, trial.matrix, _STEPS, self.n_threads)
+            coefficients = refined(equations, right, trial.matrix, STEPS, self.n_threads)
         intercepts = level - np.array([(mean * column).sum() for column in coefficients.T])
         return Ridge(
             grid, coefficients, intercepts, bandwidth, trial.penalty,
@@ -266,7 +255,7 @@ class Trial(NamedTuple):
 
 def _near(penalty: float, n: int) -> tuple[float, ...]:
     """Penalties that are tried at a width."""
-    return (penalty,) if n > 1024 else (penalty, penalty / 3, penalty * 3)
+    return (penalty,) if n > FEW else (penalty, penalty / 3, penalty * 3)
 
 
 def _narrowest(errors: LeftOut) -> int:
@@ -288,7 +277,7 @@ def feature_sums(
     """Mean of all features (n,), and F^T Y (n, T), centred, of classes with counts (K,) points."""
     n = features.n_waves
     by_class = np.zeros((n, len(counts)), np.int64)
-    for first, last in ranges(features.n_tiles, max(1, _FEATURE_BYTES // (2 * LANES * n))):
+    for first, last in ranges(features.n_tiles, max(1, FEATURE_BYTES // (2 * LANES * n))):
         here = codes[first * LANES : last * LANES]
         tiles = features.tiles(first, last)
         run_loop(class_sums, n // WORD_BITS, n_threads, (tiles, here, by_class))
