@@ -91,10 +91,10 @@ def interpolate(
         stored (at most 256 MiB of them, or a quarter of ``memory_limit``).
     projection : {"auto", "gaussian", "structured"}, default "auto"
         Where the hyperplanes' directions come from. "auto" is "structured" for dense points of at
-        least 128 features, else "gaussian", which is the paper's. "structured" makes
-        them from Walsh-Hadamard transforms and random signs: the widths are the same, but from
-        some hundred features on the first layer is many times faster, and it takes bits instead
-        of numbers to store. At most 65,536 features.
+        least 128 features, and for all with ``decision="vote"``, else "gaussian", which is the
+        paper's. "structured" makes them from Walsh-Hadamard transforms and random signs: the
+        widths are the same, but from some hundred features on the first layer is many times
+        faster, and it takes bits instead of numbers to store. At most 65,536 features.
     covered : "auto", "all", label or list of labels, default "auto"
         Classes that get a block of neurons. "auto" leaves one out, the one whose block would be
         widest: a point that no block claims belongs to it. That is narrow, but draws unseen points

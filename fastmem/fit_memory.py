@@ -18,6 +18,7 @@ from fastmem.patterns.computed_rows import PART_BYTES
 from fastmem.patterns.neighbourhoods import FEW_FEATURES, FEWEST_NEIGHBOURS
 from fastmem.patterns.sparse_rows import PANEL_BYTES
 from fastmem.patterns.tile_store import require_disk
+from fastmem.readout.costs import regression_bytes
 from fastmem.second_layer.merged_cells import ALL_CELLS, MOST_NEAR, covers_at_once
 from fastmem.second_layer.near_cells import MOST_GATHERED
 
@@ -100,7 +101,7 @@ def fit_bytes(shape: FitShape, settings: Settings, width: int) -> int:
     total += _neighbour_bytes(shape, settings, patterns)
     if settings.compact:  # patterns of the hyperplanes that stay, also by hyperplane
         total += patterns
-    total += _layer_bytes(shape, settings, width)
+    total += _layer_bytes(shape, settings, width) + _vote_bytes(shape, settings)
     if settings.activation == "relu" and settings.selection == "random" and d <= FEW_FEATURES:
         total += settings.n_threads * width * (_BOX_ROOM + _BOX_WEIGHTS * d)
     # sums of columns, for each range of rows
@@ -122,6 +123,16 @@ def _neighbour_bytes(shape: FitShape, settings: Settings, patterns: int) -> int:
         return 0
     nodes = 2 * (patterns + min(patterns, MOST_GATHERED)) // (FAN - 1)
     return min(8 * n_samples * d, MOST_COPIED) + nodes + _PLACE * n_samples
+
+
+def _vote_bytes(shape: FitShape, settings: Settings) -> int:
+    """Bytes of the regression where a read-out votes."""
+    if settings.decision != "vote":
+        return 0
+    return regression_bytes(
+        settings.votes_width, shape.n_samples, shape.n_features, shape.n_classes,
+        settings.n_threads,
+    )  # fmt: skip
 
 
 def _layer_bytes(shape: FitShape, settings: Settings, width: int) -> int:
@@ -155,4 +166,6 @@ def require_for_fit(shape: FitShape, settings: Settings) -> None:
     if 2 * _layer_bytes(shape, settings, width) > needed:
         remedies.append("fewer features")
     what = f"a fit of {shape.n_samples:,} points with {width:,} hyperplanes"
+    if settings.votes_width is not None:
+        what = f"a vote of {settings.votes_width:,} features for {shape.n_samples:,} points"
     require(needed, what, "pass " + ", ".join([*remedies, "a smaller width or fewer points"]))

@@ -27,7 +27,8 @@ from fastmem.readout.waves import FeatureTiles, waves_of
 from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.near_cells import NearCells
 from fastmem.second_layer.selection import Selector, cover_layer
-from fastmem.vote.conjugate import NormalEquations, refined
+from fastmem.vote.conjugate import NormalEquations
+from fastmem.vote.ridge import feature_sums
 from fastmem.widths.open_points import OpenPoints
 
 _N_SAMPLES = 120
@@ -107,14 +108,15 @@ def _cases() -> Iterator[Callable[[], object]]:
         yield partial(_use, wide, y, projection="structured", compact=True)
         yield partial(_use, rows, y)
         yield partial(_use, rows, y, projection="structured", compact=True)
+        for points in (narrow, wide, rows):
+            yield partial(_use, points, y, decision="vote", width=64)
+        yield partial(_use_steps, narrow)
         yield partial(_use_seeded, narrow, 2)
         yield partial(_use_seeded, rows, 200)
         for points in (narrow, rows):
             yield partial(_use, points, y, activation="relu", projection="gaussian")
         yield partial(_use, narrow, y, activation="relu", selection="random")
         yield partial(_study, narrow[4:], y[4:])
-        yield partial(_use, wide, y, decision="vote", width=64)
-        yield partial(_use_steps, narrow, y)
         yield partial(_use_neighbours, narrow)
         yield partial(_use_bounds, generator.standard_normal((4 * TILE, 2)).astype(dtype))
     yield _use_scattered
@@ -134,6 +136,15 @@ def _use_seeded(X: Any, d: int) -> None:
     sign_patterns(X, hyperplanes, n_threads=1)
 
 
+def _use_steps(X: np.ndarray) -> None:
+    """Steps of conjugate gradients, which only regressions on points by the thousand take."""
+    waves = waves_of(0, 0, np.zeros(2), 64)
+    features = FeatureTiles(check_points(X), np.arange(len(X)), waves, 1, 0)
+    codes = np.arange(len(X)) % 2
+    mean, right = feature_sums(features, codes, np.bincount(codes), 1)
+    NormalEquations(features, mean, 1.0, 1).product(right)
+
+
 def _study(X: np.ndarray, y: np.ndarray) -> None:
     """What measures data sets, whose points of different labels differ."""
     from fastmem.experiments.hardness import hardness
@@ -144,15 +155,6 @@ def _study(X: np.ndarray, y: np.ndarray) -> None:
     mutual_covering(X, labels, seed=0, n_threads=1)
     hardness(X, y, n_hyperplanes=64, n_layers=1, seed=0, n_threads=1)
     least_widths(X, labels, trials=1)
-
-
-def _use_steps(X: np.ndarray, y: np.ndarray) -> None:
-    """Steps on all points, which only votes of many points take."""
-    rows = np.arange(len(X))
-    waves = waves_of(0, 0, np.zeros(X.shape[1]), 64)
-    features = FeatureTiles(check_points(X), rows, waves, 1, 0)
-    equations = NormalEquations(features, y.astype(np.int64), np.eye(3), 1.0, 1)
-    refined(equations, np.eye(64), 1, 1)
 
 
 def _use_bounds(X: np.ndarray) -> None:

@@ -440,9 +440,10 @@ SETTINGS = [
     {"projection": "gaussian"}, {"projection": "structured"},
     {"projection": "structured", "compact": True}, {"activation": "relu"},
     {"activation": "relu", "projection": "structured"}, {"compact": True},
-    {"memory_limit": "270 MB"},
+    {"memory_limit": "270 MB"}, {"decision": "vote"},
+    {"decision": "vote", "projection": "gaussian"},
 ]  # fmt: skip
-CHOSEN = np.where(np.arange(13) % 7 == 6, 0.01, 0.99 / 12)
+CHOSEN = np.where(np.arange(15) % 9 == 6, 0.01, 0.99 / 14)
 """Weights that come from a key take some 150,000 features: a slow file, and so a rare one."""
 NPY_START = len(npy_bytes(np.zeros(0)))
 
@@ -481,7 +482,7 @@ def an_archive(members: list[tuple[str, bytes]], method: int) -> bytes:
 
 
 def model_file(rng: np.random.Generator) -> bytes:
-    members = list(model_members(int(rng.choice(13, p=CHOSEN))))
+    members = list(model_members(int(rng.choice(15, p=CHOSEN))))
     method = int(pick(rng, [0, 8]))
     what = rng.integers(20)
     if what <= 3:  # the archive, with a digest that is right or not

@@ -196,7 +196,14 @@ def network_facts(network: fastmem.Network) -> dict[str, Any]:
         "owners": array_facts(second.owners),
         "predict": network.predict(X).tolist(),
         "margins": margin_facts(network.decision_function(X)),
+        **({} if network.readout is None else readout_facts(network)),
     }
+
+
+def readout_facts(network: fastmem.Network) -> dict[str, Any]:
+    """What votes, and its probabilities."""
+    shares = network.predict_proba(unseen(network))
+    return {"readout": facts(network.readout), "margins_of_shares": margin_facts(shares)}
 
 
 def estimator_facts(estimator: Any) -> dict[str, Any]:
@@ -272,6 +279,27 @@ def small_with_key(frame: bool = False, **settings: Any) -> fastmem.Network:
     )  # fmt: skip
 
 
+def voting(d: int = 4, n: int = 60, **settings: Any) -> fastmem.Network:
+    """A network with a read-out that gets some points of this formula wrong."""
+    return fitted(d, n, decision="vote", **settings)
+
+
+def voting_alone() -> fastmem.Network:
+    """A network with a read-out that gets all points right."""
+    X = points(40, 3)
+    y = np.where(X[:, 0] > 0, "right", "left")
+    X[:, 0] += np.sign(X[:, 0])
+    return fastmem.interpolate(framed(X), y, decision="vote", scale=[1, 0.5, 8], seed=7)
+
+
+def voting_with_key() -> fastmem.Network:
+    """As weights of few hyperplanes are stored up to a quarter of the limit, it has a key."""
+    return fastmem.interpolate(
+        rare_points(60, 40_000), labels(60), decision="vote", projection="gaussian",
+        memory_limit=(256 << 20) + (8 << 20), seed=7,
+    )  # fmt: skip
+
+
 MAKERS: dict[str, Callable[[], fastmem.Network]] = {
     "1": fitted,
     "1-strings": texts,
@@ -298,6 +326,11 @@ MAKERS: dict[str, Callable[[], fastmem.Network]] = {
     "13": partial(small_with_key, scale=[2.0**k for k in range(-85, 85)]),
     "14": partial(named, activation="relu", scale=[1, 0.25, 0.5, 8]),
     "15": partial(fitted, 70, activation="relu", projection="structured", scale=[0.5] + [2] * 69),
+    "16": partial(voting, projection="gaussian"),
+    "16-alone": voting_alone,
+    "17": voting,
+    "17-two": partial(voting, 70, n_classes=2, scale=[0.5] + [2] * 69),
+    "18": voting_with_key,
 }
 """How the network of each model file is made; the names begin with the format version."""
 

@@ -414,3 +414,69 @@ def first_block_on(patterns: Bits, blocks: Mapping[int, Block], left_out: int) -
     for code in sorted(blocks, reverse=True):
         predicted[coverage(*blocks[code], patterns).any(axis=0)] = code
     return predicted
+
+
+# --- votes of cosine features ------------------------------------------------------------------
+
+GRID_LIMIT = 2**30
+GOLDEN = 0x9E3779B9
+
+
+def grid_points(X: Floats, exponent: int, offsets: Floats) -> Integers:
+    """Round each float64 value of 2^e x - o to the nearest whole number, and cut off: (N, d)."""
+    with np.errstate(over="ignore"):
+        values = np.ldexp(np.asarray(X, np.float64), exponent) - offsets
+    return np.rint(np.clip(values, -GRID_LIMIT, GRID_LIMIT)).astype(np.int64)
+
+
+def split_mix(key: int, i: int) -> int:
+    """Output i of SplitMix64 (Steele, Lea and Flood, 2014), from 0, with the seed ``key``."""
+    mask = 2**64 - 1
+    z = (key + (i + 1) * 0x9E3779B97F4A7C15) & mask
+    z = (z ^ z >> 30) * 0xBF58476D1CE4E5B9 & mask
+    z = (z ^ z >> 27) * 0x94D049BB133111EB & mask
+    return z ^ z >> 31
+
+
+def wave_rows(key: int, d: int, n: int, rounds: int = 3) -> Integers:
+    """n rows of blocks H S_r ... H S_1 with the signs of a key: (n, d) whole numbers."""
+    size = max(64, 1 << (d - 1).bit_length())
+    hadamard = np.array([[1]], np.int64)
+    while len(hadamard) < size:
+        hadamard = np.kron([[1, 1], [1, -1]], hadamard)
+    blocks = []
+    for block in range(-(-n // size)):
+        matrix = np.eye(size, dtype=np.int64)
+        for r in range(rounds):
+            words = (block * rounds + r) * size // 64 + np.arange(size) // 64
+            bits = [split_mix(key, int(w)) >> j % 64 & 1 for j, w in enumerate(words)]
+            matrix = hadamard @ ((1 - 2 * np.array(bits, np.int64))[:, None] * matrix)
+        blocks.append(matrix[:, :d])
+    return np.concatenate(blocks)[:n]
+
+
+def cosine_features(grid: Integers, rows: Integers) -> Integers:
+    """Features of points on the grid, (N, n): angles modulo 2^32, then a parabola a half turn."""
+    phases = (np.arange(1, len(rows) + 1) * GOLDEN) % 2**32
+    angles = (grid @ rows.T + phases) % 2**32 // 2**24
+    r = angles % 128
+    sizes = (2 * r + 1) * (255 - 2 * r) // 128
+    result: Integers = np.where(angles < 128, sizes, -sizes)
+    return result
+
+
+def votes_with_gains(votes: Integers, on: Bits, owners: Integers, gains: Integers) -> Integers:
+    """Add gains[j] to the votes of owners[j] where neuron j is on; on (m, N), votes (N, K)."""
+    votes = votes.copy()
+    for j, owner in enumerate(owners):
+        votes[on[j], owner] += gains[j]
+    return votes
+
+
+def ridge(features: Floats, targets: Floats, penalty: float) -> tuple[Floats, Floats]:
+    """Coefficients (n, T) and intercepts (T,) of a ridge regression."""
+    mean, level = features.mean(axis=0), targets.mean(axis=0)
+    centred = features - mean
+    matrix = centred.T @ centred + penalty * np.eye(features.shape[1])
+    coefficients = np.linalg.solve(matrix, centred.T @ (targets - level))
+    return coefficients, level - mean @ coefficients

@@ -40,12 +40,16 @@ rng = np.random.default_rng(0)
 if kind == "moons":
     X, y = datasets.unit_moons(n)
 else:
-    y = np.arange(n) % (n // 2) if kind == "many" else rng.integers(0, 2, n)
+    kinds = {"many": n // 2, "ten": 10}
+    y = rng.integers(0, 2, n) if kind not in kinds else np.arange(n) % kinds[kind]
     X = rng.standard_normal((n, d), dtype=np.float32)
-    X[:, 0] += 20 * y
+    X[:, 0] += (2 if kind == "noisy" else 20) * y
 if kind == "border":  # thousands of neurons, looked for among neighbours
     y = (X @ rng.standard_normal(d) > 0).astype(np.int64)
 few = settings | ({"width": 64} if isinstance(settings.get("width"), int) else {})
+if settings.get("decision") == "vote":
+    some = X[:5000, :300].copy()
+    fastmem.interpolate(some, np.arange(len(some)) % 2, width=64, decision="vote")
 fastmem.interpolate(X[:200, :300].copy(), np.arange(200) % 2, **few).predict(X[:9, :300])
 with open("/proc/self/clear_refs", "w") as file:
     file.write("5")
@@ -63,6 +67,9 @@ SHAPES = {
     "many features": ("two", 300, 20_000, {"width": 1000, "projection": "gaussian"}),
     "structured": ("two", 10_000, 784, {"width": 4096}),
     "many classes": ("many", 2000, 20, {"width": 1024}),
+    "a vote": ("noisy", 60_000, 20, {"decision": "vote", "width": 1024}),
+    "a wide vote": ("ten", 20_000, 300, {"decision": "vote", "width": 4096}),
+    "a vote for many classes": ("many", 2000, 20, {"decision": "vote", "width": 1024}),
     "a key": ("two", 200, 150_000, {"width": 512, "memory_limit": "300 MB"}),
 }
 
@@ -195,6 +202,11 @@ def test_small_needs_are_not_compared(monkeypatch):
             "a fit of 400,000 points with 2,048 hyperplanes takes up to 259 MB of memory, but "
             "100 MB are free; pass memory_limit= so that sign patterns go to a temporary file, "
             "a smaller width or fewer points",
+        ),
+        (
+            np.arange(99.0)[:, None], np.arange(99) % 2, {"width": 16_384, "decision": "vote"},
+            "a vote of 16,384 features for 99 points takes up to 2.2 GB of memory, but 100 MB are "
+            "free; pass a smaller width or fewer points",
         ),
         (
             np.eye(9, 20_000), np.arange(9) % 2, {"width": 2048, "projection": "gaussian"},

@@ -508,8 +508,8 @@ SIXTY_FOUR = "{'descr': '<i4', 'fortran_order': False, 'shape': (%s,), }"
 
 # The network: n = 70 hyperplanes, d = 3, m = 5 neurons, classes -1 and 1, class 0 covered
 HOSTILE = {
-    "newer version": (versioned(16), "format version 16 and this fastmem reads up to 15; upgrade"),
-    "newer, other members": (versioned(19, signs=b"new"), "format version 19"),
+    "newer version": (versioned(19), "format version 19 and this fastmem reads up to 18; upgrade"),
+    "newer, other members": (versioned(22, signs=b"new"), "format version 22"),
     "version 0": (versioned(0), "format version 0, which never was"),
     "version is float": (with_array("format_version", np.array(1.0)), "has dtype float64"),
     "version is array": (with_array("format_version", np.array([1])), "has 1 dimensions"),

@@ -264,6 +264,7 @@ def test_after_warmup_nothing_compiles(cache):
             {}, {"compact": True}, {"margin": 0.5}, {"selection": "random"},
             {"width": "smallest"}, {"projection": "structured"},
             {"projection": "structured", "compact": True}, {"covered": "all", "center": False},
+            {"decision": "vote", "width": 64},
         )
         few = {"projection": "gaussian", "memory_limit": "270 MB"}
         for dtype in (np.float32, np.float64):

@@ -88,7 +88,8 @@ def export(
     if report.n_checked:
         same = report.n_checked - len(report.rows)
         facts["same label as the network"] = share_of(same, report.n_checked)
-        facts["smallest distance"] = f"{report.smallest_distance:.3g}"
+        if report.smallest_distance is not None:
+            facts["smallest distance"] = f"{report.smallest_distance:.3g}"
         if report.wrong is not None:
             facts["right"] = share_of(report.n_checked - len(report.wrong), report.n_checked)
     else:

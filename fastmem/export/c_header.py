@@ -26,8 +26,24 @@ import numpy as np
 
 from fastmem.export.c_compiler import compiled, find_compiler
 from fastmem.export.c_source import Source
-from fastmem.export.checking import ExportReport, Reference, distances, reference
-from fastmem.export.layers import check_choice, check_network, check_size, refuse, transforms_of
+from fastmem.export.checking import (
+    WHOLE,
+    ExportReport,
+    Reference,
+    distances,
+    nearest_rows,
+    reference,
+    smallest,
+)
+from fastmem.export.layers import (
+    check_choice,
+    check_network,
+    check_size,
+    has_patterns,
+    refuse,
+    transforms_of,
+    without_unused,
+)
 from fastmem.machine.files import check_output, moved_when_complete
 
 if TYPE_CHECKING:
@@ -62,9 +78,11 @@ def to_c(
 
     The header holds ``int NAME_predict(const NAME_point *x)``, the number of the class of one
     point of ``NAME_FEATURES`` coordinates, and ``NAME_labels``, the classes. It has constant arrays
-    only and takes no memory but some buffers on the stack. Structured hyperplanes stay signs, and
-    are computed by Walsh-Hadamard transforms in place. Its first comment says which coordinate is
-    which feature, where the network knows their names.
+    only and takes no memory but some buffers on the stack. Networks with ``decision="vote"`` have
+    ``NAME_votes(const NAME_point *x, NAME_vote *votes)`` too, the votes of all classes: after
+    points are rounded to a grid they are sums of integers of 8 and 32 bits. Structured hyperplanes
+    stay signs, and are computed by Walsh-Hadamard transforms in place. Its first comment says which
+    coordinate is which feature, where the network knows their names.
 
     It does not compile where its labels would not be those of fastmem: with options that let a
     compiler reorder sums (-ffast-math, -fassociative-math, /fp:fast), with sums in extended
@@ -115,6 +133,7 @@ def to_c(
     path = Path(path)
     check_output(path, (".h",))
     prefix = _prefix(name, path)
+    network = without_unused(network)
     if transforms_of(network.first) is None:
         check_size(network)
     ref = reference(network, X, y, n_threads)
@@ -133,12 +152,14 @@ def to_c(
         arithmetic = "float64" if wide else "float32"
     source = Source(network, prefix, point_type, arithmetic, exact, masks)
     text = source.text()
-    settings = {
-        "first layer": "transforms" if source.planes is not None else "explicit",
-        "arithmetic": arithmetic + (", then exact" if exact else ""),
-        "masks": source.mask_form,
-        "points": point_type,
-    }
+    settings = {} if network.readout is None else {"cosines": f"{len(network.readout):,}"}
+    if has_patterns(network):
+        settings |= {
+            "first layer": "transforms" if source.planes is not None else "explicit",
+            "arithmetic": arithmetic + (", then exact" if exact else ""),
+            "masks": source.mask_form,
+        }
+    settings["points"] = point_type
     report = ExportReport("c", settings, source.n_bytes, unchecked="no points were given")
     if ref is not None:
         report = _checked(report, ref, text, prefix, point_type, compiler)
@@ -176,14 +197,14 @@ def _checked(
     chosen = compiler or find_compiler()
     if chosen is None:
         return replace(report, unchecked="there is no C compiler (cc, gcc or clang) here")
-    away = distances(ref.network.first, ref)
+    away = distances(ref)
     with tempfile.TemporaryDirectory() as folder:
         codes = compiled(text, prefix, point_type, Path(folder), chosen)
         rows, wrong = ref.differing(
-            lambda block: ref.network.classes_[codes(block)], np.argsort(away, kind="stable")[:8]
+            lambda block: ref.network.classes_[codes(block)], nearest_rows(away, ref, 8)
         )
     return replace(
         report, n_checked=ref.points.n_samples, unchecked="", rows=rows,
-        wrong=None if ref.truth is None else wrong, smallest_distance=float(away.min()),
-        attempts=((report.settings["arithmetic"], len(rows)),),
+        wrong=None if ref.truth is None else wrong, smallest_distance=smallest(away),
+        attempts=((report.settings.get("arithmetic", WHOLE), len(rows)),),
     )  # fmt: skip

@@ -31,7 +31,8 @@ from fastmem.export.c_templates import (
     TRANSFORM,
     TRANSFORMED,
 )
-from fastmem.export.layers import refuse, transforms_of, unpacked_masks
+from fastmem.export.c_votes import EXCEPTIONS, VoteSource
+from fastmem.export.layers import has_patterns, refuse, transforms_of, unpacked_masks
 from fastmem.patterns.words import packed
 
 if TYPE_CHECKING:
@@ -51,7 +52,7 @@ class Source:
     ``planes`` are the hyperplanes where some are rows of transforms, else None. Bits stand in the
     order ``order``: those of transforms (``generated``), block by block, then those of ``stored``
     rows. ``mask_form`` is "bits" or "lists", and ``n_bytes`` counts what the arrays take, once
-    `text` has been called.
+    `text` has been called. ``votes`` is what a read-out adds, or None.
     """
 
     def __init__(
@@ -89,6 +90,11 @@ class Source:
         self.point_is_double = self.takes_double or (
             self.scale is not None and (exact or not _fits_float(self.scale))
         )
+        self.has_patterns = has_patterns(network)
+        self.votes = None
+        if network.readout is not None:
+            owners = network.second.owners
+            self.votes = VoteSource(network.readout, owners, self.takes_double, self.scale)
         self.is_double = arithmetic == "float64"
         self.real = "double" if self.is_double else "float"
         self.unit = 2.0**-53 if self.is_double else 2.0**-24
@@ -113,14 +119,52 @@ class Source:
 
     def text(self) -> str:
         """The whole header."""
-        self._second_layer_arrays()
-        self._first_layer_arrays()
+        votes = self.votes
+        self._scale_array()
+        if self.has_patterns:
+            self._second_layer_arrays()
+            self._first_layer_arrays()
+        if votes is not None:
+            votes.arrays(self._array)
         self.parts.append(self._label_array())
         head = HEAD
-        if self.planes is not None:
+        if self.has_patterns and self.planes is not None:
             rounds = self.planes.signs.shape[1]
             head += f"\n#define @UP_ROWS {self.planes.block_rows}\n#define @UP_ROUNDS {rounds}\n"
-        template = [head, *self.parts, POPCOUNT if self.mask_form == "bits" else ""]
+        if votes is not None:
+            head += votes.types()
+        template = [head, *self.parts]
+        if self.has_patterns:
+            template += self._patterns()
+        if votes is None:
+            template.append(self._predict_function())
+        else:
+            template += [*votes.read(), *self._exceptions(), votes.votes()]
+        text = "\n\n".join(part.strip("\n") for part in [*template, TAIL] if part)
+        values = {
+            "@what": self._what(),
+            "@p": self.prefix,
+            "@UP": self.prefix.upper(),
+            "@point": "double" if self.takes_double else "float",
+            "@value": "double" if self.point_is_double else "float",
+            "@real": self.real,
+            "@n_words": str(max(1, -(-self.n // 32))),
+            "@n": str(self.n),
+            "@d": str(self.d),
+            "@K": str(len(self.network.classes_)),
+            "@how": self._how(),
+            "@m": str(len(self.network.second)),
+            "@doubles\n": DOUBLES.strip("\n") + "\n" if self._needs_double() else "",
+            "@votes": votes.comment() if votes is not None else "",
+            "@names": _names_comment(self.network.feature_names),
+        }
+        for key in sorted(values, key=len, reverse=True):
+            text = text.replace(key, values[key])
+        return text + "\n"
+
+    def _patterns(self) -> list[str]:
+        """The functions that make a sign pattern, and what neurons need to count ones."""
+        template = [POPCOUNT if self.mask_form == "bits" else ""]
         if self.exact:
             cap = self._capacity()
             inflate = f"{1.001 + 1.1 * self.d * self.unit:.6f}"
@@ -132,37 +176,40 @@ class Source:
             if self.exact:
                 template.append(ROW)
         template.append(self._pattern_function())
-        if self.scale is not None:
-            template = [part.replace("const @p_point *x", "const @value *x") for part in template]
-        template += [self._predict_function(), TAIL]
-        text = "\n\n".join(part.strip("\n") for part in template if part)
-        values = {
-            "@p": self.prefix,
-            "@UP": self.prefix.upper(),
-            "@point": "double" if self.takes_double else "float",
-            "@value": "double" if self.point_is_double else "float",
-            "@real": self.real,
-            "@n_words": str(max(1, -(-self.n // 32))),
-            "@n": str(self.n),
-            "@d": str(self.d),
-            "@K": str(len(self.network.classes_)),
-            "@how": (
-                "exactly: labels are those of fastmem on every machine with IEEE doubles."
-                if self.exact
-                else "as rounding leaves them: check the points that matter."
-            ),
-            "@m": str(len(self.network.second)),
-            "@doubles\n": DOUBLES.strip("\n") + "\n" if self._needs_double() else "",
-            "@names": _names_comment(self.network.feature_names),
-        }
-        for key in sorted(values, key=len, reverse=True):
-            text = text.replace(key, values[key])
-        return text + "\n"
+        return [self._taking_values(part) for part in template]
+
+    def _taking_values(self, part: str) -> str:
+        """A function that takes points as the first layer does: after the scale."""
+        return part if self.scale is None else part.replace("const @p_point *x", "const @value *x")
+
+    def _what(self) -> str:
+        layers = "@n hyperplanes, @m neurons"
+        if self.network.readout is None:
+            return f"A threshold network made by fastmem: {layers}"
+        exceptions = f", for exceptions {layers}" if self.has_patterns else ""
+        return f"A vote made by fastmem: {len(self.network.readout)} cosines{exceptions}"
+
+    def _how(self) -> str:
+        same = "labels are those of fastmem on every machine"
+        if not self.has_patterns:
+            return f"After points are rounded all numbers are whole: {same}."
+        decided = (
+            f"exactly: {same} with IEEE doubles."
+            if self.exact
+            else "as rounding leaves them: check the points that matter."
+        )
+        return f"Doubtful bits of the first layer are decided {decided}"
 
     def _needs_double(self) -> bool:
         """Whether anything in the header is of type double."""
         texts = any(part.startswith("static const double") for part in self.parts)
-        return self.exact or self.is_double or self.point_is_double or texts
+        computed = self.exact or self.is_double or self.point_is_double
+        return (
+            self.takes_double
+            or texts
+            or (self.has_patterns and computed)
+            or (self.votes is not None and not self.votes.takes_whole)
+        )
 
     def _array(self, kind: str, name: str, values: np.ndarray) -> None:
         """Add a constant array to the header."""
@@ -205,27 +252,36 @@ class Source:
     def _predict_function(self) -> str:
         """The function that finds the class of a point."""
         left = [c for c in range(len(self.network.classes_)) if c not in self.network.covered]
-        loop = LISTS if self.mask_form == "lists" else BITS
         # a class that was left out scores 0.5: it wins where no neuron is on
         start = f"long best = {'0' if left else '-2147483647L'};\n  int found = {(left or [0])[0]};"
         text = PREDICT if self.scale is None else PREDICT.replace(*SCALED)
-        return (
-            text.replace("@count", loop.strip("\n"))
-            .replace("@start", start)
-            .replace("@blocks", str(len(self.network.covered)))
-            .replace(
-                "@prelude\n",
-                "  const uint8_t *gaps = @p_mask_gaps;\n" * (self.mask_form == "lists"),
-            )
-        )
+        return self._counting(text).replace("@start", start)
+
+    def _exceptions(self) -> list[str]:
+        """The function that adds what neurons give to the votes of their classes."""
+        if not self.has_patterns:
+            return []
+        return [self._taking_values(self._counting(EXCEPTIONS))]
+
+    def _counting(self, text: str) -> str:
+        """A function that goes through all neurons, filled in."""
+        loop = LISTS if self.mask_form == "lists" else BITS
+        prelude = "  const uint8_t *gaps = @p_mask_gaps;\n" * (self.mask_form == "lists")
+        text = text.replace("@count", loop.strip("\n")).replace("@prelude\n", prelude)
+        return text.replace("@blocks", str(len(self.network.covered)))
 
     # First layer ------------------------------------------------------------------------------
 
+    def _scale_array(self) -> None:
+        """The scale, unless the exponents of a read-out are all that needs it."""
+        votes_by_exponents = self.votes is None or self.votes.takes_whole
+        if self.scale is None or (votes_by_exponents and not self.has_patterns):
+            return
+        kind = "double" if self.point_is_double else "float"
+        scale = self.scale if self.point_is_double else self.scale.astype(np.float32)
+        self._array(kind, "scale", scale)
+
     def _first_layer_arrays(self) -> None:
-        if self.scale is not None:
-            kind = "double" if self.point_is_double else "float"
-            scale = self.scale if self.point_is_double else self.scale.astype(np.float32)
-            self._array(kind, "scale", scale)
         dtype = np.float32 if self.short_biases else np.float64
         self._array("float" if self.short_biases else "double", "biases", self.biases.astype(dtype))
         first = self.network.first
@@ -402,8 +458,13 @@ def _literals(values: np.ndarray) -> list[str]:
         return [f"{value:.8e}f" for value in values.tolist()]
     if values.dtype == np.float64:
         return [f"{value:.16e}" for value in values.tolist()]
-    if values.dtype.itemsize == 4:
+    if values.dtype == np.uint32:
         return [f"0x{value:x}u" for value in values.tolist()]
+    if values.dtype.itemsize == 8:
+        return [
+            f"INT64_C({value})" if values.dtype.kind == "i" else f"UINT64_C(0x{value:x})"
+            for value in values.tolist()
+        ]
     return [str(value) for value in values.tolist()]
 
 

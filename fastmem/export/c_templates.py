@@ -1,10 +1,10 @@
 """The pieces of a C99 header, in its order; `c_source.Source` fills in what starts with @."""
 
 HEAD = """
-/* A threshold network made by fastmem: @n hyperplanes, @m neurons, @K classes.
+/* @what, @K classes.
    int @p_predict(const @p_point *x): the class, 0 to @K - 1, of @d coordinates.
-   @p_labels: the name of each class. C99, no library, no malloc.
-   Doubtful bits of the first layer are decided @how@names */
+@votes   @p_labels: the name of each class. C99, no library, no malloc.
+   @how@names */
 #ifndef @UP_FASTMEM_H
 #define @UP_FASTMEM_H
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from fastmem.export.layers import Arithmetic, arithmetic
-from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.export.layers import Arithmetic, arithmetic, has_patterns
 from fastmem.inputs import InvalidInputError, Points, check_known_labels
 from fastmem.kernels.exact import shifted_biases
 from fastmem.machine.arrays import frozen
@@ -25,6 +24,8 @@ _VALUES = 1 << 22
 _ALONE = 64
 """Points, those nearest to a hyperplane, that are also checked one at a time: a product of one row
 may be summed in another order."""
+WHOLE = "whole numbers"
+"""The arithmetic of a vote without exceptions."""
 
 Rows = np.ndarray
 _NONE = np.empty(0, np.int64)
@@ -55,7 +56,8 @@ class ExportReport:
     wrong : ndarray of int64, or None
         Rows of X whose label is not the one in y; None without y.
     smallest_distance : float or None
-        From a point of X, scaled as the network does, to a hyperplane, in float64.
+        From a point of X, scaled as the network does, to a hyperplane, in float64; None where none
+        is used.
     attempts : tuple of (str, int)
         What was tried, and how many rows had another label.
     remedy : str
@@ -117,7 +119,8 @@ class Reference:
 
     def differing(self, labels: Callable[[np.ndarray], Any], nearest: Rows) -> tuple[Rows, Rows]:
         """Rows that ``labels`` names otherwise than the network, and than y."""
-        width = max(self.points.n_features, sum(self.network.widths))
+        cosines = 0 if self.network.readout is None else len(self.network.readout)
+        width = max(self.points.n_features, sum(self.network.widths), 2 * cosines)
         blocks = [np.asarray(labels(block)) for _, block in self.blocks(width)]
         found = np.concatenate(blocks)
         rows = found != self.labels
@@ -145,8 +148,14 @@ def reference(network: Network, X: Any, y: Any, n_threads: int | None) -> Refere
     return Reference(network, points, network.predict(points, n_threads=n_threads), truth)
 
 
-def distances(first: Hyperplanes, reference: Reference) -> np.ndarray:
-    """Distance from each point to the nearest hyperplane, (n_samples,), computed in float64."""
+def distances(reference: Reference) -> np.ndarray | None:
+    """Distance from each point to the nearest hyperplane, (n_samples,), computed in float64.
+
+    None where no hyperplane is used.
+    """
+    if not has_patterns(reference.network):
+        return None
+    first = reference.network.first
     moved, errors = np.empty(len(first)), np.empty(len(first))
     shifted_biases(frozen(first.weights), frozen(first.biases), frozen(first.origin), moved, errors)
     weights = first.weights.T.astype(np.float64)
@@ -161,6 +170,18 @@ def distances(first: Hyperplanes, reference: Reference) -> np.ndarray:
             products /= norms
             nearest[start : start + len(block)] = products.min(axis=1)
     return nearest
+
+
+def nearest_rows(away: np.ndarray | None, reference: Reference, n: int) -> Rows:
+    """The n points nearest to a hyperplane; the first ones where none is used."""
+    if away is None:
+        return np.arange(min(n, reference.points.n_samples))
+    return np.argsort(away, kind="stable")[:n]
+
+
+def smallest(away: np.ndarray | None) -> float | None:
+    """The smallest distance, if there is one."""
+    return None if away is None else float(away.min())
 
 
 class Engine(Protocol):
@@ -197,20 +218,10 @@ def _adjusted(way: Arithmetic, engine: Engine, order: np.ndarray, ref: Reference
     return replace(way, levels=levels.astype(way.dtype), adjusted=int(usable.sum()))
 
 
-def best_arithmetic(
-    network: Network,
-    order: np.ndarray,
-    build: Callable[[Arithmetic], Engine],
-    ref: Reference | None,
-    dtype: str,
-    adjust: bool,
-) -> tuple[Engine, Arithmetic, ExportReport]:
-    """Choose how floats compute the first layer: the first way that labels every point right.
-
-    float32 before float64, centred points before points as they are, biases as they are before
-    biases that were moved. Without points there is nothing to tell by: float64 for "auto".
-    """
-    first = network.first
+def _ways(
+    network: Network, order: np.ndarray, ref: Reference | None, dtype: str
+) -> list[Arithmetic]:
+    """Arithmetics of the first layer, the quickest first."""
     given = np.dtype(np.float32) if ref is None else ref.points.dtype
     names = {"float32": ["float32"], "float64": ["float64"]}.get(dtype, ["float32", "float64"])
     if ref is None:
@@ -223,29 +234,47 @@ def best_arithmetic(
     ]
     if not ways:
         raise InvalidInputError(
-            f"the biases reach {np.abs(first.biases).max():.3g}, more than {dtype} holds; pass "
-            f"dtype='float64', or scale the points before the fit"
+            f"the biases reach {np.abs(network.first.biases).max():.3g}, more than {dtype} holds; "
+            f"pass dtype='float64', or scale the points before the fit"
         )
-    by_order = [replace(way, levels=way.levels[order]) for way in ways]
+    return [replace(way, levels=way.levels[order]) for way in ways]
+
+
+def best_arithmetic(
+    network: Network,
+    order: np.ndarray,
+    build: Callable[[Arithmetic | None], Engine],
+    ref: Reference | None,
+    dtype: str,
+    adjust: bool,
+) -> tuple[Engine, Arithmetic | None, ExportReport]:
+    """Choose how floats compute the first layer: the first way that labels every point right.
+
+    float32 before float64, centred points before points as they are, biases as they are before
+    biases that were moved. Without points there is nothing to tell by: float64 for "auto". None is
+    the way of a vote without exceptions, which has no first layer.
+    """
+    ways: Sequence[Arithmetic | None] = [None]
+    if has_patterns(network):
+        ways = _ways(network, order, ref, dtype)
     report = ExportReport("", {})
     if ref is None:
-        engine = build(by_order[0])
-        return engine, by_order[0], replace(report, unchecked="no points were given")
-    away = distances(first, ref)
-    nearest = np.argsort(away, kind="stable")[:_ALONE]
-    report = replace(report, n_checked=ref.points.n_samples, smallest_distance=float(away.min()))
-    best: tuple[Engine, Arithmetic, Rows, Rows] | None = None
+        return build(ways[0]), ways[0], replace(report, unchecked="no points were given")
+    away = distances(ref)
+    nearest = nearest_rows(away, ref, _ALONE)
+    report = replace(report, n_checked=ref.points.n_samples, smallest_distance=smallest(away))
+    best: tuple[Engine, Arithmetic | None, Rows, Rows] | None = None
     attempts: list[tuple[str, int]] = []
-    for way in by_order:
-        for moved in (False, True) if adjust else (False,):
+    for way in ways:
+        for moved in (False, True) if adjust and way is not None else (False,):
             engine = build(way)
-            if moved:
+            if moved and way is not None:
                 way = _adjusted(way, engine, order, ref)
                 if not way.adjusted:
                     continue
                 engine = build(way)
             rows, wrong = ref.differing(engine.labels, nearest)
-            attempts.append((str(way), len(rows)))
+            attempts.append((str(way or WHOLE), len(rows)))
             if best is None or len(rows) < len(best[2]):
                 best = engine, way, rows, wrong
             if len(rows) == 0:

@@ -12,7 +12,10 @@ from fastmem.hyperplanes.structured import StructuredHyperplanes
 from fastmem.inputs import InvalidInputError
 from fastmem.kernels.exact import shifted_biases
 from fastmem.machine.arrays import frozen
-from fastmem.patterns.words import unpacked
+from fastmem.patterns.words import packed, unpacked
+from fastmem.readout import ReadOut
+from fastmem.readout.waves import waves_of
+from fastmem.second_layer.cover_layer import CoverLayer
 
 if TYPE_CHECKING:
     from fastmem.network.network import Network
@@ -39,6 +42,29 @@ def check_network(network: Network) -> None:
                 f"the network has the activation {activation!r}, and only networks of thresholds "
                 f"can be exported; fit it with activation='threshold'"
             )
+
+
+def without_unused(network: Network) -> Network:
+    """A network that votes, without the hyperplanes that no neuron uses: its votes are the same."""
+    second, n = network.second, len(network.first)
+    bits = unpacked(second.masks, n)
+    kept = np.flatnonzero(bits.any(axis=0))
+    if network.readout is None or len(kept) == n:
+        return network
+    if not len(kept):
+        kept = np.arange(1)  # a first layer has a row at least
+    masks = packed(bits[:, kept])
+    return type(network)(
+        network.classes_, network.first.subset(kept),
+        CoverLayer(masks, second.thresholds, second.owners), network.covered,
+        feature_names=network.feature_names, scale=network.scale, encoding=network.encoding,
+        readout=network.readout,
+    )  # fmt: skip
+
+
+def has_patterns(network: Network) -> bool:
+    """Whether sign patterns decide anything: not for a vote without exceptions."""
+    return network.readout is None or len(network.second) > 0
 
 
 def check_size(network: Network) -> None:
@@ -73,11 +99,14 @@ class SecondLayer:
         Thresholds.
     widths : list of int
         Neurons of each class.
+    gains : ndarray of shape (m,), int64, or None
+        What neurons that are on add to the votes of their classes.
     """
 
     masks: np.ndarray
     levels: np.ndarray
     widths: list[int]
+    gains: np.ndarray | None = None
 
 
 def unpacked_masks(network: Network, order: np.ndarray) -> np.ndarray:
@@ -91,7 +120,9 @@ def second_layer(network: Network, order: np.ndarray) -> SecondLayer:
     masks = unpacked_masks(network, order)
     rows: list[np.ndarray] = []
     levels: list[float] = []
+    gains: list[int] = []
     widths = []
+    readout = network.readout
     for code in range(len(network.classes_)):
         own = np.flatnonzero(network.second.owners == code)
         if len(own):
@@ -100,8 +131,13 @@ def second_layer(network: Network, order: np.ndarray) -> SecondLayer:
         else:
             rows.append(np.zeros((1, masks.shape[1]), np.uint8))
             levels.append(-np.inf if code in network.covered else 0.5)
+        if readout is not None:
+            gains.extend(readout.gains[own].tolist() or [0])
         widths.append(max(1, len(own)))
-    return SecondLayer(np.concatenate(rows), np.array(levels, np.float32), widths)
+    return SecondLayer(
+        np.concatenate(rows), np.array(levels, np.float32), widths,
+        None if readout is None else np.array(gains, np.int64),
+    )  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -170,3 +206,26 @@ def transforms_of(first: Hyperplanes) -> StructuredHyperplanes | None:
     if isinstance(first, StructuredHyperplanes) and (first.rows >= 0).any():
         return first
     return None
+
+
+def wave_signs(readout: ReadOut) -> np.ndarray:
+    """The random signs of cosine features, (n_blocks, rounds, D) bool: whether it is -1."""
+    flips = waves_of(readout.key, readout.exponent, readout.offsets, len(readout)).flips
+    return flips != 0
+
+
+def cosine_table() -> np.ndarray:
+    """Cosines by the upper 8 bits of an angle, (256,) float64; see ``kernels.cosines``."""
+    r = np.arange(128)
+    half = (2 * r + 1) * (255 - 2 * r) >> 7
+    return np.concatenate([half, -half]).astype(np.float64)
+
+
+def largest_votes(readout: ReadOut, owners: np.ndarray) -> int:
+    """A bound on the size of all votes, with the gains of neurons of the classes ``owners``."""
+    sums = 127 * np.abs(readout.weights.astype(np.int64)).sum(axis=0)
+    own = np.abs(readout.intercepts) + sums
+    gains: dict[int, int] = {}
+    for owner, gain in zip(owners.tolist(), readout.gains.tolist(), strict=True):
+        gains[owner] = gains.get(owner, 0) + gain
+    return int(own.max()) + max(gains.values(), default=0)

@@ -20,7 +20,10 @@ from fastmem.export.layers import (
     refuse,
     second_layer,
     transforms_of,
+    without_unused,
 )
+from fastmem.export.onnx_graph import Graph
+from fastmem.export.onnx_votes import add_votes
 from fastmem.hyperplanes.structured import StructuredHyperplanes, flips_of
 from fastmem.inputs import InvalidInputError, check_threads
 from fastmem.machine.extras import needs
@@ -54,6 +57,11 @@ def to_onnx(
     (N, K) float32, those of ``decision_function``. Floats may round a bit that is doubtful, so
     pass the points that the network has memorised: all of them are run through the file. Names of
     features, where the network has some, are the metadata ``feature_names``, a JSON list.
+
+    With ``decision="vote"`` the scores are votes, whole numbers in int64, and there is a third
+    output, ``probabilities`` (N, K) float64. The read-out is computed in float64, which holds all
+    its whole numbers: votes are those of fastmem on every machine, but for what doubtful bits of
+    exceptions add.
 
     Parameters
     ----------
@@ -104,6 +112,7 @@ def to_onnx(
 
         if X is not None:
             import onnxruntime  # noqa: F401
+    network = without_unused(network)
     transforms = _transforms(network, first)
     if transforms is None:
         check_size(network)
@@ -117,22 +126,24 @@ def to_onnx(
     ref = reference(network, X, y, n_threads)
     point_type = np.dtype(np.float32) if ref is None else ref.points.dtype
 
-    def build(way: Arithmetic) -> _Session:
-        graph = _Graph(network, way, point_type)
-        written = graph.model(transforms, layer, masks, labels)
+    def build(way: Arithmetic | None) -> _Session:
+        written = _Model(network, way, point_type).written(transforms, layer, masks, labels)
         return _Session(written, None if ref is None else threads, len(order), network.classes_)
 
     session, way, report = best_arithmetic(network, order, build, ref, dtype, adjust)
     assert isinstance(session, _Session)
     with moved_when_complete(path) as temporary:
         temporary.write_bytes(session.model)
-    settings = {
-        "opset": str(OPSET),
-        "first layer": "transforms" if transforms is not None else "explicit",
-        "arithmetic": str(way),
-        "masks": masks,
-        "points": str(point_type),
-    }
+    settings = {"opset": str(OPSET)}
+    if network.readout is not None:
+        settings["cosines"] = f"{len(network.readout):,}"
+    if way is not None:
+        settings |= {
+            "first layer": "transforms" if transforms is not None else "explicit",
+            "arithmetic": str(way),
+            "masks": masks,
+        }
+    settings["points"] = str(point_type)
     report = replace(report, format="onnx", settings=settings, n_bytes=len(session.model))
     report.warn()
     return report
@@ -175,34 +186,14 @@ def _labels(classes: np.ndarray) -> np.ndarray:
     return classes
 
 
-class _Graph:
-    """Collects nodes and constants of one model."""
+class _Model(Graph):
+    """The graph of one network; ``way`` is None for a vote without exceptions."""
 
-    def __init__(self, network: Network, way: Arithmetic, point_type: np.dtype) -> None:
+    def __init__(self, network: Network, way: Arithmetic | None, point_type: np.dtype) -> None:
+        super().__init__()
         self.network, self.way, self.point_type = network, way, point_type
-        self.nodes: list[Any] = []
-        self.constants: list[Any] = []
 
-    def constant(self, name: str, values: np.ndarray) -> str:
-        from onnx import numpy_helper
-
-        self.constants.append(numpy_helper.from_array(np.ascontiguousarray(values), name))
-        return name
-
-    def node(self, kind: str, inputs: list[str], output: str, **attributes: Any) -> str:
-        from onnx import helper
-
-        self.nodes.append(helper.make_node(kind, inputs, [output], name=output, **attributes))
-        return output
-
-    def cast(self, name: str, dtype: Any, output: str) -> str:
-        from onnx import helper
-
-        return self.node(
-            "Cast", [name], output, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
-        )
-
-    def model(
+    def written(
         self,
         transforms: StructuredHyperplanes | None,
         layer: SecondLayer,
@@ -212,7 +203,50 @@ class _Graph:
         """The whole file."""
         from onnx import checker, helper
 
-        way = self.way
+        readout = self.network.readout
+        margins = None
+        if self.way is not None:
+            margins = self.margins(self.bits(self.way, transforms), layer, masks)
+        outputs: dict[str, Any] = {"label": labels.dtype}
+        if readout is not None:
+            best = add_votes(self, readout, self.network.scale, self.point_type, margins, layer)
+            outputs |= {"scores": np.int64, "probabilities": np.float64}
+        else:
+            assert margins is not None
+            best = self.by_class(margins, layer.widths, "ReduceMax", "scores")
+            outputs["scores"] = np.float32
+        code = self.node("ArgMax", [best], "code", axis=1, keepdims=0)
+        table = self.constant("labels", labels)
+        self.node("Gather", [table, code], "label", axis=0)
+        d, k = self.network.n_features_in_, len(self.network.classes_)
+
+        def value(name: str, dtype: Any, *shape: Any) -> Any:
+            of = helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+            return helper.make_tensor_value_info(name, of, ["N", *shape])
+
+        graph = helper.make_graph(
+            self.nodes,
+            "fastmem",
+            [value("points", self.point_type, d)],
+            [
+                value(name, dtype, *([] if name == "label" else [k]))
+                for name, dtype in outputs.items()
+            ],
+            self.constants,
+        )
+        model = helper.make_model(
+            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
+            producer_name="fastmem",
+        )  # fmt: skip
+        if self.network.feature_names is not None:
+            names = json.dumps(list(self.network.feature_names))
+            helper.set_model_props(model, {"feature_names": names})
+        checker.check_model(model, full_check=True)
+        written: bytes = model.SerializeToString(deterministic=True)
+        return written
+
+    def bits(self, way: Arithmetic, transforms: StructuredHyperplanes | None) -> str:
+        """Sign patterns, (N, n) bool."""
         x = "points"
         if way.wide != self.point_type:
             x = self.cast(x, way.wide, "wide_points")
@@ -228,38 +262,12 @@ class _Graph:
             weights = self.constant("weights", self.network.first.weights.T.astype(way.dtype))
             products = self.node("MatMul", [x, weights], "products")
         else:
-            products = self.transformed(transforms, x)
+            products = self.transformed(transforms, x, way.dtype)
         levels = self.constant("levels", way.levels)
-        bits = self.node("Greater", [products, levels], "bits")
-        scores = self.scores(bits, layer, masks)
-        code = self.node("ArgMax", [scores], "code", axis=1, keepdims=0)
-        table = self.constant("labels", labels)
-        self.node("Gather", [table, code], "label", axis=0)
-        of = helper.np_dtype_to_tensor_dtype
-        d, k = self.network.n_features_in_, len(self.network.classes_)
-        graph = helper.make_graph(
-            self.nodes,
-            "fastmem",
-            [helper.make_tensor_value_info("points", of(self.point_type), ["N", d])],
-            [
-                helper.make_tensor_value_info("label", of(np.dtype(labels.dtype)), ["N"]),
-                helper.make_tensor_value_info("scores", of(np.dtype(np.float32)), ["N", k]),
-            ],
-            self.constants,
-        )
-        model = helper.make_model(
-            graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=IR_VERSION,
-            producer_name="fastmem",
-        )  # fmt: skip
-        if self.network.feature_names is not None:
-            names = json.dumps(list(self.network.feature_names))
-            helper.set_model_props(model, {"feature_names": names})
-        checker.check_model(model, full_check=True)
-        written: bytes = model.SerializeToString(deterministic=True)
-        return written
+        return self.node("Greater", [products, levels], "bits")
 
-    def scores(self, bits: str, layer: SecondLayer, masks: str) -> str:
-        """Maxima, over the neurons of each class, of m - <u, bits>; whole numbers below 2^24."""
+    def margins(self, bits: str, layer: SecondLayer, masks: str) -> str:
+        """m - <u, bits> of all neurons; whole numbers below 2^24."""
         if masks == "int8":
             ones = self.cast(bits, np.uint8, "bit_bytes")
             weights = self.constant("masks", layer.masks.T)
@@ -273,18 +281,7 @@ class _Graph:
                 weights = self.constant("masks", layer.masks.T.astype(np.float32))
             counts = self.node("MatMul", [ones, weights], "counts")
         levels = self.constant("thresholds", layer.levels)
-        margins = self.node("Sub", [levels, counts], "margins")
-        axes = self.constant("class_axis", np.array([1], np.int64))
-        from onnx import helper
-
-        names = [f"block_{i}" for i in range(len(layer.widths))]
-        sizes = self.constant("widths", np.array(layer.widths, np.int64))
-        self.nodes.append(helper.make_node("Split", [margins, sizes], names, axis=1, name="blocks"))
-        best = [
-            name if width == 1 else self.node("ReduceMax", [name, axes], f"best_{i}", keepdims=1)
-            for i, (name, width) in enumerate(zip(names, layer.widths, strict=True))
-        ]
-        return self.node("Concat", best, "scores", axis=1)
+        return self.node("Sub", [levels, counts], "margins")
 
     def unpacked(self, masks: np.ndarray) -> str:
         """Masks from eight bits a byte, as (n, m) floats; runtimes compute constants once."""
@@ -303,87 +300,30 @@ class _Graph:
         cut = self.node("Slice", [flat, begin, end, axis], "cut_masks")
         return self.cast(cut, np.float32, "masks")
 
-    def transformed(self, planes: StructuredHyperplanes, x: str) -> str:
-        """Products of the generated rows, then those of the stored ones.
-
-        A block of D = a b rows takes its points as a x b matrices M: H_D is H_a M H_b. Each round
-        multiplies by H_b on the right, transposes, multiplies by H_a on the right, and leaves the
-        matrix transposed, so that the next round's signs are those of the transposed matrix.
-        """
-        dtype = self.way.dtype
+    def transformed(self, planes: StructuredHyperplanes, x: str, dtype: np.dtype) -> str:
+        """Products of the generated rows, then those of the stored ones."""
         size, d = planes.block_rows, planes.n_features
-        n_blocks, rounds, _ = planes.signs.shape
-        b = 1 << (size.bit_length() // 2)
-        a = size // b
-        whole = x
-        if d < size:
-            pads = self.constant("padding", np.array([0, 0, 0, size - d], np.int64))
-            zero = self.constant("zero", np.array(0, dtype))
-            x = self.node("Pad", [x, pads, zero], "padded_points", mode="constant")
-        # 0 is as many points as come in, also none of them, where -1 would be undefined
-        shape = self.constant("matrix_shape", np.array([0, 1, a, b], np.int64))
-        state = self.node("Reshape", [x, shape], "matrices")
-        signs = 1 - 2 * (flips_of(planes.signs) >> 31).astype(np.int8).reshape(
-            n_blocks, rounds, size
-        )
-        octets = np.packbits(signs < 0, axis=2, bitorder="little")
-        shape_now = (a, b)
-        hadamard = {}
-        for side in {a, b}:
-            values = _hadamard(side).astype(dtype)
-            hadamard[side] = self.constant(f"hadamard_{side}", values)
         # exact: D is a power of two; first, so that nothing on the way is larger than the result
         share = self.constant("share", np.array(1.0 / size, dtype))
-        state = self.node("Mul", [state, share], "scaled_matrices")
-        places = self.constant("sign_places", np.arange(8, dtype=np.uint8))
-        one = self.constant("sign_bit", np.array([1], np.uint8))
-        two = self.constant("minus_two", np.array(-2, dtype))
-        plus = self.constant("plus_one", np.array(1, dtype))
-        for t in range(rounds):
-            rows, columns = shape_now
-            name = f"round_{t}"
-            wanted = octets[:, t] if t % 2 == 0 else _transposed(octets[:, t], a, b)
-            packed = self.constant(f"{name}_signs", wanted[:, :, None])
-            moved = self.node("BitShift", [packed, places], f"{name}_moved", direction="RIGHT")
-            alone = self.node("BitwiseAnd", [moved, one], f"{name}_bits")
-            shape = self.constant(f"{name}_shape", np.array([n_blocks, rows, columns], np.int64))
-            matrix = self.node("Reshape", [alone, shape], f"{name}_matrix")
-            floats = self.cast(matrix, dtype, f"{name}_floats")
-            twice = self.node("Mul", [floats, two], f"{name}_twice")
-            diagonal = self.node("Add", [twice, plus], f"{name}_diagonal")
-            state = self.node("Mul", [state, diagonal], f"{name}_flipped")
-            state = self.node("MatMul", [state, hadamard[columns]], f"{name}_half")
-            state = self.node("Transpose", [state], f"{name}_turned", perm=[0, 1, 3, 2])
-            state = self.node("MatMul", [state, hadamard[rows]], f"{name}_whole")
-            shape_now = (columns, rows)
+        scaled = self.node("Mul", [x, share], "scaled_rows")
+        signs = flips_of(planes.signs) != 0
+        state, (rows, columns) = self.transform(scaled, d, signs, dtype, "")
+        n_blocks, rounds, _ = signs.shape
         flat = self.constant("flat_shape", np.array([0, n_blocks * size], np.int64))
         state = self.node("Reshape", [state, flat], "all_products")
         numbers = planes.rows[planes.rows >= 0].astype(np.int64)
-        if shape_now != (a, b) or rounds % 2:
+        if rounds % 2:  # they stand transposed
             block, place = np.divmod(numbers, size)
-            row, column = np.divmod(place, b)
-            numbers = block * size + column * a + row
+            row, column = np.divmod(place, rows)
+            numbers = block * size + column * columns + row
         kept = self.constant("generated_rows", numbers)
         products = self.node("Gather", [state, kept], "generated_products", axis=1)
         stored = planes.rows[planes.rows < 0]
         if len(stored) == 0:
             return products
         weights = self.constant("stored_weights", planes.extra[-1 - stored].T.astype(dtype))
-        more = self.node("MatMul", [whole, weights], "stored_products")
+        more = self.node("MatMul", [x, weights], "stored_products")
         return self.node("Concat", [products, more], "products", axis=1)
-
-
-def _hadamard(size: int) -> np.ndarray:
-    matrix = np.ones((1, 1))
-    while len(matrix) < size:
-        matrix = np.block([[matrix, matrix], [matrix, -matrix]])
-    return matrix
-
-
-def _transposed(octets: np.ndarray, a: int, b: int) -> np.ndarray:
-    bits = np.unpackbits(octets, axis=1, bitorder="little").reshape(-1, a, b)
-    turned = bits.transpose(0, 2, 1).reshape(len(bits), -1)
-    return np.packbits(turned, axis=1, bitorder="little")
 
 
 class _Session:

@@ -15,7 +15,9 @@ from fastmem.export.layers import (
     check_network,
     check_size,
     second_layer,
+    without_unused,
 )
+from fastmem.export.torch_votes import vote_module
 from fastmem.machine.extras import needs
 
 if TYPE_CHECKING:
@@ -31,6 +33,10 @@ def to_torch(
     ``module.codes(x)`` the numbers of the classes, (N,) int64, and ``module.predict(x)`` their
     labels, an ndarray. ``module.feature_names`` are those of the network, or None. All is held in
     buffers; a threshold has no gradient.
+
+    With ``decision="vote"`` scores are votes, whole numbers in int64, and
+    ``module.predict_proba(x)`` gives probabilities, (N, K) float64. The read-out is computed in
+    integers: its votes are those of fastmem on every machine.
 
     Parameters
     ----------
@@ -59,6 +65,7 @@ def to_torch(
     """
     check_network(network)
     check_choice("dtype", dtype, ("auto", "float32", "float64"))
+    network = without_unused(network)
     check_size(network)
     with needs("torch"):
         import torch  # noqa: F401
@@ -66,14 +73,18 @@ def to_torch(
     order = np.arange(len(network.first))
     layer = second_layer(network, order)
 
-    def build(way: Arithmetic) -> _Engine:
-        return _Engine(_module(network, way, layer))
+    def build(way: Arithmetic | None) -> _Engine:
+        patterns = None if way is None else _module(network, way, layer)
+        votes = network.readout is not None
+        return _Engine(vote_module(network, patterns, layer) if votes else patterns)
 
     engine, way, report = best_arithmetic(network, order, build, ref, dtype, adjust)
     assert isinstance(engine, _Engine)
     module = engine.module
     n_bytes = sum(buffer.numel() * buffer.element_size() for buffer in module.buffers())
-    settings = {"first layer": "explicit", "arithmetic": str(way), "masks": "float32"}
+    settings = {} if network.readout is None else {"cosines": f"{len(network.readout):,}"}
+    if way is not None:
+        settings |= {"first layer": "explicit", "arithmetic": str(way), "masks": "float32"}
     module.report = replace(report, format="torch", settings=settings, n_bytes=n_bytes)
     module.report.warn()
     return module
@@ -113,10 +124,14 @@ def _module(network: Network, way: Arithmetic, layer: SecondLayer) -> Any:
             # a difference with zeros rounds nothing
             return (x - self.shift).to(self.weights.dtype) @ self.weights
 
+        def margins(self, x: Any) -> Any:
+            """m - <u, bits> of all neurons, (N, m)."""
+            bits = (self.products(x) > self.levels).to(self.masks.dtype)
+            return self.thresholds - bits @ self.masks
+
         def forward(self, x: Any) -> Any:
             """Scores of all classes, (N, K)."""
-            bits = (self.products(x) > self.levels).to(self.masks.dtype)
-            blocks = (self.thresholds - bits @ self.masks).split(self.widths, dim=1)
+            blocks = self.margins(x).split(self.widths, dim=1)
             return torch.cat([block.amax(dim=1, keepdim=True) for block in blocks], dim=1)
 
         def codes(self, x: Any) -> Any:

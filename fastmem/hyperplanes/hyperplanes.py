@@ -105,6 +105,11 @@ class Hyperplanes:
         """These hyperplanes and, after them, others."""
         return self.extended(others.weights, others.biases)
 
+    def about(self, origin: np.ndarray, radius: float) -> Hyperplanes:
+        """The same hyperplanes with another origin and radius."""
+        kind, arguments = self.__reduce__()
+        return kind(*arguments[:-2], origin, radius)
+
     def panel_maker(self, start: int, stop: int) -> PanelMaker:
         """What writes the weights of the hyperplanes start..stop-1 for sparse points."""
         return partial(transpose, self.weights, np.arange(start, stop))

@@ -126,7 +126,8 @@ def check_interpolate(
     width, max_width = _widths(given)
     selection = _option("selection", given.selection, "merge", "random")
     activation = _option("activation", given.activation, "threshold", "relu")
-    projection = _projection(given.projection, n_features, is_sparse)
+    is_vote = is_text(given.decision, "vote")
+    projection = _projection(given.projection, n_features, is_sparse, is_vote)
     compact = _flag("compact", given.compact)
     _flag("complete", given.complete)
     if compact and selection == "random":
@@ -254,9 +255,11 @@ def _flag(name: str, value: Any) -> bool:
     return bool(value)
 
 
-def _projection(value: Any, n_features: int, is_sparse: bool) -> str:
+def _projection(value: Any, n_features: int, is_sparse: bool, is_vote: bool) -> str:
     projection = _option("projection", value, "auto", "gaussian", "structured")
     if projection == "auto":
+        if is_vote:  # a transform per point is made anyway, and the file holds no weights
+            return "structured"
         pays = STRUCTURED_FROM <= n_features <= MAX_BLOCK and not is_sparse
         return "structured" if pays else "gaussian"
     if projection == "structured" and n_features > MAX_BLOCK:

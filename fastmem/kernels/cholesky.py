@@ -22,6 +22,7 @@ from fastmem.kernels.panel_products import PANEL, PANEL_ROWS, subtract_products
 from fastmem.kernels.queue import take
 
 TASK_ROWS = 32
+TASK_COLUMNS = 8
 
 
 @njit(nogil=True, cache=True)
@@ -96,16 +97,22 @@ def factor_rows(queue, stop, matrix, first, start, panel, corner):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
-def solve_transposed(factor, n, solution):
-    """Solve L^T x = b in place for all columns: solution (K, n) float64, rows b then x.
+def solve_transposed(queue, stop, factor, n, solution):
+    """Solve L^T x = b in place: a worker, see ``kernels.queue``.
 
-    factor (>= n, >= n) float64, L in its lower triangle.
+    factor (>= n, >= n) float64, L in its lower triangle; solution (K, n) float64, rows b then x.
+    Task t takes the rows TASK_COLUMNS t, ... of them.
     """
-    for i in range(n - 1, -1, -1):
-        row = factor[i]
-        for c in range(solution.shape[0]):
-            right = solution[c]
-            value = right[i] / row[i]
-            right[i] = value
-            for k in range(i):
-                right[k] -= value * row[k]
+    while True:
+        task = take(queue)
+        if task >= stop:
+            return
+        some = solution[task * TASK_COLUMNS : (task + 1) * TASK_COLUMNS]
+        for i in range(n - 1, -1, -1):
+            row = factor[i]
+            for c in range(some.shape[0]):
+                right = some[c]
+                value = right[i] / row[i]
+                right[i] = value
+                for k in range(i):
+                    right[k] -= value * row[k]

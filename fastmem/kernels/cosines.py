@@ -9,7 +9,7 @@ nothing is rounded. Its upper 8 bits a, of which ``turn`` makes
 
     f_h = +-((2 r + 1) (255 - 2 r) >> 7),  r = a mod 128, minus where a < 0:
 
-the sine by a parabola over each half turn, an odd number of halves from 1 to 127 in size. These are
+the sine by a parabola over each half turn, from 1 to 127 in size. These are
 the random Fourier features of Rahimi and Recht (Random features for large-scale kernel machines,
 2007) for a Gaussian kernel, but for the parabola, which is within 0.06 of the sine.
 

@@ -28,25 +28,6 @@ def _load(tile, first, features):
 
 
 @njit(nogil=True, cache=True)
-def _residuals(tile, place, codes, weights, targets, features, votes, total):
-    """votes (K, LANES) = F w - Y of a tile's points, the first of which is ``place``; 0 beyond.
-
-    Adds them up in total (K,) float64.
-    """
-    votes[:] = np.float32(0.0)
-    for first in range(0, weights.shape[0], WORD_BITS):
-        _load(tile, first, features)
-        add_votes(features, weights, first, votes)
-    for c in range(votes.shape[0]):
-        for lane in range(LANES):
-            if place + lane < codes.shape[0]:
-                votes[c, lane] -= targets[codes[place + lane], c]
-                total[c] += np.float64(votes[c, lane])
-            else:
-                votes[c, lane] = np.float32(0.0)
-
-
-@njit(nogil=True, cache=True)
 def _add_up(slopes, sums):
     """sums[h, c] += all lanes of slopes[h, c] in float64, from the first on; clears slopes."""
     for h in range(slopes.shape[0]):
@@ -59,13 +40,50 @@ def _add_up(slopes, sums):
 
 
 @njit(nogil=True, cache=True)
-def normal_products(queue, stop, tiles, codes, weights, targets, sums, totals):
-    """F^T (F w - Y) over all points: a worker, see ``kernels.queue``.
+def _residuals(tile, count, weights, shift, features, votes, total):
+    """votes (K, LANES) = F w - shift of a tile's ``count`` points, 0 beyond them.
 
-    F (N, n) are the features in ``tiles``, Y (N, K) the rows of targets (C, K) float32 that
-    codes (N,) int64 name. Task t takes the tiles from TASK_TILES t on. weights (n, K) float32;
-    sums[t] (n, K) float64 takes the task's products, totals[t] (K,) float64 its sums of F w - Y.
-    The order does not depend on the threads.
+    Adds them up in total (K,) float64; features (64 LANES,) float32 is room to work in.
+    """
+    for first in range(0, weights.shape[0], WORD_BITS):
+        _load(tile, first, features)
+        add_votes(features, weights, first, votes)
+    for c in range(votes.shape[0]):
+        for lane in range(LANES):
+            if lane < count:
+                votes[c, lane] -= shift[c]
+                total[c] += np.float64(votes[c, lane])
+            else:
+                votes[c, lane] = np.float32(0.0)
+
+
+@njit(nogil=True, cache=True)
+def class_sums(queue, stop, tiles, codes, sums):
+    """sums[h, codes[i]] += feature h of point i, for all points: a worker, see ``kernels.queue``.
+
+    tiles of m points; codes (m,) int64, below K; sums (n, K) int64. Task w takes the features 64 w
+    to 64 w + 63.
+    """
+    n_points = codes.shape[0]
+    while True:
+        word = take(queue)
+        if word >= stop:
+            return
+        for t in range(tiles.shape[0]):
+            start = t * LANES
+            count = min(LANES, n_points - start)
+            for h in range(word * WORD_BITS, (word + 1) * WORD_BITS):
+                for lane in range(count):
+                    sums[h, codes[start + lane]] += np.int64(tiles[t, h, lane])
+
+
+@njit(nogil=True, cache=True)
+def normal_products(queue, stop, tiles, n_rows, weights, shift, sums, totals):
+    """F^T (F w - shift) over all points: a worker, see ``kernels.queue``.
+
+    F (n_rows, n) are the features in ``tiles``. Task t takes the tiles from TASK_TILES t on.
+    weights (n, K) float32; shift (K,) float32; sums[t] (n, K) float64 takes the task's products,
+    totals[t] (K,) float64 its sums of F w - shift. The order does not depend on the threads.
     """
     n, n_columns = weights.shape
     votes = aligned_zeros(TILES * n_columns * LANES, np.float32)
@@ -85,7 +103,7 @@ def normal_products(queue, stop, tiles, codes, weights, targets, sums, totals):
             count = min(TILES, end - begin)
             for t in range(count):
                 _residuals(
-                    tiles[begin + t], (begin + t) * LANES, codes, weights, targets,
+                    tiles[begin + t], n_rows - (begin + t) * LANES, weights, shift,
                     features[:size], votes[t], totals[task],
                 )  # fmt: skip
             for first in range(0, n, WORD_BITS):

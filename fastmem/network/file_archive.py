@@ -13,6 +13,7 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.lib import format as npy_format
 
+from fastmem.network.file_joining import parted
 from fastmem.network.file_members import (
     ALWAYS_UNPACKED,
     MEMBERS,
@@ -21,9 +22,11 @@ from fastmem.network.file_members import (
     Fault,
     Members,
     bytes_of,
+    check_dimensions,
     check_dtype,
     check_shapes,
     check_values,
+    members_in_file,
     version_of,
 )
 from fastmem.network.file_packing import unpack
@@ -128,12 +131,18 @@ def read_members(file: CappedReader) -> dict[str, np.ndarray]:
     with zipfile.ZipFile(file) as archive:
         infos = _check_directory(archive, size)
         number = _checked_version(archive, infos)
-        members = MEMBERS[number]
+        members = members_in_file(number)
         if list(infos) != list(members):
             raise Fault(f"it holds {', '.join(map(repr, infos))} instead of a model's arrays")
         headers = {name: _read_header(archive, name, info, members) for name, info in infos.items()}
-        check_shapes({name: header.shape for name, header in headers.items()}, number)
+        shapes = {name: header.shape for name, header in headers.items()}
+        if VERSIONS[number].votes:
+            check_dimensions(shapes, members)
+        else:
+            check_shapes(shapes, number)
         arrays = {name: _read_array(archive, infos[name], headers[name]) for name in infos}
+    if VERSIONS[number].votes:
+        arrays = parted(arrays)
     arrays = unpack(arrays)
     check_values(arrays)
     return arrays

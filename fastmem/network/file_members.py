@@ -1,4 +1,4 @@
-"""What a model file holds: the fifteen versions, their members, and what values these may have."""
+"""What a model file holds: the eighteen versions, their members, and what values these may have."""
 
 from __future__ import annotations
 
@@ -28,6 +28,9 @@ class Version(NamedTuple):
         Whether there are feature names in a member of their own.
     described : bool
         Whether there are a scale or an encoding, and feature names beside them.
+    votes : bool
+        Whether there is a read-out. Such files are packed, and have room for what described files
+        hold; all arrays are in one member (`file_joining`).
     """
 
     first: str
@@ -35,6 +38,7 @@ class Version(NamedTuple):
     packed: bool
     named: bool
     described: bool = False
+    votes: bool = False
 
 
 VERSIONS = {
@@ -53,6 +57,9 @@ VERSIONS = {
     13: Version("seeded", "threshold", packed=True, named=False, described=True),
     14: Version("stored", "relu", packed=False, named=False, described=True),
     15: Version("structured", "relu", packed=True, named=False, described=True),
+    16: Version("stored", "threshold", packed=True, named=False, described=True, votes=True),
+    17: Version("structured", "threshold", packed=True, named=False, described=True, votes=True),
+    18: Version("seeded", "threshold", packed=True, named=False, described=True, votes=True),
 }
 
 ALWAYS_UNPACKED = 64 << 20
@@ -61,8 +68,10 @@ reach 1,032 times, which is what zip bombs live on; the sparsest masks of a real
 100,000 hyperplanes, reach 141, and the weights beside them do not shrink."""
 STEP_TYPES = ("|i1", "<i2", "<i4", "<i8")
 COUNT_TYPES = ("|u1", "<u2", "<u4")
+GAIN_TYPES = (*COUNT_TYPES, "<u8")
+OFFSET_TYPES = (*STEP_TYPES, "<f8")
 _FLOAT_TYPES = ("<f4", "<f8")
-_NAME_BYTES = 4096
+NAME_BYTES = 4096
 _INPUTS = ("feature_names", "scale", "encoding")
 RETRIEVE = "copy it again from where it came from, or save the network again"
 _REBUILD = "save the network again"
@@ -99,6 +108,15 @@ _PACKED: Members = {
     "covered": (COUNT_TYPES, 1),
     "summary": (("|u1",), 1),
 }
+_READ_OUT: Members = {
+    "vote_key": (("<u8",), 0),
+    "exponent": (("<i2",), 0),
+    "offsets": (OFFSET_TYPES, 1),
+    "vote_weights": (("|i1",), 2),
+    "intercepts": (STEP_TYPES, 1),
+    "gains": (GAIN_TYPES, 1),
+    "temperature": (("<f8",), 0),
+}
 
 
 def _members(version: Version) -> Members:
@@ -109,13 +127,27 @@ def _members(version: Version) -> Members:
         members["thresholds"] = (_FLOAT_TYPES if version.packed else ("<f8",), 1)
     if version.named:
         members["feature_names"] = (("|u1",), 1)
+    if version.votes:
+        members |= _READ_OUT
     if version.described:
         members["inputs"] = (("|u1",), 1)
     return members
 
 
 MEMBERS = {number: _members(version) for number, version in VERSIONS.items()}
-"""The members of each version's files, in their order."""
+"""The arrays of each version's files, in their order."""
+JOINED: Members = {
+    "format_version": (("<i8",), 0),
+    "facts": (("|u1",), 1),
+    "arrays": (("|u1",), 1),
+}
+"""The members that hold the arrays of a network with a read-out; see `file_joining`."""
+
+
+def members_in_file(number: int) -> Members:
+    """What a file of a version holds, in its order."""
+    return JOINED if VERSIONS[number].votes else MEMBERS[number]
+
 
 _LABEL_DTYPES = tuple(np.dtype(c).newbyteorder("<") for c in "?bhilqBHILQefd")
 
@@ -129,12 +161,17 @@ class Fault(Exception):
         self.remedy = remedy
 
 
-def number_of(first: str, activation: str, named: bool, described: bool = False) -> int:
+def number_of(
+    first: str, activation: str, named: bool, described: bool = False, votes: bool = False
+) -> int:
     """The version of files of such networks."""
-    wanted = (first, activation, named, described)
+    wanted = (first, activation, named and not votes, described or votes, votes)
     for number, version in VERSIONS.items():
-        if (version.first, version.activation, version.named, version.described) == wanted:
+        kind = version.first, version.activation, version.named, version.described, version.votes
+        if kind == wanted:
             return number
+    if votes:
+        raise Fault("it votes, and its neurons have ReLU activations")
     raise Fault("its ReLU activations come from hyperplanes that are not stored")
 
 
@@ -158,7 +195,7 @@ def checked_feature_names(arrays: dict[str, np.ndarray]) -> list[str] | None:
     if not version_of(arrays).named:
         return None
     text, n_features = arrays["feature_names"], len(arrays["origin"])
-    if len(text) > (n_features + 1) * _NAME_BYTES:  # a list of them takes many times as much
+    if len(text) > (n_features + 1) * NAME_BYTES:  # a list of them takes many times as much
         raise Fault(f"feature_names takes {len(text)} bytes for {n_features} features")
     return _checked_names("feature_names", _parsed("feature_names", text), n_features)
 
@@ -166,14 +203,16 @@ def checked_feature_names(arrays: dict[str, np.ndarray]) -> list[str] | None:
 def checked_inputs(
     arrays: dict[str, np.ndarray],
 ) -> tuple[list[str] | None, np.ndarray | None, dict[str, Any] | None]:
-    """What stands in a file of version 11 to 15: names, exponents of the scale, the encoding.
+    """What stands in a file of version 11 to 18: names, exponents of the scale, the encoding.
 
     The encoding is an object of JSON, whatever it holds.
     """
     text, n_features = arrays["inputs"], len(arrays["origin"])
-    if len(text) > (n_features + 1) * _NAME_BYTES + MOST_BYTES:
+    if len(text) > (n_features + 1) * NAME_BYTES + MOST_BYTES:
         raise Fault(f"inputs takes {len(text)} bytes for {n_features} features and an encoding")
     described = _parsed("inputs", text)
+    if described is None and version_of(arrays).votes:
+        return None, None, None
     if not isinstance(described, dict) or list(described) != list(_INPUTS):
         raise Fault(f"inputs is not a JSON object of {', '.join(_INPUTS)}")
     names, scale, encoding = described.values()
@@ -182,7 +221,7 @@ def checked_inputs(
     exponents = None if scale is None else _checked_exponents(scale, n_features)
     if not (encoding is None or isinstance(encoding, dict)):
         raise Fault("the encoding is not a JSON object")
-    if scale is None and encoding is None:
+    if scale is None and encoding is None and not version_of(arrays).votes:
         raise Fault("inputs holds neither a scale nor an encoding")
     return names, exponents, encoding
 
@@ -253,13 +292,18 @@ def check_dtype(name: str, dtype: np.dtype, members: Members) -> None:
         raise Fault(f"{name} has dtype {dtype} instead of {names}")
 
 
+def check_dimensions(shapes: dict[str, tuple[int, ...]], members: Members) -> None:
+    """Refuse arrays of more or fewer dimensions than theirs."""
+    for name, (_, n_dimensions) in members.items():
+        if len(shapes[name]) != n_dimensions:
+            raise Fault(f"{name} has {len(shapes[name])} dimensions instead of {n_dimensions}")
+
+
 def check_shapes(shapes: dict[str, tuple[int, ...]], number: int) -> None:
     """Refuse shapes that are wrong by themselves or against each other in a file of a version."""
     version = VERSIONS[number]
     is_stored = version.first == "stored"
-    for name, (_, n_dimensions) in MEMBERS[number].items():
-        if len(shapes[name]) != n_dimensions:
-            raise Fault(f"{name} has {len(shapes[name])} dimensions instead of {n_dimensions}")
+    check_dimensions(shapes, MEMBERS[number])
     (m,) = shapes["thresholds"]
     others: dict[str, tuple[int, ...]] = {}
     n_masks = m
@@ -290,6 +334,8 @@ def check_shapes(shapes: dict[str, tuple[int, ...]], number: int) -> None:
                 f"as {n} hyperplanes in {d} dimensions and {m} neurons have"
             )
     (n_classes,) = shapes["classes"]
+    if version.votes:
+        _check_shapes_of_votes(shapes, d, m, n_classes)
     (n_covered,) = shapes["covered"]
     if n < 1 or d < 1:
         name = "weights" if is_stored else "the first layer"
@@ -298,6 +344,23 @@ def check_shapes(shapes: dict[str, tuple[int, ...]], number: int) -> None:
         raise Fault(f"classes holds {n_classes} labels instead of two or more")
     if not 1 <= n_covered <= n_classes:
         raise Fault(f"covered names {n_covered} of {n_classes} classes")
+
+
+def _check_shapes_of_votes(
+    shapes: dict[str, tuple[int, ...]], d: int, m: int, n_classes: int
+) -> None:
+    n_columns = 1 if n_classes == 2 else n_classes
+    for name, expected in {
+        "offsets": (d,),
+        "vote_weights": (shapes["vote_weights"][0], n_columns),
+        "intercepts": (n_columns,),
+        "gains": (m,),
+    }.items():
+        if shapes[name] != expected:
+            raise Fault(
+                f"{name} has shape {shapes[name]} instead of {expected}, "
+                f"as {n_classes} classes, {d} features and {m} neurons have"
+            )
 
 
 def check_values(arrays: dict[str, np.ndarray]) -> None:

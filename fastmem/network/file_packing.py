@@ -10,6 +10,7 @@ from fastmem.kernels.layout import WORD_BITS
 from fastmem.network.file_members import (
     ALWAYS_UNPACKED,
     COUNT_TYPES,
+    GAIN_TYPES,
     STEP_TYPES,
     Fault,
     version_of,
@@ -24,13 +25,18 @@ _LONG_GAP = 255
 
 def pack(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The members of a packed file, from plain arrays that `check_plain` has passed."""
-    rows = arrays["rows"].astype(np.int64)
     packed = arrays | {
-        "row_steps": _smallest(np.diff(rows, prepend=0), STEP_TYPES),
         "biases": _shortest(arrays["biases"]),
         "origin": _shortest(arrays["origin"]),
         "summary": np.frombuffer(arrays["summary"].item().encode(), np.uint8),
     }
+    if "rows" in arrays:
+        rows = arrays["rows"].astype(np.int64)
+        packed["row_steps"] = _smallest(np.diff(rows, prepend=0), STEP_TYPES)
+    if "offsets" in arrays:
+        packed["offsets"] = _whole(arrays["offsets"])
+        packed["intercepts"] = _smallest(arrays["intercepts"], STEP_TYPES)
+        packed["gains"] = _smallest(arrays["gains"], GAIN_TYPES)
     for name in ("thresholds", "owners", "covered"):
         is_real = arrays[name].dtype.kind == "f"
         packed[name] = _shortest(arrays[name]) if is_real else _smallest(arrays[name], COUNT_TYPES)
@@ -49,19 +55,18 @@ def unpack(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """Plain arrays, from those of a file whose types and shapes are checked."""
     if not version_of(arrays).packed:
         return arrays
-    steps = arrays["row_steps"].astype(np.int64)
-    rows = np.cumsum(steps)
-    # |a step| < 2^33 excludes an overflow of the sums: n < 2^30 of them take 8 GB
-    wrong = (steps > 1 << 33) | (steps < -(1 << 33)) | (rows != rows.astype(np.int32))
-    if wrong.any():
-        i = int(np.argmax(wrong))
-        raise Fault(f"row_steps[{i}] is {steps[i]}, which leads to no row")
+    plain = arrays.copy()
+    if "row_steps" in arrays:
+        plain["rows"] = _rows_of_steps(arrays["row_steps"].astype(np.int64))
+    if "offsets" in arrays:
+        plain["offsets"] = arrays["offsets"].astype(np.float64)
+        # beyond 2^63 a gain becomes negative, which no read-out has
+        plain |= {name: arrays[name].astype(np.int64) for name in ("intercepts", "gains")}
     try:
         summary = arrays["summary"].tobytes().decode()
     except UnicodeDecodeError as error:
         raise Fault("the summary is no UTF-8 text") from error
-    return arrays | {
-        "rows": rows.astype(np.int32),
+    return plain | {
         "biases": arrays["biases"].astype(np.float64),
         "origin": arrays["origin"].astype(np.float64),
         "masks": arrays["masks"] if len(arrays["masks"]) else _masks_of_lists(arrays),
@@ -72,6 +77,16 @@ def unpack(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     }
 
 
+def _rows_of_steps(steps: np.ndarray) -> np.ndarray:
+    rows = np.cumsum(steps)
+    # |a step| < 2^33 excludes an overflow of the sums: n < 2^30 of them take 8 GB
+    wrong = (steps > 1 << 33) | (steps < -(1 << 33)) | (rows != rows.astype(np.int32))
+    if wrong.any():
+        i = int(np.argmax(wrong))
+        raise Fault(f"row_steps[{i}] is {steps[i]}, which leads to no row")
+    return rows.astype(np.int32)
+
+
 def _smallest(numbers: np.ndarray, dtypes: tuple[str, ...]) -> np.ndarray:
     """Integers in the first of some types that holds them all."""
     low, high = int(numbers.min(initial=0)), int(numbers.max(initial=0))
@@ -79,6 +94,15 @@ def _smallest(numbers: np.ndarray, dtypes: tuple[str, ...]) -> np.ndarray:
         if np.iinfo(dtype).min <= low and high <= np.iinfo(dtype).max:
             return numbers.astype(dtype)
     raise Fault(f"a number from {low} to {high} does not fit {dtypes[-1]}")
+
+
+def _whole(numbers: np.ndarray) -> np.ndarray:
+    """Floats as the smallest integers, if that changes none of them."""
+    if np.abs(numbers).max(initial=0.0) >= 2.0**63:
+        return numbers
+    whole = numbers.astype(np.int64)
+    same = whole.astype(np.float64).tobytes() == numbers.tobytes()
+    return _smallest(whole, STEP_TYPES) if same else numbers
 
 
 def _shortest(numbers: np.ndarray) -> np.ndarray:
@@ -116,7 +140,7 @@ def _mask_lists(masks: np.ndarray) -> dict[str, np.ndarray]:
 
 
 def _masks_of_lists(arrays: dict[str, np.ndarray]) -> np.ndarray:
-    n, sizes = len(arrays["row_steps"]), arrays["mask_sizes"].astype(np.int64)
+    n, sizes = len(arrays["biases"]), arrays["mask_sizes"].astype(np.int64)
     if sizes.sum() != len(arrays["mask_gaps"]):
         raise Fault(
             f"mask_sizes add up to {sizes.sum()} where mask_gaps holds {len(arrays['mask_gaps'])}"

@@ -60,6 +60,30 @@ version higher by 10, 11 to 15, with this member at the end instead::
                                       powers of two, or null;
                                       "encoding", an object as ``Encoding.to_dict`` gives, or null
 
+A network with a read-out makes a file of version 16, 17 or 18, with hyperplanes that are stored,
+structured or computed from a key. It has three members, since each takes some 175 bytes beside its
+numbers::
+
+    format_version  ()                int64
+    facts           (length,)         uint8, UTF-8, a JSON object:
+                                      "arrays", a list of [dtype, extent, ...] for each array;
+                                      "summary", the object of the other versions;
+                                      "inputs", the object of versions 11 to 15, or null where
+                                      names, scale and encoding all are
+    arrays          (length,)         uint8: the arrays one after another, of each the lowest bytes
+                                      of all its elements, then the next ones, ...
+
+The arrays are those of version 2 or 3, or ``weights`` (n, d) float32 with the others of version 2,
+from classes to covered, and then, see ``fastmem.ReadOut``::
+
+    vote_key        ()                uint64
+    exponent        ()                int16
+    offsets         (d,)              int8 to int64 if they all are such numbers, else float64
+    vote_weights    (n_votes, K)      int8; (n_votes, 1) for two classes
+    intercepts      (K,) or (1,)      int8 to int64
+    gains           (m,)              uint8 to uint64
+    temperature     ()                float64
+
 All numbers are little-endian. The archive's comment, which is the end of the file, holds the
 SHA-256 of every byte before the digest, so that no damage goes unseen, not even in the fields of
 the container that readers ignore. The digest proves nothing against a file forged on purpose:
@@ -84,6 +108,7 @@ from fastmem.hyperplanes.structured import StructuredHyperplanes
 from fastmem.inputs import exponents_of
 from fastmem.machine.files import check_replaceable, is_special, replaced_when_complete
 from fastmem.network.file_archive import CappedReader, read_members, write_members
+from fastmem.network.file_joining import joined
 from fastmem.network.file_members import (
     MEMBERS,
     RETRIEVE,
@@ -208,6 +233,7 @@ def read(path: str | os.PathLike[str]) -> ModelParts:
                 tuple(arrays["covered"].tolist()),
                 json.loads(arrays["summary"].item()),
                 *_inputs(arrays),
+                _readout(arrays),
             )
         except Fault as fault:
             raise _refusal(path, fault) from fault
@@ -259,7 +285,8 @@ def _arrays(parts: ModelParts) -> dict[str, np.ndarray]:
     first, second = parts.first, parts.second
     described = parts.scale is not None or parts.encoding is not None
     named = parts.feature_names is not None and not described
-    number = number_of(_kind(first), second.activation, named, described)
+    votes = parts.readout is not None
+    number = number_of(_kind(first), second.activation, named, described, votes)
     values: dict[str, np.ndarray] = {
         "format_version": np.array(number, np.int64),
         "classes": _storable_labels(parts.classes),
@@ -273,7 +300,9 @@ def _arrays(parts: ModelParts) -> dict[str, np.ndarray]:
         "covered": np.array(parts.covered, np.int64),
         "summary": _storable_summary(parts.summary),
     }
-    if described:
+    if parts.readout is not None:
+        values |= _arrays_of_readout(parts.readout)
+    if described or votes:
         values["inputs"] = _storable_inputs(parts)
     elif parts.feature_names is not None:
         names = json.dumps(list(parts.feature_names))  # ASCII, whatever stands in them
@@ -290,7 +319,8 @@ def _arrays(parts: ModelParts) -> dict[str, np.ndarray]:
     checked = unpack(arrays)
     check_values(checked)
     _inputs(checked)
-    return arrays
+    _readout(checked)
+    return joined(arrays) if votes else arrays
 
 
 def _kind(first: Hyperplanes) -> str:
@@ -322,6 +352,8 @@ def _first_layer(arrays: dict[str, np.ndarray]) -> Hyperplanes:
 
 def _storable_inputs(parts: ModelParts) -> np.ndarray:
     """What becomes of points before the first layer, as text."""
+    if parts.feature_names is None and parts.scale is None and parts.encoding is None:
+        return np.frombuffer(b"null", np.uint8)
     described = {
         "feature_names": None if parts.feature_names is None else list(parts.feature_names),
         "scale": None if parts.scale is None else exponents_of(parts.scale),
@@ -348,6 +380,32 @@ def _inputs(
         return names, scale, Encoding.from_dict(encoding)
     except InvalidInputError as error:
         raise Fault(f"its encoding is none: {str(error).partition('; ')[0]}") from error
+
+
+def _arrays_of_readout(readout: ReadOut) -> dict[str, np.ndarray]:
+    return {
+        "vote_key": np.array(readout.key, np.uint64),
+        "exponent": np.array(readout.exponent, np.int16),
+        "offsets": readout.offsets,
+        "vote_weights": readout.weights,
+        "intercepts": readout.intercepts,
+        "gains": readout.gains,
+        "temperature": np.array(readout.temperature, np.float64),
+    }
+
+
+def _readout(arrays: dict[str, np.ndarray]) -> ReadOut | None:
+    """The reverse of `_arrays_of_readout`."""
+    if not version_of(arrays).votes:
+        return None
+    try:
+        return ReadOut(
+            int(arrays["vote_key"]), int(arrays["exponent"]), arrays["offsets"],
+            arrays["vote_weights"], arrays["intercepts"], arrays["gains"],
+            float(arrays["temperature"]),
+        )  # fmt: skip
+    except InvalidInputError as error:
+        raise Fault(f"its read-out is none: {str(error).partition('; ')[0]}") from error
 
 
 def _little_endian(array: np.ndarray) -> np.ndarray:

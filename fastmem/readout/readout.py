@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 
 from fastmem.errors import InvalidInputError
-from fastmem.inputs import Points
+from fastmem.inputs import Points, SparseRows
+from fastmem.kernels.butterflies import LANES
 from fastmem.kernels.cosines import Waves, feature_votes
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.machine.arrays import frozen
-from fastmem.readout.waves import run_over, waves_of
+from fastmem.machine.threads import ranges
+from fastmem.readout.costs import BLOCK_VOTES
+from fastmem.readout.waves import rows_at_once, run_over, waves_of
 
 MAX_WEIGHT = 127
 NEVER = -(1 << 61)
@@ -87,10 +91,13 @@ class ReadOut:
             raise InvalidInputError(
                 f"key is {self.key} and exponent {self.exponent}; pass 64 bits and -1074 to 1023"
             )
+        # a file holds whole numbers, among which there is no -0.0
+        object.__setattr__(self, "offsets", frozen(self.offsets + 0.0))
         whole = np.isfinite(self.offsets) & (self.offsets == np.rint(self.offsets))
         if not whole.all():
             raise InvalidInputError("offsets has a number that is not whole; round it")
-        if (self.gains <= 0).any() or (abs(self.intercepts) >= 1 << 62).any():
+        far = (self.intercepts >= 1 << 62) | (self.intercepts <= -(1 << 62))
+        if (self.gains <= 0).any() or far.any():
             raise InvalidInputError("gains has a number below 1, or intercepts one beyond 2^62")
         if not (0 < self.temperature < np.inf and self.reach >= 0):
             raise InvalidInputError(
@@ -169,14 +176,14 @@ class ReadOut:
         result: np.ndarray = ~(distances <= self.reach)
         return result
 
-    def votes_of(self, points: Points, n_threads: int) -> np.ndarray:
-        """Votes of all points, (N, 2 or K) int64."""
-        votes = np.empty((points.n_samples, max(2, self.weights.shape[1])), np.int64)
-        step = min(points.max_block_rows, 1 << 16)
-        for start in range(0, points.n_samples, step):
-            stop = min(points.n_samples, start + step)
-            votes[start:stop] = self.votes(points.block(start, stop), n_threads)
-        return votes
+    def in_blocks(self, points: Points, n_threads: int) -> Iterator[tuple[int, int, np.ndarray]]:
+        """Blocks of rows start..stop-1 of points, with their votes as of `votes`."""
+        width = max(2, self.weights.shape[1])
+        size = max(LANES, min(rows_at_once(points), BLOCK_VOTES // width))
+        for start, stop in ranges(points.n_samples, size):
+            block = points.block(start, stop)
+            dense = block.dense() if isinstance(block, SparseRows) else block
+            yield start, stop, self.votes(dense, n_threads)
 
 
 def probabilities(votes: np.ndarray, temperature: float) -> np.ndarray:

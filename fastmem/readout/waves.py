@@ -12,6 +12,7 @@ from fastmem.kernels.cosines import RowsToDo, Waves, feature_tiles, sign_flips
 from fastmem.machine.arrays import frozen
 from fastmem.machine.loops import run_loop
 from fastmem.machine.threads import ranges
+from fastmem.readout.costs import BLOCK_VALUES
 
 ROUNDS = 3
 _TASK_SUMS = 4_000_000
@@ -34,6 +35,11 @@ def run_over(
     rows = max(1, _TASK_SUMS // (LANES * max(waves.n, waves.flips.shape[2]))) * LANES
     tasks = np.array(ranges(len(points), rows), np.int64).reshape(-1, 2)
     run_loop(worker, len(tasks), n_threads, (RowsToDo(points, _NO_ROWS, tasks), waves, *others))
+
+
+def rows_at_once(points: Points) -> int:
+    """Rows of points that are made dense at a time: whatever they are stored in, the same."""
+    return max(LANES, BLOCK_VALUES // points.n_features // LANES * LANES)
 
 
 class FeatureTiles:
@@ -62,7 +68,7 @@ class FeatureTiles:
 
     def _made(self, first: int, last: int) -> np.ndarray:
         made = np.empty((last - first, self._waves.n, LANES), np.int8)
-        block_tiles = max(1, self._points.max_block_rows // LANES)
+        block_tiles = max(1, rows_at_once(self._points) // LANES)
         for start, stop in ranges(last - first, block_tiles):
             rows = self._rows[(first + start) * LANES : (first + stop) * LANES]
             block = self._points.dense(rows)

@@ -7,100 +7,77 @@ import numpy as np
 from fastmem.kernels.butterflies import LANES
 from fastmem.kernels.feature_sums import TASK_TILES, normal_products
 from fastmem.kernels.panel_products import PANEL_ROWS
-from fastmem.machine.arrays import frozen
 from fastmem.machine.loops import run_loop
 from fastmem.machine.threads import ranges
+from fastmem.readout.costs import MOST_COLUMNS, PART_BYTES
 from fastmem.readout.waves import FeatureTiles
 from fastmem.vote.factor import continued, solved
-
-_PARTS_BYTES = 32 << 20
-_MOST_COLUMNS = 16
-"""Columns at a time: a thread needs n x 64 bytes for each."""
 
 
 class NormalEquations:
     """(F^T F + penalty) W = F^T Y over all points, F and Y centred.
 
-    Products are made from the features, in float32 sums of at most 1,024 points each, then in
-    float64.
+    Products with F^T F are made from the features, in float32 sums of at most 1,024 points each,
+    then in float64.
 
     Attributes
     ----------
     mean : ndarray of shape (n,), float64
         Of the features.
-    right : ndarray of shape (n, T), float64
-        F^T Y.
     penalty : float
     """
 
     def __init__(
-        self,
-        features: FeatureTiles,
-        codes: np.ndarray,
-        targets: np.ndarray,
-        penalty: float,
-        n_threads: int,
+        self, features: FeatureTiles, mean: np.ndarray, penalty: float, n_threads: int
     ) -> None:
-        """Codes (N,) int64 are places in targets (K, T) float64, which are centred."""
-        self._features, self._n_threads, self.penalty = features, n_threads, penalty
-        self._same = frozen(np.zeros(features.n_rows, np.int64))
-        ones = np.ones((len(targets), 1))
-        table = np.concatenate([-targets, -ones], axis=1)
-        sums, _ = self._products(np.zeros((features.n_waves, table.shape[1])), codes, table)
-        self.mean = sums[:, -1] / features.n_rows
-        self.right = np.ascontiguousarray(sums[:, :-1])
+        self._features, self._n_threads = features, n_threads
+        self.mean, self.penalty = mean, penalty
 
     def product(self, coefficients: np.ndarray) -> np.ndarray:
         """The matrix times coefficients (n, T) float64."""
-        shift = np.array([[(self.mean * column).sum() for column in coefficients.T]])
-        total, ones = self._products(coefficients, self._same, shift)
-        total -= self.mean[:, None] * ones
-        return total + self.penalty * coefficients
+        result = np.empty_like(coefficients)
+        for first, last in ranges(coefficients.shape[1], MOST_COLUMNS):
+            some = np.ascontiguousarray(coefficients[:, first:last])
+            result[:, first:last] = self._columns(some)
+        return result
 
-    def _products(
-        self, coefficients: np.ndarray, codes: np.ndarray, table: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """F^T (F w - Y), (n, T), and sums of F w - Y, (T,), some columns at a time."""
-        sums = np.empty_like(coefficients)
-        ones = np.empty(coefficients.shape[1])
-        for first, last in ranges(coefficients.shape[1], _MOST_COLUMNS):
-            some = slice(first, last)
-            sums[:, some], ones[some] = self._columns(coefficients[:, some], codes, table[:, some])
-        return sums, ones
-
-    def _columns(
-        self, coefficients: np.ndarray, codes: np.ndarray, table: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def _columns(self, coefficients: np.ndarray) -> np.ndarray:
         features = self._features
-        largest = float(max(np.abs(coefficients).max(), np.abs(table).max())) or 1.0
-        weights = np.ascontiguousarray(coefficients / largest, np.float32)
-        targets = np.ascontiguousarray(table / largest, np.float32)
+        largest = float(np.abs(coefficients).max(initial=0.0)) or 1.0
+        weights = (coefficients / largest).astype(np.float32)
+        exact = weights.astype(np.float64)
+        shift = np.array([(self.mean * column).sum() for column in exact.T]).astype(np.float32)
         n, n_columns = weights.shape
-        total, ones = np.zeros((n, n_columns)), np.zeros(n_columns)
-        tasks_at_once = max(1, min(_PARTS_BYTES // (8 * n * n_columns), 64))
+        total = np.zeros((n, n_columns))
+        ones = np.zeros(n_columns)
+        task_bytes = n * (8 * n_columns + TASK_TILES * LANES)
+        tasks_at_once = max(1, min(PART_BYTES // task_bytes, 64))
         for first, last in ranges(features.n_tiles, TASK_TILES * tasks_at_once):
             tiles = features.tiles(first, last)
             n_tasks = -(-(last - first) // TASK_TILES)
             sums, totals = np.empty((n_tasks, n, n_columns)), np.empty((n_tasks, n_columns))
-            here = codes[first * LANES : last * LANES]
+            n_rows = min(features.n_rows - first * tiles.shape[2], (last - first) * tiles.shape[2])
             run_loop(
                 normal_products, n_tasks, self._n_threads,
-                (tiles, here, weights, targets, sums, totals),
+                (tiles, n_rows, weights, shift, sums, totals),
             )  # fmt: skip
             for part, more in zip(sums, totals, strict=True):
                 total += part
                 ones += more
-        return largest * total, largest * ones
+        total -= self.mean[:, None] * ones
+        return largest * (total + self.penalty * exact)
 
 
 def refined(
-    equations: NormalEquations, factor: np.ndarray, steps: int, n_threads: int
+    equations: NormalEquations, right: np.ndarray, factor: np.ndarray, steps: int, n_threads: int
 ) -> np.ndarray:
     """Solve normal equations by some steps of conjugate gradients, each column by itself.
 
     Parameters
     ----------
     equations : NormalEquations
+    right : ndarray of shape (n, T), float64
+        F^T Y.
     factor : ndarray of shape (>= n, n), float64
         Cholesky factor of a matrix like theirs, for preconditioning.
     steps, n_threads : int
@@ -109,7 +86,6 @@ def refined(
     -------
     ndarray of shape (n, T), float64
     """
-    right = equations.right
     result = np.zeros_like(right)
     rest = right.copy()
     step = direction = _preconditioned(factor, rest, n_threads)
@@ -135,4 +111,4 @@ def _preconditioned(factor: np.ndarray, right: np.ndarray, n_threads: int) -> np
     rows = np.zeros((-(-n_columns // PANEL_ROWS) * PANEL_ROWS, n))
     rows[:n_columns] = right.T
     continued(factor, rows, n, n_threads)
-    return solved(factor, n, rows[:n_columns])
+    return solved(factor, n, rows[:n_columns], n_threads)

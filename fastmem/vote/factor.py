@@ -8,12 +8,14 @@ import numpy as np
 
 from fastmem.kernels.cholesky import (
     PANEL,
+    TASK_COLUMNS,
     TASK_ROWS,
     factor_diagonal,
     factor_rows,
     pack_panel,
     solve_transposed,
 )
+from fastmem.kernels.left_out import TASK_POINTS, left_out_errors
 from fastmem.machine.loops import run_loop
 
 
@@ -53,7 +55,7 @@ class LeftOut(NamedTuple):
     errors : ndarray of shape (W, S), float64
         Squared errors of each of S points, over all columns, if it alone were left out.
     leverages : ndarray of shape (S,), float64
-        How much of its own prediction each point is, at the full width.
+        How much of its own prediction each point is, at full width.
     """
 
     widths: np.ndarray
@@ -72,16 +74,17 @@ def continued(factor: np.ndarray, rows: np.ndarray, n: int, n_threads: int) -> N
         _rows_after(rows, first, 0, panel, corner, n_threads)
 
 
-def solved(factor: np.ndarray, n: int, rows: np.ndarray) -> np.ndarray:
+def solved(factor: np.ndarray, n: int, rows: np.ndarray, n_threads: int) -> np.ndarray:
     """Coefficients (n, m) of columns that a factor holds as rows (m, n), or `continued` made."""
     solution = rows.copy()
-    solve_transposed(factor, n, solution)
+    n_tasks = -(-len(rows) // TASK_COLUMNS)
+    run_loop(solve_transposed, n_tasks, n_threads, (factor, n, solution))
     return np.ascontiguousarray(solution.T)
 
 
 def left_out(
-    factor: np.ndarray, n: int, n_columns: int, targets: np.ndarray, share: float
-) -> LeftOut:
+    factor: np.ndarray, n: int, n_columns: int, targets: np.ndarray, share: float, n_threads: int
+) -> tuple[LeftOut, np.ndarray]:
     """Errors of the points whose features are the last rows of a factor, each left out.
 
     Of L^-1 f and L^-1 F^T Y the first j entries belong to a regression on the first j features, so
@@ -97,21 +100,20 @@ def left_out(
         Centred.
     share : float
         What the intercept adds to each leverage: 1 / the number of points.
+    n_threads : int
 
     Returns
     -------
     LeftOut
+    ndarray of shape (S, n_columns), float64
+        Predictions at the full width, each for a point that is left out.
     """
     answers, rows = factor[n : n + n_columns], factor[n + n_columns :][: len(targets)]
     widths = np.arange(PANEL, n + 1, PANEL)
-    errors = np.empty((len(widths), len(rows)))
-    predicted = np.zeros_like(targets)
-    leverage = np.full(len(rows), share)
-    for i, stop in enumerate(widths):
-        part = rows[:, stop - PANEL : stop]
-        for c in range(n_columns):  # sums in NumPy's own order, whatever the BLAS
-            predicted[:, c] += (part * answers[c, stop - PANEL : stop]).sum(axis=1)
-        leverage += (part * part).sum(axis=1)
-        wrong = (targets - predicted) / np.maximum(1.0 - leverage, 1e-9)[:, None]
-        errors[i] = (wrong * wrong).sum(axis=1)
-    return LeftOut(widths, errors, leverage)
+    errors, unseen = np.empty((len(widths), len(rows))), np.zeros_like(targets)
+    leverages = np.empty(len(rows))
+    run_loop(
+        left_out_errors, -(-len(rows) // TASK_POINTS), n_threads,
+        (rows, answers, targets, share, unseen, leverages, errors),
+    )  # fmt: skip
+    return LeftOut(widths, errors, leverages), unseen

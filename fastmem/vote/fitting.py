@@ -18,7 +18,7 @@ from fastmem.network.report import Scaling, VoteReport
 from fastmem.problem import Problem
 from fastmem.readout import MAX_WEIGHT, ReadOut, both_columns
 from fastmem.vote.calibration import temperature_of
-from fastmem.vote.exceptions import Exceptions, memorised
+from fastmem.vote.exceptions import Exceptions, gaps_of, memorised
 from fastmem.vote.ridge import SAMPLE, Choice, Regression, Ridge
 
 _SEED = 0x70FE
@@ -47,14 +47,16 @@ def fit_vote(
         ridge = regression.regress(choice, problem.settings.votes_width)
         rounded = _rounded(ridge, key, problem.codes.astype(np.int64)[ridge.rows])
         rounded = replace(rounded, reach=_reach(problem, ridge))
-        votes = rounded.votes_of(problem.points, problem.n_threads)
-    exceptions = memorised(problem, votes, clock, tell)
+        codes = problem.codes.astype(np.int64)
+        gaps = np.empty(len(codes), np.int64)
+        for start, stop, votes in rounded.in_blocks(problem.points, problem.n_threads):
+            gaps[start:stop] = gaps_of(votes, codes[start:stop])
+    exceptions = memorised(problem, gaps, clock, tell)
     readout = replace(rounded, gains=exceptions.gains)
-    codes = problem.codes.astype(np.int64)
     unseen = both_columns(ridge.unseen)
     report = VoteReport(
         width=len(readout), bandwidth=ridge.bandwidth, penalty=ridge.penalty,
-        right=int((votes.argmax(axis=1) == codes).sum()),
+        right=int((gaps <= 0).sum()),
         exceptions=len(exceptions.second),
         left_out=float(np.mean(unseen.argmax(axis=1) == codes[ridge.rows])),
         n_left_out=len(ridge.rows),

@@ -14,9 +14,8 @@ from fastmem.kernels.panel_products import PANEL_ROWS
 from fastmem.machine.arrays import aligned_zeros
 from fastmem.machine.loops import run_loop
 from fastmem.machine.threads import ranges
+from fastmem.readout.costs import PANEL_BYTES
 from fastmem.readout.waves import FeatureTiles
-
-_AT_ONCE = EXACT_DEPTH // LANES
 
 
 class Gram(NamedTuple):
@@ -26,6 +25,8 @@ class Gram(NamedTuple):
     ----------
     products : ndarray of shape (n + K, n), float64
         Of each feature (the lower triangle counts) and each class's indicator with each feature.
+    room : ndarray of shape (>= n + K, n), float64
+        What ``products`` is the first rows of.
     sums : ndarray of shape (n,), float64
         Of the features.
     counts : ndarray of shape (K,), int64
@@ -33,29 +34,35 @@ class Gram(NamedTuple):
     """
 
     products: np.ndarray
+    room: np.ndarray
     sums: np.ndarray
     counts: np.ndarray
 
-    def ridge_rows(self, penalty: float, targets: np.ndarray, n_more: int) -> np.ndarray:
+    def ridge_rows(self, penalty: float, n_more: int, last: bool) -> np.ndarray:
         """The centred matrix with ``penalty`` on its diagonal, right sides and room for rows.
 
-        targets (K, T) float64: the centred targets of each class's points. Returns
-        (n + T + n_more, n) float64, or some rows of 0 more, as ``kernels.cholesky`` takes it.
+        Parameters
+        ----------
+        penalty : float
+        n_more : int
+        last : bool
+            Make it in place, in ``room``: ``products`` is lost.
+
+        Returns
+        -------
+        ndarray of shape (n + T + n_more, n), float64
+            Or some rows more, as ``kernels.cholesky`` takes it.
         """
         n, n_points = len(self.sums), int(self.counts.sum())
-        n_rows = n + targets.shape[1] + n_more
-        matrix = np.zeros((-(-n_rows // PANEL_ROWS) * PANEL_ROWS, n))
-        for first, last in ranges(n, 256):  # the sum of rounded numbers has one order only
-            matrix[first:last, :last] = self.products[first:last, :last]
-            share = self.sums[first:last, None] / n_points
-            matrix[first:last, :last] -= share * self.sums[:last]
+        right = covariances(self.products[n:].astype(np.int64), self.counts)
+        n_rows = -(-(n + len(right) + n_more) // PANEL_ROWS) * PANEL_ROWS
+        matrix = self.room[:n_rows] if last and len(self.room) >= n_rows else np.zeros((n_rows, n))
+        for first, stop in ranges(n, 256):  # the sum of rounded numbers has one order only
+            share = self.sums[first:stop, None] / n_points
+            block = self.products[first:stop, :stop] - share * self.sums[:stop]
+            matrix[first:stop, :stop] = block
         matrix[np.arange(n), np.arange(n)] += penalty
-        by_class = self.products[n:]
-        for c in range(targets.shape[1]):
-            row = matrix[n + c]
-            row[:] = 0.0
-            for code, target in enumerate(targets[:, c].tolist()):
-                row += target * by_class[code]
+        matrix[n : n + len(right)] = right
         return matrix
 
     @property
@@ -72,13 +79,49 @@ class Gram(NamedTuple):
         return float(np.sum(centred)) / n
 
 
-def gram_of(features: FeatureTiles, codes: np.ndarray, n_classes: int, n_threads: int) -> Gram:
-    """Gram matrix of points with class ``codes`` (M,), in the order of ``features``."""
+def mean_target(counts: np.ndarray) -> np.ndarray:
+    """Mean of what is regressed where classes have counts (K,) points: (T,) float64.
+
+    Of two classes -1/2 and 1/2, in one column; of more an indicator each.
+    """
+    shares = counts / int(counts.sum())
+    return (shares[1:] - shares[:1]) / 2 if len(counts) == 2 else shares
+
+
+def covariances(by_class: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """F^T Y for centred targets, from sums of the features of each class: (T, n) float64.
+
+    by_class (K, n) and counts (K,) int64. Exact up to a division, of up to 2^27 points: features
+    that are the same for all get 0.
+    """
+    n_points = int(counts.sum())
+    scaled = by_class * n_points - counts[:, None] * by_class.sum(axis=0)
+    return (scaled[1:] if len(counts) == 2 else scaled) / n_points
+
+
+def centred_targets(codes: np.ndarray, level: np.ndarray) -> np.ndarray:
+    """What is regressed for points of classes ``codes`` (S,), less its mean: (S, T) float64."""
+    if len(level) == 1:
+        return codes[:, None] - 0.5 - level
+    targets = np.tile(-level, (len(codes), 1))
+    targets[np.arange(len(codes)), codes] += 1.0
+    return targets
+
+
+def gram_of(
+    features: FeatureTiles, codes: np.ndarray, n_classes: int, n_more: int, n_threads: int
+) -> Gram:
+    """Gram matrix of points with class ``codes`` (M,), in the order of ``features``.
+
+    ``room`` has ``n_more`` rows more than there are features and classes.
+    """
     n = features.n_waves
     n_rows = n + n_classes + 1
     n_groups = -(-n_rows // TILE_ROWS)
-    products = np.zeros((n_rows, n))
-    at_once = min(_AT_ONCE, features.n_tiles)
+    room = np.zeros((-(-(n_rows + n_more) // PANEL_ROWS) * PANEL_ROWS, n))
+    products = room[:n_rows]
+    some = max(1, min(EXACT_DEPTH, PANEL_BYTES // (4 * (n + n_rows))) // LANES)
+    at_once = min(some, features.n_tiles)
     points = at_once * LANES
     panels = aligned_zeros((n // WORD_BITS, points, WORD_BITS), np.float32)
     groups = aligned_zeros((n_groups, points, TILE_ROWS), np.float32)
@@ -94,4 +137,4 @@ def gram_of(features: FeatureTiles, codes: np.ndarray, n_classes: int, n_threads
             groups[row // TILE_ROWS, len(here) :, row % TILE_ROWS] = 0.0
         run_loop(gram_products, n // WORD_BITS, n_threads, (panels, groups, products))
     counts = np.bincount(codes, minlength=n_classes)
-    return Gram(products[: n + n_classes], products[n + n_classes].copy(), counts)
+    return Gram(products[: n + n_classes], room, products[n + n_classes].copy(), counts)

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
-from fastmem.inputs import block_rows
+from fastmem.inputs import Points, block_rows
+from fastmem.machine.threads import ranges
+from fastmem.readout.waves import rows_at_once
 
 _TURN = 2.0**32 / (2 * np.pi)
 """One radian of an angle in ``kernels.cosines``."""
-_MOST = 2.0**60
+_MOST = 2.0**1000
 _LAST = 1000
 _ROOT_HALF = 0.7071067811865476
 
 
 class Grid(NamedTuple):
-    """Coordinates are multiplied by 2^exponent, and offsets (d,) float64 are taken off."""
+    """Coordinates are multiplied by 2^exponent, and offsets (d,) float64 are taken off.
+
+    These are multiples of the power of two below the root mean square distance of points from their
+    mean.
+    """
 
     exponent: int
     offsets: np.ndarray
@@ -30,18 +38,28 @@ class Cloud(NamedTuple):
     shift: int
 
 
-def cloud_of(rows: np.ndarray) -> Cloud:
-    """Mean and spread of rows (m, d) float64, however large or small their numbers."""
-    shift = int(np.frexp(np.abs(rows).max(initial=0.0))[1])
-    small = np.ldexp(rows, -shift)
-    mean = small.sum(axis=0) / len(rows)
-    away = small - mean
-    away_shift = int(np.frexp(np.abs(away).max(initial=0.0))[1])
-    away = np.ldexp(away, -away_shift)
-    squares = (away * away).sum(axis=1)
-    return Cloud(
-        np.ldexp(mean, shift), float(np.sqrt(squares.sum() / len(rows))), shift + away_shift
-    )
+def cloud_of(points: Points, rows: np.ndarray) -> Cloud:
+    """Mean and spread of some rows of points, however large or small their numbers."""
+
+    def blocks() -> Iterator[np.ndarray]:
+        for start, stop in ranges(len(rows), rows_at_once(points)):
+            yield points.dense(rows[start:stop]).astype(np.float64)
+
+    shift = _exponent(blocks())
+    mean = sum(np.ldexp(block, -shift).sum(axis=0) for block in blocks()) / len(rows)
+
+    def away() -> Iterator[np.ndarray]:
+        for block in blocks():
+            yield np.ldexp(block, -shift) - mean
+
+    away_shift = _exponent(away())
+    squares = sum(float((np.ldexp(some, -away_shift) ** 2).sum(axis=1).sum()) for some in away())
+    return Cloud(np.ldexp(mean, shift), math.sqrt(squares / len(rows)), shift + away_shift)
+
+
+def _exponent(blocks: Iterator[np.ndarray]) -> int:
+    """The least power of two, by its exponent, that all numbers are below in size."""
+    return int(np.frexp(max(float(np.abs(block).max(initial=0.0)) for block in blocks))[1])
 
 
 def grid_of(cloud: Cloud, bandwidth: float) -> Grid:
@@ -50,6 +68,10 @@ def grid_of(cloud: Cloud, bandwidth: float) -> Grid:
     part, exponent = np.frexp(wanted / cloud.rms if cloud.rms > 0 else wanted)
     nearest = int(exponent) - (1 if part < _ROOT_HALF else 0) - cloud.shift
     nearest = max(-_LAST, min(_LAST, nearest))
+    # that they are near the mean matters to the largest coordinates alone, and takes few bits: what
+    # shifts all points turns all features
+    spread = int(np.frexp(cloud.rms)[1]) + cloud.shift + nearest - 1
+    unit = max(0, spread if cloud.rms > 0 else 0)
     with np.errstate(over="ignore"):
-        offsets = np.rint(np.ldexp(cloud.mean, nearest))
+        offsets = np.ldexp(np.rint(np.ldexp(cloud.mean, nearest - unit)), unit)
     return Grid(nearest, np.clip(offsets, -_MOST, _MOST))

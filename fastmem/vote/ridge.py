@@ -12,11 +12,25 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmem.inputs import Points
+from fastmem.kernels.butterflies import LANES
+from fastmem.kernels.feature_sums import class_sums
+from fastmem.kernels.layout import WORD_BITS
 from fastmem.kernels.panel_products import PANEL
+from fastmem.machine.loops import run_loop
+from fastmem.machine.threads import ranges
+from fastmem.readout.costs import (
+    FEATURE_BYTES,
+    FEW,
+    LEAST_WIDTH,
+    MOST_LEFT_OUT,
+    STEPS,
+    affords,
+    points_in_gram,
+)
 from fastmem.readout.waves import FeatureTiles, waves_of
 from fastmem.vote.conjugate import NormalEquations, refined
 from fastmem.vote.factor import LeftOut, factored, left_out, solved
-from fastmem.vote.gram import Gram, gram_of
+from fastmem.vote.gram import Gram, centred_targets, covariances, gram_of, mean_target
 from fastmem.vote.grid import Cloud, Grid, cloud_of, grid_of
 
 BANDWIDTHS = (0.4, 0.8, 1.6, 3.2)
@@ -26,24 +40,16 @@ PENALTIES = (0.005, 0.05, 0.5, 5.0, 50.0)
 variance of 1 / n a priori: p n is added to the sums of squares of n such features, whatever the
 number of points."""
 SAMPLE = 1536
-SAMPLE_WIDTH = 256
+SAMPLE_WIDTH = LEAST_WIDTH
 _SAMPLE_LEFT_OUT = 384
-_LEFT_OUT = (256, 1024)
+_LEFT_OUT = (256, MOST_LEFT_OUT)
 """Fewest and most points that are left out, each by itself, where there are so many; and"""
 _LEFT_OUT_VALUES = 1 << 19
 """of so many features in all between."""
-MOST_WIDTH = 4096
-_FEWEST = 4096
-"""Points that a Gram matrix holds at least, where there are so many."""
-_STEPS = 5
-"""Of conjugate gradients: as good as the exact solution on unseen points of digits784."""
-_STEP_COST = 3
-"""What a multiplication costs in such a step, in those of a Gram matrix."""
-_COST_A_POINT, _COST = 2_200_000, 2_000_000_000
-"""Multiplications that a fit may take."""
 _GAIN = 0.95
 """Twice as many features are tried as long as they leave at most this share of the error."""
-_FEATURE_BYTES = 96 << 20
+_LEFT_OUT_TARGETS = 1 << 21
+"""of so many targets."""
 
 
 class Choice(NamedTuple):
@@ -101,7 +107,7 @@ class Regression:
         self.points, self.n_classes, self.key, self.n_threads = points, n_classes, key, n_threads
         self.order = generator.permutation(points.n_samples)
         self.codes = codes.astype(np.int64)[self.order]
-        self.cloud: Cloud = cloud_of(self._dense(SAMPLE))
+        self.cloud: Cloud = cloud_of(points, self.order[:SAMPLE])
         self._last: tuple[tuple[int, int, int], Gram, FeatureTiles] | None = None
 
     @property
@@ -126,7 +132,7 @@ class Regression:
 
     def _tried(self, bandwidth: float, penalty: float) -> Choice:
         grid = grid_of(self.cloud, bandwidth)
-        trial = self.fitted(grid, SAMPLE_WIDTH, penalty, SAMPLE, _SAMPLE_LEFT_OUT)
+        trial = self.fitted(grid, SAMPLE_WIDTH, penalty, SAMPLE, _SAMPLE_LEFT_OUT, False)
         return Choice(bandwidth, penalty, trial.error)
 
     def regress(self, choice: Choice, width: int | None) -> Ridge:
@@ -136,10 +142,12 @@ class Regression:
         n = 2 * SAMPLE_WIDTH if width is None else -(-width // PANEL) * PANEL
         last: Trial | None = None
         while True:
-            n_points = self._points_in_gram(n)
+            n_points = points_in_gram(n, self.points.n_samples, self.n_columns)
             n_left = max(_LEFT_OUT[0], min(_LEFT_OUT[1], _LEFT_OUT_VALUES // n))
+            penalties = _near(penalty, n)
+            only = len(penalties) == 1
             trial = min(
-                (self.fitted(grid, n, p, n_points, n_left) for p in _near(penalty, n)),
+                (self.fitted(grid, n, p, n_points, n_left, only) for p in penalties),
                 key=lambda t: t.error,
             )
             is_worse = last is not None and trial.error > _GAIN * last.error
@@ -148,111 +156,120 @@ class Regression:
                 break
             last, n = trial, 2 * n
         kept = n if width is not None else _narrowest(trial.errors)
-        if last is not None and is_worse and kept <= len(last.gram.sums):
+        if last is not None and is_worse and kept <= last.width:
             trial = last  # its penalty belongs to that width
-            kept = min(kept, len(last.gram.sums))
+            kept = min(kept, last.width)
+        last = self._last = None
         return self._solved(grid, trial, kept, choice.bandwidth)
 
-    def fitted(self, grid: Grid, n: int, penalty: float, n_points: int, n_left: int) -> Trial:
-        """A regression on the first points, and its errors for some left out."""
+    def fitted(
+        self, grid: Grid, n: int, penalty: float, n_points: int, n_left: int, last: bool
+    ) -> Trial:
+        """A regression on the first points, and its errors for some left out.
+
+        ``last`` says that no other penalty will be asked for: one matrix less is kept.
+        """
         n_points = min(n_points, self.points.n_samples)
-        gram, features = self._gram(grid, n, n_points)
-        n_left = min(n_points, n_left)
-        targets = self._targets(gram.counts)
-        level = max(penalty * n * gram.mean_square / n_points, 1e-300)
-        matrix = gram.ridge_rows(level, targets, n_left)
-        places = np.arange(n_left)
-        start = n + self.n_columns
-        matrix[start : start + n_left] = features.rows(places)
-        matrix[start : start + n_left] -= gram.mean
+        n_left = min(n_points, n_left, max(LANES, _LEFT_OUT_TARGETS // self.n_columns))
+        gram, features = self._gram(grid, n, n_points, n_left)
+        if last:
+            self._last = None
+        level = mean_target(gram.counts)
+        diagonal = penalty * n * gram.mean_square / n_points
+        diagonal = diagonal if diagonal > 0 else 1.0  # no feature tells any two points apart
+        matrix = gram.ridge_rows(diagonal, n_left, last)
+        rows = matrix[n + self.n_columns :][:n_left]
+        rows[:] = features.rows(np.arange(n_left))
+        rows -= gram.mean
         factored(matrix, n, self.n_threads)
-        errors = left_out(matrix, n, self.n_columns, targets[self.codes[:n_left]], 1.0 / n_points)
-        return Trial(gram, features, penalty, level, matrix, errors)
+        errors, unseen = left_out(
+            matrix, n, self.n_columns, centred_targets(self.codes[:n_left], level),
+            1.0 / n_points, self.n_threads,
+        )  # fmt: skip
+        return Trial(matrix, gram.mean, n_points, penalty, diagonal, errors, unseen + level)
 
-    def _dense(self, count: int) -> np.ndarray:
-        return self.points.dense(self.order[:count]).astype(np.float64)
-
-    def _gram(self, grid: Grid, n: int, n_points: int) -> tuple[Gram, FeatureTiles]:
+    def _gram(self, grid: Grid, n: int, n_points: int, n_left: int) -> tuple[Gram, FeatureTiles]:
         key = (grid.exponent, n, n_points)
         if self._last is None or self._last[0] != key:
+            self._last = None
             features = self._features(grid, n, n_points)
-            gram = gram_of(features, self.codes[:n_points], self.n_classes, self.n_threads)
+            gram = gram_of(features, self.codes[:n_points], self.n_classes, n_left, self.n_threads)
             self._last = key, gram, features
         return self._last[1:]
 
     def _features(self, grid: Grid, n: int, n_points: int) -> FeatureTiles:
         waves = waves_of(self.key, grid.exponent, grid.offsets, n)
         rows = self.order[:n_points]
-        return FeatureTiles(self.points, rows, waves, self.n_threads, _FEATURE_BYTES)
-
-    def _targets(self, counts: np.ndarray) -> np.ndarray:
-        """Centred targets of each class, (K, T)."""
-        targets = np.array([[-0.5], [0.5]]) if self.n_columns == 1 else np.eye(self.n_classes)
-        return targets - (counts[:, None] * targets).sum(axis=0) / int(counts.sum())
-
-    def _points_in_gram(self, n: int) -> int:
-        """Points of the Gram matrix: all, or fewer where steps on all then cost less."""
-        n_points = self.points.n_samples
-        fewer = max(_FEWEST, 2 * n)
-        with_steps = fewer * n // 2 + 2 * _STEPS * _STEP_COST * n_points * self.n_columns
-        return fewer if with_steps < n_points * n // 2 else n_points
+        return FeatureTiles(self.points, rows, waves, self.n_threads, FEATURE_BYTES)
 
     def _affords(self, n: int) -> bool:
-        n_points = self.points.n_samples
-        cost = self._points_in_gram(n) * n * n // 2 + 2 * n**3 // 3
-        return n <= MOST_WIDTH and cost <= _COST_A_POINT * n_points + _COST
+        return affords(n, self.points.n_samples, self.n_columns)
 
     def _solved(self, grid: Grid, trial: Trial, n: int, bandwidth: float) -> Ridge:
         columns, n_points = self.n_columns, self.points.n_samples
-        width = len(trial.gram.sums)
-        factor = trial.matrix[:n, :n] if n == width else np.ascontiguousarray(trial.matrix[:n, :n])
-        rows = np.ascontiguousarray(trial.matrix[width : width + columns, :n])
-        seen = int(trial.gram.counts.sum())
-        mean = trial.gram.mean[:n]
+        mean = trial.mean[:n]
         counts = np.bincount(self.codes, minlength=self.n_classes)
-        targets = self._targets(counts)
-        if seen == n_points:
-            coefficients = solved(factor, n, rows)
+        level = mean_target(counts)
+        unseen = trial.unseen
+        if trial.n_points == n_points:
+            rows = np.ascontiguousarray(trial.matrix[trial.width : trial.width + columns, :n])
+            coefficients = solved(trial.matrix, n, rows, self.n_threads)
         else:
             features = self._features(grid, n, n_points)
-            equations = NormalEquations(features, self.codes, targets, trial.level, self.n_threads)
-            mean = equations.mean
-            coefficients = refined(equations, factor, _STEPS, self.n_threads)
-        shares = counts / n_points
-        plain = np.array([[-0.5], [0.5]]) if columns == 1 else np.eye(self.n_classes)
-        level = (shares[:, None] * plain).sum(axis=0)
+            mean, right = feature_sums(features, self.codes, counts, self.n_threads)
+            equations = NormalEquations(features, mean, trial.diagonal, self.n_threads)
+            coefficients = refined(equations, right, trial.matrix, STEPS, self.n_threads)
+            unseen = self._unseen(features, trial, coefficients, mean, level) + level
         intercepts = level - np.array([(mean * column).sum() for column in coefficients.T])
         return Ridge(
             grid, coefficients, intercepts, bandwidth, trial.penalty,
-            self.order[: len(trial.errors.leverages)],
-            self._unseen(trial, n, coefficients, mean) + level,
+            self.order[: len(unseen)], unseen,
         )  # fmt: skip
 
     def _unseen(
-        self, trial: Trial, n: int, coefficients: np.ndarray, mean: np.ndarray
-    ) -> np.ndarray:
-        """What the regression says of the points of a trial, each left out; centred, (S, T).
+        self, features: FeatureTiles, trial: Trial, coefficients: np.ndarray, mean: np.ndarray,
+        level: np.ndarray,
+    ) -> np.ndarray:  # fmt: skip
+        """What a regression on all points says of those of a trial, each left out; centred.
 
         Leverages are those in the points of the Gram matrix, of which all points have their share.
         """
-        rows = trial.features.rows(np.arange(len(trial.errors.leverages)))[:, :n] - mean
-        seen = int(trial.gram.counts.sum())
-        leverages = trial.errors.leverages * seen / self.points.n_samples
-        targets = self._targets(np.bincount(self.codes, minlength=self.n_classes))
-        known = targets[self.codes[: len(rows)]]
+        leverages = trial.errors.leverages * (trial.n_points / self.points.n_samples)
+        rows = features.rows(np.arange(len(leverages))) - mean
         said = np.stack([(rows * column).sum(axis=1) for column in coefficients.T], axis=1)
+        known = centred_targets(self.codes[: len(leverages)], level)
         return known - (known - said) / np.maximum(1.0 - leverages, 1e-9)[:, None]
 
 
 class Trial(NamedTuple):
-    """A regression whose matrix is factored; level is what its diagonal holds of the penalty."""
+    """A regression whose matrix is factored, on the first points.
 
-    gram: Gram
-    features: FeatureTiles
-    penalty: float
-    level: float
+    Attributes
+    ----------
+    matrix : ndarray of shape (>= n + T, n), float64
+        Its factor, and right sides.
+    mean : ndarray of shape (n,), float64
+        Of the features.
+    n_points : int
+    penalty, diagonal : float
+        What was asked for, and what that adds to the matrix.
+    errors : LeftOut
+    unseen : ndarray of shape (S, T), float64
+        What it says of points that are left out, each by itself.
+    """
+
     matrix: np.ndarray
+    mean: np.ndarray
+    n_points: int
+    penalty: float
+    diagonal: float
     errors: LeftOut
+    unseen: np.ndarray
+
+    @property
+    def width(self) -> int:
+        """Features."""
+        return len(self.mean)
 
     @property
     def error(self) -> float:
@@ -262,7 +279,7 @@ class Trial(NamedTuple):
 
 def _near(penalty: float, n: int) -> tuple[float, ...]:
     """Penalties that are tried at a width."""
-    return (penalty,) if n > 1024 else (penalty, penalty / 3, penalty * 3)
+    return (penalty,) if n > FEW else (penalty, penalty / 3, penalty * 3)
 
 
 def _narrowest(errors: LeftOut) -> int:
@@ -276,3 +293,17 @@ def _narrowest(errors: LeftOut) -> int:
     differences = errors.errors - errors.errors[best]
     deviation = differences.std(axis=1) / np.sqrt(errors.errors.shape[1])
     return int(errors.widths[int(np.argmax(differences.mean(axis=1) <= deviation))])
+
+
+def feature_sums(
+    features: FeatureTiles, codes: np.ndarray, counts: np.ndarray, n_threads: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Mean of all features (n,), and F^T Y (n, T), centred, of classes with counts (K,) points."""
+    n = features.n_waves
+    by_class = np.zeros((n, len(counts)), np.int64)
+    for first, last in ranges(features.n_tiles, max(1, FEATURE_BYTES // (2 * LANES * n))):
+        here = codes[first * LANES : last * LANES]
+        tiles = features.tiles(first, last)
+        run_loop(class_sums, n // WORD_BITS, n_threads, (tiles, here, by_class))
+    right = np.ascontiguousarray(covariances(by_class.T, counts).T)
+    return by_class.sum(axis=1) / features.n_rows, right
