@@ -77,9 +77,9 @@ def solved(factor: np.ndarray, n: int, rows: np.ndarray) -> np.ndarray:
 
 
 def left_out(
-    factor: np.ndarray, n: int, n_columns: int, targets: np.ndarray, share: float
+    answers: np.ndarray, rows: np.ndarray, targets: np.ndarray, share: float
 ) -> tuple[LeftOut, np.ndarray]:
-    """Errors of the points whose features are the last rows of a factor, each left out.
+    """Errors of some of the points of a regression, each left out.
 
     Of L^-1 f and L^-1 F^T Y the first j entries belong to a regression on the first j features, so
     that all widths are told at once: the prediction is the sum of their products, the leverage of
@@ -87,9 +87,10 @@ def left_out(
 
     Parameters
     ----------
-    factor : ndarray of shape (n + n_columns + S, n), float64
-        As `factored` leaves it.
-    n, n_columns : int
+    answers : ndarray of shape (n_columns, n), float64
+        L^-1 F^T Y, and
+    rows : ndarray of shape (S, n), float64
+        L^-1 f of each point, as `factored` leaves them.
     targets : ndarray of shape (S, n_columns), float64
         Centred.
     share : float
@@ -101,7 +102,7 @@ def left_out(
     ndarray of shape (S, n_columns), float64
         Predictions at the full width, each for a point that is left out.
     """
-    answers, rows = factor[n : n + n_columns], factor[n + n_columns :][: len(targets)]
+    n_columns, n = answers.shape
     widths = np.arange(PANEL, n + 1, PANEL)
     errors = np.empty((len(widths), len(rows)))
     predicted = np.zeros_like(targets)

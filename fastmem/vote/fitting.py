@@ -16,10 +16,11 @@ from fastmem.inputs import exponents_of, spread_scale
 from fastmem.machine.clock import Clock
 from fastmem.network.report import Scaling, VoteReport
 from fastmem.problem import Problem
-from fastmem.readout import MAX_WEIGHT, ReadOut, both_columns
+from fastmem.readout import ReadOut, both_columns
 from fastmem.vote.calibration import temperature_of
 from fastmem.vote.exceptions import Exceptions, memorised
 from fastmem.vote.ridge import Choice, Regression, Ridge
+from fastmem.vote.rounding import rounded
 
 _SEED = 0x70FE
 """Key of the read-out's random numbers, apart from those of the exceptions."""
@@ -45,10 +46,10 @@ def fit_vote(
         problem, scaling, regression, choice = _chosen(problem, seed, key)
     with clock.stage("read-out"):
         ridge = regression.regress(choice, problem.settings.votes_width)
-        rounded = _rounded(ridge, key, problem.codes.astype(np.int64)[ridge.rows])
-        votes = rounded.votes_of(problem.points, problem.n_threads)
+        alone = _rounded(ridge, key, problem.codes.astype(np.int64)[ridge.rows])
+        votes = alone.votes_of(problem.points, problem.n_threads)
     exceptions = memorised(problem, votes, clock, tell)
-    readout = replace(rounded, gains=exceptions.gains)
+    readout = replace(alone, gains=exceptions.gains)
     codes = problem.codes.astype(np.int64)
     unseen = both_columns(ridge.unseen)
     report = VoteReport(
@@ -93,11 +94,9 @@ def _chosen(
 
 def _rounded(ridge: Ridge, key: int, codes: np.ndarray) -> ReadOut:
     """Weights of 7 bits, and intercepts in their unit; codes (S,) int64 are of ``ridge.rows``."""
-    largest = float(np.abs(ridge.coefficients).max(initial=0.0)) or 1.0
-    unit = MAX_WEIGHT / largest
-    intercepts = np.clip(np.rint(ridge.intercepts * unit), -(2.0**61), 2.0**61)
+    weights, unit, intercepts = rounded(ridge)
+    intercepts = np.clip(np.rint(intercepts), -(2.0**61), 2.0**61)
     return ReadOut(
-        key, ridge.grid.exponent, ridge.grid.offsets,
-        np.rint(ridge.coefficients * unit).astype(np.int8), intercepts.astype(np.int64),
+        key, ridge.grid.exponent, ridge.grid.offsets, weights, intercepts.astype(np.int64),
         np.empty(0, np.int64), temperature_of(both_columns(ridge.unseen * unit), codes),
     )  # fmt: skip

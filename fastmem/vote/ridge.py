@@ -67,7 +67,15 @@ class Ridge:
     rows : ndarray of shape (S,), int64
         Training points that were left out, each by itself, and
     unseen : ndarray of shape (S, T), float64
-        what the regression then says of them.
+        what the regression then says of them, where
+    targets : ndarray of shape (S, T), float64
+        would be right.
+    factor : ndarray of shape (n, n), float64
+        L in the lower triangle, where L L^T is the matrix of the regression, or like it.
+    features : ndarray of shape (S, n), float64
+        L^-1 f for the centred features f of the points that were left out.
+    mean : ndarray of shape (n,), float64
+        Of the features.
     """
 
     grid: Grid
@@ -77,6 +85,10 @@ class Ridge:
     penalty: float
     rows: np.ndarray
     unseen: np.ndarray
+    targets: np.ndarray
+    factor: np.ndarray
+    features: np.ndarray
+    mean: np.ndarray
 
 
 class Regression:
@@ -158,10 +170,11 @@ class Regression:
         matrix[start : start + n_left] = features.rows(places)
         matrix[start : start + n_left] -= gram.mean
         factored(matrix, n, self.n_threads)
-        errors, unseen = left_out(
-            matrix, n, self.n_columns, targets[self.codes[:n_left]], 1.0 / n_points
-        )
-        return Trial(gram, penalty, level, matrix, errors, unseen)
+        errors, _ = left_out(
+            matrix[n:start], matrix[start : start + n_left], targets[self.codes[:n_left]],
+            1.0 / n_points,
+        )  # fmt: skip
+        return Trial(gram, penalty, level, matrix, errors, n_left)
 
     def _dense(self, count: int) -> np.ndarray:
         return self.points.dense(self.order[:count]).astype(np.float64)
@@ -215,10 +228,14 @@ class Regression:
         shares = counts / n_points
         plain = np.array([[-0.5], [0.5]]) if columns == 1 else np.eye(self.n_classes)
         level = (shares[:, None] * plain).sum(axis=0)
+        start, n_left = width + columns, trial.n_left
+        left = np.ascontiguousarray(trial.matrix[start : start + n_left, :n])
+        seen_targets = self._targets(trial.gram.counts)[self.codes[:n_left]]
+        unseen = left_out(rows, left, seen_targets, 1.0 / seen)[1]
         intercepts = level - np.array([(mean * column).sum() for column in coefficients.T])
         return Ridge(
             grid, coefficients, intercepts, bandwidth, trial.penalty,
-            self.order[: len(trial.unseen)], trial.unseen + level,
+            self.order[:n_left], unseen + level, seen_targets + level, factor, left, mean,
         )  # fmt: skip
 
 
@@ -230,7 +247,7 @@ class Trial(NamedTuple):
     level: float
     matrix: np.ndarray
     errors: LeftOut
-    unseen: np.ndarray
+    n_left: int
 
     @property
     def error(self) -> float:
