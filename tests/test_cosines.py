@@ -169,20 +169,21 @@ def test_tiles_that_are_kept_and_made_again_are_the_same(most_bytes):
 @pytest.mark.parametrize("n_columns", [1, 2, 5, 33])
 def test_products_with_weights_and_residuals(n_columns):
     rng = np.random.default_rng(n_columns)
-    features = aligned_zeros(64 * LANES, np.float32)
-    features[:] = rng.integers(-127, 128, 64 * LANES)
+    size = 64 * LANES
+    features = aligned_zeros(wave_products.TILES * size, np.float32)
+    features[:] = rng.integers(-127, 128, len(features))
     weights = rng.integers(-127, 128, (192, n_columns)).astype(np.float32)
     votes = rng.integers(-99, 99, (n_columns, LANES)).astype(np.float32)
     slopes = rng.integers(-99, 99, (192, n_columns, LANES)).astype(np.float32)
-    rows = features.reshape(64, LANES).astype(np.int64)
-    more = np.einsum("hl,hc->cl", rows, weights[64:128].astype(np.int64))
+    rows = features.reshape(-1, 64, LANES).astype(np.int64)
+    more = np.einsum("hl,hc->cl", rows[0], weights[64:128].astype(np.int64))
     expected, before, change = votes + more, slopes.copy(), np.zeros(slopes.shape)
-    residuals = rng.integers(-99, 99, (n_columns, LANES)).astype(np.float32)
-    change[64:128] = rows[:, None] * residuals
+    residuals = rng.integers(-9, 9, (len(rows), n_columns, LANES)).astype(np.float32)
+    change[64:128] = np.einsum("thl,tcl->hcl", rows, residuals)
 
     @cosines.njit()
     def both(features, weights, votes, residuals, slopes):
-        wave_products.add_votes(features, weights, 64, votes)
+        wave_products.add_votes(features[:size], weights, 64, votes)
         wave_products.add_slopes(features, residuals, 64, slopes)
 
     both(features, weights, votes, residuals, slopes)
@@ -346,7 +347,11 @@ def test_errors_of_points_left_out_are_those_of_regressions_without_them(n_colum
     spare = -len(matrix) % PANEL_ROWS
     matrix = np.concatenate([matrix, np.zeros((spare, n))])
     factor.factored(matrix, n, 1)
-    found, unseen = factor.left_out(matrix, n, n_columns, targets - level, 1 / n_points, 2)
+    answers, rows = matrix[n : n + n_columns], matrix[n + n_columns :][: len(targets)]
+    found, unseen = factor.left_out(answers, rows, targets - level, 1 / n_points, 2)
+    inverse = np.linalg.inv(centred.T @ centred + penalty * np.eye(n))
+    leverages = np.einsum("ij,jk,ik->i", centred[: len(rows)], inverse, centred[: len(rows)])
+    np.testing.assert_allclose(found.leverages, leverages + 1 / n_points, rtol=1e-6)
     assert found.widths.tolist() == [64, 128, 192]
     for i in (0, 7, 39):
         others = np.arange(n_points) != i
@@ -362,8 +367,10 @@ def test_errors_of_points_left_out_are_those_of_regressions_without_them(n_colum
 
 def test_errors_of_points_left_out_are_finite_where_leverage_is_1():
     rows, answers = np.full((3, PANEL), 1.0), np.ones((2, PANEL))
-    unseen, errors = np.zeros((3, 2)), np.empty((1, 3))
-    run_loop(left_out_errors, 1, 1, (rows, answers, np.zeros((3, 2)), 0.5, unseen, errors))
+    unseen, leverages, errors = np.zeros((3, 2)), np.empty(3), np.empty((1, 3))
+    run_loop(
+        left_out_errors, 1, 1, (rows, answers, np.zeros((3, 2)), 0.5, unseen, leverages, errors)
+    )
     assert np.isfinite(errors).all() and (errors > 0).all()
     np.testing.assert_allclose(unseen, 64 / 1e-9)
 

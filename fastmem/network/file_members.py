@@ -116,6 +116,7 @@ _READ_OUT: Members = {
     "intercepts": (STEP_TYPES, 1),
     "gains": (GAIN_TYPES, 1),
     "temperature": (("<f8",), 0),
+    "reach": (("<f8",), 0),
 }
 
 

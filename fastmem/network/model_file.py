@@ -83,6 +83,7 @@ from classes to covered, and then, see ``fastmem.ReadOut``::
     intercepts      (K,) or (1,)      int8 to int64
     gains           (m,)              uint8 to uint64
     temperature     ()                float64
+    reach           ()                float64
 
 All numbers are little-endian. The archive's comment, which is the end of the file, holds the
 SHA-256 of every byte before the digest, so that no damage goes unseen, not even in the fields of
@@ -391,6 +392,7 @@ def _arrays_of_readout(readout: ReadOut) -> dict[str, np.ndarray]:
         "intercepts": readout.intercepts,
         "gains": readout.gains,
         "temperature": np.array(readout.temperature, np.float64),
+        "reach": np.array(readout.reach, np.float64),
     }
 
 
@@ -402,7 +404,7 @@ def _readout(arrays: dict[str, np.ndarray]) -> ReadOut | None:
         return ReadOut(
             int(arrays["vote_key"]), int(arrays["exponent"]), arrays["offsets"],
             arrays["vote_weights"], arrays["intercepts"], arrays["gains"],
-            float(arrays["temperature"]),
+            float(arrays["temperature"]), float(arrays["reach"]),
         )  # fmt: skip
     except InvalidInputError as error:
         raise Fault(f"its read-out is none: {str(error).partition('; ')[0]}") from error

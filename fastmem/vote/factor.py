@@ -83,9 +83,9 @@ def solved(factor: np.ndarray, n: int, rows: np.ndarray, n_threads: int) -> np.n
 
 
 def left_out(
-    factor: np.ndarray, n: int, n_columns: int, targets: np.ndarray, share: float, n_threads: int
+    answers: np.ndarray, rows: np.ndarray, targets: np.ndarray, share: float, n_threads: int
 ) -> tuple[LeftOut, np.ndarray]:
-    """Errors of the points whose features are the last rows of a factor, each left out.
+    """Errors of some of the points of a regression, each left out.
 
     Of L^-1 f and L^-1 F^T Y the first j entries belong to a regression on the first j features, so
     that all widths are told at once: the prediction is the sum of their products, the leverage of
@@ -93,9 +93,10 @@ def left_out(
 
     Parameters
     ----------
-    factor : ndarray of shape (n + n_columns + S, n), float64
-        As `factored` leaves it.
-    n, n_columns : int
+    answers : ndarray of shape (n_columns, n), float64
+        L^-1 F^T Y, and
+    rows : ndarray of shape (S, n), float64
+        L^-1 f of each point, as `factored` leaves them; C-contiguous.
     targets : ndarray of shape (S, n_columns), float64
         Centred.
     share : float
@@ -108,8 +109,7 @@ def left_out(
     ndarray of shape (S, n_columns), float64
         Predictions at the full width, each for a point that is left out.
     """
-    answers, rows = factor[n : n + n_columns], factor[n + n_columns :][: len(targets)]
-    widths = np.arange(PANEL, n + 1, PANEL)
+    widths = np.arange(PANEL, answers.shape[1] + 1, PANEL)
     errors, unseen = np.empty((len(widths), len(rows))), np.zeros_like(targets)
     leverages = np.empty(len(rows))
     run_loop(

@@ -16,10 +16,11 @@ from fastmem.inputs import Points, exactly_scaled, exponents_of, spread_scale
 from fastmem.machine.clock import Clock
 from fastmem.network.report import Scaling, VoteReport
 from fastmem.problem import Problem
-from fastmem.readout import MAX_WEIGHT, ReadOut, both_columns
+from fastmem.readout import ReadOut, both_columns
 from fastmem.vote.calibration import temperature_of
 from fastmem.vote.exceptions import Exceptions, gaps_of, memorised
 from fastmem.vote.ridge import SAMPLE, Choice, Regression, Ridge
+from fastmem.vote.rounding import rounded
 
 _SEED = 0x70FE
 """Key of the read-out's random numbers, apart from those of the exceptions."""
@@ -45,14 +46,14 @@ def fit_vote(
         problem, scaling, regression, choice = _chosen(problem, seed, key)
     with clock.stage("read-out"):
         ridge = regression.regress(choice, problem.settings.votes_width)
-        rounded = _rounded(ridge, key, problem.codes.astype(np.int64)[ridge.rows])
-        rounded = replace(rounded, reach=_reach(problem, ridge))
+        alone = _rounded(ridge, key, problem.codes.astype(np.int64)[ridge.rows])
+        alone = replace(alone, reach=_reach(problem, ridge))
         codes = problem.codes.astype(np.int64)
         gaps = np.empty(len(codes), np.int64)
-        for start, stop, votes in rounded.in_blocks(problem.points, problem.n_threads):
+        for start, stop, votes in alone.in_blocks(problem.points, problem.n_threads):
             gaps[start:stop] = gaps_of(votes, codes[start:stop])
     exceptions = memorised(problem, gaps, clock, tell)
-    readout = replace(rounded, gains=exceptions.gains)
+    readout = replace(alone, gains=exceptions.gains)
     unseen = both_columns(ridge.unseen)
     report = VoteReport(
         width=len(readout), bandwidth=ridge.bandwidth, penalty=ridge.penalty,
@@ -95,12 +96,10 @@ def _chosen(
 
 def _rounded(ridge: Ridge, key: int, codes: np.ndarray) -> ReadOut:
     """Weights of 7 bits, and intercepts in their unit; codes (S,) int64 are of ``ridge.rows``."""
-    largest = float(np.abs(ridge.coefficients).max(initial=0.0)) or 1.0
-    unit = MAX_WEIGHT / largest
-    intercepts = np.clip(np.rint(ridge.intercepts * unit), -(2.0**61), 2.0**61)
+    weights, unit, intercepts = rounded(ridge)
+    intercepts = np.clip(np.rint(intercepts), -(2.0**61), 2.0**61)
     return ReadOut(
-        key, ridge.grid.exponent, ridge.grid.offsets,
-        np.rint(ridge.coefficients * unit).astype(np.int8), intercepts.astype(np.int64),
+        key, ridge.grid.exponent, ridge.grid.offsets, weights, intercepts.astype(np.int64),
         np.empty(0, np.int64), temperature_of(both_columns(ridge.unseen * unit), codes),
     )  # fmt: skip
 
@@ -113,4 +112,5 @@ def _reach(problem: Problem, ridge: Ridge) -> float:
         largest = float(np.abs(away).max(initial=0.0)) or 1.0
         shift = float(np.sqrt(((away / largest) ** 2).sum())) * largest
         reach = (1.0 + 1e-6) * (float(np.ldexp(radius, ridge.grid.exponent)) + shift) + 1.0
-    return reach if reach < np.inf else np.inf
+    part, exponent = np.frexp(reach)  # a few bits, rounded up, take less room in a file
+    return float(np.ldexp(np.ceil(part * 256), exponent - 8)) if reach < np.inf else np.inf

@@ -73,7 +73,15 @@ class Ridge:
     rows : ndarray of shape (S,), int64
         Training points that were left out, each by itself, and
     unseen : ndarray of shape (S, T), float64
-        what the regression then says of them.
+        what the regression then says of them, where
+    targets : ndarray of shape (S, T), float64
+        would be right.
+    factor : ndarray of shape (>= n, >= n), float64
+        L in the lower triangle, where L L^T is the matrix of the regression, or like it.
+    features : ndarray of shape (S, n), float64
+        L^-1 f for the centred features f of the points that were left out.
+    mean : ndarray of shape (n,), float64
+        Of the features.
     """
 
     grid: Grid
@@ -83,6 +91,10 @@ class Ridge:
     penalty: float
     rows: np.ndarray
     unseen: np.ndarray
+    targets: np.ndarray
+    factor: np.ndarray
+    features: np.ndarray
+    mean: np.ndarray
 
 
 class Regression:
@@ -182,11 +194,12 @@ class Regression:
         rows[:] = features.rows(np.arange(n_left))
         rows -= gram.mean
         factored(matrix, n, self.n_threads)
-        errors, unseen = left_out(
-            matrix, n, self.n_columns, centred_targets(self.codes[:n_left], level),
-            1.0 / n_points, self.n_threads,
+        start = n + self.n_columns
+        errors, _ = left_out(
+            matrix[n:start], matrix[start : start + n_left],
+            centred_targets(self.codes[:n_left], level), 1.0 / n_points, self.n_threads,
         )  # fmt: skip
-        return Trial(matrix, gram.mean, n_points, penalty, diagonal, errors, unseen + level)
+        return Trial(matrix, gram.mean, n_points, penalty, diagonal, errors, n_left, level)
 
     def _gram(self, grid: Grid, n: int, n_points: int, n_left: int) -> tuple[Gram, FeatureTiles]:
         key = (grid.exponent, n, n_points)
@@ -206,39 +219,34 @@ class Regression:
         return affords(n, self.points.n_samples, self.n_columns)
 
     def _solved(self, grid: Grid, trial: Trial, n: int, bandwidth: float) -> Ridge:
-        columns, n_points = self.n_columns, self.points.n_samples
+        columns, n_points, width = self.n_columns, self.points.n_samples, trial.width
         mean = trial.mean[:n]
         counts = np.bincount(self.codes, minlength=self.n_classes)
         level = mean_target(counts)
-        unseen = trial.unseen
+        start = width + columns
+        answers = np.ascontiguousarray(trial.matrix[width:start, :n])
+        left = np.ascontiguousarray(trial.matrix[start : start + trial.n_left, :n])
+        known = self.codes[: trial.n_left]
         if trial.n_points == n_points:
-            rows = np.ascontiguousarray(trial.matrix[trial.width : trial.width + columns, :n])
-            coefficients = solved(trial.matrix, n, rows, self.n_threads)
+            coefficients = solved(trial.matrix, n, answers, self.n_threads)
+            targets = centred_targets(known, level)
+            _, unseen = left_out(answers, left, targets, 1.0 / n_points, self.n_threads)
         else:
             features = self._features(grid, n, n_points)
             mean, right = feature_sums(features, self.codes, counts, self.n_threads)
             equations = NormalEquations(features, mean, trial.diagonal, self.n_threads)
             coefficients = refined(equations, right, trial.matrix, STEPS, self.n_threads)
-            unseen = self._unseen(features, trial, coefficients, mean, level) + level
+            targets = centred_targets(known, level)
+            rows = features.rows(np.arange(len(known))) - mean
+            said = np.stack([(rows * column).sum(axis=1) for column in coefficients.T], axis=1)
+            # leverages in the points of the matrix, of which all points have their share
+            leverages = (left * left).sum(axis=1) * (trial.n_points / n_points) + 1.0 / n_points
+            unseen = targets - (targets - said) / np.maximum(1.0 - leverages, 1e-9)[:, None]
         intercepts = level - np.array([(mean * column).sum() for column in coefficients.T])
         return Ridge(
-            grid, coefficients, intercepts, bandwidth, trial.penalty,
-            self.order[: len(unseen)], unseen,
+            grid, coefficients, intercepts, bandwidth, trial.penalty, self.order[: len(known)],
+            unseen + level, targets + level, trial.matrix, left, mean,
         )  # fmt: skip
-
-    def _unseen(
-        self, features: FeatureTiles, trial: Trial, coefficients: np.ndarray, mean: np.ndarray,
-        level: np.ndarray,
-    ) -> np.ndarray:  # fmt: skip
-        """What a regression on all points says of those of a trial, each left out; centred.
-
-        Leverages are those in the points of the Gram matrix, of which all points have their share.
-        """
-        leverages = trial.errors.leverages * (trial.n_points / self.points.n_samples)
-        rows = features.rows(np.arange(len(leverages))) - mean
-        said = np.stack([(rows * column).sum(axis=1) for column in coefficients.T], axis=1)
-        known = centred_targets(self.codes[: len(leverages)], level)
-        return known - (known - said) / np.maximum(1.0 - leverages, 1e-9)[:, None]
 
 
 class Trial(NamedTuple):
@@ -254,8 +262,10 @@ class Trial(NamedTuple):
     penalty, diagonal : float
         What was asked for, and what that adds to the matrix.
     errors : LeftOut
-    unseen : ndarray of shape (S, T), float64
-        What it says of points that are left out, each by itself.
+    n_left : int
+        Points that were left out, each by itself: their rows L^-1 f end the matrix.
+    level : ndarray of shape (T,), float64
+        Mean of the targets.
     """
 
     matrix: np.ndarray
@@ -264,7 +274,8 @@ class Trial(NamedTuple):
     penalty: float
     diagonal: float
     errors: LeftOut
-    unseen: np.ndarray
+    n_left: int
+    level: np.ndarray
 
     @property
     def width(self) -> int:
