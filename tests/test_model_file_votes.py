@@ -39,7 +39,7 @@ from fastmem.readout import ReadOut
 
 COVER = ["biases", "origin", "radius", "masks", "mask_sizes", "mask_gaps", "thresholds", "owners",
          "covered"]  # fmt: skip
-VOTES = ["vote_key", "exponent", "offsets", "vote_weights", "intercepts", "gains", "temperature"]
+VOTES = ["vote_key", "exponent", "offsets", "vote_weights", "intercepts", "gains", "temperature", "reach"]
 ARRAYS = {
     16: ["classes", "weights", *COVER, *VOTES],
     17: ["classes", "signs", "row_steps", "extra", *COVER, *VOTES],
@@ -59,6 +59,7 @@ def make_readout(d=3, n_classes=2, m=5, n_votes=128, seed=0, **changed) -> ReadO
         "intercepts": rng.integers(-(2**20), 2**20, columns),
         "gains": rng.integers(1, 300, m),
         "temperature": float(rng.uniform(1, 1000)),
+        "reach": float(rng.uniform(1, 1e6)),
     }
     return ReadOut(**(parts | changed))
 
@@ -243,6 +244,7 @@ def vote_networks(draw) -> Network:
             draw(st.lists(st.integers(1, 2**56), min_size=m, max_size=m)), np.int64
         ),
         temperature=draw(st.floats(0, exclude_min=True, allow_infinity=False)),
+        reach=draw(st.floats(0)),
     )  # fmt: skip
     if draw(st.booleans()):
         network.feature_names = tuple(draw(st.text(max_size=4)) for _ in range(d))
@@ -439,6 +441,9 @@ HOSTILE = {
     "temperature negative": (changed("temperature", (), -1), "temperature is -1.0"),
     "temperature inf": (changed("temperature", (), np.inf), "temperature is inf"),
     "temperature NaN": (changed("temperature", (), np.nan), "temperature is nan"),
+    "reach negative": (changed("reach", (), -1), "and reach -1.0"),
+    "reach NaN": (changed("reach", (), np.nan), "and reach nan"),
+    "reach float32": (with_array("reach", np.array(1, "f4")), "has dtype float32"),
     "weights of the first layer": (
         with_array("weights", np.full((70, 3), np.nan, "f4")), "weights[0, 0] is nan, which is not"
     ),
@@ -462,7 +467,7 @@ HOSTILE = {
     "an array less": (
         lambda arrays: {n: a for n, a in arrays.items() if n != "gains"}, "not list 18 arrays"
     ),
-    "an array more": (with_array("more", np.zeros(1)), "facts does not list 18 arrays"),
+    "an array more": (with_array("more", np.zeros(1)), "facts does not list 19 arrays"),
 }  # fmt: skip
 
 
@@ -509,8 +514,8 @@ HOSTILE_FACTS = {
     "a list": (lambda facts: b"[]", "facts is not a JSON object of arrays, summary, inputs"),
     "a part less": (lambda facts: b'{"arrays": [], "summary": {}}', "not a JSON object of arrays"),
     "a part more": (facts_with(more=1), "facts is not a JSON object of arrays, summary, inputs"),
-    "no table": (facts_with(arrays=None), "facts does not list 18 arrays"),
-    "table object": (facts_with(arrays={}), "facts does not list 18 arrays"),
+    "no table": (facts_with(arrays=None), "facts does not list 19 arrays"),
+    "table object": (facts_with(arrays={}), "facts does not list 19 arrays"),
     "entry text": (entry(1, "<f4"), "facts does not list a type and 2 extents of weights"),
     "extents few": (entry(1, ["<f4", 210]), "list a type and 2 extents of weights"),
     "extents many": (entry(1, ["<f4", 70, 3, 1]), "list a type and 2 extents of weights"),
