@@ -145,6 +145,13 @@ def some_settings(rng: np.random.Generator, y: np.ndarray) -> dict[str, Any]:
     if settings.get("width", "auto") in ("auto", "smallest"):
         maybe("max_width", 0.15, [1, 50, 500])
     maybe("complete", 0.15, [True])
+    maybe("decision", 0.15, ["vote"])
+    if "decision" in settings:
+        for name in ("activation", "compact"):
+            settings.pop(name, None)
+        for name in ("covered", "width"):
+            if settings.get(name) not in ("auto", "all", 1, 64, 65, 130, 400):
+                settings.pop(name, None)
     return settings
 
 
@@ -180,7 +187,8 @@ def check(X: Any, y: np.ndarray, settings: dict[str, Any], folder: Path, seed: i
     """Fit and check a network; returns "right", "some unseparated" or the kind of refusal."""
     rng = np.random.default_rng(seed)
     dense = X.toarray() if hasattr(X, "toarray") else np.asarray(X)
-    automatic = settings.get("width", "auto") in ("auto", "smallest") or "complete" in settings
+    automatic = settings.get("width", "auto") in ("auto", "smallest")
+    automatic |= "complete" in settings or "decision" in settings
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("error")
         warnings.simplefilter("always", UnseparatedWarning)

@@ -171,6 +171,20 @@ def test_invariant_1_zeros_of_both_signs_are_one_point():
         fastmem.interpolate(np.array([[0.0], [-0.0], [1.0]]), [0, 1, 1])
 
 
+@pytest.mark.parametrize("name", SETS)
+def test_invariant_1_a_vote_is_right_on_every_training_point(name, tmp_path):
+    X, y = distinct(*SETS[name]())
+    network = fastmem.interpolate(X, y, decision="vote", seed=1)
+    assert len(network.report.unseparated) == 0 and network.readout is not None
+    np.testing.assert_array_equal(network.predict(X), y)
+    for some in (slice(0, 1), slice(5, 70), slice(None, None, 3)):
+        np.testing.assert_array_equal(network.predict(X[some]), y[some])
+    for i in range(0, len(X), 3):
+        assert network.predict(X[i : i + 1])[0] == y[i]
+    network.save(tmp_path / "net.npz")
+    np.testing.assert_array_equal(fastmem.load(tmp_path / "net.npz").predict(X), y)
+
+
 # --- 2: with a given width, exactly the points that cannot be covered are wrong -----------------
 
 
@@ -215,6 +229,15 @@ def test_invariant_2_holds_for_max_width_too():
     np.testing.assert_array_equal(wrong, network.report.unseparated)
 
 
+def test_invariant_2_holds_for_the_exceptions_of_a_vote():
+    X, y = datasets.random_labels(500, 4)
+    with pytest.warns(fastmem.UnseparatedWarning, match="of 500 training points"):
+        network = fastmem.interpolate(X, y, decision="vote", max_width=10, seed=0)
+    wrong = np.flatnonzero(network.predict(X) != y)
+    assert len(wrong)
+    np.testing.assert_array_equal(wrong, network.report.unseparated)
+
+
 # --- 3: the same network for any number of threads ----------------------------------------------
 
 
@@ -229,6 +252,21 @@ def test_invariant_3_threads_change_nothing(selection, projection, width):
     margins = [net.decision_function(X[:500], n_threads=n) for n, net in enumerate(networks, 1)]
     for other in margins[1:]:
         np.testing.assert_array_equal(margins[0], other)
+
+
+@pytest.mark.parametrize("width", ["auto", 300])
+def test_invariant_3_threads_change_no_vote(width):
+    X, y = sklearn_set("digits")
+    settings = {"width": width, "decision": "vote", "seed": 7}
+    networks = [fastmem.interpolate(X, y, **settings, n_threads=n) for n in (1, 2, 3, 8)]
+    votes = networks[0].decision_function(X)
+    for n, other in enumerate(networks[1:], 1):
+        same_network(networks[0], other)
+        for name in ("offsets", "weights", "intercepts", "gains", "key", "exponent", "temperature"):
+            np.testing.assert_array_equal(
+                getattr(networks[0].readout, name), getattr(other.readout, name)
+            )
+        np.testing.assert_array_equal(other.decision_function(X, n_threads=n), votes)
 
 
 def test_invariant_3_the_seed_in_the_report_repeats_the_fit():
@@ -294,6 +332,46 @@ def test_invariant_4_memory_is_the_patterns_and_a_bounded_rest(selection, limit)
     assert int(done.stdout) < (150 << 20 if limit else 256 << 20)
 
 
+VOTE_MEMORY = """
+import sys, numpy as np, fastmem
+from fastmem.machine.clock import peak_bytes
+kind = sys.argv[1]
+rng = np.random.default_rng(0)
+X = rng.standard_normal((5000, 20), dtype=np.float32)
+for classes in (2, 3):
+    y = np.arange(5000) % classes
+    fastmem.interpolate(X, y, width=64, decision="vote", seed=0, n_threads=2).predict(X)
+if kind == "noisy":
+    X = rng.standard_normal((60_000, 20), dtype=np.float32)
+    y = (X[:, 0] + X[:, 1] ** 2 + 0.1 * rng.standard_normal(60_000) > 1).astype(int)
+elif kind == "classes":
+    X, y = rng.standard_normal((20_000, 6)), np.arange(20_000) % 1000
+    X[:, 0] += y
+else:
+    X = rng.standard_normal((10_000, 784), dtype=np.float32)
+    y = np.arange(10_000) % 10
+    X[:, :10] += 4 * np.eye(10, dtype=np.float32)[y]
+before = peak_bytes()
+settings = {"width": 4096 if kind == "wide" else 64}
+network = fastmem.interpolate(X, y, decision="vote", seed=0, n_threads=2, **settings)
+assert (network.predict(X) == y).all()
+print(peak_bytes() - before - len(X) * 512 // 8)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux's account")
+@pytest.mark.parametrize("kind", ["noisy", "classes", "wide"])
+def test_invariant_4_memory_of_a_vote_is_bounded(kind):
+    """Beyond the input and the patterns, whatever features, classes and points there are."""
+    done = subprocess.run(
+        [sys.executable, "-c", VOTE_MEMORY, kind],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert int(done.stdout) < 256 << 20
+
+
 # --- 5: nothing foreign reaches a kernel: tests/test_inputs.py holds the table ------------------
 
 
@@ -306,6 +384,8 @@ for n_samples in (2, 3, 5, 6, 7, 191, 192, 193, 385):
     for d in (1, 2, 513):
         X = rng.standard_normal((n_samples, d))
         y = np.arange(n_samples) % min(3, n_samples)
+        net = fastmem.interpolate(X, y, decision="vote", width=64, seed=0)
+        assert net.score(X, y) == 1
         for selection in ("random", "merge"):
             for width in ("auto", 129):
                 net = fastmem.interpolate(X, y, width=width, selection=selection, seed=0)
@@ -350,6 +430,54 @@ def test_invariant_6_ctrl_c_ends_a_long_fit(selection, n_threads, tmp_path):
     )
     assert child.stdout.readline() == "go\n"
     time.sleep(1.0)
+    sent = time.monotonic()
+    child.send_signal(signal.SIGINT)
+    output, _ = child.communicate(timeout=60)
+    assert child.returncode == 3
+    # one second by the contract; twice that here, for a loaded machine
+    assert float(output) - sent < 2.0
+    assert not list(tmp_path.iterdir())
+
+
+LONG_VOTE = """
+import sys, time, numpy as np, fastmem
+rng = np.random.default_rng(0)
+stage, n_threads = sys.argv[1], int(sys.argv[2])
+for classes in (2, 3):
+    X, y = rng.standard_normal((5000, 40)), rng.integers(0, classes, 5000)
+    fastmem.interpolate(X[:5000:40], y[:5000:40], decision="vote", seed=0)
+    fastmem.interpolate(X, np.arange(5000) % classes, decision="vote", width=64, seed=0)
+settings = {}
+if stage == "classes":
+    X, y = rng.standard_normal((30_000, 40)), np.arange(30_000) % 5000
+    settings["width"] = 1024
+else:
+    X, y = rng.standard_normal((60_000, 40)), np.arange(60_000) % 10
+    settings["width"] = 8192 if stage == "factor" else 512
+print("go", flush=True)
+try:
+    fastmem.interpolate(
+        X, y, decision="vote", seed=0, n_threads=n_threads, **settings).save(sys.argv[3])
+except KeyboardInterrupt:
+    print(time.monotonic(), flush=True)
+    sys.exit(3)
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+@pytest.mark.parametrize(
+    ("stage", "seconds", "n_threads"),
+    [("factor", 2.0, 2), ("factor", 5.0, 1), ("classes", 1.0, 2), ("classes", 4.0, 1),
+     ("selection", 4.0, 2)],
+)  # fmt: skip
+def test_invariant_6_ctrl_c_ends_a_long_vote(stage, seconds, n_threads, tmp_path):
+    child = subprocess.Popen(
+        [sys.executable, "-c", LONG_VOTE, stage, str(n_threads), str(tmp_path / "net.npz")],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert child.stdout.readline() == "go\n"
+    time.sleep(seconds)
     sent = time.monotonic()
     child.send_signal(signal.SIGINT)
     output, _ = child.communicate(timeout=60)

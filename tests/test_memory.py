@@ -204,11 +204,6 @@ def test_small_needs_are_not_compared(monkeypatch):
             "a smaller width or fewer points",
         ),
         (
-            np.arange(99.0)[:, None], np.arange(99) % 2, {"width": 16_384, "decision": "vote"},
-            "a vote of 16,384 features for 99 points takes up to 2.2 GB of memory, but 100 MB are "
-            "free; pass a smaller width or fewer points",
-        ),
-        (
             np.eye(9, 20_000), np.arange(9) % 2, {"width": 2048, "projection": "gaussian"},
             "a fit of 9 points with 2,048 hyperplanes takes up to 411 MB of memory, but 100 MB "
             "are free; pass fewer features, a smaller width or fewer points",
@@ -226,6 +221,19 @@ def test_a_fit_that_has_no_room_is_refused_before_the_work(X, y, settings, sente
     assert isinstance(caught.value, MemoryError) and not calls
     free(500 * 10**6)
     fastmem.interpolate(X[:5], y[:5], **settings, seed=0)
+
+
+def test_a_vote_of_too_many_features_is_refused_before_the_work(free):
+    free(100e6)
+    with pytest.raises(NotEnoughMemoryError) as caught:
+        fastmem.interpolate(np.eye(3), [0, 1, 0], width=16_384, decision="vote")
+    assert str(caught.value) == (
+        "a vote of 16,384 features for 3 points takes up to 2.2 GB of memory, but 100 MB are "
+        "free; pass a smaller width or fewer points"
+    )
+    free(10e9)
+    with pytest.raises(NotEnoughMemoryError, match=r"a vote of 65,536 features .* 34.5 GB"):
+        fastmem.interpolate(np.eye(3), [0, 1, 0], width=65_536, decision="vote")
 
 
 def test_growth_looks_again(free, monkeypatch):

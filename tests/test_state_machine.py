@@ -107,6 +107,13 @@ def settings_of_fits(draw):
         maybe("compact", st.booleans())
     if settings.get("width", "auto") in ("auto", "smallest"):
         maybe("max_width", st.sampled_from([None, 2, 70, 1000]))
+    if draw(st.integers(0, 3)) == 0:
+        settings["decision"] = "vote"
+        for name in ("activation", "compact", "complete"):
+            settings.pop(name, None)
+        for name, refused in (("covered", "first"), ("width", "smallest")):
+            if settings.get(name) == refused:
+                settings.pop(name)
     return settings
 
 
@@ -138,6 +145,9 @@ class Life(RuleBasedStateMachine):
             settings.pop("max_width", None)
         if data.contradicts:
             settings.pop("complete", None)
+            if settings.pop("decision", None):  # which gives votes to all points
+                settings["width"] = 65
+                settings.pop("max_width", None)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("error")
             warnings.simplefilter("always", fastmem.UnseparatedWarning)

@@ -17,11 +17,8 @@ from random_fits import a_data_set, check, distinct
 import fastmem
 from fastmem import InvalidInputError, UnseparatedWarning, datasets
 from fastmem.inputs import check_points
-from fastmem.readout import ReadOut, costs
-from fastmem.readout.waves import FeatureTiles, waves_of
-from fastmem.vote import exceptions, ridge
-from fastmem.vote.calibration import temperature_of
-from fastmem.vote.grid import cloud_of, grid_of
+from fastmem.readout import costs
+from fastmem.vote import ridge
 
 
 def vote(X, y, **more):
@@ -439,83 +436,3 @@ def test_wrong_points_to_predict():
     assert network.predict(X[:0]).shape == (0,)
     assert network.predict_proba(X[:0]).shape == (0, 2)
     assert len(network.predict(np.array([[1e308, -1e308, 5e-324]]))) == 1
-
-
-# Pieces ------------------------------------------------------------------------------------------
-
-
-@given(st.integers(0, 2**32), st.integers(2, 5))
-@settings(max_examples=50)
-def test_gaps_say_who_wins_and_by_how_much(seed, n_classes):
-    rng = np.random.default_rng(seed)
-    votes = rng.integers(-2, 3, (40, n_classes))
-    codes = rng.integers(0, n_classes, 40)
-    gaps = exceptions.gaps_of(votes, codes)
-    np.testing.assert_array_equal(gaps <= 0, votes.argmax(axis=1) == codes)
-    rows = np.flatnonzero(gaps > 0)
-    raised = votes.copy()
-    raised[rows, codes[rows]] += gaps[rows]
-    assert (raised.argmax(axis=1)[rows] == codes[rows]).all()
-    raised[rows, codes[rows]] -= 1
-    assert (raised.argmax(axis=1)[rows] != codes[rows]).all()
-
-
-def test_temperature_of_votes_without_a_spread():
-    for votes in (np.zeros((5, 3)), np.full((5, 2), 1e300), np.eye(3) * 1e300):
-        assert 0 < temperature_of(votes, np.arange(len(votes)) % votes.shape[1]) < np.inf
-
-
-@pytest.mark.parametrize("factor", [0.0, 5e-324, 1e-310, 1e-30, 1.0, 1e30, 1e300, 1.7e308])
-def test_grids_of_all_scales(factor):
-    X = np.array([[-1.0, 0.5], [1.0, -0.5], [0.25, 1.0]]) * factor
-    for bandwidth in ridge.BANDWIDTHS:
-        grid = grid_of(cloud_of(check_points(X), np.arange(3)), bandwidth)
-        assert np.isfinite(grid.offsets).all() and (grid.offsets == np.rint(grid.offsets)).all()
-        readout = ReadOut(
-            1, grid.exponent, grid.offsets, np.ones((64, 1), np.int8), np.zeros(1, np.int64),
-            np.empty(0, np.int64),
-        )  # fmt: skip
-        votes = readout.votes(X)
-        assert len(np.unique(votes[:, 1])) == 3 or factor < 1e-300
-
-
-def test_a_cloud_does_not_depend_on_blocks(monkeypatch):
-    X = np.rint(np.random.default_rng(0).standard_normal((200, 3)) * 1e3)
-    whole = cloud_of(check_points(X), np.arange(200))
-    monkeypatch.setattr("fastmem.readout.waves.BLOCK_VALUES", 100)
-    parts = cloud_of(check_points(X), np.arange(200))
-    np.testing.assert_allclose(parts.mean, whole.mean, rtol=1e-12)
-    np.testing.assert_allclose(parts.rms, whole.rms, rtol=1e-12)
-    np.testing.assert_allclose(whole.mean, X.mean(axis=0), rtol=1e-12)
-    rms = np.sqrt(((X - X.mean(axis=0)) ** 2).sum(axis=1).mean())
-    np.testing.assert_allclose(np.ldexp(whole.rms, whole.shift), rms, rtol=1e-12)
-
-
-def test_regressions_on_samples_without_some_classes():
-    """A class of 3 points in 10,000 is in no sample."""
-    X, _ = noise(10_000, 3)
-    for codes in ((np.arange(10_000) >= 9997).astype(int), np.maximum(0, np.arange(10_000) - 9995)):
-        n_classes = codes.max() + 1
-        regression = ridge.Regression(
-            check_points(X), codes, n_classes, 1, np.random.default_rng(0), 2
-        )
-        choice = regression.choose()
-        found = regression.regress(choice, 64)
-        assert np.isfinite(choice.error) and np.isfinite(found.coefficients).all()
-        assert np.isfinite(found.intercepts).all() and np.isfinite(found.unseen).all()
-
-
-def test_tiles_of_wide_rows_are_made_a_few_rows_at_a_time(monkeypatch):
-    """Also of points in one array, whose blocks may be as long as they are."""
-    seen = []
-    points = check_points(np.ones((5000, 600)))
-    original = type(points).dense
-
-    def noted(self, rows):
-        seen.append(len(rows))
-        return original(self, rows)
-
-    monkeypatch.setattr(type(points), "dense", noted)
-    waves = waves_of(1, 0, np.zeros(600), 64)
-    FeatureTiles(points, np.arange(5000), waves, 2, 1 << 30).tiles(0, 313)
-    assert max(seen) * 600 <= 1 << 21 and sum(seen) == 5000
