@@ -268,6 +268,9 @@ def awkward(rng, net, dtype, n=3000):
     offset=st.sampled_from([0, 2, 24, 30, 31, 33, 60]),
     options=st.sampled_from(sorted(OPTIONS)),
 )
+@hypothesis.example(
+    seed=0, exponent=190, double=False, is_scaled=False, offset=60, options="plain"
+)  # subnormal numbers that count
 @hypothesis.settings(max_examples=40)
 def test_the_grid_in_c(tmp_path_factory, seed, exponent, double, is_scaled, offset, options):
     rng = np.random.default_rng(seed)
@@ -307,7 +310,7 @@ def test_points_of_the_grid_test_are_awkward():
     is_scaled=st.booleans(),
 )
 @hypothesis.settings(max_examples=25)
-def test_votes_of_any_read_out(
+def test_votes_of_any_read_out_in_c_onnx_and_torch(
     tmp_path_factory, seed, d, n_classes, n_waves, n_neurons, double, is_scaled
 ):
     rng = np.random.default_rng(seed)
@@ -363,7 +366,7 @@ def largest_network():
 
 
 @needs_compiler
-def test_votes_are_as_wide_as_they_must_be(tmp_path):
+def test_votes_are_as_wide_as_they_must_be_in_c_onnx_and_torch(tmp_path):
     X = np.linspace(-1, 1, 50, dtype=np.float32)[:, None]
     for kind, net in largest_network():
         votes = in_c(net, tmp_path, "float32")(X)
@@ -409,7 +412,7 @@ def test_signs_are_stored_where_they_are_few(tmp_path):
         assert (f"UINT64_C(0x{net.readout.key:016x})" in text) == (not stored)
 
 
-def test_hyperplanes_that_no_neuron_uses_are_left_out(cases, tmp_path):
+def test_hyperplanes_that_no_neuron_uses_are_left_out_in_c_and_torch(cases, tmp_path):
     for name in ("moons", "noisy moons", "digits"):
         X, y, net = cases[name]
         bits = np.unpackbits(net.second.masks.view(np.uint8), axis=1, bitorder="little")
