@@ -17,6 +17,8 @@ from scipy import sparse
 import fastmem
 from fastmem import CoverLayer, Hyperplanes, Network, datasets
 from fastmem.export import c_header, to_c, to_onnx, to_torch
+from fastmem.export.layers import wave_signs
+from fastmem.kernels.cosines import PHASE_STEP
 from fastmem.readout import MAX_WEIGHT, ReadOut, probabilities
 from fastmem.readout.readout import NEVER
 
@@ -271,7 +273,7 @@ def awkward(rng, net, dtype, n=3000):
 @hypothesis.example(
     seed=0, exponent=190, double=False, is_scaled=False, offset=60, options="plain"
 )  # subnormal numbers that count
-@hypothesis.settings(max_examples=40)
+@hypothesis.settings(max_examples=25)
 def test_the_grid_in_c(tmp_path_factory, seed, exponent, double, is_scaled, offset, options):
     rng = np.random.default_rng(seed)
     d = 12
@@ -309,7 +311,7 @@ def test_points_of_the_grid_test_are_awkward():
     double=st.booleans(),
     is_scaled=st.booleans(),
 )
-@hypothesis.settings(max_examples=25)
+@hypothesis.settings(max_examples=12)
 def test_votes_of_any_read_out_in_c_onnx_and_torch(
     tmp_path_factory, seed, d, n_classes, n_waves, n_neurons, double, is_scaled
 ):
@@ -472,3 +474,42 @@ def test_the_command(cases, tmp_path, monkeypatch):
         assert done.exit_code == 0, done.output
         assert "100 % (300 of 300)" in done.output and "cosines" in done.output
         assert "distance" not in done.output
+
+
+def angles_of(net, X):
+    """The sums of the read-out with their phases, modulo 2^32: (N, n) int64, by dense matrices."""
+    signs = wave_signs(net.readout)
+    n_blocks, rounds, size = signs.shape
+    hadamard = np.ones((1, 1))
+    while len(hadamard) < size:
+        hadamard = np.block([[hadamard, hadamard], [hadamard, -hadamard]])
+    state = np.zeros((n_blocks, len(X), size), np.int64)
+    state[:, :, : X.shape[1]] = on_the_grid(net, X)
+    for t in range(rounds):
+        flipped = state * (1 - 2 * signs[:, t].astype(np.int64))[:, None]
+        # whole numbers below 2^48
+        state = (flipped.astype(float) @ hadamard).astype(np.int64) & 0xFFFFFFFF
+    sums = state.transpose(1, 0, 2).reshape(len(X), -1)[:, : len(net.readout)]
+    return sums + np.arange(1, len(net.readout) + 1) * PHASE_STEP & 0xFFFFFFFF
+
+
+@needs_onnx
+@pytest.mark.parametrize("d", [3, 128, 1000, 1024, 1025, 4000])
+def test_angles_in_onnx_are_right_to_the_last_bit(tmp_path, d):
+    """Also where all coordinates are as large as they can be and a transform adds all of them."""
+    import onnx
+    import onnxruntime
+    from onnx import helper
+
+    rng = np.random.default_rng(0)
+    net = random_network(rng, d, 3, 192, 0, 0, np.zeros(d))
+    signs = 1 - 2 * wave_signs(net.readout)[0, 0, :d].astype(np.float64)
+    size = 2.0**30 - rng.integers(0, 2, (6, d))
+    X = np.concatenate([signs * size, -signs * size, size, rng.integers(-(2**30), 2**30, (20, d))])
+    to_onnx(net, tmp_path / "a.onnx", X)
+    model = onnx.load(tmp_path / "a.onnx")
+    angles = helper.make_tensor_value_info("angle_rest", onnx.TensorProto.DOUBLE, None)
+    model.graph.output.append(angles)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    found = session.run(["angle_rest"], {"points": X})[0]
+    np.testing.assert_array_equal(found * 2.0**32, angles_of(net, X))
