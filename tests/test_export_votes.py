@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import re
+import shutil
 import subprocess
 from importlib.util import find_spec
 
@@ -13,6 +14,7 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from scipy import sparse
+from test_c_compilers import FAST, PLAIN
 
 import fastmem
 from fastmem import CoverLayer, Hyperplanes, Network, datasets
@@ -513,3 +515,32 @@ def test_angles_in_onnx_are_right_to_the_last_bit(tmp_path, d):
     session = onnxruntime.InferenceSession(model.SerializeToString())
     found = session.run(["angle_rest"], {"points": X})[0]
     np.testing.assert_array_equal(found * 2.0**32, angles_of(net, X))
+
+
+@needs_compiler
+@pytest.mark.parametrize("double", [True, False])
+def test_votes_are_right_or_nothing_compiles(tmp_path, double):
+    """Under every option of ``test_c_compilers``, and as C++."""
+    rng = np.random.default_rng(3)
+    offsets = np.ldexp(rng.uniform(-1, 1, 12), 29)
+    net = random_network(rng, 12, 3, 384, 5, 3, offsets, np.ldexp(1.0, rng.integers(-9, 9, 12)))
+    dtype = "float64" if double else "float32"
+    X = awkward(rng, net, dtype, 50)
+    X = X[(np.abs(X).astype(float) < 1e100).all(axis=1)]
+    X[np.abs(X).astype(float) < 1e-30] = 0
+    grid, votes = on_the_grid(net, X), votes_of(net, X)
+    for options in (*PLAIN, *FAST):
+        try:
+            run = in_c(net, tmp_path, dtype, options.split())
+        except (subprocess.CalledProcessError, OSError):
+            assert options not in PLAIN[:4], options
+            continue
+        np.testing.assert_array_equal(run(X), votes, options)
+        run = in_c(net, tmp_path, dtype, options.split(), "all_grid", 12)
+        np.testing.assert_array_equal(run(X), grid, options)
+    if shutil.which("g++"):
+        (tmp_path / "net.cpp").write_text(
+            ALL_VOTES + "int f(net_point *x) { return net_predict(x); }"
+        )
+        strict = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+        subprocess.run(["g++", *strict, "-c", "net.cpp"], cwd=tmp_path, check=True)
