@@ -544,3 +544,14 @@ def test_votes_are_right_or_nothing_compiles(tmp_path, double):
         )
         strict = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic"]
         subprocess.run(["g++", *strict, "-c", "net.cpp"], cwd=tmp_path, check=True)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["noisy moons", "the same in float32", "digits"])
+def test_without_exact_sums_there_is_no_double(cases, tmp_path, name):
+    X, y, net = cases[name]
+    report = to_c(net, tmp_path / "a.h", X, y, exact=False)
+    assert report.n_checked == len(X) and "double" not in without_comments(tmp_path / "a.h")
+    options = (*STRICT, "-Wdouble-promotion")
+    votes = in_c(net, tmp_path, "float32", options, exact=False)(X)
+    assert (votes == votes_of(net, X)).all(axis=1).mean() > 0.98
