@@ -45,6 +45,7 @@ def networks(smoke: bool) -> Iterator[tuple[str, fastmem.Network, Data, np.ndarr
         ("Gaussian, compact", {"projection": "gaussian", "compact": True}),
         ("structured", {"projection": "structured"}),
         ("structured, compact", {"projection": "structured", "compact": True}),
+        ("vote", {"decision": "vote"}),
     ]
     for title, settings in fits[:2]:
         network = fastmem.interpolate(*moons, width=width, max_bias=1.0, seed=0, **settings)
@@ -76,7 +77,7 @@ def exports(network: fastmem.Network, X: Any, y: Any, folder: Path) -> Iterator[
         options.intra_op_num_threads = 1
         session = onnxruntime.InferenceSession(path.read_bytes(), options)
         run = lambda rows, session=session: session.run(["label"], {"points": rows})[0]  # noqa: E731
-        yield f"{name} ({report.settings['arithmetic']})", report.n_bytes, report, run
+        yield f"{name} ({arithmetic(report)})", report.n_bytes, report, run
     compiler = find_compiler()
     if compiler is not None:
         for name, settings in [("C", {}), ("C, not exact", {"exact": False})]:
@@ -86,7 +87,8 @@ def exports(network: fastmem.Network, X: Any, y: Any, folder: Path) -> Iterator[
             options_c = ("-O2",)
             codes = compiled(text, "net", str(X.dtype), folder, compiler, options_c)
             labels = lambda rows, codes=codes: network.classes_[codes(rows)]  # noqa: E731
-            yield f"{name} ({report.settings['masks']})", report.n_bytes, report, labels
+            masks = report.settings.get("masks", "no masks")
+            yield f"{name} ({masks})", report.n_bytes, report, labels
     if find_spec("torch") is not None:
         import torch
 
@@ -95,7 +97,12 @@ def exports(network: fastmem.Network, X: Any, y: Any, folder: Path) -> Iterator[
             module = to_torch(network, X, y, dtype=dtype)
             labels = lambda rows, module=module: module.predict(torch.from_numpy(rows))  # noqa: E731
             report = module.report
-            yield f"PyTorch ({report.settings['arithmetic']})", report.n_bytes, report, labels
+            yield f"PyTorch ({arithmetic(report)})", report.n_bytes, report, labels
+
+
+def arithmetic(report: fastmem.export.ExportReport) -> str:
+    """How the first layer is computed; a vote without exceptions has none."""
+    return report.settings.get("arithmetic", "no first layer")
 
 
 def in_blocks(labels: Labels, X: np.ndarray) -> np.ndarray:

@@ -148,6 +148,7 @@ def moons():
         ("__FP_FAST", "without -ffast-math"),
         ("__ASSOCIATIVE_MATH__", "-fassociative-math"),
         ("__RECIPROCAL_MATH__", "-freciprocal-math"),
+        ("__FINITE_MATH_ONLY__", "-ffinite-math-only"),
         ("_M_FP_FAST", "/fp:precise"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import itertools
 import re
+import shutil
 import subprocess
 from importlib.util import find_spec
 
@@ -13,10 +14,13 @@ import hypothesis.strategies as st
 import numpy as np
 import pytest
 from scipy import sparse
+from test_c_compilers import FAST, PLAIN
 
 import fastmem
 from fastmem import CoverLayer, Hyperplanes, Network, datasets
 from fastmem.export import c_header, to_c, to_onnx, to_torch
+from fastmem.export.layers import wave_signs
+from fastmem.kernels.cosines import PHASE_STEP
 from fastmem.readout import MAX_WEIGHT, ReadOut, probabilities
 from fastmem.readout.readout import NEVER
 
@@ -268,7 +272,10 @@ def awkward(rng, net, dtype, n=3000):
     offset=st.sampled_from([0, 2, 24, 30, 31, 33, 60]),
     options=st.sampled_from(sorted(OPTIONS)),
 )
-@hypothesis.settings(max_examples=40)
+@hypothesis.example(
+    seed=0, exponent=190, double=False, is_scaled=False, offset=60, options="plain"
+)  # subnormal numbers that count
+@hypothesis.settings(max_examples=25)
 def test_the_grid_in_c(tmp_path_factory, seed, exponent, double, is_scaled, offset, options):
     rng = np.random.default_rng(seed)
     d = 12
@@ -306,8 +313,8 @@ def test_points_of_the_grid_test_are_awkward():
     double=st.booleans(),
     is_scaled=st.booleans(),
 )
-@hypothesis.settings(max_examples=25)
-def test_votes_of_any_read_out(
+@hypothesis.settings(max_examples=12)
+def test_votes_of_any_read_out_in_c_onnx_and_torch(
     tmp_path_factory, seed, d, n_classes, n_waves, n_neurons, double, is_scaled
 ):
     rng = np.random.default_rng(seed)
@@ -363,7 +370,7 @@ def largest_network():
 
 
 @needs_compiler
-def test_votes_are_as_wide_as_they_must_be(tmp_path):
+def test_votes_are_as_wide_as_they_must_be_in_c_onnx_and_torch(tmp_path):
     X = np.linspace(-1, 1, 50, dtype=np.float32)[:, None]
     for kind, net in largest_network():
         votes = in_c(net, tmp_path, "float32")(X)
@@ -409,7 +416,7 @@ def test_signs_are_stored_where_they_are_few(tmp_path):
         assert (f"UINT64_C(0x{net.readout.key:016x})" in text) == (not stored)
 
 
-def test_hyperplanes_that_no_neuron_uses_are_left_out(cases, tmp_path):
+def test_hyperplanes_that_no_neuron_uses_are_left_out_in_c_and_torch(cases, tmp_path):
     for name in ("moons", "noisy moons", "digits"):
         X, y, net = cases[name]
         bits = np.unpackbits(net.second.masks.view(np.uint8), axis=1, bitorder="little")
@@ -469,3 +476,82 @@ def test_the_command(cases, tmp_path, monkeypatch):
         assert done.exit_code == 0, done.output
         assert "100 % (300 of 300)" in done.output and "cosines" in done.output
         assert "distance" not in done.output
+
+
+def angles_of(net, X):
+    """The sums of the read-out with their phases, modulo 2^32: (N, n) int64, by dense matrices."""
+    signs = wave_signs(net.readout)
+    n_blocks, rounds, size = signs.shape
+    hadamard = np.ones((1, 1))
+    while len(hadamard) < size:
+        hadamard = np.block([[hadamard, hadamard], [hadamard, -hadamard]])
+    state = np.zeros((n_blocks, len(X), size), np.int64)
+    state[:, :, : X.shape[1]] = on_the_grid(net, X)
+    for t in range(rounds):
+        flipped = state * (1 - 2 * signs[:, t].astype(np.int64))[:, None]
+        # whole numbers below 2^48
+        state = (flipped.astype(float) @ hadamard).astype(np.int64) & 0xFFFFFFFF
+    sums = state.transpose(1, 0, 2).reshape(len(X), -1)[:, : len(net.readout)]
+    return sums + np.arange(1, len(net.readout) + 1) * PHASE_STEP & 0xFFFFFFFF
+
+
+@needs_onnx
+@pytest.mark.parametrize("d", [3, 128, 1000, 1024, 1025, 4000])
+def test_angles_in_onnx_are_right_to_the_last_bit(tmp_path, d):
+    """Also where all coordinates are as large as they can be and a transform adds all of them."""
+    import onnx
+    import onnxruntime
+    from onnx import helper
+
+    rng = np.random.default_rng(0)
+    net = random_network(rng, d, 3, 192, 0, 0, np.zeros(d))
+    signs = 1 - 2 * wave_signs(net.readout)[0, 0, :d].astype(np.float64)
+    size = 2.0**30 - rng.integers(0, 2, (6, d))
+    X = np.concatenate([signs * size, -signs * size, size, rng.integers(-(2**30), 2**30, (20, d))])
+    to_onnx(net, tmp_path / "a.onnx", X)
+    model = onnx.load(tmp_path / "a.onnx")
+    angles = helper.make_tensor_value_info("angle_rest", onnx.TensorProto.DOUBLE, None)
+    model.graph.output.append(angles)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    found = session.run(["angle_rest"], {"points": X})[0]
+    np.testing.assert_array_equal(found * 2.0**32, angles_of(net, X))
+
+
+@needs_compiler
+@pytest.mark.parametrize("double", [True, False])
+def test_votes_are_right_or_nothing_compiles(tmp_path, double):
+    """Under every option of ``test_c_compilers``, and as C++."""
+    rng = np.random.default_rng(3)
+    offsets = np.ldexp(rng.uniform(-1, 1, 12), 29)
+    net = random_network(rng, 12, 3, 384, 5, 3, offsets, np.ldexp(1.0, rng.integers(-9, 9, 12)))
+    dtype = "float64" if double else "float32"
+    X = awkward(rng, net, dtype, 50)
+    X = X[(np.abs(X).astype(float) < 1e100).all(axis=1)]
+    X[np.abs(X).astype(float) < 1e-30] = 0
+    grid, votes = on_the_grid(net, X), votes_of(net, X)
+    for options in (*PLAIN, *FAST):
+        try:
+            run = in_c(net, tmp_path, dtype, options.split())
+        except (subprocess.CalledProcessError, OSError):
+            assert options not in PLAIN[:4], options
+            continue
+        np.testing.assert_array_equal(run(X), votes, options)
+        run = in_c(net, tmp_path, dtype, options.split(), "all_grid", 12)
+        np.testing.assert_array_equal(run(X), grid, options)
+    if shutil.which("g++"):
+        (tmp_path / "net.cpp").write_text(
+            ALL_VOTES + "int f(net_point *x) { return net_predict(x); }"
+        )
+        strict = ["-std=c++17", "-O2", "-Wall", "-Wextra", "-Werror", "-pedantic"]
+        subprocess.run(["g++", *strict, "-c", "net.cpp"], cwd=tmp_path, check=True)
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", ["noisy moons", "the same in float32", "digits"])
+def test_without_exact_sums_there_is_no_double(cases, tmp_path, name):
+    X, y, net = cases[name]
+    report = to_c(net, tmp_path / "a.h", X, y, exact=False)
+    assert report.n_checked == len(X) and "double" not in without_comments(tmp_path / "a.h")
+    options = (*STRICT, "-Wdouble-promotion")
+    votes = in_c(net, tmp_path, "float32", options, exact=False)(X)
+    assert (votes == votes_of(net, X)).all(axis=1).mean() > 0.98

@@ -20,6 +20,9 @@ HEAD = """
 #if defined(__ASSOCIATIVE_MATH__) || defined(__RECIPROCAL_MATH__)
 #error "compile without -funsafe-math-optimizations, -fassociative-math, -freciprocal-math"
 #endif
+#if defined(__FINITE_MATH_ONLY__) && __FINITE_MATH_ONLY__ > 0
+#error "compile without -ffinite-math-only: bounds of huge coordinates are infinite"
+#endif
 #if defined(__GCC_IEC_559) && defined(__GNUC__) && !defined(__clang__)
 #if __GCC_IEC_559 < 1 && __GNUC__ < 12 && (defined(__x86_64__) || defined(__aarch64__))
 #error "compile without -funsafe-math-optimizations and its parts, which gcc 11 does not tell apart"

@@ -60,7 +60,7 @@ static int32_t @p_grid(@point x, long k) {
   if (shift) digits |= 0x800000u; else shift = 1;
   shift += @exponent - 150; /* x = +-digits * 2^shift */
   for (; digits && digits < 0x800000u; shift--) digits <<= 1;
-  if (!digits || shift < -25) { /* less than half a unit */
+  if (!digits || shift < -25) { /* less than a quarter of a unit */
     v = -offset;
     shift = 0;
   } else {

@@ -1,10 +1,16 @@
 """The votes of a read-out as nodes of an ONNX graph, in float64, where all of it is exact.
 
 ``kernels.cosines`` computes in integers modulo 2^32. Here such an integer t is t / 2^32 in turns:
-a multiple of 2^-32 whose whole turns do not count, so that its fraction is kept after each
-transform. A transform of D <= 2^16 fractions has sums below 2^16, 48 bits with those of the
-fraction: no sum is rounded, in whatever order it is made. So are sums of up to 2^16 products of two
-numbers of 7 bits.
+a multiple of 2^-32 whose whole turns do not count. A sum of such numbers is not rounded, in
+whatever order it is made, while it stays below 2^20:
+
+- A transform of D <= 2^16 fractions has sums below 2^16, so it is enough to keep the fraction after
+  each transform.
+- Up to D = 1,024 not even that is needed. Points on the grid are at most 1/4, so their 2-norm is at
+  most sqrt(D) / 4; a transform stretches 2-norms by sqrt(D), and its sums are at most the result's
+  2-norm: after three D^2 / 4, which is 2^18.
+
+So are sums of up to 2^16 products of two numbers of 7 bits.
 """
 
 from __future__ import annotations
@@ -17,6 +23,7 @@ from fastmem.kernels.cosines import GRID_LIMIT, PHASE_STEP
 from fastmem.readout import ReadOut
 
 _TURN = 2.0**-32
+_UNWRAPPED = 1024
 _DOUBLE = np.dtype(np.float64)
 
 
@@ -72,7 +79,8 @@ def _angles(graph: Graph, readout: ReadOut, x: str) -> str:
     """Angles of all cosines, (N, n) turns from 0 to 1."""
     signs = wave_signs(readout)
     n_blocks, rounds, size = signs.shape
-    state, _ = graph.transform(x, readout.n_features, signs, _DOUBLE, "vote_", True)
+    wraps = rounds > 3 or size > _UNWRAPPED
+    state, _ = graph.transform(x, readout.n_features, signs, _DOUBLE, "vote_", wraps)
     if rounds % 2:
         state = graph.node("Transpose", [state], "vote_blocks", perm=[0, 1, 3, 2])
     flat = graph.constant("vote_flat", np.array([0, n_blocks * size], np.int64))
