@@ -39,16 +39,8 @@ from fastmem.readout import ReadOut
 
 COVER = ["biases", "origin", "radius", "masks", "mask_sizes", "mask_gaps", "thresholds", "owners",
          "covered"]  # fmt: skip
-VOTES = [
-    "vote_key",
-    "exponent",
-    "offsets",
-    "vote_weights",
-    "intercepts",
-    "gains",
-    "temperature",
-    "reach",
-]
+VOTES = ["vote_key", "exponent", "offsets", "vote_weights", "intercepts", "gains", "temperature",
+         "reach"]  # fmt: skip
 ARRAYS = {
     16: ["classes", "weights", *COVER, *VOTES],
     17: ["classes", "signs", "row_steps", "extra", *COVER, *VOTES],
