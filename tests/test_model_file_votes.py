@@ -466,7 +466,7 @@ HOSTILE = {
     "mask beyond n": (changed("masks", (1, 1), 1 << 63), "masks[1] has bits beyond the 70"),
     "big-endian": (with_array("biases", np.zeros(70, ">f8")), "biases has a type that no array"),
     "an array less": (
-        lambda arrays: {n: a for n, a in arrays.items() if n != "gains"}, "not list 18 arrays"
+        lambda arrays: {n: a for n, a in arrays.items() if n != "gains"}, "not list 19 arrays"
     ),
     "an array more": (with_array("more", np.zeros(1)), "facts does not list 19 arrays"),
 }  # fmt: skip
