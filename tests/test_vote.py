@@ -131,7 +131,7 @@ def test_every_point_is_right(name, scale):
         {"seed": 2**70}, {"progress": print}, {"n_threads": 8}, {"complete": True},
         {"contradictions": "majority"},
     ],
-    ids=str,
+    ids=lambda settings: f"{next(iter(settings))}-{type(next(iter(settings.values()))).__name__}",
 )  # fmt: skip
 def test_every_point_is_right_with_any_settings(settings):
     X, y = noise(300, 3, 3)

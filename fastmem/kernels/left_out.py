@@ -8,7 +8,7 @@ from fastmem.kernels.compiling import njit
 from fastmem.kernels.panel_products import PANEL
 from fastmem.kernels.queue import take
 
-TASK_POINTS = 64
+TASK_POINTS = 16
 
 
 @njit(nogil=True, cache=True)

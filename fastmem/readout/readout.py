@@ -162,7 +162,8 @@ class ReadOut:
         ndarray of shape (m, 2 if K is 1 else K), int64
         """
         votes = np.zeros((len(block), self.weights.shape[1]), np.int64)
-        run_over(feature_votes, block, self._waves, (self._weights, votes), n_threads)
+        others = (self._weights, votes)
+        run_over(feature_votes, block, self._waves, others, n_threads, votes.shape[1])
         votes += self.intercepts
         return both_columns(votes)
 

@@ -29,10 +29,20 @@ def waves_of(key: int, exponent: int, offsets: np.ndarray, n: int) -> Waves:
 
 
 def run_over(
-    worker: Any, points: np.ndarray, waves: Waves, others: tuple[Any, ...], n_threads: int
+    worker: Any,
+    points: np.ndarray,
+    waves: Waves,
+    others: tuple[Any, ...],
+    n_threads: int,
+    n_columns: int = 0,
 ) -> None:
-    """Call worker(queue, stop, todo, waves, *others) with all of ``points`` (m, d) as its tasks."""
-    rows = max(1, _TASK_SUMS // (LANES * max(waves.n, waves.flips.shape[2]))) * LANES
+    """Call worker(queue, stop, todo, waves, *others) with all of ``points`` (m, d) as its tasks.
+
+    n_columns : what each feature is multiplied with there.
+    """
+    # a sum of a transform takes the time of some 16 products
+    sums = _TASK_SUMS // (1 + n_columns // 16)
+    rows = max(1, sums // (LANES * max(waves.n, waves.flips.shape[2]))) * LANES
     tasks = np.array(ranges(len(points), rows), np.int64).reshape(-1, 2)
     run_loop(worker, len(tasks), n_threads, (RowsToDo(points, _NO_ROWS, tasks), waves, *others))
 
