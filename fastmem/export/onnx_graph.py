@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+_NODE_BYTES = 120
+"""What one more node takes in a file."""
+
 
 class Graph:
     """Collects nodes and constants of one model."""
@@ -35,6 +38,14 @@ class Graph:
         return self.node(
             "Cast", [name], output, to=helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
         )
+
+    def whole_numbers(self, name: str, values: np.ndarray, dtype: Any) -> str:
+        """A constant of whole numbers, stored in fewer bytes and cast, which runtimes do once."""
+        size = np.abs(values).max(initial=0)
+        kinds = [np.dtype(f"int{bits}") for bits in (8, 16, 32) if size < 1 << (bits - 1)]
+        if not kinds or values.size * (np.dtype(dtype).itemsize - kinds[0].itemsize) < _NODE_BYTES:
+            return self.constant(name, values.astype(dtype))
+        return self.cast(self.constant(f"{name}_stored", values.astype(kinds[0])), dtype, name)
 
     def by_class(self, rows: str, widths: list[int], kind: str, output: str) -> str:
         """``kind``, as ReduceMax, over the columns of each class; (N, K)."""
@@ -76,8 +87,7 @@ class Graph:
         shape_now = (a, b)
         hadamard = {}
         for side in {a, b}:
-            values = _hadamard(side).astype(dtype)
-            hadamard[side] = self.constant(f"{prefix}hadamard_{side}", values)
+            hadamard[side] = self.whole_numbers(f"{prefix}hadamard_{side}", _hadamard(side), dtype)
         places = self.constant(f"{prefix}sign_places", np.arange(8, dtype=np.uint8))
         one = self.constant(f"{prefix}sign_bit", np.array([1], np.uint8))
         two = self.constant(f"{prefix}minus_two", np.array(-2, dtype))

@@ -66,7 +66,7 @@ def _grid(graph: Graph, readout: ReadOut, scale: np.ndarray | None, point_type: 
     if scale is not None:
         x = graph.node("Mul", [x, graph.constant("vote_scale", scale)], "vote_points")
     step = graph.constant("grid_step", np.array(np.ldexp(1.0, readout.exponent)))
-    offsets = graph.constant("offsets", readout.offsets)
+    offsets = graph.whole_numbers("offsets", readout.offsets, np.float64)
     x = graph.node("Mul", [x, step], "large_points")
     x = graph.node("Sub", [x, offsets], "moved_points")
     low = graph.constant("grid_low", np.array(-GRID_LIMIT))
@@ -110,9 +110,9 @@ def _read(graph: Graph, readout: ReadOut, angles: str) -> str:
     """Votes of cosines, (N, K) int64."""
     parts = graph.constant("parts_of_a_turn", np.array(256.0))
     places = graph.cast(graph.node("Mul", [angles, parts], "parts"), np.int32, "places")
-    table = graph.constant("cosine_table", cosine_table())
+    table = graph.whole_numbers("cosine_table", cosine_table(), np.float64)
     cosines = graph.node("Gather", [table, places], "cosines", axis=0)
-    weights = graph.cast(graph.constant("vote_weights", readout.weights), np.float64, "vote_floats")
+    weights = graph.whole_numbers("vote_weights", readout.weights, np.float64)
     votes = graph.cast(graph.node("MatMul", [cosines, weights], "vote_sums_of"), np.int64, "votes")
     intercepts = graph.constant("intercepts", readout.intercepts)
     votes = graph.node("Add", [votes, intercepts], "all_votes")
