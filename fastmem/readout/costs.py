@@ -11,7 +11,7 @@ STEPS = 5
 STEP_COST = 3
 """What a multiplication costs in such a step, in those of a Gram matrix."""
 MOST_WIDTH = 4096
-_COST_A_POINT, _COST = 2_200_000, 2_000_000_000
+_COST_A_POINT, _COST = 2_500_000, 2_000_000_000
 """Multiplications that a fit may take."""
 LEAST_WIDTH = 256
 """Features that are tried first."""
