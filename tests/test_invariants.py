@@ -360,7 +360,7 @@ print(peak_bytes() - before - len(X) * 512 // 8)
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/status"), reason="needs Linux's account")
-@pytest.mark.parametrize("kind", ["noisy", "classes", "wide"])
+@pytest.mark.parametrize("kind", ["noisy", pytest.param("classes", marks=pytest.mark.slow), "wide"])
 def test_invariant_4_memory_of_a_vote_is_bounded(kind):
     """Beyond the input and the patterns, whatever features, classes and points there are."""
     done = subprocess.run(

@@ -8,6 +8,7 @@ from scipy import sparse
 
 import fastmem
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.inputs import check_points
 from fastmem.patterns.words import unpacked
 from fastmem.vote.grid import cloud_of, grid_of
 
@@ -67,7 +68,7 @@ def test_exceptions_take_structured_hyperplanes_unless_told_otherwise(d):
 def test_offsets_are_near_the_mean_and_of_few_bits(place, size):
     rng = np.random.default_rng(0)
     rows = (rng.standard_normal((100, 5)) * [1, 2, 3, 4, 5] + place) * size
-    cloud = cloud_of(rows)
+    cloud = cloud_of(check_points(rows), np.arange(len(rows)))
     grid = grid_of(cloud, 1.0)
     on_grid = np.ldexp(rows, grid.exponent) - grid.offsets
     centred = np.ldexp(rows - rows.mean(axis=0), grid.exponent)
@@ -80,5 +81,5 @@ def test_offsets_are_near_the_mean_and_of_few_bits(place, size):
 
 
 def test_offsets_of_equal_points_are_whole():
-    grid = grid_of(cloud_of(np.full((9, 3), 0.1)), 1.0)
+    grid = grid_of(cloud_of(check_points(np.full((9, 3), 0.1)), np.arange(9)), 1.0)
     assert (grid.offsets == np.rint(grid.offsets)).all() and np.isfinite(grid.offsets).all()
