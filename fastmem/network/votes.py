@@ -20,6 +20,8 @@ from fastmem.second_layer.cover_layer import CoverLayer
 _SPARSE_VALUES = 1 << 21
 """Values of sparse points that are made dense at a time: 16 MB."""
 _TASK_ROWS = 16 * TILE
+_TASK_VOTES = 1 << 20
+"""Votes of a task at most: 8 MB, where there are many classes."""
 
 
 class Votes:
@@ -96,8 +98,9 @@ class Votes:
 
         votes (stop - start, max(2, K)) int64.
         """
+        rows = max(TILE, min(_TASK_ROWS, _TASK_VOTES // self._n_classes))
         if not self._n_neurons:
-            size = min(_TASK_ROWS, max(TILE, points.max_block_rows))
+            size = min(rows, max(TILE, points.max_block_rows))
 
             def work(task: tuple[int, int]) -> None:
                 keep(*task, self._read(points, *task))
@@ -110,7 +113,7 @@ class Votes:
             add_gains(tiles, self._masks, self._thresholds, self._owners, self._gains, votes)
             keep(start, stop, votes)
 
-        tiles_of_blocks(points, self._first, n_threads, use, _TASK_ROWS)
+        tiles_of_blocks(points, self._first, n_threads, use, rows)
 
     def _read(self, points: Points, start: int, stop: int) -> np.ndarray:
         """The read-out's votes alone."""
