@@ -320,7 +320,7 @@ WRONG_CALLS: list[tuple[str, Callable[[Any], Any], str]] = [
     ("margin", fit(margin=1.5),
      "margin is 1.5 (float); pass a number from 0 to 1"),
     ("margin text", fit(margin="wide"),
-     "margin is 'wide' (str); pass a number from 0 to 1"),
+     "margin is 'wide' (str); pass 'auto' or a number from 0 to 1"),
     ("margin nan", fit(margin=float("nan")),
      "margin is nan (float); pass a number from 0 to 1"),
     ("compact", fit(compact="yes"),

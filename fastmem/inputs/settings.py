@@ -204,9 +204,11 @@ def _widths(given: Parameters) -> tuple[int | None, int | None]:
 
 
 def _margin(value: Any) -> float | None:
-    if isinstance(value, str):
-        _option("margin", value, "auto")
+    if is_text(value, "auto"):
         return None
+    if isinstance(value, str):
+        hint = did_you_mean(value, ["auto"])
+        refuse(f"margin is {typed(value)}; pass 'auto' or a number from 0 to 1{hint}")
     return share(value, "margin")
 
 
