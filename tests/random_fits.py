@@ -149,9 +149,10 @@ def some_settings(rng: np.random.Generator, y: np.ndarray) -> dict[str, Any]:
     if "decision" in settings:
         for name in ("activation", "compact"):
             settings.pop(name, None)
-        for name in ("covered", "width"):
-            if settings.get(name) not in ("auto", "all", 1, 64, 65, 130, 400):
-                settings.pop(name, None)
+        if not isinstance(settings.get("covered", "auto"), str):
+            del settings["covered"]
+        if settings.get("width") == "smallest":
+            del settings["width"]
     return settings
 
 

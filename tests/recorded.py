@@ -450,9 +450,8 @@ def made(case: Case, data: Data, n_threads: int) -> tuple[Facts, fastmem.Network
     from fastmem.sklearn import HyperplanePatterns, InterpolatingClassifier
 
     if case.kind == "classifier":
-        model = InterpolatingClassifier(**({"scale": "none"} | settings), n_jobs=n_threads).fit(
-            X, y
-        )
+        usual = {"scale": "none", "decision": "cells"}
+        model = InterpolatingClassifier(**(usual | settings), n_jobs=n_threads).fit(X, y)
         facts = facts_of_network(model.network_, data, n_threads)
         facts["relabelled"] = digest(model.relabelled_)
         facts["unseen.classifier"] = digest(model.decision_function(unseen))

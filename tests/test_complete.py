@@ -157,7 +157,9 @@ def test_the_settings_for_unseen_points_are_exact(width):
 def test_the_classifier_completes_itself():
     sklearn = pytest.importorskip("fastmem.sklearn")
     X, y = moons(300)
-    model = sklearn.InterpolatingClassifier(width=20, margin=0.5, complete=True, random_state=0)
+    model = sklearn.InterpolatingClassifier(
+        decision="cells", width=20, margin=0.5, complete=True, random_state=0
+    )
     assert model.fit(X, y).score(X, y) == 1.0
     net = fastmem.interpolate(X, y, width=20, margin=0.5, complete=True, seed=0)
     assert same(model.network_, net)

@@ -324,7 +324,11 @@ def test_contradictions_are_told_apart_from_a_width_that_is_too_small():
 def test_the_classifier_takes_the_same_way():
     sklearn = pytest.importorskip("fastmem.sklearn")
     X, y, _ = repeated()
-    for settings in ({}, {"width": 50}, {"width": 50, "complete": True}):
+    cells = {"decision": "cells"}
+    for settings in (
+        {"decision": "vote"}, cells, cells | {"width": 50},
+        cells | {"width": 50, "complete": True},
+    ):  # fmt: skip
         model = sklearn.InterpolatingClassifier(random_state=0, **settings)
         with warnings.catch_warnings(record=True):
             warnings.simplefilter("always")

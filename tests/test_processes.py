@@ -58,7 +58,7 @@ def run(code, **environment):
         env=os.environ | environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout
@@ -110,6 +110,9 @@ def test_joblib_and_multiprocessing_give_the_same_network(layer):
                     (getattr(net.second, name) == getattr(expected.second, name)).all()
                     for name in ("masks", "thresholds", "owners")
                 ) and (net.first.weights == expected.first.weights).all()
+            Classifier = functools.partial(
+                InterpolatingClassifier, decision="cells", random_state=0
+            )
             expected = fastmem.interpolate(X, y, seed=0)
             parts, labels = np.array_split(X, 4), expected.predict(X)
             def predictions_are_right(found):
@@ -118,7 +121,7 @@ def test_joblib_and_multiprocessing_give_the_same_network(layer):
                 with joblib.parallel_config(backend, n_jobs=2):
                     run = joblib.Parallel()
                     models = run(
-                        joblib.delayed(InterpolatingClassifier(random_state=0, n_jobs=n).fit)(X, y)
+                        joblib.delayed(Classifier(n_jobs=n).fit)(X, y)
                         for n in (1, 2, -1, None)
                     )
                     assert all(same(model.network_) for model in models), backend
@@ -175,7 +178,7 @@ def run_elsewhere(code, path, home):
         cwd=path if path.is_dir() else path.parent,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr
     return done.stdout

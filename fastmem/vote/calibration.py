@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import logsumexp
 
 _RANGE = 12.0
 """Powers of e around the spread of the votes between which the temperature is looked for."""
@@ -28,6 +26,11 @@ def temperature_of(votes: np.ndarray, codes: np.ndarray) -> float:
     float
         Positive, of three digits: more would tell roundings of one machine from another's.
     """
+    from scipy.optimize import (
+        minimize_scalar,
+    )  # half a second, which importing fastmem must not take
+    from scipy.special import logsumexp
+
     rows = np.arange(len(codes))
     spread = float(np.abs(votes - votes.mean(axis=1, keepdims=True)).mean()) or 1.0
 
