@@ -149,7 +149,7 @@ def some_settings(rng: np.random.Generator, y: np.ndarray) -> dict[str, Any]:
     if "decision" in settings:
         for name in ("activation", "compact"):
             settings.pop(name, None)
-        if not isinstance(settings.get("covered", "auto"), str):
+        if settings.get("covered", "auto") not in ("auto", "all"):
             del settings["covered"]
         if settings.get("width") == "smallest":
             del settings["width"]
