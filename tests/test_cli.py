@@ -593,7 +593,7 @@ class TestProcess:
             # A shell that starts the tests in the background has SIGINT ignored.
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
         )  # fmt: skip
-        time.sleep(3)
+        time.sleep(5)
         assert child.poll() is None, "the fit must still be running"
         sent = time.monotonic()
         child.send_signal(signal.SIGINT)
