@@ -15,10 +15,9 @@ from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.of_points import tiles_of_blocks
 from fastmem.patterns.words import padded
 from fastmem.readout import NEVER, ReadOut, probabilities
+from fastmem.readout.waves import rows_at_once
 from fastmem.second_layer.cover_layer import CoverLayer
 
-_SPARSE_VALUES = 1 << 21
-"""Values of sparse points that are made dense at a time: 16 MB."""
 _TASK_ROWS = 16 * TILE
 _TASK_VOTES = 1 << 20
 """Votes of a task at most: 8 MB, where there are many classes."""
@@ -126,7 +125,7 @@ def _dense(points: Points, start: int, stop: int) -> Iterator[np.ndarray]:
     if not points.is_sparse:
         yield points.block(start, stop)
         return
-    for a, b in ranges(stop - start, max(1, _SPARSE_VALUES // points.n_features)):
+    for a, b in ranges(stop - start, rows_at_once(points)):
         rows = points.block(start + a, start + b)
         assert isinstance(rows, SparseRows)
         yield rows.dense()

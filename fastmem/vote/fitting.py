@@ -46,9 +46,9 @@ def fit_vote(
         problem, scaling, regression, choice = _chosen(problem, seed, key)
     with clock.stage("read-out"):
         ridge = regression.regress(choice, problem.settings.votes_width)
-        alone = _rounded(ridge, key, problem.codes.astype(np.int64)[ridge.rows])
-        alone = replace(alone, reach=_reach(problem, ridge))
         codes = problem.codes.astype(np.int64)
+        alone = _rounded(ridge, key, codes[ridge.rows])
+        alone = replace(alone, reach=_reach(problem, ridge))
         gaps = np.empty(len(codes), np.int64)
         for start, stop, votes in alone.in_blocks(problem.points, problem.n_threads):
             gaps[start:stop] = gaps_of(votes, codes[start:stop])
@@ -95,7 +95,7 @@ def _chosen(
 
 
 def _rounded(ridge: Ridge, key: int, codes: np.ndarray) -> ReadOut:
-    """Weights of 7 bits, and intercepts in their unit; codes (S,) int64 are of ``ridge.rows``."""
+    """Weights of 7 bits at most, intercepts in their unit; codes (S,) are of ``ridge.rows``."""
     weights, unit, intercepts = rounded(ridge)
     intercepts = np.clip(np.rint(intercepts), -(2.0**61), 2.0**61)
     return ReadOut(

@@ -164,13 +164,13 @@ class Regression:
             )
             is_worse = last is not None and trial.error > _GAIN * last.error
             penalty = trial.penalty
-            if width is not None or is_worse or not self._affords(2 * n):
+            n_samples = self.points.n_samples
+            if width is not None or is_worse or not affords(2 * n, n_samples, self.n_columns):
                 break
             last, n = trial, 2 * n
         kept = n if width is not None else _narrowest(trial.errors)
         if last is not None and is_worse and kept <= last.width:
             trial = last  # its penalty belongs to that width
-            kept = min(kept, last.width)
         last = self._last = None
         return self._solved(grid, trial, kept, choice.bandwidth)
 
@@ -199,7 +199,7 @@ class Regression:
             matrix[n:start], matrix[start : start + n_left],
             centred_targets(self.codes[:n_left], level), 1.0 / n_points, self.n_threads,
         )  # fmt: skip
-        return Trial(matrix, gram.mean, n_points, penalty, diagonal, errors, n_left, level)
+        return Trial(matrix, gram.mean, n_points, penalty, diagonal, errors, n_left)
 
     def _gram(self, grid: Grid, n: int, n_points: int, n_left: int) -> tuple[Gram, FeatureTiles]:
         key = (grid.exponent, n, n_points)
@@ -215,9 +215,6 @@ class Regression:
         rows = self.order[:n_points]
         return FeatureTiles(self.points, rows, waves, self.n_threads, FEATURE_BYTES)
 
-    def _affords(self, n: int) -> bool:
-        return affords(n, self.points.n_samples, self.n_columns)
-
     def _solved(self, grid: Grid, trial: Trial, n: int, bandwidth: float) -> Ridge:
         columns, n_points, width = self.n_columns, self.points.n_samples, trial.width
         mean = trial.mean[:n]
@@ -227,20 +224,19 @@ class Regression:
         answers = np.ascontiguousarray(trial.matrix[width:start, :n])
         left = np.ascontiguousarray(trial.matrix[start : start + trial.n_left, :n])
         known = self.codes[: trial.n_left]
+        targets = centred_targets(known, level)
+        found, unseen = left_out(answers, left, targets, 1.0 / trial.n_points, self.n_threads)
         if trial.n_points == n_points:
             coefficients = solved(trial.matrix, n, answers, self.n_threads)
-            targets = centred_targets(known, level)
-            _, unseen = left_out(answers, left, targets, 1.0 / n_points, self.n_threads)
         else:
             features = self._features(grid, n, n_points)
             mean, right = feature_sums(features, self.codes, counts, self.n_threads)
             equations = NormalEquations(features, mean, trial.diagonal, self.n_threads)
             coefficients = refined(equations, right, trial.matrix, STEPS, self.n_threads)
-            targets = centred_targets(known, level)
             rows = features.rows(np.arange(len(known))) - mean
             said = np.stack([(rows * column).sum(axis=1) for column in coefficients.T], axis=1)
             # leverages in the points of the matrix, of which all points have their share
-            leverages = (left * left).sum(axis=1) * (trial.n_points / n_points) + 1.0 / n_points
+            leverages = found.leverages * (trial.n_points / n_points)
             unseen = targets - (targets - said) / np.maximum(1.0 - leverages, 1e-9)[:, None]
         intercepts = level - np.array([(mean * column).sum() for column in coefficients.T])
         return Ridge(
@@ -264,8 +260,6 @@ class Trial(NamedTuple):
     errors : LeftOut
     n_left : int
         Points that were left out, each by itself: their rows L^-1 f end the matrix.
-    level : ndarray of shape (T,), float64
-        Mean of the targets.
     """
 
     matrix: np.ndarray
@@ -275,7 +269,6 @@ class Trial(NamedTuple):
     diagonal: float
     errors: LeftOut
     n_left: int
-    level: np.ndarray
 
     @property
     def width(self) -> int:
