@@ -43,6 +43,10 @@ def vote_module(network: Network, patterns: Any, layer: SecondLayer) -> Any:
     class VoteNetwork(torch.nn.Module):
         """A vote of cosine features, and of exceptions; see ``fastmem.export.to_torch``."""
 
+        signs: Any  # buffers, which torch types as tensors or modules
+        phases: Any
+        cosines: Any
+
         def __init__(self) -> None:
             super().__init__()
             self.labels = network.classes_
