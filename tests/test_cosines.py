@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import platform
 import subprocess
 import sys
 
@@ -11,9 +12,19 @@ import oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numba import njit
+from numba.core import config
 
 from fastmem.inputs import check_points
-from fastmem.kernels import cosines, feature_sums, gains, gram, panel_products, wave_products
+from fastmem.kernels import (
+    cosines,
+    feature_sums,
+    gains,
+    gram,
+    panel_products,
+    products,
+    wave_products,
+)
 from fastmem.kernels.butterflies import LANES
 from fastmem.kernels.cosines import RowsToDo
 from fastmem.kernels.layout import TILE, TILE_ROWS
@@ -243,15 +254,46 @@ def test_gram_matrices_and_sums_by_class(n_points, n, K, n_threads):
         assert np.shares_memory(rows, found.room) == last
 
 
+def pairs(low, high):
+    """Two whole numbers of 16 bits each as one of 32."""
+    return np.stack([low, high], axis=-1).astype(np.int16).view(np.int32)[..., 0]
+
+
 def test_gram_products_of_the_largest_numbers():
-    """1,024 products of 127 by 127 sum up to 16,516,096 < 2^24, without rounding."""
-    panels = aligned_zeros((1, cosines.EXACT_DEPTH, 64), np.float32)
-    groups = aligned_zeros((11, cosines.EXACT_DEPTH, TILE_ROWS), np.float32)
-    panels[:], groups[:] = 127, -127
+    """Of as many points as may be added up at once: the sum is just below 2^31."""
+    few = gram.MOST_POINTS // 2
+    panels, groups = (aligned_zeros((g, few, w), np.int32) for g, w in ((1, 64), (11, TILE_ROWS)))
+    panels[:], groups[:] = pairs(127, 127), pairs(-127, -127)
+    assert 127 * 127 * gram.MOST_POINTS < 2**31
     products = np.zeros((66, 64))
     for _ in range(3):
         run_loop(gram.gram_products, 1, 1, (panels, groups, products))
-    assert (products == -3 * 1024 * 127 * 127).all()
+    assert (products == -3 * gram.MOST_POINTS * 127 * 127).all()
+
+
+@pytest.mark.parametrize("instruction", ["found", ("llvm.x86.sse2.pmadd.wd", 4), None])
+@pytest.mark.parametrize("lanes", [16, 64])
+def test_sums_of_pairs_however_a_processor_makes_them(monkeypatch, instruction, lanes):
+    """Each way gives the sums of whole numbers, also at the ends of 16 bits."""
+    if config.DISABLE_JIT or (instruction and platform.machine() not in ("x86_64", "AMD64")):
+        pytest.skip("one way only")
+    if instruction != "found":
+        monkeypatch.setattr(products, "pair_instruction", lambda context: instruction)
+    monkeypatch.setattr(products, "lanes_of", lambda context: lanes)
+
+    @njit
+    def compiled(panels, rows, sums):
+        products.add_products(panels, 1, 1, panels.shape[1], rows, 0, sums)
+
+    rng = np.random.default_rng(lanes)
+    values = [rng.integers(-(2**15), 2**15, (2, 5, w, 2), endpoint=True) for w in (64, TILE_ROWS)]
+    values = [np.clip(v, -(2**15), 2**15 - 1).astype(np.int16) for v in values]
+    sums = rng.integers(-9, 9, (1, TILE_ROWS, 64)).astype(np.int32)
+    expected = sums[0] + np.einsum(
+        "khp,krp->rh", values[0][1, 1:].astype(np.int64), values[1][0, 1:].astype(np.int64)
+    )
+    compiled(*(v.view(np.int32)[..., 0] for v in values), sums)
+    np.testing.assert_array_equal(sums[0], expected.astype(np.int32))
 
 
 @pytest.mark.parametrize("n_columns", [1, 4])

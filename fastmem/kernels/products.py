@@ -1,6 +1,7 @@
 """Products of points and weights in registers, and their signs as bits.
 
-In float32 for WORD_BITS hyperplanes side by side, and in float64 for DOUBLES of whatever it is.
+In float32 for WORD_BITS hyperplanes side by side, in float64 for DOUBLES of whatever it is, and in
+int32 for WORD_BITS columns of whole numbers.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ from numba.core import cgutils, config
 from numba.extending import intrinsic
 
 from fastmem.kernels.layout import FEW_LANES, TILE_ROWS, WORD_BITS
-from fastmem.kernels.llvm import FLOAT32, FLOAT64, INT64, Vectors, array_pointer
+from fastmem.kernels.llvm import FLOAT32, FLOAT64, INT32, INT64, Vectors, array_pointer
 
 DOUBLES = WORD_BITS // 2
 """Numbers in float64 that take the room of WORD_BITS in float32."""
@@ -24,22 +25,27 @@ def lanes_of(context) -> int:
     return WORD_BITS if "+avx512f" in features else 16
 
 
+def pair_instruction(context) -> tuple[str, int] | None:
+    """What adds products of pairs of int16 up, in how many lanes; None but on x86."""
+    triple, _, features = context.codegen().magic_tuple()
+    if not triple.startswith("x86_64"):
+        return None
+    if "+avx512bw" in features:
+        return "llvm.x86.avx512.pmaddw.d.512", 16
+    return ("llvm.x86.avx2.pmadd.wd", 8) if "+avx2" in features else ("llvm.x86.sse2.pmadd.wd", 4)
+
+
 class _TileBuilder(Vectors):
     """Emits the loop over features that multiplies TILE_ROWS points by ``lanes`` hyperplanes."""
 
     def __init__(self, builder, lanes, panel, points, depth, element=FLOAT32):
         super().__init__(builder, lanes, element)
-        self.width, self.kind = (DOUBLES, "f64") if element == FLOAT64 else (WORD_BITS, "f32")
+        self.width = DOUBLES if element == FLOAT64 else WORD_BITS
         self.panel, self.points, self.depth = panel, points, depth
 
     def products(self, first_lane):
         """Sums over the depth of weights x coordinates, one vector a point."""
         builder = self.builder
-        multiply_add = cgutils.get_or_insert_function(
-            builder.module,
-            ir.FunctionType(self.vector, [self.vector] * 3),
-            f"llvm.fmuladd.v{self.lanes}{self.kind}",
-        )
         before = builder.block
         loop = builder.function.append_basic_block("feature")
         after = builder.function.append_basic_block("features.end")
@@ -50,7 +56,7 @@ class _TileBuilder(Vectors):
         sums = []
         for _ in range(TILE_ROWS):
             accumulator = builder.phi(self.vector)
-            accumulator.add_incoming(self.constant(0.0), before)
+            accumulator.add_incoming(ir.Constant(self.vector, None), before)
             sums.append(accumulator)
         weights = self.load(
             self.panel,
@@ -62,7 +68,7 @@ class _TileBuilder(Vectors):
         updated = []
         for row, accumulator in enumerate(sums):
             coordinate = self.splat_at(self.points, builder.add(at_point, ir.Constant(INT64, row)))
-            updated.append(builder.call(multiply_add, [weights, coordinate, accumulator]))
+            updated.append(self.multiplied(weights, coordinate, accumulator))
         following = builder.add(k, ir.Constant(INT64, 1))
         k.add_incoming(following, loop)
         for accumulator, value in zip(sums, updated, strict=True):
@@ -71,17 +77,86 @@ class _TileBuilder(Vectors):
         builder.position_at_end(after)
         return updated
 
+    def multiplied(self, weights, coordinate, accumulator):
+        """Sum of ``accumulator`` and the products of two vectors."""
+        kind = "f64" if self.vector.element == FLOAT64 else "f32"
+        multiply_add = cgutils.get_or_insert_function(
+            self.builder.module,
+            ir.FunctionType(self.vector, [self.vector] * 3),
+            f"llvm.fmuladd.v{self.lanes}{kind}",
+        )
+        return self.builder.call(multiply_add, [weights, coordinate, accumulator])
+
+    def added(self, first, second):
+        """Sum of two vectors."""
+        return self.builder.fadd(first, second)
+
     def mask(self, condition):
         """Comparison of ``lanes`` floats as the low bits of a 64-bit word."""
         bits = self.builder.bitcast(condition, ir.IntType(self.lanes))
         return bits if self.lanes == WORD_BITS else self.builder.zext(bits, INT64)
 
 
+class _PairBuilder(_TileBuilder):
+    """The same for whole numbers: two of 16 bits in a lane, whose products are added in 32 bits.
+
+    x86 has one instruction for that, with twice the products of one for float32. LLVM does not find
+    it where a factor is the same in all lanes, so that it is asked for by name.
+    """
+
+    instruction: tuple[str, int] | None = None
+
+    def multiplied(self, weights, coordinate, accumulator):
+        """See _TileBuilder."""
+        builder = self.builder
+        name, n = self.instruction or ("", self.lanes)
+        part, halves = ir.VectorType(INT32, n), ir.VectorType(ir.IntType(16), 2 * n)
+        sums = []
+        for first in range(0, self.lanes, n):
+            places = ir.Constant(part, list(range(first, first + n)))
+            pairs = [
+                builder.bitcast(builder.shuffle_vector(vector, vector, places), halves)
+                for vector in (weights, coordinate)
+            ]
+            if name:
+                kind = ir.FunctionType(part, [halves, halves])
+                call = cgutils.get_or_insert_function(builder.module, kind, name)
+                sums.append(builder.call(call, pairs))
+            else:
+                sums.append(self._sums_of_pairs(pairs, part))
+        while len(sums) > 1:
+            n *= 2
+            places = ir.Constant(ir.VectorType(INT32, n), list(range(n)))
+            sums = [
+                builder.shuffle_vector(low, high, places)
+                for low, high in zip(sums[::2], sums[1::2], strict=True)
+            ]
+        return builder.add(accumulator, sums[0])
+
+    def _sums_of_pairs(self, pairs, part):
+        builder = self.builder
+        products = []
+        for half in range(2):
+            places = ir.Constant(part, list(range(half, 2 * part.count, 2)))
+            factors = [
+                builder.sext(builder.shuffle_vector(pair, pair, places), part) for pair in pairs
+            ]
+            products.append(builder.mul(*factors))
+        return builder.add(*products)
+
+    def added(self, first, second):
+        """See _TileBuilder."""
+        return self.builder.add(first, second)
+
+
 def _tile(context, builder, panels_type, panels, word, first, last, points_type, points, group):
     """Tile of panels[word, first:last] x points[group, first:last]; last > first."""
-    element, width, lanes = FLOAT32, WORD_BITS, lanes_of(context)
+    element, width, lanes, kind = FLOAT32, WORD_BITS, lanes_of(context), _TileBuilder
     if panels_type.dtype == types.float64:
         element, width, lanes = FLOAT64, DOUBLES, lanes // 2
+    elif panels_type.dtype == types.int32:
+        element, kind = INT32, _PairBuilder
+        kind.instruction = pair_instruction(context)
     panel_array = context.make_array(panels_type)(context, builder, panels)
     features = builder.extract_value(panel_array.shape, 1)
     row = builder.add(builder.mul(word, features), first)
@@ -91,13 +166,20 @@ def _tile(context, builder, panels_type, panels, word, first, last, points_type,
         array_pointer(context, builder, points_type, points),
         [builder.mul(row, ir.Constant(INT64, TILE_ROWS))],
     )
-    return _TileBuilder(builder, lanes, panel, point, builder.sub(last, first), element)
+    return kind(builder, lanes, panel, point, builder.sub(last, first), element)
 
 
 if config.DISABLE_JIT:  # type: ignore[attr-defined]
 
     def _products(panels, word, first, last, points, group):
-        return points[group, first:last].T @ panels[word, first:last]
+        weights, coordinates = panels[word, first:last], points[group, first:last]
+        if panels.dtype == np.int32:
+            weights, coordinates = _by_half(weights), _by_half(coordinates)
+        return coordinates.T @ weights
+
+    def _by_half(pairs):
+        halves = np.ascontiguousarray(pairs).view(np.int16).astype(np.int32)
+        return halves.reshape(*pairs.shape, 2).transpose(0, 2, 1).reshape(-1, pairs.shape[1])
 
     def add_products(panels, word, first, last, points, group, sums):
         """See the compiled version."""
@@ -138,7 +220,8 @@ else:
         panels (words, d, 64) float32, points (groups, d, TILE_ROWS) float32,
         sums (groups, TILE_ROWS, 64) float32: sums[group] += points[group]^T panels[word] over the
         features first..last-1, of which there is one at least. Or all in float64, and DOUBLES for
-        64.
+        64. Or all in int32, where numbers of panels and points are pairs of int16, two features
+        each, and sums wrap around.
         """
         index = types.intp
         signature = types.void(panels, index, index, index, points, index, sums)
@@ -154,7 +237,7 @@ else:
             for lane in range(0, tile.width, tile.lanes):
                 for row, products in enumerate(tile.products(lane)):
                     at = builder.add(base, ir.Constant(INT64, row * tile.width + lane))
-                    tile.store(builder.fadd(tile.load(pointer, at), products), pointer, at)
+                    tile.store(tile.added(tile.load(pointer, at), products), pointer, at)
             return context.get_dummy_value()
 
         return signature, codegen

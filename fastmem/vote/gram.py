@@ -7,8 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmem.kernels.butterflies import LANES
-from fastmem.kernels.cosines import EXACT_DEPTH
-from fastmem.kernels.gram import gram_products, spread_features
+from fastmem.kernels.gram import MOST_POINTS, gram_products, spread_features
 from fastmem.kernels.layout import TILE_ROWS, WORD_BITS
 from fastmem.kernels.panel_products import PANEL_ROWS
 from fastmem.machine.arrays import aligned_zeros
@@ -120,21 +119,24 @@ def gram_of(
     n_groups = -(-n_rows // TILE_ROWS)
     room = np.zeros((-(-(n_rows + n_more) // PANEL_ROWS) * PANEL_ROWS, n))
     products = room[:n_rows]
-    some = max(1, min(EXACT_DEPTH, PANEL_BYTES // (4 * (n + n_rows))) // LANES)
+    some = max(1, min(MOST_POINTS, PANEL_BYTES // (2 * (n + n_rows))) // LANES)
     at_once = min(some, features.n_tiles)
     points = at_once * LANES
-    panels = aligned_zeros((n // WORD_BITS, points, WORD_BITS), np.float32)
-    groups = aligned_zeros((n_groups, points, TILE_ROWS), np.float32)
+    panels = aligned_zeros((n // WORD_BITS, points // 2, WORD_BITS, 2), np.int16)
+    groups = aligned_zeros((n_groups, points // 2, TILE_ROWS, 2), np.int16)
+    pairs = panels.view(np.int32)[..., 0], groups.view(np.int32)[..., 0]
     for first, last in ranges(features.n_tiles, at_once):
         tiles = features.tiles(first, last)
         run_loop(spread_features, last - first, n_threads, (tiles, panels, groups))
-        panels[:, (last - first) * LANES :] = 0.0
-        groups[:, (last - first) * LANES :] = 0.0
+        used = (last - first) * LANES // 2
+        panels[:, used:] = 0
+        groups[:, used:] = 0
         here = codes[first * LANES : last * LANES]
         for row in range(n, n_rows):
             indicator = here == row - n if row < n_rows - 1 else np.ones(len(here))
-            groups[row // TILE_ROWS, : len(here), row % TILE_ROWS] = indicator
-            groups[row // TILE_ROWS, len(here) :, row % TILE_ROWS] = 0.0
-        run_loop(gram_products, n // WORD_BITS, n_threads, (panels, groups, products))
+            column = np.zeros(points, np.int16)
+            column[: len(here)] = indicator
+            groups[row // TILE_ROWS, :, row % TILE_ROWS] = column.reshape(-1, 2)
+        run_loop(gram_products, n // WORD_BITS, n_threads, (*pairs, products))
     counts = np.bincount(codes, minlength=n_classes)
     return Gram(products[: n + n_classes], room, products[n + n_classes].copy(), counts)

@@ -46,8 +46,11 @@ _LEFT_OUT = (256, MOST_LEFT_OUT)
 """Fewest and most points that are left out, each by itself, where there are so many; and"""
 _LEFT_OUT_VALUES = 1 << 19
 """of so many features in all between."""
+_MOST_STEPS = 4
+"""Steps of a penalty up or down, each a factor of three."""
 _GAIN = 0.95
-"""Twice as many features are tried as long as they leave at most this share of the error."""
+"""Twice as many features are tried where these leave at most this share of the error of half of
+them."""
 _LEFT_OUT_TARGETS = 1 << 21
 """of so many targets."""
 
@@ -151,28 +154,44 @@ class Regression:
         """Regress on ``width`` features, or on as many as leaving one out says."""
         grid = grid_of(self.cloud, choice.bandwidth)
         penalty = choice.penalty
-        n = 2 * SAMPLE_WIDTH if width is None else -(-width // PANEL) * PANEL
-        last: Trial | None = None
+        n = -(-width // PANEL) * PANEL if width is not None else self._first_width()
         while True:
-            n_points = points_in_gram(n, self.points.n_samples, self.n_columns)
-            n_left = max(_LEFT_OUT[0], min(_LEFT_OUT[1], _LEFT_OUT_VALUES // n))
-            penalties = _near(penalty, n)
-            only = len(penalties) == 1
-            trial = min(
-                (self.fitted(grid, n, p, n_points, n_left, only) for p in penalties),
-                key=lambda t: t.error,
-            )
-            is_worse = last is not None and trial.error > _GAIN * last.error
+            trial = self._smoothest(grid, n, penalty)
             penalty = trial.penalty
-            n_samples = self.points.n_samples
-            if width is not None or is_worse or not affords(2 * n, n_samples, self.n_columns):
+            if width is not None or not self._goes_on(trial):
                 break
-            last, n = trial, 2 * n
+            n = 2 * n
         kept = n if width is not None else _narrowest(trial.errors)
-        if last is not None and is_worse and kept <= last.width:
-            trial = last  # its penalty belongs to that width
-        last = self._last = None
+        self._last = None
         return self._solved(grid, trial, kept, choice.bandwidth)
+
+    def _smoothest(self, grid: Grid, n: int, penalty: float) -> Trial:
+        """The best of some penalties about one; of more than FEW features that one alone."""
+        n_points = points_in_gram(n, self.points.n_samples, self.n_columns)
+        n_left = max(_LEFT_OUT[0], min(_LEFT_OUT[1], _LEFT_OUT_VALUES // n))
+        best = self.fitted(grid, n, penalty, n_points, n_left, n > FEW)
+        for step in (1 / 3, 3.0) if n <= FEW else ():
+            for _ in range(_MOST_STEPS):
+                trial = self.fitted(grid, n, best.penalty * step, n_points, n_left, False)
+                if trial.error >= best.error:
+                    break
+                best = trial
+            if best.penalty != penalty:
+                break
+        return best
+
+    def _first_width(self) -> int:
+        """Features to begin with: as many as several penalties are tried with."""
+        n, n_samples = LEAST_WIDTH, self.points.n_samples
+        while n < FEW and affords(2 * n, n_samples, self.n_columns):
+            n *= 2
+        return n
+
+    def _goes_on(self, trial: Trial) -> bool:
+        """Whether twice as many features are worth a trial: half of them were worse."""
+        half = trial.errors.errors[len(trial.errors.widths) // 2 - 1].mean()
+        n = 2 * trial.width
+        return trial.error <= _GAIN * half and affords(n, self.points.n_samples, self.n_columns)
 
     def fitted(
         self, grid: Grid, n: int, penalty: float, n_points: int, n_left: int, last: bool
@@ -279,11 +298,6 @@ class Trial(NamedTuple):
     def error(self) -> float:
         """Mean squared error of the points that were left out, at full width."""
         return float(self.errors.errors[-1].mean())
-
-
-def _near(penalty: float, n: int) -> tuple[float, ...]:
-    """Penalties that are tried at a width."""
-    return (penalty,) if n > FEW else (penalty, penalty / 3, penalty * 3)
 
 
 def _narrowest(errors: LeftOut) -> int:
