@@ -249,7 +249,6 @@ def test_candidates_are_the_same_for_all_kinds_of_points():
         ({"reach": np.inf}, "reach is inf"),
         ({"reach": "far"}, "reach is 'far'"),
         ({"reach": -1.0}, "reach is -1.0"),
-        ({"radius": -1.0}, "radius is -1.0"),
         ({"extra": np.zeros((0, 3), np.float32), "extra_biases": np.zeros(0)}, "center has 4"),
         ({"extra": np.zeros((1, 4), np.float32), "extra_biases": np.zeros(0)}, "extra_biases"),
     ],

@@ -60,14 +60,20 @@ def fill_columns(
     is set where a point lies exactly on the hyperplane.
     """
     used, rows = short_rows(hyperplanes)
-    if not isinstance(block, SparseRows):
+    if isinstance(block, SparseRows):
+        stored = block.values, places_of(block, used), block.starts
+        sparse_columns(*stored, rows, word, columns, touched)
+    else:
         dense_columns(block, used, rows, word, columns, touched)
-        return
+
+
+def places_of(block: SparseRows, used: np.ndarray) -> np.ndarray:
+    """Where each stored value's feature is among those in use, or -1; int32."""
     places = np.full(len(block.columns), -1, np.int32)
     if len(used):
         at = np.minimum(np.searchsorted(used, block.columns), len(used) - 1)
         places = np.where(used[at] == block.columns, at, -1).astype(np.int32)
-    sparse_columns(block.values, frozen(places), block.starts, rows, word, columns, touched)
+    return frozen(places)
 
 
 def bit_columns(
