@@ -144,6 +144,7 @@ class ModelParts(NamedTuple):
     scale: np.ndarray | None = None
     encoding: Encoding | None = None
     readout: ReadOut | None = None
+    default: int | None = None
 
 
 def save(parts: ModelParts, path: str | os.PathLike[str]) -> None:

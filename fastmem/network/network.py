@@ -23,7 +23,9 @@ from fastmem.inputs import (
 )
 from fastmem.machine.memory import require_for_prediction
 from fastmem.network import model_file
+from fastmem.network.consistency import check_list, check_readout
 from fastmem.network.in_order import order_pays, run_in_order
+from fastmem.network.lists import DecisionList
 from fastmem.network.margins import CountMargins, Margins, margins_of
 from fastmem.network.pages import network_page
 from fastmem.network.report import FitReport, n_parameters
@@ -35,7 +37,7 @@ from fastmem.second_layer.cover_layer import CoverLayer
 if TYPE_CHECKING:
     from fastmem.encoding import Encoding
 
-_COMPUTED = ("_margins", "_votes", "nbytes")
+_COMPUTED = ("_margins", "_votes", "_list", "nbytes")
 """Attributes that are computed from the layers on demand."""
 _COMPUTED_BEFORE = ("_stack", "_real")
 """And those that pickles of version 0.1.0 may hold."""
@@ -76,6 +78,9 @@ class Network:
         What the columns of a raw table become before they are points.
     readout : ReadOut or None
         What votes for the classes, with ``decision="vote"``; the neurons add to its votes.
+    default : int or None
+        Index into ``classes_`` of the class where no neuron is on, where the neurons are a decision
+        list: they have an order, and the first that is on decides. None for all other networks.
     """
 
     # of networks that older releases pickled
@@ -83,6 +88,7 @@ class Network:
     scale: np.ndarray | None = None
     encoding: Encoding | None = None
     readout: ReadOut | None = None
+    default: int | None = None
 
     def __init__(
         self,
@@ -96,6 +102,7 @@ class Network:
         scale: np.ndarray | None = None,
         encoding: Encoding | None = None,
         readout: ReadOut | None = None,
+        default: int | None = None,
     ) -> None:
         if second.masks.shape[1] != first.n_words:
             raise InvalidInputError(
@@ -120,7 +127,9 @@ class Network:
                 f"None"
             )
         if readout is not None:
-            _check_readout(readout, len(classes), first, second)
+            check_readout(readout, len(classes), first, second)
+        if default is not None:
+            check_list(default, len(classes), second, readout)
         self.classes_ = classes
         self.first = first
         self.second = second
@@ -132,6 +141,7 @@ class Network:
         self.scale = None if scale is None else checked_scale(scale, first.n_features)
         self.encoding = encoding
         self.readout = readout
+        self.default = None if default is None else int(default)
 
     def __getstate__(self) -> dict[str, Any]:
         """What pickle and copy take: not what is computed from the layers on demand."""
@@ -151,14 +161,22 @@ class Network:
                 f"cosines, {n} hyperplanes and {m} neurons for exceptions, "
                 f"{len(self.classes_)} classes>"
             )
+        order = "" if self.default is None else " in order"
         return (
             f"<fastmem.Network: {self.n_features_in_} features, {n} hyperplanes{relu}, "
-            f"{m} neurons, {len(self.classes_)} classes>"
+            f"{m} neurons{order}, {len(self.classes_)} classes>"
         )
 
     def _repr_html_(self) -> str:
         """What notebooks show."""
         return network_page(self)
+
+    @property
+    def decision(self) -> str:
+        """What decides: "cells" (the largest margin), "vote" or "list" (the first neuron on)."""
+        if self.default is not None:
+            return "list"
+        return "cells" if self.readout is None else "vote"
 
     @property
     def widths(self) -> tuple[int, int]:
@@ -206,7 +224,7 @@ class Network:
     def _parts(self) -> model_file.ModelParts:
         return model_file.ModelParts(
             self.classes_, self.first, self.second, self.covered, self.summary, self.feature_names,
-            self.scale, self.encoding, self.readout,
+            self.scale, self.encoding, self.readout, self.default,
         )  # fmt: skip
 
     def predict(
@@ -268,7 +286,9 @@ class Network:
             positive where a neuron is on, negative where all are off, and a class that was left
             out scores 0.
 
-            With ``decision="vote"`` they are votes, whole numbers.
+            With ``decision="vote"`` they are votes, whole numbers. In a decision list neighbours of
+            one class are a run, and the score of a class is R - r if the first of its neurons that
+            is on is of run r of R, from 0; 0 if none is on, but at least 0.5 for the default.
 
         Raises
         ------
@@ -375,6 +395,12 @@ class Network:
             return None
         return Votes(self.first, self.second, self.readout)
 
+    @cached_property
+    def _list(self) -> DecisionList | None:
+        if self.default is None:
+            return None
+        return DecisionList(self.first, self.second, self.default, len(self.classes_))
+
     def _asked_votes(self) -> Votes:
         """What votes, where a caller needs it."""
         if self._votes is None:
@@ -387,6 +413,8 @@ class Network:
         """Votes or margins of all classes, (N, K) float64."""
         if self._votes is not None:
             return self._votes.scores(points, n_threads)
+        if self._list is not None:
+            return self._list.scores(points, n_threads)
         scores = np.empty((points.n_samples, len(self.classes_)))
 
         def keep(rows: slice | np.ndarray, best: np.ndarray) -> None:
@@ -398,6 +426,8 @@ class Network:
     def _codes(self, points: Points, n_threads: int) -> np.ndarray:
         if self._votes is not None:
             return self._votes.codes(points, n_threads)
+        if self._list is not None:
+            return self._list.codes(points, n_threads)
         codes = np.empty(points.n_samples, np.intp)
         # with one block of two classes, on or off is all that matters
         only_on = len(self.covered) == 1 and len(self.classes_) == 2
@@ -431,24 +461,6 @@ class Network:
         tiles_of_blocks(points, self.first, n_threads, work, margins.task_rows(points))
 
 
-def _check_readout(
-    readout: ReadOut, n_classes: int, first: Hyperplanes, second: CoverLayer
-) -> None:
-    """Refuse a read-out that does not belong to the other layers."""
-    columns = readout.weights.shape[1]
-    if readout.n_features != first.n_features or columns != (1 if n_classes == 2 else n_classes):
-        raise InvalidInputError(
-            f"readout has {readout.n_features} features and {columns} columns of weights, where "
-            f"the first layer has {first.n_features} features and {n_classes} classes are there; "
-            f"pass one column a class, or one for two classes"
-        )
-    if len(readout.gains) != len(second) or second.activation == "relu":
-        raise InvalidInputError(
-            f"readout has {len(readout.gains)} gains for {len(second)} neurons with "
-            f"{second.activation} activations; pass one for each threshold neuron"
-        )
-
-
 def load(path: str | os.PathLike[str]) -> Network:
     """Read a network that :meth:`Network.save` wrote.
 
@@ -474,5 +486,5 @@ def load(path: str | os.PathLike[str]) -> Network:
     parts = model_file.read(path)
     return Network(
         parts.classes, parts.first, parts.second, parts.covered, None, parts.summary,
-        parts.feature_names, parts.scale, parts.encoding, parts.readout,
+        parts.feature_names, parts.scale, parts.encoding, parts.readout, parts.default,
     )  # fmt: skip
