@@ -14,14 +14,19 @@ from numba import types
 from numba.core import config
 from numba.extending import intrinsic
 
+from fastmem.kernels.bits import extract_bits, popcount
 from fastmem.kernels.compiling import njit
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.kernels.llvm import INT64, Vectors, array_pointer
+from fastmem.kernels.queue import take
 
 ROW_WORDS = 8
 """Words of a row that are added at once; rows have a multiple of so many."""
 GROUP = 16
 """Points that are added at once; lists of points have room for so many more."""
+TASK_WORDS = 16
+"""Words of points that a task of `rows_of_columns` writes the rows of."""
+TASK_COLUMNS = 64
 _LOW_PLANES = 4
 _ONE = np.uint64(1)
 _HALF = np.uint64(32)
@@ -121,17 +126,16 @@ else:
             following = builder.add(group, constant(1))
             group.add_incoming(constant(0), before)
             group.add_incoming(following, done)
-            for phi, value in zip(low, sums, strict=True):
-                phi.add_incoming(zero, before)
-                phi.add_incoming(value, done)
-            builder.cbranch(builder.icmp_signed("<", following, args[4]), loop, block_end := after)
-            builder.position_at_end(block_end)
-            for i in range(_LOW_PLANES):
-                value = builder.phi(emit.vector)
+            for held, value in zip(low, sums, strict=True):
+                held.add_incoming(zero, before)
+                held.add_incoming(value, done)
+            builder.cbranch(builder.icmp_signed("<", following, args[4]), loop, after)
+
+            builder.position_at_end(after)
+            ends = [builder.phi(emit.vector) for _ in range(_LOW_PLANES)]
+            for i, value in enumerate(ends):
                 value.add_incoming(zero, before)
                 value.add_incoming(sums[i], done)
-                low[i] = value
-            for i, value in enumerate(low):
                 emit.store(value, out, constant(i * ROW_WORDS))
             return context.get_dummy_value()
 
@@ -191,20 +195,53 @@ def transpose_square(square):
 
 
 @njit(nogil=True, cache=True)
-def rows_of_columns(columns, n_points, first, last, rows):
-    """Bit k of row p = bit p of column k, for the points of the words first..last-1.
+def rows_of_columns(queue, stop, columns, n_points, first, rows):
+    """Worker: bit k of row p = bit p of column k, for the points of words first + 16 t, ...
 
     columns (n, W) uint64, bit i of word w that of point 64 w + i; rows (>= n_points, n_words)
     uint64, n_words >= n / 64: what is beyond n is 0.
     """
     n = columns.shape[0]
     square = np.empty(WORD_BITS, np.uint64)
-    for word in range(first, last):
-        size = min(WORD_BITS, n_points - word * WORD_BITS)
-        for place in range(rows.shape[1]):
-            for j in range(WORD_BITS):
-                k = place * WORD_BITS + j
-                square[j] = columns[k, word] if k < n else np.uint64(0)
-            transpose_square(square)
-            for i in range(size):
-                rows[word * WORD_BITS + i, place] = square[i]
+    while True:
+        task = take(queue)
+        if task >= stop:
+            break
+        start = first + TASK_WORDS * task
+        for word in range(start, min(start + TASK_WORDS, columns.shape[1])):
+            size = min(WORD_BITS, n_points - word * WORD_BITS)
+            for place in range(rows.shape[1]):
+                for j in range(WORD_BITS):
+                    k = place * WORD_BITS + j
+                    square[j] = columns[k, word] if k < n else np.uint64(0)
+                transpose_square(square)
+                for i in range(size):
+                    rows[word * WORD_BITS + i, place] = square[i]
+
+
+@njit(nogil=True, cache=True)
+def pick_points(queue, stop, columns, chosen, out):
+    """Worker: the bits at the ones of ``chosen`` side by side, for TASK_COLUMNS columns a task.
+
+    columns (n, W) uint64, chosen (W,) uint64, out (n, >= ceil(ones / 64)) uint64.
+    """
+    while True:
+        task = take(queue)
+        if task >= stop:
+            break
+        start = TASK_COLUMNS * task
+        for k in range(start, min(start + TASK_COLUMNS, columns.shape[0])):
+            column, packed = columns[k], out[k]
+            packed[:] = np.uint64(0)
+            place, filled = np.int64(0), np.int64(0)
+            for w in range(chosen.shape[0]):
+                if chosen[w] != np.uint64(0):
+                    bits = extract_bits(column[w], chosen[w])
+                    size = np.int64(popcount(chosen[w]))
+                    packed[place] |= bits << np.uint64(filled)
+                    filled += size
+                    if filled >= WORD_BITS:
+                        place += 1
+                        filled -= WORD_BITS
+                        if filled:
+                            packed[place] = bits >> np.uint64(size - filled)

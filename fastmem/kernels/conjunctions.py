@@ -33,8 +33,8 @@ class Open(NamedTuple):
     rows (M + 1, n_words) uint64, as in ``kernels.bit_rows``, and columns (n, W) uint64: the bits of
     n candidates at M points; codes (M,) int32, their classes. alive (W,) uint64: the open points.
     members int32: those of class c are members[first[c] : first[c] + sizes[c]]; first and sizes
-    (K,) int64. counts (K + 1, 64 n_words) int32: how many of the open points of a class, and last
-    of all, each candidate has on its positive side.
+    (K,) int64. counts (K + 1, 64 n_words) int32: how many of the open points of each class, and, last,
+    of all, each candidate has on its positive side; or (1, 64 n_words), of all alone.
     """
 
     rows: np.ndarray
@@ -64,16 +64,27 @@ class Grown(NamedTuple):
     """Conjunctions, one a task.
 
     classes and exponents (T,) int64: what is to be grown. literals (T, MOST_LITERALS) int32 and
-    n_literals (T,) int64: what was, 0 where no conjunction is without points of other classes;
-    covered (T, W) uint64: the open points of the class that are inside, and how many, (T,) int64.
+    n_literals (T,) int64: what they begin with, none as a rule, and then what was grown: none where
+    no conjunction is without points of other classes. coverage (T,) int64: open points of the class
+    inside.
     """
 
     classes: np.ndarray
     exponents: np.ndarray
     literals: np.ndarray
     n_literals: np.ndarray
-    covered: np.ndarray
     coverage: np.ndarray
+
+
+class Room(NamedTuple):
+    """Room to work in: planes as of `ones_of`, counts (2, 64 n_words) int32 of p and of q, a list
+    of points and counts.
+    """
+
+    planes: np.ndarray
+    counts: np.ndarray
+    points: np.ndarray
+    some: np.ndarray
 
 
 @njit(nogil=True, cache=True)
@@ -123,47 +134,44 @@ def keep_inside(rows, points, n_points, literal):
 
 
 @njit(nogil=True, cache=True)
-def narrow(rows, points, n_points, literal, counts, some, planes):
+def narrow(rows, points, n_points, literal, counts, room):
     """Keep the points inside a literal, and with them their counts; returns how many they are.
 
-    points int32 (room for GROUP more behind n_points); counts (64 n_words,) int32 of what they are
-    before and after; some, as long as points and as counts: room to work in.
+    points int32, counts (64 n_words,) int32: of the points before, and then of those that are kept.
     """
     n_inside = keep_inside(rows, points, n_points, literal)
-    if 2 * n_inside <= n_points:
-        for i in range(n_inside):
-            some[0][i] = points[i]
-        ones_of(rows, some[0], n_inside, planes, counts)
-    elif n_inside < n_points:
-        n_outside = n_points - n_inside
-        for i in range(n_outside):
-            some[0][i] = points[n_inside + i]
-        ones_of(rows, some[0], n_outside, planes, some[1])
+    n_outside = n_points - n_inside
+    if n_inside <= n_outside:  # the fewer are counted
+        room.points[:n_inside] = points[:n_inside]
+        ones_of(rows, room.points, n_inside, room.planes, counts)
+    elif n_outside:
+        room.points[:n_outside] = points[n_inside:n_points]
+        ones_of(rows, room.points, n_outside, room.planes, room.some)
         for k in range(counts.shape[0]):
-            counts[k] -= some[1][k]
+            counts[k] -= room.some[k]
     return n_inside
 
 
 @njit(nogil=True, cache=True)
-def grow_by_gain(rows, p, q, tables, exponent, n, literals, counts, some, planes):
+def grow_by_gain(rows, p, q, tables, exponent, n, literals, room):
     """Grow a conjunction until q is empty; returns the number of literals, -1 if it never is.
 
-    p and q int32: points and their number, lists that are reordered; literals: those that are there
-    and room; counts (2, 64 n_words) int32: of p and q.
+    p and q: int32 points, which are reordered, and their number; literals, room for them (k,)
+    int32; n candidates, counted in ``room``.
     """
-    inside, others = p[1][0], q[1][0]
+    p_list, inside = p
+    q_list, others = q
     n_literals = np.int64(0)
     while others > 0:
         if n_literals == literals.shape[0]:
             return np.int64(-1)
-        literal = choose_literal(counts[0], counts[1], inside, others, tables, exponent, n)
+        literal = choose_literal(room.counts[0], room.counts[1], inside, others, tables, exponent, n)
         if literal < 0:
             return np.int64(-1)
         literals[n_literals] = literal
         n_literals += 1
-        inside = narrow(rows, p[0], inside, literal, counts[0], some, planes)
-        others = narrow(rows, q[0], others, literal, counts[1], some, planes)
-    p[1][0], q[1][0] = inside, others
+        inside = narrow(rows, p_list, inside, literal, room.counts[0], room)
+        others = narrow(rows, q_list, others, literal, room.counts[1], room)
     return n_literals
 
 
@@ -222,82 +230,111 @@ def inside_all(columns, literals, n_literals, points):
 
 
 @njit(nogil=True, cache=True)
+def _own_points(points, code, own):
+    """Set the bits of the open points of a class in own (W,) uint64; returns how many."""
+    first, size = points.first[code], points.sizes[code]
+    own[:] = _EMPTY
+    for point in points.members[first : first + size]:
+        own[point >> 6] |= _ONE << np.uint64(point & 63)
+    return size
+
+
+@njit(nogil=True, cache=True)
+def _class_counts(points, code, some, planes, counts):
+    """counts (2, 64 n_words) int32: of all open points of a class, and of all others."""
+    n_classes = points.counts.shape[0] - 1
+    if n_classes:
+        ours = points.counts[code]
+        for k in range(counts.shape[1]):
+            counts[0, k] = ours[k]
+    else:
+        first, size = points.first[code], points.sizes[code]
+        for i in range(size):
+            some[i] = points.members[first + i]
+        ones_of(points.rows, some, size, planes, counts[0])
+    total = points.counts[n_classes]
+    for k in range(counts.shape[1]):
+        counts[1, k] = total[k] - counts[0, k]
+
+
+@njit(nogil=True, cache=True)
+def _list_points(points, code, inside, p_list, q_list):
+    """List the points of ``inside`` (W,) uint64 by whether they are of a class."""
+    n_p, n_q = np.int64(0), np.int64(0)
+    for w in range(inside.shape[0]):
+        rest = inside[w]
+        while rest != _EMPTY:
+            point = np.int32(w * WORD_BITS + trailing_zeros(rest))
+            rest &= rest - _ONE
+            if points.codes[point] == code:
+                p_list[n_p] = point
+                n_p += 1
+            else:
+                q_list[n_q] = point
+                n_q += 1
+    return n_p, n_q
+
+
+@njit(nogil=True, cache=True)
 def grow_conjunctions(queue, stop, points, tables, grown):
     """Worker: grow the conjunction of each task among all open points, and thin it."""
     n, n_words = points.columns.shape[0], points.alive.shape[0]
     width = points.rows.shape[1] * WORD_BITS
-    n_open = np.int64(0)
-    largest = np.int64(0)
+    n_open, largest = np.int64(0), np.int64(0)
     for size in points.sizes:
         n_open += size
         largest = max(largest, size)
-    planes = np.empty((_PLANES, ROW_WORDS), np.uint64)
-    counts = np.empty((2, width), np.int32)
-    some = np.empty(n_open + GROUP, np.int32), np.empty(width, np.int32)
+    room = Room(
+        np.empty((_PLANES, ROW_WORDS), np.uint64), np.empty((2, width), np.int32),
+        np.empty(n_open + GROUP, np.int32), np.empty(width, np.int32),
+    )  # fmt: skip
+    counts = room.counts
     p_list = np.empty(largest + GROUP, np.int32)
     q_list = np.empty(n_open + GROUP, np.int32)
-    p_size, q_size = np.empty(1, np.int64), np.empty(1, np.int64)
     own, others = np.empty(n_words, np.uint64), np.empty(n_words, np.uint64)
     while True:
         task = take(queue)
         if task >= stop:
             break
         code, exponent = grown.classes[task], grown.exponents[task]
-        literals = grown.literals[task]
-        n_own = points.sizes[code]
-        members = points.members[points.first[code] : points.first[code] + n_own]
-        total, ours = points.counts[points.counts.shape[0] - 1], points.counts[code]
-        for k in range(width):
-            counts[0, k] = ours[k]
-            counts[1, k] = total[k] - ours[k]
+        literals, n_given = grown.literals[task], grown.n_literals[task]
         grown.n_literals[task] = 0
-        literal = choose_literal(
-            counts[0], counts[1], n_own, n_open - n_own, tables, exponent, n
-        )
-        if literal < 0:
-            continue
-        literals[0] = literal
-        column = points.columns[literal >> 1]
-        flip = _FULL if literal & 1 else _EMPTY
-        n_p, n_q = np.int64(0), np.int64(0)
+        n_own = _own_points(points, code, own)
+        if n_given == 0:
+            _class_counts(points, code, p_list, room.planes, counts)
+            literal = choose_literal(
+                counts[0], counts[1], n_own, n_open - n_own, tables, exponent, n
+            )
+            if literal < 0:
+                continue
+            literals[0] = literal
+            n_given = 1
         for w in range(n_words):
-            rest = points.alive[w] & (column[w] ^ flip)
-            while rest != _EMPTY:
-                point = np.int32(w * WORD_BITS + trailing_zeros(rest))
-                rest &= rest - _ONE
-                if points.codes[point] == code:
-                    p_list[n_p] = point
-                    n_p += 1
-                else:
-                    q_list[n_q] = point
-                    n_q += 1
-        ones_of(points.rows, p_list, n_p, planes, counts[0])
-        ones_of(points.rows, q_list, n_q, planes, counts[1])
-        p_size[0], q_size[0] = n_p, n_q
+            others[w] = points.alive[w]
+        inside_all(points.columns, literals, n_given, others)
+        n_p, n_q = _list_points(points, code, others, p_list, q_list)
+        ones_of(points.rows, p_list, n_p, room.planes, counts[0])
+        ones_of(points.rows, q_list, n_q, room.planes, counts[1])
         more = grow_by_gain(
-            points.rows, (p_list, p_size), (q_list, q_size), tables, exponent, n, literals[1:],
-            counts, some, planes,
-        )  # fmt: skip
+            points.rows, (p_list, n_p), (q_list, n_q), tables, exponent, n, literals[n_given:], room
+        )
         if more < 0:
             continue
-        own[:] = _EMPTY
-        for point in members:
-            own[point >> 6] |= _ONE << np.uint64(point & 63)
         for w in range(n_words):
             others[w] = points.alive[w] & ~own[w]
-        n_literals = thin_conjunction(points.columns, own, others, literals, more + 1)
-        covered = grown.covered[task]
-        for w in range(n_words):
-            covered[w] = own[w]
-        grown.coverage[task] = inside_all(points.columns, literals, n_literals, covered)
+        n_literals = thin_conjunction(points.columns, own, others, literals, n_given + more)
+        grown.coverage[task] = inside_all(points.columns, literals, n_literals, own)
         grown.n_literals[task] = n_literals
 
 
 @njit(nogil=True, cache=True)
-def claim(points, code, covered):
-    """Take the points ``covered`` (W,) uint64, all open and of class ``code``, from ``points``."""
+def claim(points, code, literals):
+    """Take the open points of a class that are inside literals (k,) int32; returns how many."""
     width = points.rows.shape[1] * WORD_BITS
     first, size = points.first[code], points.sizes[code]
+    covered = np.empty(points.alive.shape[0], np.uint64)
+    _own_points(points, code, covered)
+    inside_all(points.columns, literals, literals.shape[0], covered)
     gone = np.empty(size + GROUP, np.int32)
     n_gone, kept = np.int64(0), first
     for i in range(first, first + size):
@@ -314,7 +351,9 @@ def claim(points, code, covered):
     planes = np.empty((_PLANES, ROW_WORDS), np.uint64)
     counts = np.empty(width, np.int32)
     ones_of(points.rows, gone, n_gone, planes, counts)
-    last = points.counts.shape[0] - 1
+    n_classes = points.counts.shape[0] - 1
     for k in range(width):
-        points.counts[code, k] -= counts[k]
-        points.counts[last, k] -= counts[k]
+        if n_classes:
+            points.counts[code, k] -= counts[k]
+        points.counts[n_classes, k] -= counts[k]
+    return n_gone
