@@ -195,11 +195,11 @@ def transpose_square(square):
 
 
 @njit(nogil=True, cache=True)
-def rows_of_columns(queue, stop, columns, n_points, first, rows):
+def rows_of_columns(queue, stop, columns, first, rows):
     """Worker: bit k of row p = bit p of column k, for the points of words first + 16 t, ...
 
-    columns (n, W) uint64, bit i of word w that of point 64 w + i; rows (>= n_points, n_words)
-    uint64, n_words >= n / 64: what is beyond n is 0.
+    columns (n, W) uint64, bit i of word w that of point 64 w + i; rows (>= 64 W, n_words) uint64,
+    n_words >= n / 64: what is beyond n is 0.
     """
     n = columns.shape[0]
     square = np.empty(WORD_BITS, np.uint64)
@@ -209,13 +209,12 @@ def rows_of_columns(queue, stop, columns, n_points, first, rows):
             break
         start = first + TASK_WORDS * task
         for word in range(start, min(start + TASK_WORDS, columns.shape[1])):
-            size = min(WORD_BITS, n_points - word * WORD_BITS)
             for place in range(rows.shape[1]):
                 for j in range(WORD_BITS):
                     k = place * WORD_BITS + j
                     square[j] = columns[k, word] if k < n else np.uint64(0)
                 transpose_square(square)
-                for i in range(size):
+                for i in range(WORD_BITS):
                     rows[word * WORD_BITS + i, place] = square[i]
 
 

@@ -51,13 +51,16 @@ class Tables(NamedTuple):
     """What decides between literals.
 
     logs (>= M + 1,) float64: log2 of whole numbers, logs[0] unused; powers (E, >= M + 1) float64:
-    p^e for each exponent e; n_keyed (1,) int64: only where none of so many candidates tells p from
-    q those after them, whose rows are stored, are asked.
+    p^e for each exponent e. sides (n,) uint8: 2 where both literals of a candidate may be used, 1
+    where only 2 k may: a point lies on the hyperplane, and has no bit on either side. Only where
+    none of the first ``n_keyed`` candidates tells p from q those after them, whose rows are stored,
+    are asked.
     """
 
     logs: np.ndarray
     powers: np.ndarray
-    n_keyed: np.ndarray
+    sides: np.ndarray
+    n_keyed: int
 
 
 class Grown(NamedTuple):
@@ -94,12 +97,12 @@ def best_literal(inside, others, p, q, tables, exponent, first, last):
     inside, others (n,) int32: how many of the p and of the q points have each candidate's bit.
     Ties: the lowest literal.
     """
-    logs, powers = tables.logs, tables.powers[exponent]
+    logs, powers, sides = tables.logs, tables.powers[exponent], tables.sides
     base = logs[p] - logs[p + q]
     best, literal = -np.inf, np.int64(-1)
     for k in range(first, last):
         p1, q1 = np.int64(inside[k]), np.int64(others[k])
-        for side in range(2):
+        for side in range(sides[k]):
             if p1 > 0 and q1 < q and powers[p1] * -base > best:
                 gain = powers[p1] * (logs[p1] - logs[p1 + q1] - base)
                 if gain > best:
@@ -111,7 +114,7 @@ def best_literal(inside, others, p, q, tables, exponent, first, last):
 @njit(nogil=True, cache=True)
 def choose_literal(inside, others, p, q, tables, exponent, n):
     """The best literal of the key, or of the stored rows where none of the key tells."""
-    n_keyed = tables.n_keyed[0]
+    n_keyed = tables.n_keyed
     literal = best_literal(inside, others, p, q, tables, exponent, np.int64(0), n_keyed)
     if literal < 0 and n_keyed < n:
         literal = best_literal(inside, others, p, q, tables, exponent, n_keyed, np.int64(n))
