@@ -20,6 +20,7 @@ from fastmem.decision_list.tables import conjunction_bits, log2_of
 from fastmem.kernels.conjunctions import MOST_LITERALS, Grown, grow_conjunctions, inside_all
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.machine.loops import run_loop
+from fastmem.patterns.words import valid_bits
 
 SAMPLE_BYTES = 96 << 20
 """Bytes of bits, by point and again by candidate, of the points that conjunctions grow among."""
@@ -27,6 +28,9 @@ _FEWEST_SAMPLED = 4096
 _MOST_TASKS = 256
 _RENEWED = 3
 """A sample is drawn anew where one in so many of its points is left."""
+_LEAST_SPARE = 1024
+_WHOLE_WORDS = 1 << 24
+"""Words of columns at all points that are kept."""
 _ROUNDS = 64
 
 
@@ -150,51 +154,50 @@ class _Growth:
         self.found: list[tuple[int, np.ndarray, int]] = []
         self.at_hand: dict[int, _Conjunction] = {}
         self.n_open = np.bincount(codes, minlength=n_classes)
-        self.open: np.ndarray | None = None  # all points by number, where there is a sample
+        self.open = valid_bits(len(codes))
+        self.whole: dict[int, np.ndarray] = {}  # columns at all points, where there is a sample
         self.step = 0
-        self._begin()
+        self._begin(self._drawn())
 
     # The sample ----------------------------------------------------------------------------
 
-    def _begin(self) -> None:
-        """Draw the sample anew from the points that are open, with rows that separate it."""
-        numbers = self._drawn()
-        n_spare = 0 if numbers is None else len(numbers) // 4
-        arguments = self.candidates, numbers, self.codes, self.n_classes, self.n_threads, n_spare
+    def _begin(self, numbers: np.ndarray) -> None:
+        """Grow among these points from now on, with rows that separate them."""
+        all_points = len(numbers) == len(self.codes)
+        n_spare = 0 if self._is_all_open(len(numbers)) else max(_LEAST_SPARE, len(numbers) // 4)
+        arguments = (
+            self.candidates, None if all_points else numbers, self.codes, self.n_classes,
+            self.n_threads, n_spare,
+        )  # fmt: skip
         self.sample = OpenSample(*arguments)
         for _ in range(_ROUNDS):
             pairs = self.sample.unseparated()
             if len(pairs) == 0:
                 break
-            self._part(pairs)
+            if not self.candidates.part(pairs):
+                raise InseparableError(pairs)
             self.sample = OpenSample(*arguments)
         else:
             raise InseparableError(pairs)
+        self.n_drawn = self.sample.n_open
         self.tables = self.sample.tables(self.search.quarters)
         self.at_hand.clear()
 
-    def _part(self, pairs: np.ndarray) -> None:
-        if not self.candidates.part(pairs):
-            raise InseparableError(pairs)
+    def _is_all_open(self, size: int) -> bool:
+        return size == int(self.n_open.sum())
 
-    def _drawn(self) -> np.ndarray | None:
-        """Numbers of points to grow among, ascending; None for all."""
-        if self.open is None:
-            self.open = np.ones(len(self.codes), bool)
-        numbers = np.flatnonzero(self.open)
+    def _drawn(self) -> np.ndarray:
+        """Numbers of open points to grow among, ascending."""
+        numbers = points_of(self.open)
         most = max(_FEWEST_SAMPLED, 4 * self.sample_bytes // len(self.candidates.sides))
         if len(numbers) <= most:
-            return None if len(numbers) == len(self.codes) else numbers
+            return numbers
         # by class, so that each has its share, and at least one point
         order = numbers[np.argsort(self.codes[numbers], kind="stable")]
         sizes = np.bincount(self.codes[numbers], minlength=self.n_classes)
         firsts = (np.cumsum(sizes) - sizes)[sizes > 0]
         even = np.arange(most, dtype=np.int64) * len(order) // most
         return np.sort(order[np.union1d(even, firsts)])
-
-    @property
-    def _is_sampled(self) -> bool:
-        return self.sample.n_open < int(self.n_open.sum())
 
     # Steps ---------------------------------------------------------------------------------
 
@@ -214,27 +217,38 @@ class _Growth:
         )
 
     def _take_step(self) -> None:
-        live = np.flatnonzero(self.sample.data.sizes)
-        if len(live) < 2 or (
-            self._is_sampled and _RENEWED * self.sample.n_open < self.n_in_sample
-        ):
-            self._begin()
+        sample = self.sample
+        live = np.flatnonzero(sample.data.sizes).tolist()
+        is_sampled = not self._is_all_open(sample.n_open)
+        if is_sampled and (len(live) < 2 or _RENEWED * sample.n_open < self.n_drawn):
+            self._begin(self._drawn())
             return
-        missing = [c for c in live.tolist() if c not in self.at_hand]
-        waiting = sorted((c for c in live.tolist() if c in self.at_hand), key=self._since)
+        missing = [c for c in live if c not in self.at_hand]
+        waiting = sorted((c for c in live if c in self.at_hand), key=self._since)
         self._grow(missing + waiting[: self.search.renewed])
         code = self._best()
         while self.at_hand[code].step != self.step:
             self._grow([code])
             code = self._best()
-        self._accept(code, self.at_hand.pop(code).literals)
+        literals = self.at_hand.pop(code).literals
+        if is_sampled:
+            self._accept_everywhere(code, literals)
+        else:
+            self._accept(code, literals, sample.claim(code, literals))
+            sample.compact()
         self.step += 1
+
+    def _accept(self, code: int, literals: np.ndarray, coverage: int) -> None:
+        self.n_open[code] -= coverage
+        self.found.append((code, literals, coverage))
 
     def _since(self, code: int) -> tuple[int, int]:
         return self.at_hand[code].step, code
 
     def _best(self) -> int:
         """The class of the best conjunction at hand."""
+        if not self.at_hand:
+            raise InseparableError(self.sample.unseparated())
         return min(self.at_hand, key=lambda code: (self.at_hand[code].score, code))
 
     def _grow(self, classes: list[int]) -> None:
@@ -243,7 +257,7 @@ class _Growth:
         for start in range(0, len(classes), _MOST_TASKS):
             some = np.array(classes[start : start + _MOST_TASKS], np.int64)
             grown = self._grown(
-                np.repeat(some, n_exponents), np.tile(np.arange(n_exponents), len(some))
+                np.repeat(some, n_exponents), np.tile(np.arange(n_exponents), len(some)), None
             )
             scores = self._scores(grown.n_literals, grown.coverage).reshape(len(some), -1)
             for row, code in enumerate(some.tolist()):
@@ -259,17 +273,65 @@ class _Growth:
     def _scores(self, lengths: np.ndarray, coverage: np.ndarray) -> np.ndarray:
         return self.log_bits[lengths] - self.search.gamma * log2_of(coverage)
 
-    def _grown(self, classes: np.ndarray, exponents: np.ndarray) -> Grown:
+    def _grown(
+        self, classes: np.ndarray, exponents: np.ndarray, begun: np.ndarray | None
+    ) -> Grown:
+        """Conjunctions of these classes, grown on from literals if some are given."""
         n_tasks = len(classes)
-        grown = Grown(
-            classes, exponents, np.empty((n_tasks, MOST_LITERALS), np.int32),
-            np.zeros(n_tasks, np.int64), np.zeros(n_tasks, np.int64),
-        )  # fmt: skip
+        literals = np.empty((n_tasks, MOST_LITERALS), np.int32)
+        n_literals = np.zeros(n_tasks, np.int64)
+        if begun is not None:
+            literals[:, : len(begun)], n_literals[:] = begun, len(begun)
+        grown = Grown(classes, exponents, literals, n_literals, np.zeros(n_tasks, np.int64))
         run_loop(grow_conjunctions, n_tasks, self.n_threads, (self.sample.data, self.tables, grown))
         return grown
 
-    def _accept(self, code: int, literals: np.ndarray) -> None:
-        coverage = self.sample.claim(code, literals)
-        self.n_open[code] -= coverage
-        self.found.append((code, literals, coverage))
-        self.sample.compact()
+    # Points beside the sample --------------------------------------------------------------
+
+    def _accept_everywhere(self, code: int, literals: np.ndarray) -> None:
+        """Take a neuron that is right at all points, or grow it on, or improve the sample."""
+        own = words_of(np.flatnonzero(self.codes == code), len(self.codes))
+        places = 2 * np.arange(MOST_LITERALS, dtype=np.int32)
+        while True:
+            columns = self._everywhere(literals >> 1)
+            if columns is None:
+                return
+            short = places[: len(literals)] + (literals & 1)
+            wrong = self.open & ~own
+            if inside_all(columns, short, len(short), wrong) == 0:
+                break
+            numbers = points_of(wrong)
+            most = min(len(numbers), WORD_BITS)
+            some = numbers[np.arange(most) * len(numbers) // most]
+            if not self.sample.add(some):
+                self._begin(np.union1d(self.sample.open_numbers, some))
+                return
+            grown = self._grown(np.array([code]), np.zeros(1, np.int64), literals)
+            literals = grown.literals[0, : grown.n_literals[0]].copy()
+            if len(literals) == 0:  # no candidate parts a pair
+                self._begin(self.sample.open_numbers)
+                return
+        inside = self.open & own
+        coverage = inside_all(columns, short, len(short), inside)
+        self.open &= ~inside
+        self.sample.claim(code, literals)
+        self._accept(code, literals, int(coverage))
+
+    def _everywhere(self, numbers: np.ndarray) -> np.ndarray | None:
+        """Columns of candidates at all points; None where a point was found to lie on one.
+
+        Then the mirror is no complement, and what was grown with it is void.
+        """
+        missing = np.setdiff1d(numbers, list(self.whole))
+        if len(missing):
+            if (len(self.whole) + len(missing)) * len(self.open) > _WHOLE_WORDS:
+                self.whole.clear()
+                missing = np.unique(numbers)
+            sides = self.tables.sides[missing].copy()
+            columns = self.candidates.columns(missing)
+            self.whole.update(zip(missing.tolist(), columns, strict=True))
+            if (self.candidates.sides[missing] != sides).any():
+                self.tables.sides[:] = self.candidates.sides
+                self.at_hand.clear()
+                return None
+        return np.stack([self.whole[k] for k in numbers.tolist()])

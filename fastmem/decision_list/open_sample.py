@@ -120,9 +120,14 @@ class OpenSample:
         """Points that are open."""
         return int(self.data.sizes.sum())
 
+    @property
+    def open_numbers(self) -> np.ndarray:
+        """The points that are open, ascending."""
+        return np.sort(self.numbers[points_of(self.data.alive)])
+
     def tables(self, quarters: tuple[int, ...]) -> Tables:
         """Logarithms and powers for so many points, and which literals may be used."""
-        most = len(self.data.codes) + 1
+        most = len(self.data.codes)
         sides = self._candidates.sides.copy()
         logs = log2_of(np.arange(most + 1))
         return Tables(logs, powers_of(most, quarters), sides, self._candidates.n_keyed)
