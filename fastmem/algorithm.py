@@ -56,6 +56,8 @@ def interpolate(
     encode: bool | Encoding = False,
     scale="auto",
     decision: str = "cells",
+    objective: str = "neurons",
+    effort: float | None = None,
 ) -> Network:
     """Build a three-layer threshold network that labels every training point correctly.
 
@@ -157,6 +159,18 @@ def interpolate(
         ``max_bias`` is a number, and for sparse points of many features. ``report.scale`` says what
         was done. The paper has none.
 
+    objective : {"neurons", "bytes"}, default "neurons"
+        What is to be few. "bytes" gives the smallest file that still gives back every label, often
+        smaller than the labels themselves: hyperplanes of a few entries from a key, of which each
+        neuron needs some to have one sign or the other, and neurons in an order, the first of which
+        that is on decides (a decision list). They are grown by bits of the file for each point that
+        they decide. ``width`` is then the number of hyperplanes to choose from; "auto" doubles it
+        as long as that pays. What speaks of cells or votes is refused beside it.
+    effort : float, optional
+        Seconds that ``objective="bytes"`` may take, after a first list; then the network depends on
+        the machine. By default it stops where more hyperplanes gain little, or would take many
+        times the work of the first list, whatever the machine.
+
     Returns
     -------
     Network
@@ -207,10 +221,12 @@ def interpolate(
             projection=projection, covered=covered, center=center, seed=seed, n_threads=n_threads,
             progress=progress, max_width=max_width, margin=margin, compact=compact,
             memory_limit=memory_limit, contradictions=contradictions, complete=complete,
-            scale=scale, decision=decision,
+            scale=scale, decision=decision, objective=objective, effort=effort,
         )  # fmt: skip
     if problem.settings.decision == "vote":
         return _voting(problem, clock, encoding)
+    if problem.settings.decision == "list":
+        return _ordered(problem, clock, encoding)
     problem, scaling = chosen_scale(problem, clock)
     settings = problem.settings
     rows_seed, growth_seed, selection_seed = settings.seed.spawn(3)

@@ -72,7 +72,7 @@ def network_facts(network: Network) -> dict[str, Any]:
         "feature_names": network.feature_names and list(network.feature_names),
         "classes": classes,
         "covered_classes": [classes[code] for code in network.covered],
-        "decision": "cells" if network.readout is None else "vote",
+        "decision": network.decision,
         "vote_features": None if network.readout is None else len(network.readout),
         "hyperplanes": network.widths[0],
         "activation": network.second.activation,

@@ -69,6 +69,8 @@ class Parameters(NamedTuple):
     contradictions: Any = "raise"
     complete: Any = False
     decision: Any = "cells"
+    objective: Any = "neurons"
+    effort: Any = None
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,10 @@ class Settings:
     scale: Literal["none", "auto", "std"] | np.ndarray  # powers of two, (n_features,) float64
     by_majority: bool = False  # contradictions="majority"
     complete: bool = False  # and the width is given
-    decision: Literal["cells", "vote"] = "cells"
+    decision: Literal["cells", "vote", "list"] = "cells"
     votes_width: int | None = None  # features of the read-out; None stands for "auto"
+    n_candidates: int | None = None  # hyperplanes that a list chooses from; None stands for "auto"
+    effort: float | None = None  # seconds that a list may take; None for what the data ask for
 
     @property
     def separates_all(self) -> bool:
@@ -143,7 +147,11 @@ def check_interpolate(
     margin, votes_width = _margin(given.margin), None
     decision = _option("decision", given.decision, "cells", "vote")
     complete = width is not None and bool(given.complete)
-    if decision == "vote":
+    n_candidates, effort = None, _effort(given)
+    if _option("objective", given.objective, "neurons", "bytes") == "bytes":
+        _check_bytes(given)
+        decision, n_candidates, width = "list", width, None
+    elif decision == "vote":
         _check_vote(given, n_features)
         votes_width, complete = width, True
         width = min(EXCEPTION_WIDTH, max_width or EXCEPTION_WIDTH)
@@ -171,6 +179,8 @@ def check_interpolate(
         complete=complete,
         decision=decision,  # type: ignore[arg-type]
         votes_width=votes_width,
+        n_candidates=n_candidates,
+        effort=effort,
     )
     if settings.activation == "relu" and not stores_weights(settings, n_features):
         limit = "" if given.memory_limit is None else ", a larger memory_limit"
@@ -242,6 +252,42 @@ def _check_vote(given: Parameters, n_features: int) -> None:
             f"decision is 'vote' but X has {n_features:,} columns, more than {MAX_BLOCK:,}; pass "
             f"'cells', or fewer columns"
         )
+
+
+def _check_bytes(given: Parameters) -> None:
+    """Refuse what has no meaning beside objective="bytes"."""
+    defaults = Parameters()
+    for name in (
+        "decision", "selection", "activation", "projection", "covered", "max_bias", "compact",
+        "complete", "margin", "max_width", "memory_limit",
+    ):  # fmt: skip
+        value, default = getattr(given, name), getattr(defaults, name)
+        if (type(value), value) != (type(default), default):
+            refuse(
+                f"{name} is {typed(value)} but objective is 'bytes', whose neurons are conjunctions "
+                f"in an order, of hyperplanes of its own; leave one of them out"
+            )
+    if is_text(given.width, "smallest"):
+        refuse(
+            "width is 'smallest' but objective is 'bytes', which finds the smallest file by "
+            "itself; pass 'auto', or the number of hyperplanes to choose from"
+        )
+
+
+def _effort(given: Parameters) -> float | None:
+    """Seconds that the search for few bytes may take."""
+    value = given.effort
+    if value is None:
+        return None
+    if not is_text(given.objective, "bytes"):
+        refuse(
+            f"effort is {typed(value)} but objective is not 'bytes'; pass objective='bytes', or "
+            f"leave effort out"
+        )
+    is_real = isinstance(value, int | float | np.integer | np.floating)
+    if not is_real or isinstance(value, bool) or not 0 <= value < math.inf:
+        refuse(f"effort is {typed(value)}; pass None or a number of seconds, at least 0")
+    return float(value)
 
 
 def _option(name: str, value: Any, *options: str) -> str:

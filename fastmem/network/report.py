@@ -82,6 +82,36 @@ class VoteReport:
         )
 
 
+@dataclass(frozen=True)
+class ListReport:
+    """What a fit with ``objective="bytes"`` found.
+
+    Attributes
+    ----------
+    n_candidates : int
+        Hyperplanes that were chosen from; each counts with both of its sides.
+    neurons, literals : int
+        Conjunctions, and hyperplanes in all of them.
+    estimated_bits : float
+        What all conjunctions take, coded one by one; the file takes some per cent less for them,
+        and its head.
+    trials : tuple of (int, float)
+        Numbers of candidates that were tried, and the estimated bits with each.
+    """
+
+    n_candidates: int
+    neurons: int
+    literals: int
+    estimated_bits: float
+    trials: tuple[tuple[int, float], ...] = ()
+
+    def __str__(self) -> str:
+        return (
+            f"{self.neurons:,} conjunctions of {self.literals:,} literals in all, chosen from "
+            f"{self.n_candidates:,} hyperplanes: about {self.estimated_bits / 8:,.0f} bytes"
+        )
+
+
 @dataclass
 class FitReport:
     """What :func:`fastmem.interpolate` did.
@@ -141,7 +171,9 @@ class FitReport:
     scale : Scaling
         Whether features were multiplied by powers of two, and why.
     vote : VoteReport or None
-        What the read-out does; None with ``decision="cells"``.
+        What the read-out does; None without one.
+    ordered : ListReport or None
+        What the decision list is made of; None but with ``objective="bytes"``.
     """
 
     n_samples: int
@@ -171,6 +203,7 @@ class FitReport:
     relabelled: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     n_distinct: int = 0
     vote: VoteReport | None = None
+    ordered: ListReport | None = None
 
     def __post_init__(self) -> None:
         self.n_distinct = self.n_distinct or self.n_samples
@@ -180,7 +213,7 @@ class FitReport:
         none = np.empty(0, np.int64)
         new = {
             "contradictory": none, "relabelled": none, "n_distinct": state["n_samples"],
-            "vote": None,
+            "vote": None, "ordered": None,
         }  # fmt: skip
         self.__dict__.update(new | state)
 
