@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmem.decision_list.candidates import Candidates, points_of, words_of
+from fastmem.decision_list.lists import DecisionList, Neuron, new_list
 from fastmem.decision_list.open_sample import OpenSample
 from fastmem.decision_list.tables import conjunction_bits, log2_of
 from fastmem.kernels.conjunctions import MOST_LITERALS, Grown, grow_conjunctions, inside_all
@@ -45,47 +46,18 @@ class Search(NamedTuple):
         Conjunctions of other classes that a step grows anew.
     gamma : float
         Coverage counts to this power.
+    counted : int
+        Points of a class, and of the others, that are counted for a literal, about.
     """
 
     quarters: tuple[int, ...] = (4,)
     renewed: int = 0
     gamma: float = 0.8
+    counted: int = 4096
 
 
 QUICK = Search()
 THOROUGH = Search((1, 2, 3, 4, 6), 1)
-
-
-class DecisionList(NamedTuple):
-    """Conjunctions in order, the first of which that is on decides (decision list, Rivest 1987).
-
-    Attributes
-    ----------
-    literals : ndarray of shape (sum of lengths,), int32
-        Those of neuron j are literals[starts[j] : starts[j + 1]], ascending: 2 k for candidate k,
-        2 k + 1 for its mirror.
-    starts : ndarray of shape (R + 1,), int64
-    classes : ndarray of shape (R,), int64
-        The class of each neuron.
-    default : int
-        The class where no neuron is on.
-    coverage : ndarray of shape (R,), int64
-        Points that each neuron decides.
-    """
-
-    literals: np.ndarray
-    starts: np.ndarray
-    classes: np.ndarray
-    default: int
-    coverage: np.ndarray
-
-    def neuron(self, j: int) -> np.ndarray:
-        """The literals of neuron j."""
-        return self.literals[self.starts[j] : self.starts[j + 1]]
-
-    def estimated_bits(self, n: int, n_classes: int) -> float:
-        """Length of a code for neurons one by one, of n candidates."""
-        return float(np.sum(conjunction_bits(n, n_classes)[np.diff(self.starts)]))
 
 
 class _Conjunction(NamedTuple):
@@ -151,7 +123,7 @@ class _Growth:
         self.log_bits = np.full(MOST_LITERALS + 1, np.inf)
         scaled = np.rint(self.bits[1:] * 65536).astype(np.int64)
         self.log_bits[1 : len(self.bits)] = log2_of(np.minimum(scaled, 2**31 - 1))
-        self.found: list[tuple[int, np.ndarray, int]] = []
+        self.found: list[Neuron] = []
         self.at_hand: dict[int, _Conjunction] = {}
         self.n_open = np.bincount(codes, minlength=n_classes)
         self.open = valid_bits(len(codes))
@@ -180,7 +152,8 @@ class _Growth:
         else:
             raise InseparableError(pairs)
         self.n_drawn = self.sample.n_open
-        self.tables = self.sample.tables(self.search.quarters)
+        self.logs = log2_of(np.arange(self.sample.n_open + 1))
+        self.tables = self.sample.tables(self.search.quarters, self.search.counted)
         self.at_hand.clear()
 
     def _is_all_open(self, size: int) -> bool:
@@ -205,16 +178,7 @@ class _Growth:
         """Grow neurons until the open points have one class."""
         while np.count_nonzero(self.n_open) > 1:
             self._take_step()
-        lengths = [len(literals) for _, literals, _ in self.found]
-        starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
-        literals = [np.sort(literals) for _, literals, _ in self.found]
-        return DecisionList(
-            np.concatenate([*literals, np.empty(0, np.int32)]).astype(np.int32),
-            starts,
-            np.array([code for code, _, _ in self.found], np.int64),
-            int(np.argmax(self.n_open)),
-            np.array([coverage for _, _, coverage in self.found], np.int64),
-        )
+        return new_list(self.found, int(np.argmax(self.n_open)))
 
     def _take_step(self) -> None:
         sample = self.sample
@@ -240,7 +204,7 @@ class _Growth:
 
     def _accept(self, code: int, literals: np.ndarray, coverage: int) -> None:
         self.n_open[code] -= coverage
-        self.found.append((code, literals, coverage))
+        self.found.append(Neuron(np.sort(literals), code, coverage))
 
     def _since(self, code: int) -> tuple[int, int]:
         return self.at_hand[code].step, code
@@ -271,7 +235,7 @@ class _Growth:
                     self.at_hand[code] = _Conjunction(score, literals, self.step)
 
     def _scores(self, lengths: np.ndarray, coverage: np.ndarray) -> np.ndarray:
-        return self.log_bits[lengths] - self.search.gamma * log2_of(coverage)
+        return self.log_bits[lengths] - self.search.gamma * self.logs[coverage]
 
     def _grown(
         self, classes: np.ndarray, exponents: np.ndarray, begun: np.ndarray | None

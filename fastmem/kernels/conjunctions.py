@@ -54,13 +54,15 @@ class Tables(NamedTuple):
     p^e for each exponent e. sides (n,) uint8: 2 where both literals of a candidate may be used, 1
     where only 2 k may: a point lies on the hyperplane, and has no bit on either side. Only where
     none of the first ``n_keyed`` candidates tells p from q those after them, whose rows are stored,
-    are asked.
+    are asked. About ``most`` points of p and of q at most are counted for all literals but the
+    first; where none of those of q is left, others are.
     """
 
     logs: np.ndarray
     powers: np.ndarray
     sides: np.ndarray
     n_keyed: int
+    most: int
 
 
 class Grown(NamedTuple):
@@ -261,21 +263,26 @@ def _class_counts(points, code, some, planes, counts):
 
 
 @njit(nogil=True, cache=True)
-def _list_points(points, code, inside, p_list, q_list):
-    """List the points of ``inside`` (W,) uint64 by whether they are of a class."""
-    n_p, n_q = np.int64(0), np.int64(0)
+def _list_points(inside, wanted, flip, most, some):
+    """List about ``most`` points of ``inside`` and (``wanted`` ^ flip), (W,) uint64, in ``some``.
+
+    All of them where they are no more; else those of every so many words. Returns how many.
+    """
+    count = _EMPTY
     for w in range(inside.shape[0]):
-        rest = inside[w]
-        while rest != _EMPTY:
-            point = np.int32(w * WORD_BITS + trailing_zeros(rest))
-            rest &= rest - _ONE
-            if points.codes[point] == code:
-                p_list[n_p] = point
-                n_p += 1
-            else:
-                q_list[n_q] = point
-                n_q += 1
-    return n_p, n_q
+        count += popcount(inside[w] & (wanted[w] ^ flip))
+    stride = max(np.int64(1), np.int64(count) // most)
+    listed = np.int64(0)
+    for start in range(stride):
+        for w in range(start, inside.shape[0], stride):
+            rest = inside[w] & (wanted[w] ^ flip)
+            while rest != _EMPTY:
+                some[listed] = np.int32(w * WORD_BITS + trailing_zeros(rest))
+                listed += 1
+                rest &= rest - _ONE
+        if listed:  # nearly always by the first words
+            break
+    return listed
 
 
 @njit(nogil=True, cache=True)
@@ -295,6 +302,7 @@ def grow_conjunctions(queue, stop, points, tables, grown):
     p_list = np.empty(largest + GROUP, np.int32)
     q_list = np.empty(n_open + GROUP, np.int32)
     own, others = np.empty(n_words, np.uint64), np.empty(n_words, np.uint64)
+    inside = np.empty(n_words, np.uint64)
     while True:
         task = take(queue)
         if task >= stop:
@@ -312,20 +320,29 @@ def grow_conjunctions(queue, stop, points, tables, grown):
                 continue
             literals[0] = literal
             n_given = 1
-        for w in range(n_words):
-            others[w] = points.alive[w]
-        inside_all(points.columns, literals, n_given, others)
-        n_p, n_q = _list_points(points, code, others, p_list, q_list)
-        ones_of(points.rows, p_list, n_p, room.planes, counts[0])
-        ones_of(points.rows, q_list, n_q, room.planes, counts[1])
-        more = grow_by_gain(
-            points.rows, (p_list, n_p), (q_list, n_q), tables, exponent, n, literals[n_given:], room
-        )
-        if more < 0:
+        n_literals = np.int64(n_given)
+        while True:
+            for w in range(n_words):
+                inside[w] = points.alive[w]
+            inside_all(points.columns, literals, n_literals, inside)
+            n_q = _list_points(inside, own, _FULL, tables.most, q_list)
+            if n_q == 0:
+                break
+            n_p = _list_points(inside, own, _EMPTY, tables.most, p_list)
+            ones_of(points.rows, p_list, n_p, room.planes, counts[0])
+            ones_of(points.rows, q_list, n_q, room.planes, counts[1])
+            more = grow_by_gain(
+                points.rows, (p_list, n_p), (q_list, n_q), tables, exponent, n,
+                literals[n_literals:], room,
+            )  # fmt: skip
+            if more < 0:
+                break
+            n_literals += more
+        if n_q > 0:
             continue
         for w in range(n_words):
             others[w] = points.alive[w] & ~own[w]
-        n_literals = thin_conjunction(points.columns, own, others, literals, n_given + more)
+        n_literals = thin_conjunction(points.columns, own, others, literals, n_literals)
         grown.coverage[task] = inside_all(points.columns, literals, n_literals, own)
         grown.n_literals[task] = n_literals
 
@@ -360,3 +377,19 @@ def claim(points, code, literals):
             points.counts[code, k] -= counts[k]
         points.counts[n_classes, k] -= counts[k]
     return n_gone
+
+
+@njit(nogil=True, cache=True)
+def neurons_on(queue, stop, columns, literals, starts, points, on):
+    """Worker: on[j] = those of ``points`` (W,) uint64 that neuron j is on for.
+
+    columns (n, W) uint64; neuron j has the literals literals[starts[j] : starts[j + 1]], int32.
+    """
+    while True:
+        j = take(queue)
+        if j >= stop:
+            break
+        inside = on[j]
+        for w in range(points.shape[0]):
+            inside[w] = points[w]
+        inside_all(columns, literals[starts[j] :], starts[j + 1] - starts[j], inside)
