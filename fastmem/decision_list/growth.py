@@ -60,6 +60,14 @@ QUICK = Search()
 THOROUGH = Search((1, 2, 3, 4, 6), 1)
 
 
+class Progress(NamedTuple):
+    """How far a list is: estimated bits by now, words looked at, points that are open."""
+
+    n_bits: float
+    work: int
+    n_open: int
+
+
 class _Conjunction(NamedTuple):
     score: float
     literals: np.ndarray
@@ -81,6 +89,7 @@ def grow_list(
     search: Search = THOROUGH,
     n_threads: int = 1,
     sample_bytes: int = SAMPLE_BYTES,
+    after_step: Callable[[Progress], object] | None = None,
 ) -> DecisionList:
     """Grow a decision list that is right at all points.
 
@@ -97,6 +106,8 @@ def grow_list(
     sample_bytes : int
         Room for the bits of the points that conjunctions grow among: where all points need more, it
         is a sample, and what conjunctions get wrong beside it joins it.
+    after_step : callable, optional
+        Is told how far it is; what it raises ends the growth.
 
     Returns
     -------
@@ -107,7 +118,12 @@ def grow_list(
     InseparableError
         Where candidates cannot part points of two classes.
     """
-    return _Growth(candidates, codes, n_classes, search, n_threads, sample_bytes).run()
+    growth = _Growth(candidates, codes, n_classes, search, n_threads, sample_bytes)
+    while np.count_nonzero(growth.n_open) > 1:
+        growth.take_step()
+        if after_step is not None:
+            after_step(Progress(growth.n_bits, growth.work, int(growth.n_open.sum())))
+    return new_list(growth.found, int(np.argmax(growth.n_open)))
 
 
 class _Growth:
@@ -128,7 +144,8 @@ class _Growth:
         self.n_open = np.bincount(codes, minlength=n_classes)
         self.open = valid_bits(len(codes))
         self.whole: dict[int, np.ndarray] = {}  # columns at all points, where there is a sample
-        self.step = 0
+        self.step = self.work = 0
+        self.n_bits = 0.0
         self._begin(self._drawn())
 
     # The sample ----------------------------------------------------------------------------
@@ -174,13 +191,8 @@ class _Growth:
 
     # Steps ---------------------------------------------------------------------------------
 
-    def run(self) -> DecisionList:
-        """Grow neurons until the open points have one class."""
-        while np.count_nonzero(self.n_open) > 1:
-            self._take_step()
-        return new_list(self.found, int(np.argmax(self.n_open)))
-
-    def _take_step(self) -> None:
+    def take_step(self) -> None:
+        """Add a neuron, or a point to the sample, or draw the sample anew."""
         sample = self.sample
         live = np.flatnonzero(sample.data.sizes).tolist()
         is_sampled = not self._is_all_open(sample.n_open)
@@ -204,6 +216,7 @@ class _Growth:
 
     def _accept(self, code: int, literals: np.ndarray, coverage: int) -> None:
         self.n_open[code] -= coverage
+        self.n_bits += float(self.bits[len(literals)])
         self.found.append(Neuron(np.sort(literals), code, coverage))
 
     def _since(self, code: int) -> tuple[int, int]:
@@ -237,17 +250,17 @@ class _Growth:
     def _scores(self, lengths: np.ndarray, coverage: np.ndarray) -> np.ndarray:
         return self.log_bits[lengths] - self.search.gamma * self.logs[coverage]
 
-    def _grown(
-        self, classes: np.ndarray, exponents: np.ndarray, begun: np.ndarray | None
-    ) -> Grown:
+    def _grown(self, classes: np.ndarray, exponents: np.ndarray, begun: np.ndarray | None) -> Grown:
         """Conjunctions of these classes, grown on from literals if some are given."""
         n_tasks = len(classes)
         literals = np.empty((n_tasks, MOST_LITERALS), np.int32)
         n_literals = np.zeros(n_tasks, np.int64)
         if begun is not None:
             literals[:, : len(begun)], n_literals[:] = begun, len(begun)
-        grown = Grown(classes, exponents, literals, n_literals, np.zeros(n_tasks, np.int64))
+        coverage, work = np.zeros((2, n_tasks), np.int64)
+        grown = Grown(classes, exponents, literals, n_literals, coverage, work)
         run_loop(grow_conjunctions, n_tasks, self.n_threads, (self.sample.data, self.tables, grown))
+        self.work += int(work.sum())
         return grown
 
     # Points beside the sample --------------------------------------------------------------

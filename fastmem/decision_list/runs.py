@@ -2,8 +2,9 @@
 
 A neuron is safe once all points of other classes that it is on for are claimed: at any place after
 that it decides none of them. All safe neurons of one class are emitted together, a run, and need no
-order among them. The list stays right at all points, and its code is shorter by log2 of the
-factorial of each run.
+order among them: first those of the class of the first neuron, then of the first that is left. The
+list stays right at all points. digits784-20k: 155 runs as they grew, 108 in this order, 167 where
+the class that has most safe neurons comes next.
 """
 
 from __future__ import annotations
@@ -75,15 +76,11 @@ class _Order:
         """Emit run after run."""
         emitted: list[Neuron] = []
         neurons = self.found.neurons
-        last = -1
         while self.left.any():
             safe = self.left & (self.n_wrong == 0)
-            counts = np.bincount(self.found.classes[safe], minlength=last + 1)
-            if last >= 0 and np.count_nonzero(counts) > 1:
-                counts[last] = 0
-            last = int(np.argmax(counts))
+            code = self.found.classes[np.argmax(safe)]
             before = self.claimed.copy()
-            for j in np.flatnonzero(safe & (self.found.classes == last)).tolist():
+            for j in np.flatnonzero(safe & (self.found.classes == code)).tolist():
                 new = int(np.bitwise_count(self.on[j] & ~self.claimed).sum())
                 self.claimed |= self.on[j]
                 self.left[j] = False

@@ -22,6 +22,8 @@ from fastmem.kernels.queue import take
 
 MOST_LITERALS = 1024
 _PLANES = 32
+_CHOICE = 600
+_PASSES = 8
 _EMPTY = np.uint64(0)
 _FULL = np.uint64(2**64 - 1)
 _ONE = np.uint64(1)
@@ -33,8 +35,8 @@ class Open(NamedTuple):
     rows (M + 1, n_words) uint64, as in ``kernels.bit_rows``, and columns (n, W) uint64: the bits of
     n candidates at M points; codes (M,) int32, their classes. alive (W,) uint64: the open points.
     members int32: those of class c are members[first[c] : first[c] + sizes[c]]; first and sizes
-    (K,) int64. counts (K + 1, 64 n_words) int32: how many of the open points of each class, and, last,
-    of all, each candidate has on its positive side; or (1, 64 n_words), of all alone.
+    (K,) int64. counts (K + 1, 64 n_words) int32: how many of the open points of each class, and,
+    last, of all, each candidate has on its positive side; or (1, 64 n_words), of all alone.
     """
 
     rows: np.ndarray
@@ -71,7 +73,7 @@ class Grown(NamedTuple):
     classes and exponents (T,) int64: what is to be grown. literals (T, MOST_LITERALS) int32 and
     n_literals (T,) int64: what they begin with, none as a rule, and then what was grown: none where
     no conjunction is without points of other classes. coverage (T,) int64: open points of the class
-    inside.
+    inside. work (T,) int64: about how many words were looked at, the same on every machine.
     """
 
     classes: np.ndarray
@@ -79,11 +81,13 @@ class Grown(NamedTuple):
     literals: np.ndarray
     n_literals: np.ndarray
     coverage: np.ndarray
+    work: np.ndarray
 
 
 class Room(NamedTuple):
-    """Room to work in: planes as of `ones_of`, counts (2, 64 n_words) int32 of p and of q, a list
-    of points and counts.
+    """What a worker works in.
+
+    planes as of `ones_of`; counts (2, 64 n_words) int32 of p and of q; a list of points and counts.
     """
 
     planes: np.ndarray
@@ -170,7 +174,9 @@ def grow_by_gain(rows, p, q, tables, exponent, n, literals, room):
     while others > 0:
         if n_literals == literals.shape[0]:
             return np.int64(-1)
-        literal = choose_literal(room.counts[0], room.counts[1], inside, others, tables, exponent, n)
+        literal = choose_literal(
+            room.counts[0], room.counts[1], inside, others, tables, exponent, n
+        )
         if literal < 0:
             return np.int64(-1)
         literals[n_literals] = literal
@@ -335,11 +341,14 @@ def grow_conjunctions(queue, stop, points, tables, grown):
                 points.rows, (p_list, n_p), (q_list, n_q), tables, exponent, n,
                 literals[n_literals:], room,
             )  # fmt: skip
+            # points are counted about twice; to choose a literal takes as long as some hundred
+            grown.work[task] += points.rows.shape[1] * (2 * (n_p + n_q) + _CHOICE * abs(more))
             if more < 0:
                 break
             n_literals += more
         if n_q > 0:
             continue
+        grown.work[task] += _PASSES * n_literals * n_words
         for w in range(n_words):
             others[w] = points.alive[w] & ~own[w]
         n_literals = thin_conjunction(points.columns, own, others, literals, n_literals)
