@@ -17,8 +17,14 @@ import numpy as np
 from fastmem.decision_list.candidates import Candidates, points_of, words_of
 from fastmem.decision_list.lists import DecisionList, Neuron, new_list
 from fastmem.decision_list.open_sample import OpenSample
-from fastmem.decision_list.tables import conjunction_bits, log2_of
-from fastmem.kernels.conjunctions import MOST_LITERALS, Grown, grow_conjunctions, inside_all
+from fastmem.decision_list.tables import conjunction_bits, log2_of, powers_of
+from fastmem.kernels.conjunctions import (
+    MOST_LITERALS,
+    Grown,
+    Tables,
+    grow_conjunctions,
+    inside_all,
+)
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.machine.loops import run_loop
 from fastmem.patterns.words import valid_bits
@@ -48,12 +54,15 @@ class Search(NamedTuple):
         Coverage counts to this power.
     counted : int
         Points of a class, and of the others, that are counted for a literal, about.
+    improves : bool
+        Whether grown conjunctions are improved by one literal in the place of one or two.
     """
 
     quarters: tuple[int, ...] = (4,)
     renewed: int = 0
     gamma: float = 0.8
     counted: int = 4096
+    improves: bool = False
 
 
 QUICK = Search()
@@ -169,8 +178,13 @@ class _Growth:
         else:
             raise InseparableError(pairs)
         self.n_drawn = self.sample.n_open
-        self.logs = log2_of(np.arange(self.sample.n_open + 1))
-        self.tables = self.sample.tables(self.search.quarters, self.search.counted)
+        most = len(self.sample.numbers)
+        self.logs = log2_of(np.arange(most + 1))
+        self.tables = Tables(
+            self.logs, powers_of(most, self.search.quarters), self.candidates.sides.copy(),
+            self.candidates.n_keyed, self.search.counted, self.log_bits, self.search.gamma,
+            self.search.improves,
+        )  # fmt: skip
         self.at_hand.clear()
 
     def _is_all_open(self, size: int) -> bool:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from fastmem.decision_list.candidates import Candidates, picked, points_of
-from fastmem.decision_list.tables import log2_of, powers_of
 from fastmem.kernels.bit_rows import (
     GROUP,
     ROW_WORDS,
@@ -13,7 +12,7 @@ from fastmem.kernels.bit_rows import (
     ones_of,
     rows_of_columns,
 )
-from fastmem.kernels.conjunctions import Open, Tables, claim
+from fastmem.kernels.conjunctions import Open, claim
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.machine.loops import run_loop
 from fastmem.patterns.words import valid_bits
@@ -124,14 +123,6 @@ class OpenSample:
     def open_numbers(self) -> np.ndarray:
         """The points that are open, ascending."""
         return np.sort(self.numbers[points_of(self.data.alive)])
-
-    def tables(self, quarters: tuple[int, ...], counted: int) -> Tables:
-        """Logarithms and powers for so many points, and which literals may be used."""
-        most = len(self.data.codes)
-        sides = self._candidates.sides.copy()
-        logs = log2_of(np.arange(most + 1))
-        powers = powers_of(most, quarters)
-        return Tables(logs, powers, sides, self._candidates.n_keyed, counted)
 
     def claim(self, code: int, literals: np.ndarray) -> int:
         """Take the open points of a class that are inside the literals; returns how many."""

@@ -24,6 +24,8 @@ MOST_LITERALS = 1024
 _PLANES = 32
 _CHOICE = 600
 _PASSES = 8
+_MOST_INSTEAD = 512
+"""Points that a literal alone is asked to miss in the place of others."""
 _EMPTY = np.uint64(0)
 _FULL = np.uint64(2**64 - 1)
 _ONE = np.uint64(1)
@@ -57,7 +59,9 @@ class Tables(NamedTuple):
     where only 2 k may: a point lies on the hyperplane, and has no bit on either side. Only where
     none of the first ``n_keyed`` candidates tells p from q those after them, whose rows are stored,
     are asked. About ``most`` points of p and of q at most are counted for all literals but the
-    first; where none of those of q is left, others are.
+    first; where none of those of q is left, others are. lengths (MOST_LITERALS + 1,) float64: log2
+    of the bits of k literals; gamma, the power of the coverage that they are divided by, and
+    whether conjunctions are improved by it when they are grown.
     """
 
     logs: np.ndarray
@@ -65,6 +69,9 @@ class Tables(NamedTuple):
     sides: np.ndarray
     n_keyed: int
     most: int
+    lengths: np.ndarray
+    gamma: float
+    improves: bool
 
 
 class Grown(NamedTuple):
@@ -241,6 +248,104 @@ def inside_all(columns, literals, n_literals, points):
 
 
 @njit(nogil=True, cache=True)
+def _list_points(inside, wanted, flip, most, some):
+    """List about ``most`` points of ``inside`` and (``wanted`` ^ flip), (W,) uint64, in ``some``.
+
+    All of them where they are no more; else those of every so many words. Returns how many.
+    """
+    count = _EMPTY
+    for w in range(inside.shape[0]):
+        count += popcount(inside[w] & (wanted[w] ^ flip))
+    stride = max(np.int64(1), np.int64(count) // most)
+    listed = np.int64(0)
+    for start in range(stride):
+        for w in range(start, inside.shape[0], stride):
+            rest = inside[w] & (wanted[w] ^ flip)
+            while rest != _EMPTY:
+                some[listed] = np.int32(w * WORD_BITS + trailing_zeros(rest))
+                listed += 1
+                rest &= rest - _ONE
+        if listed:  # nearly always by the first words
+            break
+    return listed
+
+
+@njit(nogil=True, cache=True)
+def best_instead(inside, others, p, q, sides):
+    """The literal that misses all q points and has most of the p points; and how many, or 0.
+
+    inside, others (n,) int32: how many of the p and of the q points have each candidate's bit.
+    """
+    most, literal = np.int64(0), np.int64(-1)
+    for k in range(sides.shape[0]):
+        if others[k] == 0 and inside[k] > most:
+            most, literal = np.int64(inside[k]), np.int64(2 * k)
+        if sides[k] > 1 and others[k] == q and p - inside[k] > most:
+            most, literal = np.int64(p - inside[k]), np.int64(2 * k + 1)
+    return literal, most
+
+
+@njit(nogil=True, cache=True)
+def _inside_without(columns, literals, n_literals, i, j, points):
+    """Take from ``points`` those outside any literal but those at i and j; how many stay."""
+    for at in range(n_literals):
+        if at != i and at != j:
+            inside_all(columns, literals[at:], 1, points)
+    count = _EMPTY
+    for w in range(points.shape[0]):
+        count += popcount(points[w])
+    return np.int64(count)
+
+
+@njit(nogil=True, cache=True)
+def improve_conjunction(points, tables, literals, n_literals, own, others, lists, room):
+    """Put one literal in the place of one or two, as long as that gives fewer bits a point.
+
+    own, others (W,) uint64: open points of the class, and the others, which are outside; lists:
+    room for points of p and of q. Returns how many literals there are, and how many points of
+    ``own`` are inside. The best of all such changes is made each time (ties: the first).
+    """
+    n_words = own.shape[0]
+    ours, theirs = np.empty(n_words, np.uint64), np.empty(n_words, np.uint64)
+    ours[:] = own
+    coverage = inside_all(points.columns, literals, n_literals, ours)
+    work = np.int64(0)
+    while True:
+        best = tables.lengths[n_literals] - tables.gamma * tables.logs[coverage]
+        change, at, and_at, covers = np.int64(-1), 0, 0, np.int64(0)
+        for i in range(n_literals):
+            for j in range(i, n_literals):
+                k = n_literals - (j > i)
+                theirs[:] = others
+                n_q = _inside_without(points.columns, literals, n_literals, i, j, theirs)
+                if n_q > _MOST_INSTEAD:
+                    continue
+                ours[:] = own
+                n_p = _inside_without(points.columns, literals, n_literals, i, j, ours)
+                if tables.lengths[k] - tables.gamma * tables.logs[n_p] >= best or n_p > tables.most:
+                    continue
+                _list_points(theirs, theirs, _EMPTY, tables.most, lists[1])
+                _list_points(ours, ours, _EMPTY, tables.most, lists[0])
+                ones_of(points.rows, lists[1], n_q, room.planes, room.counts[1])
+                ones_of(points.rows, lists[0], n_p, room.planes, room.counts[0])
+                work += points.rows.shape[1] * (n_p + n_q + _CHOICE // 2)
+                sides = tables.sides[: tables.n_keyed]
+                literal, most = best_instead(room.counts[0], room.counts[1], n_p, n_q, sides)
+                if most > 0:
+                    score = tables.lengths[k] - tables.gamma * tables.logs[most]
+                    if score < best:
+                        best, change, at, and_at, covers = score, literal, i, j, most
+        if change < 0:
+            return n_literals, coverage, work
+        literals[at] = np.int32(change)
+        coverage = covers
+        if and_at > at:
+            for i in range(and_at, n_literals - 1):
+                literals[i] = literals[i + 1]
+            n_literals -= 1
+
+
+@njit(nogil=True, cache=True)
 def _own_points(points, code, own):
     """Set the bits of the open points of a class in own (W,) uint64; returns how many."""
     first, size = points.first[code], points.sizes[code]
@@ -266,29 +371,6 @@ def _class_counts(points, code, some, planes, counts):
     total = points.counts[n_classes]
     for k in range(counts.shape[1]):
         counts[1, k] = total[k] - counts[0, k]
-
-
-@njit(nogil=True, cache=True)
-def _list_points(inside, wanted, flip, most, some):
-    """List about ``most`` points of ``inside`` and (``wanted`` ^ flip), (W,) uint64, in ``some``.
-
-    All of them where they are no more; else those of every so many words. Returns how many.
-    """
-    count = _EMPTY
-    for w in range(inside.shape[0]):
-        count += popcount(inside[w] & (wanted[w] ^ flip))
-    stride = max(np.int64(1), np.int64(count) // most)
-    listed = np.int64(0)
-    for start in range(stride):
-        for w in range(start, inside.shape[0], stride):
-            rest = inside[w] & (wanted[w] ^ flip)
-            while rest != _EMPTY:
-                some[listed] = np.int32(w * WORD_BITS + trailing_zeros(rest))
-                listed += 1
-                rest &= rest - _ONE
-        if listed:  # nearly always by the first words
-            break
-    return listed
 
 
 @njit(nogil=True, cache=True)
@@ -352,7 +434,13 @@ def grow_conjunctions(queue, stop, points, tables, grown):
         for w in range(n_words):
             others[w] = points.alive[w] & ~own[w]
         n_literals = thin_conjunction(points.columns, own, others, literals, n_literals)
-        grown.coverage[task] = inside_all(points.columns, literals, n_literals, own)
+        if tables.improves:
+            n_literals, grown.coverage[task], work = improve_conjunction(
+                points, tables, literals, n_literals, own, others, (p_list, q_list), room
+            )
+            grown.work[task] += work
+        else:
+            grown.coverage[task] = inside_all(points.columns, literals, n_literals, own)
         grown.n_literals[task] = n_literals
 
 
