@@ -15,9 +15,16 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmem.decision_list.candidates import Candidates, points_of, words_of
+from fastmem.decision_list.lists import DecisionList, Neuron, new_list
 from fastmem.decision_list.open_sample import OpenSample
-from fastmem.decision_list.tables import conjunction_bits, log2_of
-from fastmem.kernels.conjunctions import MOST_LITERALS, Grown, grow_conjunctions, inside_all
+from fastmem.decision_list.tables import conjunction_bits, log2_of, powers_of
+from fastmem.kernels.conjunctions import (
+    MOST_LITERALS,
+    Grown,
+    Tables,
+    grow_conjunctions,
+    inside_all,
+)
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.machine.loops import run_loop
 from fastmem.patterns.words import valid_bits
@@ -45,47 +52,29 @@ class Search(NamedTuple):
         Conjunctions of other classes that a step grows anew.
     gamma : float
         Coverage counts to this power.
+    counted : int
+        Points of a class, and of the others, that are counted for a literal, about.
+    improves : bool
+        Whether grown conjunctions are improved by one literal in the place of one or two.
     """
 
     quarters: tuple[int, ...] = (4,)
     renewed: int = 0
     gamma: float = 0.8
+    counted: int = 4096
+    improves: bool = False
 
 
 QUICK = Search()
 THOROUGH = Search((1, 2, 3, 4, 6), 1)
 
 
-class DecisionList(NamedTuple):
-    """Conjunctions in order, the first of which that is on decides (decision list, Rivest 1987).
+class Progress(NamedTuple):
+    """How far a list is: estimated bits by now, words looked at, points that are open."""
 
-    Attributes
-    ----------
-    literals : ndarray of shape (sum of lengths,), int32
-        Those of neuron j are literals[starts[j] : starts[j + 1]], ascending: 2 k for candidate k,
-        2 k + 1 for its mirror.
-    starts : ndarray of shape (R + 1,), int64
-    classes : ndarray of shape (R,), int64
-        The class of each neuron.
-    default : int
-        The class where no neuron is on.
-    coverage : ndarray of shape (R,), int64
-        Points that each neuron decides.
-    """
-
-    literals: np.ndarray
-    starts: np.ndarray
-    classes: np.ndarray
-    default: int
-    coverage: np.ndarray
-
-    def neuron(self, j: int) -> np.ndarray:
-        """The literals of neuron j."""
-        return self.literals[self.starts[j] : self.starts[j + 1]]
-
-    def estimated_bits(self, n: int, n_classes: int) -> float:
-        """Length of a code for neurons one by one, of n candidates."""
-        return float(np.sum(conjunction_bits(n, n_classes)[np.diff(self.starts)]))
+    n_bits: float
+    work: int
+    n_open: int
 
 
 class _Conjunction(NamedTuple):
@@ -109,6 +98,7 @@ def grow_list(
     search: Search = THOROUGH,
     n_threads: int = 1,
     sample_bytes: int = SAMPLE_BYTES,
+    after_step: Callable[[Progress], object] | None = None,
 ) -> DecisionList:
     """Grow a decision list that is right at all points.
 
@@ -125,6 +115,8 @@ def grow_list(
     sample_bytes : int
         Room for the bits of the points that conjunctions grow among: where all points need more, it
         is a sample, and what conjunctions get wrong beside it joins it.
+    after_step : callable, optional
+        Is told how far it is; what it raises ends the growth.
 
     Returns
     -------
@@ -135,7 +127,12 @@ def grow_list(
     InseparableError
         Where candidates cannot part points of two classes.
     """
-    return _Growth(candidates, codes, n_classes, search, n_threads, sample_bytes).run()
+    growth = _Growth(candidates, codes, n_classes, search, n_threads, sample_bytes)
+    while np.count_nonzero(growth.n_open) > 1:
+        growth.take_step()
+        if after_step is not None:
+            after_step(Progress(growth.n_bits, growth.work, int(growth.n_open.sum())))
+    return new_list(growth.found, int(np.argmax(growth.n_open)))
 
 
 class _Growth:
@@ -151,12 +148,13 @@ class _Growth:
         self.log_bits = np.full(MOST_LITERALS + 1, np.inf)
         scaled = np.rint(self.bits[1:] * 65536).astype(np.int64)
         self.log_bits[1 : len(self.bits)] = log2_of(np.minimum(scaled, 2**31 - 1))
-        self.found: list[tuple[int, np.ndarray, int]] = []
+        self.found: list[Neuron] = []
         self.at_hand: dict[int, _Conjunction] = {}
         self.n_open = np.bincount(codes, minlength=n_classes)
         self.open = valid_bits(len(codes))
         self.whole: dict[int, np.ndarray] = {}  # columns at all points, where there is a sample
-        self.step = 0
+        self.step = self.work = 0
+        self.n_bits = 0.0
         self._begin(self._drawn())
 
     # The sample ----------------------------------------------------------------------------
@@ -180,7 +178,13 @@ class _Growth:
         else:
             raise InseparableError(pairs)
         self.n_drawn = self.sample.n_open
-        self.tables = self.sample.tables(self.search.quarters)
+        most = len(self.sample.numbers)
+        self.logs = log2_of(np.arange(most + 1))
+        self.tables = Tables(
+            self.logs, powers_of(most, self.search.quarters), self.candidates.sides.copy(),
+            self.candidates.n_keyed, self.search.counted, self.log_bits, self.search.gamma,
+            self.search.improves,
+        )  # fmt: skip
         self.at_hand.clear()
 
     def _is_all_open(self, size: int) -> bool:
@@ -201,22 +205,8 @@ class _Growth:
 
     # Steps ---------------------------------------------------------------------------------
 
-    def run(self) -> DecisionList:
-        """Grow neurons until the open points have one class."""
-        while np.count_nonzero(self.n_open) > 1:
-            self._take_step()
-        lengths = [len(literals) for _, literals, _ in self.found]
-        starts = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)]).astype(np.int64)
-        literals = [np.sort(literals) for _, literals, _ in self.found]
-        return DecisionList(
-            np.concatenate([*literals, np.empty(0, np.int32)]).astype(np.int32),
-            starts,
-            np.array([code for code, _, _ in self.found], np.int64),
-            int(np.argmax(self.n_open)),
-            np.array([coverage for _, _, coverage in self.found], np.int64),
-        )
-
-    def _take_step(self) -> None:
+    def take_step(self) -> None:
+        """Add a neuron, or a point to the sample, or draw the sample anew."""
         sample = self.sample
         live = np.flatnonzero(sample.data.sizes).tolist()
         is_sampled = not self._is_all_open(sample.n_open)
@@ -240,7 +230,8 @@ class _Growth:
 
     def _accept(self, code: int, literals: np.ndarray, coverage: int) -> None:
         self.n_open[code] -= coverage
-        self.found.append((code, literals, coverage))
+        self.n_bits += float(self.bits[len(literals)])
+        self.found.append(Neuron(np.sort(literals), code, coverage))
 
     def _since(self, code: int) -> tuple[int, int]:
         return self.at_hand[code].step, code
@@ -271,19 +262,19 @@ class _Growth:
                     self.at_hand[code] = _Conjunction(score, literals, self.step)
 
     def _scores(self, lengths: np.ndarray, coverage: np.ndarray) -> np.ndarray:
-        return self.log_bits[lengths] - self.search.gamma * log2_of(coverage)
+        return self.log_bits[lengths] - self.search.gamma * self.logs[coverage]
 
-    def _grown(
-        self, classes: np.ndarray, exponents: np.ndarray, begun: np.ndarray | None
-    ) -> Grown:
+    def _grown(self, classes: np.ndarray, exponents: np.ndarray, begun: np.ndarray | None) -> Grown:
         """Conjunctions of these classes, grown on from literals if some are given."""
         n_tasks = len(classes)
         literals = np.empty((n_tasks, MOST_LITERALS), np.int32)
         n_literals = np.zeros(n_tasks, np.int64)
         if begun is not None:
             literals[:, : len(begun)], n_literals[:] = begun, len(begun)
-        grown = Grown(classes, exponents, literals, n_literals, np.zeros(n_tasks, np.int64))
+        coverage, work = np.zeros((2, n_tasks), np.int64)
+        grown = Grown(classes, exponents, literals, n_literals, coverage, work)
         run_loop(grow_conjunctions, n_tasks, self.n_threads, (self.sample.data, self.tables, grown))
+        self.work += int(work.sum())
         return grown
 
     # Points beside the sample --------------------------------------------------------------

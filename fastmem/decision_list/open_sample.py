@@ -5,7 +5,6 @@ from __future__ import annotations
 import numpy as np
 
 from fastmem.decision_list.candidates import Candidates, picked, points_of
-from fastmem.decision_list.tables import log2_of, powers_of
 from fastmem.kernels.bit_rows import (
     GROUP,
     ROW_WORDS,
@@ -13,7 +12,7 @@ from fastmem.kernels.bit_rows import (
     ones_of,
     rows_of_columns,
 )
-from fastmem.kernels.conjunctions import Open, Tables, claim
+from fastmem.kernels.conjunctions import Open, claim
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.machine.loops import run_loop
 from fastmem.patterns.words import valid_bits
@@ -106,12 +105,12 @@ class OpenSample:
         planes = np.empty((32, ROW_WORDS), np.uint64)
         if self._n_classes > _COUNTED_CLASSES:
             counts = np.zeros((1, width), np.int32)
-            ones_of(rows, _with_room(members), len(members), planes, counts[0])
+            ones_of(rows, with_room(members), len(members), planes, counts[0])
             return counts
         counts = np.zeros((self._n_classes + 1, width), np.int32)
         parts = np.split(members, np.cumsum(sizes)[:-1])
         for some, row in zip(parts, counts[:-1], strict=True):
-            ones_of(rows, _with_room(some), len(some), planes, row)
+            ones_of(rows, with_room(some), len(some), planes, row)
         counts[-1] = counts[:-1].sum(axis=0, dtype=np.int32)
         return counts
 
@@ -124,13 +123,6 @@ class OpenSample:
     def open_numbers(self) -> np.ndarray:
         """The points that are open, ascending."""
         return np.sort(self.numbers[points_of(self.data.alive)])
-
-    def tables(self, quarters: tuple[int, ...]) -> Tables:
-        """Logarithms and powers for so many points, and which literals may be used."""
-        most = len(self.data.codes)
-        sides = self._candidates.sides.copy()
-        logs = log2_of(np.arange(most + 1))
-        return Tables(logs, powers_of(most, quarters), sides, self._candidates.n_keyed)
 
     def claim(self, code: int, literals: np.ndarray) -> int:
         """Take the open points of a class that are inside the literals; returns how many."""
@@ -153,7 +145,8 @@ class OpenSample:
         return self.numbers[places][pairs_of(self.data.rows[places], self.data.codes[places])]
 
 
-def _with_room(points: np.ndarray) -> np.ndarray:
+def with_room(points: np.ndarray) -> np.ndarray:
+    """Points (m,) int32 as `ones_of` takes them."""
     room = np.empty(len(points) + GROUP, np.int32)
     room[: len(points)] = points
     return room

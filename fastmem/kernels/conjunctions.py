@@ -22,6 +22,10 @@ from fastmem.kernels.queue import take
 
 MOST_LITERALS = 1024
 _PLANES = 32
+_CHOICE = 600
+_PASSES = 8
+_MOST_INSTEAD = 512
+"""Points that a literal alone is asked to miss in the place of others."""
 _EMPTY = np.uint64(0)
 _FULL = np.uint64(2**64 - 1)
 _ONE = np.uint64(1)
@@ -33,8 +37,8 @@ class Open(NamedTuple):
     rows (M + 1, n_words) uint64, as in ``kernels.bit_rows``, and columns (n, W) uint64: the bits of
     n candidates at M points; codes (M,) int32, their classes. alive (W,) uint64: the open points.
     members int32: those of class c are members[first[c] : first[c] + sizes[c]]; first and sizes
-    (K,) int64. counts (K + 1, 64 n_words) int32: how many of the open points of each class, and, last,
-    of all, each candidate has on its positive side; or (1, 64 n_words), of all alone.
+    (K,) int64. counts (K + 1, 64 n_words) int32: how many of the open points of each class, and,
+    last, of all, each candidate has on its positive side; or (1, 64 n_words), of all alone.
     """
 
     rows: np.ndarray
@@ -54,13 +58,20 @@ class Tables(NamedTuple):
     p^e for each exponent e. sides (n,) uint8: 2 where both literals of a candidate may be used, 1
     where only 2 k may: a point lies on the hyperplane, and has no bit on either side. Only where
     none of the first ``n_keyed`` candidates tells p from q those after them, whose rows are stored,
-    are asked.
+    are asked. About ``most`` points of p and of q at most are counted for all literals but the
+    first; where none of those of q is left, others are. lengths (MOST_LITERALS + 1,) float64: log2
+    of the bits of k literals; gamma, the power of the coverage that they are divided by, and
+    whether conjunctions are improved by it when they are grown.
     """
 
     logs: np.ndarray
     powers: np.ndarray
     sides: np.ndarray
     n_keyed: int
+    most: int
+    lengths: np.ndarray
+    gamma: float
+    improves: bool
 
 
 class Grown(NamedTuple):
@@ -69,7 +80,7 @@ class Grown(NamedTuple):
     classes and exponents (T,) int64: what is to be grown. literals (T, MOST_LITERALS) int32 and
     n_literals (T,) int64: what they begin with, none as a rule, and then what was grown: none where
     no conjunction is without points of other classes. coverage (T,) int64: open points of the class
-    inside.
+    inside. work (T,) int64: about how many words were looked at, the same on every machine.
     """
 
     classes: np.ndarray
@@ -77,11 +88,13 @@ class Grown(NamedTuple):
     literals: np.ndarray
     n_literals: np.ndarray
     coverage: np.ndarray
+    work: np.ndarray
 
 
 class Room(NamedTuple):
-    """Room to work in: planes as of `ones_of`, counts (2, 64 n_words) int32 of p and of q, a list
-    of points and counts.
+    """What a worker works in.
+
+    planes as of `ones_of`; counts (2, 64 n_words) int32 of p and of q; a list of points and counts.
     """
 
     planes: np.ndarray
@@ -168,7 +181,9 @@ def grow_by_gain(rows, p, q, tables, exponent, n, literals, room):
     while others > 0:
         if n_literals == literals.shape[0]:
             return np.int64(-1)
-        literal = choose_literal(room.counts[0], room.counts[1], inside, others, tables, exponent, n)
+        literal = choose_literal(
+            room.counts[0], room.counts[1], inside, others, tables, exponent, n
+        )
         if literal < 0:
             return np.int64(-1)
         literals[n_literals] = literal
@@ -233,6 +248,104 @@ def inside_all(columns, literals, n_literals, points):
 
 
 @njit(nogil=True, cache=True)
+def _list_points(inside, wanted, flip, most, some):
+    """List about ``most`` points of ``inside`` and (``wanted`` ^ flip), (W,) uint64, in ``some``.
+
+    All of them where they are no more; else those of every so many words. Returns how many.
+    """
+    count = _EMPTY
+    for w in range(inside.shape[0]):
+        count += popcount(inside[w] & (wanted[w] ^ flip))
+    stride = max(np.int64(1), np.int64(count) // most)
+    listed = np.int64(0)
+    for start in range(stride):
+        for w in range(start, inside.shape[0], stride):
+            rest = inside[w] & (wanted[w] ^ flip)
+            while rest != _EMPTY:
+                some[listed] = np.int32(w * WORD_BITS + trailing_zeros(rest))
+                listed += 1
+                rest &= rest - _ONE
+        if listed:  # nearly always by the first words
+            break
+    return listed
+
+
+@njit(nogil=True, cache=True)
+def best_instead(inside, others, p, q, sides):
+    """The literal that misses all q points and has most of the p points; and how many, or 0.
+
+    inside, others (n,) int32: how many of the p and of the q points have each candidate's bit.
+    """
+    most, literal = np.int64(0), np.int64(-1)
+    for k in range(sides.shape[0]):
+        if others[k] == 0 and inside[k] > most:
+            most, literal = np.int64(inside[k]), np.int64(2 * k)
+        if sides[k] > 1 and others[k] == q and p - inside[k] > most:
+            most, literal = np.int64(p - inside[k]), np.int64(2 * k + 1)
+    return literal, most
+
+
+@njit(nogil=True, cache=True)
+def _inside_without(columns, literals, n_literals, i, j, points):
+    """Take from ``points`` those outside any literal but those at i and j; how many stay."""
+    for at in range(n_literals):
+        if at != i and at != j:
+            inside_all(columns, literals[at:], 1, points)
+    count = _EMPTY
+    for w in range(points.shape[0]):
+        count += popcount(points[w])
+    return np.int64(count)
+
+
+@njit(nogil=True, cache=True)
+def improve_conjunction(points, tables, literals, n_literals, own, others, lists, room):
+    """Put one literal in the place of one or two, as long as that gives fewer bits a point.
+
+    own, others (W,) uint64: open points of the class, and the others, which are outside; lists:
+    room for points of p and of q. Returns how many literals there are, and how many points of
+    ``own`` are inside. The best of all such changes is made each time (ties: the first).
+    """
+    n_words = own.shape[0]
+    ours, theirs = np.empty(n_words, np.uint64), np.empty(n_words, np.uint64)
+    ours[:] = own
+    coverage = inside_all(points.columns, literals, n_literals, ours)
+    work = np.int64(0)
+    while True:
+        best = tables.lengths[n_literals] - tables.gamma * tables.logs[coverage]
+        change, at, and_at, covers = np.int64(-1), 0, 0, np.int64(0)
+        for i in range(n_literals):
+            for j in range(i, n_literals):
+                k = n_literals - (j > i)
+                theirs[:] = others
+                n_q = _inside_without(points.columns, literals, n_literals, i, j, theirs)
+                if n_q > _MOST_INSTEAD:
+                    continue
+                ours[:] = own
+                n_p = _inside_without(points.columns, literals, n_literals, i, j, ours)
+                if tables.lengths[k] - tables.gamma * tables.logs[n_p] >= best or n_p > tables.most:
+                    continue
+                _list_points(theirs, theirs, _EMPTY, tables.most, lists[1])
+                _list_points(ours, ours, _EMPTY, tables.most, lists[0])
+                ones_of(points.rows, lists[1], n_q, room.planes, room.counts[1])
+                ones_of(points.rows, lists[0], n_p, room.planes, room.counts[0])
+                work += points.rows.shape[1] * (n_p + n_q + _CHOICE // 2)
+                sides = tables.sides[: tables.n_keyed]
+                literal, most = best_instead(room.counts[0], room.counts[1], n_p, n_q, sides)
+                if most > 0:
+                    score = tables.lengths[k] - tables.gamma * tables.logs[most]
+                    if score < best:
+                        best, change, at, and_at, covers = score, literal, i, j, most
+        if change < 0:
+            return n_literals, coverage, work
+        literals[at] = np.int32(change)
+        coverage = covers
+        if and_at > at:
+            for i in range(and_at, n_literals - 1):
+                literals[i] = literals[i + 1]
+            n_literals -= 1
+
+
+@njit(nogil=True, cache=True)
 def _own_points(points, code, own):
     """Set the bits of the open points of a class in own (W,) uint64; returns how many."""
     first, size = points.first[code], points.sizes[code]
@@ -261,24 +374,6 @@ def _class_counts(points, code, some, planes, counts):
 
 
 @njit(nogil=True, cache=True)
-def _list_points(points, code, inside, p_list, q_list):
-    """List the points of ``inside`` (W,) uint64 by whether they are of a class."""
-    n_p, n_q = np.int64(0), np.int64(0)
-    for w in range(inside.shape[0]):
-        rest = inside[w]
-        while rest != _EMPTY:
-            point = np.int32(w * WORD_BITS + trailing_zeros(rest))
-            rest &= rest - _ONE
-            if points.codes[point] == code:
-                p_list[n_p] = point
-                n_p += 1
-            else:
-                q_list[n_q] = point
-                n_q += 1
-    return n_p, n_q
-
-
-@njit(nogil=True, cache=True)
 def grow_conjunctions(queue, stop, points, tables, grown):
     """Worker: grow the conjunction of each task among all open points, and thin it."""
     n, n_words = points.columns.shape[0], points.alive.shape[0]
@@ -295,6 +390,7 @@ def grow_conjunctions(queue, stop, points, tables, grown):
     p_list = np.empty(largest + GROUP, np.int32)
     q_list = np.empty(n_open + GROUP, np.int32)
     own, others = np.empty(n_words, np.uint64), np.empty(n_words, np.uint64)
+    inside = np.empty(n_words, np.uint64)
     while True:
         task = take(queue)
         if task >= stop:
@@ -312,21 +408,39 @@ def grow_conjunctions(queue, stop, points, tables, grown):
                 continue
             literals[0] = literal
             n_given = 1
-        for w in range(n_words):
-            others[w] = points.alive[w]
-        inside_all(points.columns, literals, n_given, others)
-        n_p, n_q = _list_points(points, code, others, p_list, q_list)
-        ones_of(points.rows, p_list, n_p, room.planes, counts[0])
-        ones_of(points.rows, q_list, n_q, room.planes, counts[1])
-        more = grow_by_gain(
-            points.rows, (p_list, n_p), (q_list, n_q), tables, exponent, n, literals[n_given:], room
-        )
-        if more < 0:
+        n_literals = np.int64(n_given)
+        while True:
+            for w in range(n_words):
+                inside[w] = points.alive[w]
+            inside_all(points.columns, literals, n_literals, inside)
+            n_q = _list_points(inside, own, _FULL, tables.most, q_list)
+            if n_q == 0:
+                break
+            n_p = _list_points(inside, own, _EMPTY, tables.most, p_list)
+            ones_of(points.rows, p_list, n_p, room.planes, counts[0])
+            ones_of(points.rows, q_list, n_q, room.planes, counts[1])
+            more = grow_by_gain(
+                points.rows, (p_list, n_p), (q_list, n_q), tables, exponent, n,
+                literals[n_literals:], room,
+            )  # fmt: skip
+            # points are counted about twice; to choose a literal takes as long as some hundred
+            grown.work[task] += points.rows.shape[1] * (2 * (n_p + n_q) + _CHOICE * abs(more))
+            if more < 0:
+                break
+            n_literals += more
+        if n_q > 0:
             continue
+        grown.work[task] += _PASSES * n_literals * n_words
         for w in range(n_words):
             others[w] = points.alive[w] & ~own[w]
-        n_literals = thin_conjunction(points.columns, own, others, literals, n_given + more)
-        grown.coverage[task] = inside_all(points.columns, literals, n_literals, own)
+        n_literals = thin_conjunction(points.columns, own, others, literals, n_literals)
+        if tables.improves:
+            n_literals, grown.coverage[task], work = improve_conjunction(
+                points, tables, literals, n_literals, own, others, (p_list, q_list), room
+            )
+            grown.work[task] += work
+        else:
+            grown.coverage[task] = inside_all(points.columns, literals, n_literals, own)
         grown.n_literals[task] = n_literals
 
 
@@ -360,3 +474,19 @@ def claim(points, code, literals):
             points.counts[code, k] -= counts[k]
         points.counts[n_classes, k] -= counts[k]
     return n_gone
+
+
+@njit(nogil=True, cache=True)
+def neurons_on(queue, stop, columns, literals, starts, points, on):
+    """Worker: on[j] = those of ``points`` (W,) uint64 that neuron j is on for.
+
+    columns (n, W) uint64; neuron j has the literals literals[starts[j] : starts[j + 1]], int32.
+    """
+    while True:
+        j = take(queue)
+        if j >= stop:
+            break
+        inside = on[j]
+        for w in range(points.shape[0]):
+            inside[w] = points[w]
+        inside_all(columns, literals[starts[j] :], starts[j + 1] - starts[j], inside)
