@@ -35,6 +35,7 @@ import numpy as np
 
 import fastmem
 import fastmem.datasets
+import fastmem.export
 from bench.markdown import table
 from bench.measuring import machine, timed
 from bench.unseen import SETS
@@ -155,13 +156,9 @@ def check(network: fastmem.Network, X: np.ndarray, y: np.ndarray, in_c: bool) ->
         if not (read.predict(X) == y).all():
             raise SystemExit("labels are wrong")
         if in_c:
-            from fastmem.export import to_c
-            from fastmem.export.c_compiler import compiled
-
-            header = Path(folder) / "net.h"
-            to_c(read, header)
-            if not (compiled(header)(X) == y).all():
-                raise SystemExit("labels are wrong in C")
+            report = fastmem.export.to_c(read, Path(folder) / "net.h", X, y)
+            if not report.exact or report.wrong is None or len(report.wrong):
+                raise SystemExit(f"labels are wrong in C: {report}")
         return path.stat().st_size
 
 
