@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import platform
+
 import numpy as np
 import pytest
 from decision_lists import make_list
 from sklearn.datasets import load_digits, load_wine
-from test_export import needs_compiler, needs_onnx, needs_torch
+from test_export import COMPILER, STRICT, needs_compiler, needs_onnx, needs_torch
 
 from fastmem.export import to_c, to_onnx, to_torch
+from fastmem.export.c_compiler import compiled
+from fastmem.network.network import Network
+from fastmem.second_layer.cover_layer import CoverLayer
 
 
 def near_planes(network, X, seed=0):
@@ -43,7 +48,7 @@ def cases():
     far = 1e6 + rng.standard_normal((120, 3))
     t = rng.integers(0, 3, 120)
     found["far away"] = far, t, make_list(far, t, n=256, bits=8, n_extra=200)
-    for name, (points, labels, network) in list(found.items()):
+    for name, (points, _, network) in list(found.items()):
         if points.dtype == np.float64:
             close = near_planes(network, points)
             found[f"{name}, near planes"] = close, network.predict(close), network
@@ -52,6 +57,50 @@ def cases():
 
 NAMES = ["digits", "float32", "texts, stored rows", "scaled", "far away"]
 CLOSE = [f"{name}, near planes" for name in NAMES if name != "float32"]
+
+
+@needs_compiler
+@pytest.mark.parametrize("name", NAMES + CLOSE)
+def test_c_headers_give_the_labels(cases, name, tmp_path):
+    X, y, network = cases[name]
+    report = to_c(network, tmp_path / "list.h", X, y, compiler=None)
+    assert report.exact and not len(report.wrong)
+    assert report.settings["first layer"] == "key"
+    assert "then exact" in report.settings["arithmetic"]
+    if name == "digits":
+        assert (tmp_path / "list.h").stat().st_size < 20_000
+        assert report.n_bytes < 3 * network.nbytes + 1000
+
+
+@needs_compiler
+@pytest.mark.parametrize("options", [STRICT, (*STRICT, "-O3", "-ffp-contract=fast", "-mfma")])
+@pytest.mark.parametrize("name", NAMES + CLOSE)
+def test_c_headers_give_the_labels_whatever_is_fused(cases, name, options, tmp_path):
+    X, y, network = cases[name]
+    if "-mfma" in options and platform.machine() != "x86_64":
+        pytest.skip("an option of x86")
+    for exact in (True, False):
+        to_c(network, tmp_path / "list.h", points=str(X.dtype), exact=exact)
+        text = (tmp_path / "list.h").read_text()
+        codes = compiled(text, "list", str(X.dtype), tmp_path, COMPILER, options)(X)
+        wrong = network.classes_[codes] != y
+        assert not wrong.any() if exact else wrong.mean() < 0.5
+
+
+@needs_compiler
+def test_c_headers_without_neurons_or_doubts(cases, tmp_path):
+    X, _, network = cases["digits"]
+    none = CoverLayer(
+        np.empty((0, network.first.n_words), np.uint64), np.empty(0, np.int32),
+        np.empty(0, np.int32),
+    )  # fmt: skip
+    empty = Network(network.classes_, network.first, none, (), default=4)
+    assert to_c(empty, tmp_path / "empty.h", X).exact
+    stored = Network(
+        network.classes_, network.first.explicit, network.second, network.covered,
+        default=network.default,
+    )  # fmt: skip
+    assert to_c(stored, tmp_path / "stored.h", X).exact
 
 
 @needs_onnx
