@@ -12,6 +12,7 @@ from decision_lists import make_list, slow_scores
 from scipy import sparse as sp
 from sklearn.datasets import load_digits, load_wine
 
+from fastmem.commands.describing import network_facts, shape_facts
 from fastmem.errors import InvalidInputError
 from fastmem.network.network import Network
 from fastmem.network.report import label_entropy
@@ -104,6 +105,11 @@ def test_bits_of_a_label(network, digits):
         summary={"n_samples": 700, "label_entropy": entropy},
     )  # fmt: skip
     assert known.bits_per_label == 8 * known.nbytes / 700 < entropy == known.label_entropy
+    assert "against" in shape_facts(known)["bits a label"]
+    assert network_facts(known)["label_entropy"] == entropy
+    assert network_facts(network)["decision"] == "list" and "bits a label" not in shape_facts(
+        network
+    )
     assert network.bits_per_label is None and network.label_entropy is None
 
 
