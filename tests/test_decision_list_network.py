@@ -12,8 +12,10 @@ from decision_lists import make_list, slow_scores
 from scipy import sparse as sp
 from sklearn.datasets import load_digits, load_wine
 
+from fastmem.commands.describing import network_facts, shape_facts
 from fastmem.errors import InvalidInputError
 from fastmem.network.network import Network
+from fastmem.network.report import label_entropy
 from fastmem.second_layer.cover_layer import CoverLayer
 
 
@@ -91,6 +93,24 @@ def test_pickles_and_copies(network, digits):
         assert again.default == network.default
     assert "neurons in order" in repr(network)
     assert "hyperplanes" in network._repr_html_()
+
+
+def test_bits_of_a_label(network, digits):
+    counts = np.bincount(digits[1])
+    entropy = label_entropy(counts)
+    assert abs(entropy + np.sum(counts * np.log2(counts / 700)) / 700) < 1 / 8192
+    assert label_entropy(np.array([5, 0])) == 0.0
+    known = Network(
+        network.classes_, network.first, network.second, network.covered, default=network.default,
+        summary={"n_samples": 700, "label_entropy": entropy},
+    )  # fmt: skip
+    assert known.bits_per_label == 8 * known.nbytes / 700 < entropy == known.label_entropy
+    assert "against" in shape_facts(known)["bits a label"]
+    assert network_facts(known)["label_entropy"] == entropy
+    assert network_facts(network)["decision"] == "list" and "bits a label" not in shape_facts(
+        network
+    )
+    assert network.bits_per_label is None and network.label_entropy is None
 
 
 def test_a_list_without_neurons_is_its_default(network):

@@ -224,6 +224,15 @@ class KeyedHyperplanes(NumberedHyperplanes):
         return self._with_stored(rows, self.extra, self.extra_biases)
 
 
+def as_keyed(first: Hyperplanes) -> KeyedHyperplanes:
+    """Hyperplanes as rows of a key; those of another kind with all weights stored."""
+    if isinstance(first, KeyedHyperplanes):
+        return first
+    rows = -1 - np.arange(len(first), dtype=np.int32)
+    center = CoarseOrigin(0.0, 0.0, np.zeros(first.n_features, np.uint8))
+    return KeyedHyperplanes(0, rows, 1, 0.0, center, first.weights, first.biases)
+
+
 def float32_number(value: float, name: str) -> float:
     """A finite number that float32 holds.
 

@@ -29,8 +29,7 @@ import numpy as np
 
 from fastmem.encoding import MOST_BYTES, Encoding
 from fastmem.errors import InvalidInputError
-from fastmem.hyperplanes.hyperplanes import Hyperplanes
-from fastmem.hyperplanes.keyed import CoarseOrigin, KeyedHyperplanes
+from fastmem.hyperplanes.keyed import CoarseOrigin, KeyedHyperplanes, as_keyed
 from fastmem.inputs import exponents_of
 from fastmem.network.file_members import (
     ALWAYS_UNPACKED,
@@ -84,7 +83,7 @@ def contents(parts: ModelParts) -> bytes:
     Fault
         If `read_list` would refuse the file.
     """
-    first = _keyed(parts.first)
+    first = as_keyed(parts.first)
     if first.n_features > MOST_FEATURES:
         raise Fault(f"it has {first.n_features} features, more than {MOST_FEATURES}")
     content, used_extra = _content(parts, first)
@@ -100,16 +99,6 @@ def contents(parts: ModelParts) -> bytes:
     data = body + zlib.crc32(body).to_bytes(_CRC_BYTES, "little")
     read_list(data)
     return data
-
-
-def _keyed(first: Hyperplanes) -> KeyedHyperplanes:
-    """Hyperplanes as rows of a key; of another kind, with all weights stored."""
-    if isinstance(first, KeyedHyperplanes):
-        return first
-    n, d = len(first), first.n_features
-    rows = -1 - np.arange(n, dtype=np.int32)
-    center = CoarseOrigin(0.0, 0.0, np.zeros(d, np.uint8))
-    return KeyedHyperplanes(0, rows, 1, 0.0, center, first.weights, first.biases)
 
 
 def _content(parts: ModelParts, first: KeyedHyperplanes) -> tuple[ListContent, np.ndarray]:

@@ -23,21 +23,19 @@ from fastmem.inputs import (
 )
 from fastmem.machine.memory import require_for_prediction
 from fastmem.network import model_file
+from fastmem.network.cells import Cells
 from fastmem.network.consistency import check_list, check_readout
-from fastmem.network.in_order import order_pays, run_in_order
 from fastmem.network.lists import DecisionList
-from fastmem.network.margins import CountMargins, Margins, margins_of
 from fastmem.network.pages import network_page
 from fastmem.network.report import FitReport, n_parameters
 from fastmem.network.votes import Votes
-from fastmem.patterns.of_points import tiles_of_blocks
 from fastmem.readout import ReadOut
 from fastmem.second_layer.cover_layer import CoverLayer
 
 if TYPE_CHECKING:
     from fastmem.encoding import Encoding
 
-_COMPUTED = ("_margins", "_votes", "_list", "nbytes")
+_COMPUTED = ("_decider", "nbytes")
 """Attributes that are computed from the layers on demand."""
 _COMPUTED_BEFORE = ("_stack", "_real")
 """And those that pickles of version 0.1.0 may hold."""
@@ -208,10 +206,26 @@ class Network:
         """Size of the model in its file, in bytes."""
         return model_file.size_in_file(self._parts())
 
+    @property
+    def bits_per_label(self) -> float | None:
+        """Bits of the file for each training point; None where their number is not known."""
+        n_samples = self.summary.get("n_samples")
+        return 8 * self.nbytes / n_samples if isinstance(n_samples, int) and n_samples else None
+
+    @property
+    def label_entropy(self) -> float | None:
+        """Bits of a training label in the best code that does not see the points.
+
+        The entropy of the labels' frequencies; None where these are not known.
+        """
+        entropy = self.summary.get("label_entropy")
+        return entropy if isinstance(entropy, float) else None
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to ``path``, under that very name; see :func:`fastmem.load`.
 
-        The file is an uncompressed or compressed ``.npz`` without pickles. It is written to a
+        The file is an uncompressed or compressed ``.npz`` without pickles; of a decision list it is
+        of a kind of its own, some ten times smaller, whatever its suffix. It is written to a
         temporary name and then moved, so that the path never holds half a file.
 
         Raises
@@ -260,7 +274,7 @@ class Network:
         require_for_prediction(points.n_samples, 8 + self.classes_.itemsize)
         threads = check_threads(n_threads)
         if abstain is None:
-            return self.classes_[self._codes(points, threads)]
+            return self.classes_[self._decider.codes(points, threads)]
         least = share(abstain, "abstain")
         codes, unsure = self._asked_votes().sure_codes(points, threads, least)
         return np.ma.MaskedArray(self.classes_[codes], unsure)
@@ -297,7 +311,7 @@ class Network:
         """
         points = self._points(X)
         require_for_prediction(points.n_samples, 8 * len(self.classes_))
-        scores = self._all_scores(points, check_threads(n_threads))
+        scores = self._decider.scores(points, check_threads(n_threads))
         if len(self.classes_) > 2:
             return scores
         with np.errstate(invalid="ignore"):
@@ -350,7 +364,7 @@ class Network:
         """
         points = self._points(X)
         codes = check_known_labels(y, points.n_samples, self.classes_)
-        return float(np.mean(self._codes(points, check_threads(n_threads)) == codes))
+        return float(np.mean(self._decider.codes(points, check_threads(n_threads)) == codes))
 
     def checked_points(self, X, *, stacklevel: int = 3) -> Points:
         """Check points, and encode a raw table where the network was fitted to one.
@@ -384,81 +398,22 @@ class Network:
         return scaled(self.checked_points(X, stacklevel=4), self.scale)
 
     @cached_property
-    def _margins(self) -> Margins:
-        """Margins of the covered classes, in the order of ``covered``."""
-        blocks = np.searchsorted(self.covered, self.second.owners)
-        return margins_of(self.first, self.second, blocks, len(self.covered))
-
-    @cached_property
-    def _votes(self) -> Votes | None:
-        if self.readout is None:
-            return None
-        return Votes(self.first, self.second, self.readout)
-
-    @cached_property
-    def _list(self) -> DecisionList | None:
-        if self.default is None:
-            return None
-        return DecisionList(self.first, self.second, self.default, len(self.classes_))
+    def _decider(self) -> Cells | Votes | DecisionList:
+        """What gives points their classes."""
+        first, second, n_classes = self.first, self.second, len(self.classes_)
+        if self.readout is not None:
+            return Votes(first, second, self.readout)
+        if self.default is not None:
+            return DecisionList(first, second, self.default, n_classes)
+        return Cells(first, second, self.covered, n_classes)
 
     def _asked_votes(self) -> Votes:
         """What votes, where a caller needs it."""
-        if self._votes is None:
+        if not isinstance(self._decider, Votes):
             raise InvalidInputError(
                 "margins of cells are no probabilities; fit with decision='vote' for these"
             )
-        return self._votes
-
-    def _all_scores(self, points: Points, n_threads: int) -> np.ndarray:
-        """Votes or margins of all classes, (N, K) float64."""
-        if self._votes is not None:
-            return self._votes.scores(points, n_threads)
-        if self._list is not None:
-            return self._list.scores(points, n_threads)
-        scores = np.empty((points.n_samples, len(self.classes_)))
-
-        def keep(rows: slice | np.ndarray, best: np.ndarray) -> None:
-            scores[rows] = self._scores(best)
-
-        self._run(points, n_threads, False, keep)
-        return scores
-
-    def _codes(self, points: Points, n_threads: int) -> np.ndarray:
-        if self._votes is not None:
-            return self._votes.codes(points, n_threads)
-        if self._list is not None:
-            return self._list.codes(points, n_threads)
-        codes = np.empty(points.n_samples, np.intp)
-        # with one block of two classes, on or off is all that matters
-        only_on = len(self.covered) == 1 and len(self.classes_) == 2
-
-        def keep(rows: slice | np.ndarray, best: np.ndarray) -> None:
-            if only_on:
-                codes[rows] = np.where(best[0] > 0, self.covered[0], 1 - self.covered[0])
-            else:
-                codes[rows] = self._scores(best).argmax(axis=1)
-
-        self._run(points, n_threads, only_on, keep)
-        return codes
-
-    def _scores(self, best: np.ndarray) -> np.ndarray:
-        scores = np.full((best.shape[1], len(self.classes_)), self._margins.left_out)
-        scores[:, self.covered] = best.T
-        return scores
-
-    def _run(self, points: Points, n_threads: int, stop_when_on: bool, keep) -> None:
-        """Stream blocks of rows through both layers; keep(rows, best) takes the margins of some."""
-        margins = self._margins
-        if isinstance(margins, CountMargins) and order_pays(
-            points, self.first, margins, stop_when_on
-        ):
-            run_in_order(points, self.first, margins, n_threads, stop_when_on, keep)
-            return
-
-        def work(start: int, stop: int, tiles: np.ndarray) -> None:
-            keep(slice(start, stop), margins.of(points, start, stop, tiles, stop_when_on))
-
-        tiles_of_blocks(points, self.first, n_threads, work, margins.task_rows(points))
+        return self._decider
 
 
 def load(path: str | os.PathLike[str]) -> Network:
