@@ -129,7 +129,10 @@ class RowCandidates:
     def stored_bits(self, literals: np.ndarray) -> int:
         """See Candidates."""
         numbers = np.unique(literals >> 1)
-        stored = self.hyperplanes.subset(numbers[numbers >= self.n_keyed])
+        numbers = numbers[numbers >= self.n_keyed]
+        if len(numbers) == 0:
+            return 0
+        stored = self.hyperplanes.subset(numbers)
         return 32 * stored.n_nonzero + 64 * len(stored)
 
     def _bits(self, kept: np.ndarray, points: Points) -> np.ndarray:
