@@ -47,6 +47,9 @@ class Candidates(Protocol):
     def part(self, pairs: np.ndarray) -> bool:
         """Add stored rows between pairs (m, 2) of points, or say that there are none to add."""
 
+    def stored_bits(self, literals: np.ndarray) -> int:
+        """Bits that the stored rows of these literals take in a file, about."""
+
 
 class GivenColumns:
     """Candidates whose bits at all points are in memory.
@@ -75,6 +78,10 @@ class GivenColumns:
         """See Candidates."""
         return False
 
+    def stored_bits(self, literals: np.ndarray) -> int:
+        """See Candidates."""
+        return 0
+
 
 class RowCandidates:
     """Candidates whose bits are computed from their rows.
@@ -98,7 +105,7 @@ class RowCandidates:
         self, hyperplanes: Hyperplanes, points: Points, generator: np.random.Generator,
         n_threads: int,
     ) -> None:  # fmt: skip
-        self.hyperplanes = hyperplanes
+        self.hyperplanes: Hyperplanes = hyperplanes
         self.n_points, self.n_keyed = points.n_samples, len(hyperplanes)
         self.sides = np.full(len(hyperplanes), 2, np.uint8)
         self._points, self._generator, self._n_threads = points, generator, n_threads
@@ -118,6 +125,15 @@ class RowCandidates:
         for start in range(0, len(pairs), _PAIRS):
             self._part_some(pairs[start : start + _PAIRS])
         return True
+
+    def stored_bits(self, literals: np.ndarray) -> int:
+        """See Candidates."""
+        numbers = np.unique(literals >> 1)
+        numbers = numbers[numbers >= self.n_keyed]
+        if len(numbers) == 0:
+            return 0
+        stored = self.hyperplanes.subset(numbers)
+        return 32 * stored.n_nonzero + 64 * len(stored)
 
     def _bits(self, kept: np.ndarray, points: Points) -> np.ndarray:
         rows = self.hyperplanes

@@ -62,11 +62,10 @@ class Search(NamedTuple):
     renewed: int = 0
     gamma: float = 0.8
     counted: int = 4096
-    improves: bool = False
+    improves: bool = True
 
 
-QUICK = Search()
-THOROUGH = Search((1, 2, 3, 4, 6), 1)
+DEFAULT = Search()
 
 
 class Progress(NamedTuple):
@@ -95,7 +94,7 @@ def grow_list(
     candidates: Candidates,
     codes: np.ndarray,
     n_classes: int,
-    search: Search = THOROUGH,
+    search: Search = DEFAULT,
     n_threads: int = 1,
     sample_bytes: int = SAMPLE_BYTES,
     after_step: Callable[[Progress], object] | None = None,

@@ -1,0 +1,197 @@
+"""The smallest list that some time finds: more candidates, and more conjunctions to choose from.
+
+What a trial will take is told by what the last one took. Without a time in seconds both are counted
+in words that were looked at, so that the list is the same on every machine.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from time import perf_counter
+from typing import NamedTuple
+
+import numpy as np
+
+from fastmem.decision_list.candidates import Candidates
+from fastmem.decision_list.growth import Progress, Search, grow_list
+from fastmem.decision_list.lists import DecisionList
+from fastmem.decision_list.runs import in_runs
+
+LADDER = (
+    Search((4,), 0, improves=False),
+    Search((4,), 0),
+    Search((2, 4), 1),
+    Search((1, 2, 3, 4, 6), 1),
+    Search((1, 2, 3, 4, 6), 64),
+    Search((0, 1, 2, 3, 4, 5, 6, 8, 12), 64),
+)
+"""Searches, each more thorough than the one before."""
+_COSTS = (1.0, 3.0, 8.0, 20.0, 60.0, 110.0)
+"""What they take, about, where the first takes 1: digits784-20k, n = 4,096."""
+_MORE_CANDIDATES = 1.6
+"""Twice as many candidates take so many times the work, about: neurons are fewer then."""
+FIRST_CANDIDATES = 1024
+FEW_CANDIDATES = 4096
+MOST_CANDIDATES = 1 << 16
+_THOROUGH = 3
+"""The search with which candidates are doubled, where time allows it."""
+_SHRINK = 0.97
+"""Twice as many candidates must shrink the list to this, or are no more doubled."""
+_MOST_BYTES = 256 << 20
+"""Bytes of bits of all points by candidate, more than which candidates do not grow to."""
+SECONDS_PER_WORD = 0.6e-9
+_WORDS_PER_BIT = 2
+BASE_SECONDS, POINT_SECONDS = 1.5, 6e-5
+"""Without a time, so long as one core of some machine takes for so many words."""
+_OVERDRAWN = 1.5
+"""A trial ends where it takes so many times what is left."""
+
+
+class ListTrial(NamedTuple):
+    """A list that was grown: candidates, place in LADDER, estimated bits, neurons, its cost."""
+
+    n: int
+    level: int
+    n_bits: float
+    n_neurons: int
+    cost: float
+
+
+class Smallest(NamedTuple):
+    """The shortest list, in runs, what its literals name, and all trials."""
+
+    found: DecisionList
+    candidates: Candidates
+    trials: list[ListTrial]
+
+
+class _EnoughError(Exception):
+    """A trial takes too long, or is no shorter than the best."""
+
+
+def smallest_list(
+    candidates_of: Callable[[int], Candidates],
+    codes: np.ndarray,
+    n_classes: int,
+    effort: float | None = None,
+    n_threads: int = 1,
+    on_step: Callable[[Progress], object] | None = None,
+) -> Smallest:
+    """The shortest decision list that is found within some time.
+
+    Parameters
+    ----------
+    candidates_of : callable
+        ``candidates_of(n)`` makes n candidates, the first of which do not depend on n.
+    codes : ndarray of shape (N,), integer
+        The classes of the points, 0 to n_classes - 1.
+    n_classes : int
+    effort : float, optional
+        Seconds; the first list is grown to its end in any case. None for a time that grows with the
+        points, measured by counting, so that the list is the same on every machine.
+    n_threads : int
+    on_step : callable, optional
+        Is told how far the list is that grows; what it raises ends all.
+
+    Returns
+    -------
+    Smallest
+        The estimated bits of a trial count stored rows as the candidates say.
+
+    Raises
+    ------
+    InseparableError
+        Where candidates cannot part points of two classes.
+    """
+    return _Search(candidates_of, codes, n_classes, effort, n_threads, on_step).run()
+
+
+class _Search:
+    """Trials, and what is left of the time."""
+
+    def __init__(
+        self, candidates_of: Callable[[int], Candidates], codes: np.ndarray, n_classes: int,
+        effort: float | None, n_threads: int, on_step: Callable[[Progress], object] | None,
+    ) -> None:  # fmt: skip
+        self.candidates_of, self.codes, self.n_classes = candidates_of, codes, n_classes
+        self.effort, self.n_threads, self.on_step = effort, n_threads, on_step
+        self.budget = BASE_SECONDS + POINT_SECONDS * len(codes) if effort is None else effort
+        self.start, self.words = perf_counter(), 0
+        self.trials: list[ListTrial] = []
+        self.best: tuple[float, DecisionList, Candidates] | None = None
+        self.at_hand: tuple[int, Candidates] | None = None
+
+    @property
+    def used(self) -> float:
+        """What was used of the time, in seconds, or in what words count as seconds."""
+        if self.effort is None:
+            return SECONDS_PER_WORD * self.words
+        return perf_counter() - self.start
+
+    def run(self) -> Smallest:
+        """Climb until nothing gains or time is over."""
+        most = max(FIRST_CANDIDATES, min(MOST_CANDIDATES, 8 * _MOST_BYTES // len(self.codes)))
+        self.grow(FIRST_CANDIDATES, 0)
+        few = min(FEW_CANDIDATES, most)
+        while few > FIRST_CANDIDATES and not self.fits(few, 1):
+            few //= 2
+        level = 1
+        while level <= _THOROUGH and self.fits(few, level):
+            level += 1  # no trial of what is only on the way
+        n, level = few, level - 1
+        gains = level > 0 and self.grow(n, level)
+        while gains and 2 * n <= most and self.fits(2 * n, level) and self.grow(2 * n, level):
+            n *= 2
+            gains = self.trials[-1].n_bits < _SHRINK * self.trials[-2].n_bits
+        n = self.best[2].n_keyed if self.best else n
+        while level + 1 < len(LADDER) and self.fits(n, level + 1):
+            level += 1
+            if not self.grow(n, level):
+                break
+        if self.best is None:
+            raise AssertionError("no list was grown")
+        _, found, candidates = self.best
+        found = in_runs(found, candidates, self.codes, self.n_threads)
+        return Smallest(found, candidates, self.trials)
+
+    def fits(self, n: int, level: int) -> bool:
+        """Whether a trial is likely to end in time, as the last one tells."""
+        last = self.trials[-1]
+        share = _COSTS[level] / _COSTS[last.level]
+        share *= _MORE_CANDIDATES ** math.log2(n / last.n)
+        return last.cost * share <= self.budget - self.used
+
+    def grow(self, n: int, level: int) -> bool:
+        """Grow a list; says whether it is the shortest by now."""
+        before = self.used
+        self.words += _WORDS_PER_BIT * n * len(self.codes)
+        words = self.words
+        if self.at_hand is None or self.at_hand[0] != n:
+            self.at_hand = n, self.candidates_of(n)
+        candidates = self.at_hand[1]
+        allowed = _OVERDRAWN * (self.budget - before)
+        shortest = math.inf if self.best is None else self.best[0]
+
+        def look(progress: Progress) -> None:
+            self.words = words + progress.work
+            if self.best is not None and (
+                progress.n_bits >= shortest or self.used - before > allowed
+            ):
+                raise _EnoughError
+            if self.on_step is not None:
+                self.on_step(progress)
+
+        try:
+            found = grow_list(
+                candidates, self.codes, self.n_classes, LADDER[level], self.n_threads,
+                after_step=look,
+            )  # fmt: skip
+        except _EnoughError:
+            return False
+        n_bits = found.estimated_bits(n, self.n_classes) + candidates.stored_bits(found.literals)
+        self.trials.append(ListTrial(n, level, n_bits, len(found.classes), self.used - before))
+        if n_bits >= shortest:
+            return False
+        self.best = n_bits, found, candidates
+        return True
