@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmem.decision_list.fitting import fit_list
 from fastmem.encoding import Encoding, encode_table
 from fastmem.errors import UnseparatedWarning
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
@@ -19,7 +20,7 @@ from fastmem.machine.clock import Clock, peak_bytes
 from fastmem.machine.progress import drawing
 from fastmem.network.network import Network
 from fastmem.network.neurons_on import first_neuron_on
-from fastmem.network.report import FitReport, GrowthStep, Trial
+from fastmem.network.report import FitReport, GrowthStep, Trial, label_entropy
 from fastmem.problem import GivenRows, Problem, checked_problem
 from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.second_layer.real_sums import real_thresholds
@@ -335,6 +336,24 @@ def _voting(problem: Problem, clock: Clock, encoding: Encoding | None) -> Networ
     return Network(
         given.classes, exceptions.first, second, covered_codes, report, report.summary(),
         problem.points.feature_names, problem.scale, encoding, readout,
+    )  # fmt: skip
+
+
+def _ordered(problem: Problem, clock: Clock, encoding: Encoding | None) -> Network:
+    """A decision list: the smallest file that gives back all labels."""
+    with drawing(problem.settings.progress) as tell:
+        problem, scaling, first, second, default, ordered = fit_list(problem, clock, tell)
+    given = problem.given
+    second, covered = _with_all_classes(second, np.unique(second.owners).tolist(), given)
+    report = FitReport(
+        covered=covered, unseparated=np.empty(0, np.int64), evaluations=0,
+        evaluations_per_candidate=0.0, doubtful_bits=0, scale=scaling, ordered=ordered,
+        label_entropy=label_entropy(problem.rows_of_classes),
+        estimated_bytes=problem.estimated_bytes(ordered.n_candidates), **_facts(problem, clock),
+    )  # fmt: skip
+    return Network(
+        given.classes, first, second, covered, report, report.summary(),
+        problem.points.feature_names, problem.scale, encoding, default=int(given.kept[default]),
     )  # fmt: skip
 
 

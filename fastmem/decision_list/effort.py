@@ -77,6 +77,7 @@ def smallest_list(
     effort: float | None = None,
     n_threads: int = 1,
     on_step: Callable[[Progress], object] | None = None,
+    n: int | None = None,
 ) -> Smallest:
     """The shortest decision list that is found within some time.
 
@@ -93,6 +94,8 @@ def smallest_list(
     n_threads : int
     on_step : callable, optional
         Is told how far the list is that grows; what it raises ends all.
+    n : int, optional
+        Candidates, where their number is given.
 
     Returns
     -------
@@ -104,7 +107,7 @@ def smallest_list(
     InseparableError
         Where candidates cannot part points of two classes.
     """
-    return _Search(candidates_of, codes, n_classes, effort, n_threads, on_step).run()
+    return _Search(candidates_of, codes, n_classes, effort, n_threads, on_step).run(n)
 
 
 class _Search:
@@ -129,12 +132,15 @@ class _Search:
             return SECONDS_PER_WORD * self.words
         return perf_counter() - self.start
 
-    def run(self) -> Smallest:
+    def run(self, n: int | None = None) -> Smallest:
         """Climb until nothing gains or time is over."""
         most = max(FIRST_CANDIDATES, min(MOST_CANDIDATES, 8 * _MOST_BYTES // len(self.codes)))
-        self.grow(FIRST_CANDIDATES, 0)
         few = min(FEW_CANDIDATES, most)
-        while few > FIRST_CANDIDATES and not self.fits(few, 1):
+        first = FIRST_CANDIDATES
+        if n is not None:
+            first = few = most = n
+        self.grow(first, 0)
+        while few > first and not self.fits(few, 1):
             few //= 2
         level = 1
         while level <= _THOROUGH and self.fits(few, level):

@@ -264,8 +264,8 @@ def _check_bytes(given: Parameters) -> None:
         value, default = getattr(given, name), getattr(defaults, name)
         if (type(value), value) != (type(default), default):
             refuse(
-                f"{name} is {typed(value)} but objective is 'bytes', whose neurons are conjunctions "
-                f"in an order, of hyperplanes of its own; leave one of them out"
+                f"{name} is {typed(value)} but objective is 'bytes', whose neurons are "
+                f"conjunctions in an order, of hyperplanes of its own; leave one of them out"
             )
     if is_text(given.width, "smallest"):
         refuse(

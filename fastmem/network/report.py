@@ -174,6 +174,8 @@ class FitReport:
         What the read-out does; None without one.
     ordered : ListReport or None
         What the decision list is made of; None but with ``objective="bytes"``.
+    label_entropy : float
+        Bits of a label where only the shares of the classes are known, with ``objective="bytes"``.
     """
 
     n_samples: int
@@ -204,6 +206,7 @@ class FitReport:
     n_distinct: int = 0
     vote: VoteReport | None = None
     ordered: ListReport | None = None
+    label_entropy: float = 0.0
 
     def __post_init__(self) -> None:
         self.n_distinct = self.n_distinct or self.n_samples
@@ -218,7 +221,13 @@ class FitReport:
         self.__dict__.update(new | state)
 
     def summary(self) -> dict[str, int | float | str | None]:
-        """The facts that are saved with the network."""
+        """The facts that are saved with the network; with a decision list the fewest."""
+        if self.ordered is not None:
+            few: dict[str, int | float | str | None] = {
+                "n_samples": self.n_samples,
+                "label_entropy": self.label_entropy,
+            }
+            return few
         facts: dict[str, int | float | str | None] = {
             "fastmem": __version__,
             "n_samples": self.n_samples,
