@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 import time
@@ -9,6 +10,7 @@ import tracemalloc
 import zlib
 from dataclasses import replace
 from itertools import combinations
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -25,6 +27,10 @@ from fastmem.network.list_code import ListContent, Run, decoded, encoded, mask_o
 from fastmem.network.network import Network, load
 from fastmem.network.range_coder import CodeError, Decoder, Encoder, choice, number, raw
 from fastmem.second_layer.cover_layer import CoverLayer
+
+KEPT = Path(__file__).with_name("list_files") / "version-1.npz"
+KEPT_SHA256 = "d095f78a30e44aa185e7978ed807ac862930f17a16d59d86f9d56f4c46b79370"
+KEPT_WIDTHS = (29, 12)
 
 # Numbers ------------------------------------------------------------------------------------------
 
@@ -557,6 +563,29 @@ def test_wider_lists_than_a_file_holds_are_not_saved(network, tmp_path, monkeypa
     with pytest.raises(ModelFileError, match="features"):
         network.save(tmp_path / "list.npz")
     assert not (tmp_path / "list.npz").exists()
+
+
+def test_a_file_of_the_first_version_is_read_for_ever(tmp_path):
+    """Made by make_list on `kept_points`, with stored rows, names and labels of text."""
+    content = KEPT.read_bytes()
+    assert hashlib.sha256(content).hexdigest() == KEPT_SHA256, "the file itself was changed"
+    network = load(KEPT)
+    X, y = kept_points()
+    np.testing.assert_array_equal(network.predict(X), y)
+    assert network.feature_names == ("a", "b", "ü") and network.widths == KEPT_WIDTHS
+    assert network.summary == {"n_samples": 50, "label_entropy": 1.5, "by": "the first commit"}
+    again = Network(
+        network.classes_, network.first, network.second, network.covered, None, network.summary,
+        network.feature_names, network.scale, default=network.default,
+    )  # fmt: skip
+    again.save(tmp_path / "again.npz")
+    stop = len(content) - 4 - len(list_file._description(again._parts()))
+    assert (tmp_path / "again.npz").read_bytes()[:stop] == content[:stop]  # before what is deflated
+
+
+def kept_points():
+    rng = np.random.default_rng(8)
+    return rng.standard_normal((50, 3)), np.array(["no", "so", "yes"])[rng.integers(0, 3, 50)]
 
 
 def test_the_description_is_plain_json(network):

@@ -28,6 +28,7 @@ _FEW_MASKS, _MOST_MASKS = 32, 255
 """Masks of one set: larger sets take less room, but more time. Where there are more, the numbers of
 masks are cut into parts of equal length, with some sixteen masks each."""
 _FINER = 6
+_USUAL_SIZE = 8
 _ENTROPY_BITS = 18
 _SLACK = 512
 """Bits by which logarithms may err."""
@@ -241,13 +242,14 @@ def _code_runs(
     n_rows, most = content.n_keyed + content.n_extra, most_bits
     n_runs = number(coder, "runs", len(shapes))
     left = math.inf if most is None else most + 8
-    before, bits = -1, 0.0
+    before, last, bits = -1, _USUAL_SIZE, 0.0
     for place in range(n_runs):
         if place == len(shapes):  # so it is a decoder
             shapes.append(_Shape())
         shape = shapes[place]
         shape.owner = before = _code_owner(coder, shape.owner, before, content.n_classes)
-        _code_sizes(coder, shape, left)
+        _code_sizes(coder, shape, last, left)
+        last = shape.sizes[-1]
         left -= len(shape.sizes)
         for size, count in _counted(shape.sizes):
             if size > n_rows:
@@ -267,14 +269,22 @@ def _code_owner(coder: Coder, owner: int, before: int, n_classes: int) -> int:
     return found + (found >= before)
 
 
-def _code_sizes(coder: Coder, shape: _Shape, left: float) -> None:
+def _code_sizes(coder: Coder, shape: _Shape, last: int, left: float) -> None:
+    """The sizes of the masks of a run, by how they differ from the one before, ``last``."""
     count = number(coder, "masks", len(shape.sizes) - 1) + 1
     if count > left:
         raise CodeError(f"there is no room for {count} neurons")
     sizes = shape.sizes or [0] * count
-    last = 0
     for i in range(count):
-        last += number(coder, "size" if i == 0 else "larger", sizes[i] - last)
+        change = sizes[i] - last
+        if i:
+            change = number(coder, "larger", change)
+        else:  # 0, -1, 1, -2, ...
+            folded = number(coder, "size", 2 * change if change >= 0 else -2 * change - 1)
+            change = folded // 2 if folded % 2 == 0 else -(folded + 1) // 2
+        last += change
+        if last < 0:
+            raise CodeError(f"a mask has {last} rows")
         sizes[i] = last
     shape.sizes = sizes
 
