@@ -366,6 +366,30 @@ class Network:
         codes = check_known_labels(y, points.n_samples, self.classes_)
         return float(np.mean(self._decider.codes(points, check_threads(n_threads)) == codes))
 
+    def deciding_neurons(self, X, *, n_threads: int | None = None) -> np.ndarray:
+        """The neuron of a decision list that decides for each point: the first that is on.
+
+        Parameters
+        ----------
+        X, n_threads
+            As for :meth:`predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), int64
+            Rows of ``second``; -1 where none is on, which is the default's.
+
+        Raises
+        ------
+        InvalidInputError
+            As for :meth:`predict`, and for a network that is no decision list.
+        """
+        if not isinstance(self._decider, DecisionList):
+            raise InvalidInputError(
+                "neurons of this network have no order; fit with objective='bytes' for one"
+            )
+        return self._decider.rules(self._points(X), check_threads(n_threads))
+
     def checked_points(self, X, *, stacklevel: int = 3) -> Points:
         """Check points, and encode a raw table where the network was fitted to one.
 
