@@ -21,6 +21,8 @@ from fastmem.hyperplanes.keyed import (
     keyed_candidates,
 )
 from fastmem.inputs import InvalidInputError, check_points, scaled
+from fastmem.inputs import points as points_module
+from fastmem.patterns import bit_columns as bit_columns_module
 from fastmem.patterns.bit_columns import bit_columns, columns_of_blocks
 from fastmem.patterns.words import unpacked
 
@@ -150,6 +152,23 @@ def test_all_ways_to_bits_agree(is_sparse):
 
     columns_of_blocks(planes, check_points(given), 2, keep)
     np.testing.assert_array_equal(found, blocks)
+
+
+@pytest.mark.parametrize("is_sparse", [False, True])
+def test_many_features_are_taken_in_parts(is_sparse, monkeypatch):
+    rng = np.random.default_rng(5)
+    X = rng.standard_normal((150, 90))
+    X[rng.random(X.shape) < 0.5] = 0
+    given = sp.csr_matrix(X) if is_sparse else X[:, ::-1]  # copied out in blocks
+    for n_extra in (0, 2):
+        planes = planes_of(90, 70, 5, n_extra=n_extra)
+        whole = columns_of(given, planes)
+        monkeypatch.setattr(bit_columns_module, "_MOST_FEATURES", 20)
+        monkeypatch.setattr(points_module, "BLOCK_BYTES", 90 * 8 * 10)
+        parts = columns_of(given, planes)
+        monkeypatch.undo()
+        for one, other in zip(whole, parts, strict=True):
+            np.testing.assert_array_equal(one, other)
 
 
 def test_rows_are_those_of_the_definition():

@@ -9,11 +9,10 @@ import numpy as np
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.keyed import KeyedHyperplanes
 from fastmem.inputs import Points
-from fastmem.inputs.points import SparseRows
 from fastmem.kernels.ordered_neurons import OrderedNeurons, first_of_dense, first_of_sparse
 from fastmem.machine.arrays import frozen
 from fastmem.machine.threads import ranges, run_tasks
-from fastmem.patterns.bit_columns import places_of, short_rows, task_points
+from fastmem.patterns.bit_columns import kernel_points, short_rows, task_points
 from fastmem.patterns.words import packed, unpacked
 from fastmem.second_layer.cover_layer import CoverLayer
 
@@ -65,7 +64,12 @@ class DecisionList:
     def codes(self, points: Points, n_threads: int) -> np.ndarray:
         """The class of each point, (N,) intp."""
         with_default = np.append(self._owners, self._default)  # which -1 names
-        codes: np.ndarray = with_default[self.rules(points, n_threads)]
+        codes = np.empty(points.n_samples, np.intp)
+
+        def keep(start: int, stop: int, found: np.ndarray) -> None:
+            codes[start:stop] = with_default[found[0]]
+
+        self._stream(points, self._all, n_threads, keep)
         return codes
 
     def scores(self, points: Points, n_threads: int) -> np.ndarray:
@@ -99,13 +103,9 @@ class DecisionList:
         size = max(64, min(task_points(self._first, points), _TASK_ANSWERS // neurons.n_groups))
 
         def work(task: tuple[int, int]) -> None:
-            block = points.block(*task)
-            found = np.empty((neurons.n_groups, len(block)), np.int64)
-            if isinstance(block, SparseRows):
-                stored = block.values, places_of(block, used), block.starts
-                first_of_sparse(*stored, rows, neurons, found)
-            else:
-                first_of_dense(block, used, rows, neurons, found)
+            found = np.empty((neurons.n_groups, task[1] - task[0]), np.int64)
+            kernel = first_of_sparse if points.is_sparse else first_of_dense
+            kernel(*kernel_points(points, *task, used), rows, neurons, found)
             keep(*task, found)
 
         run_tasks(work, ranges(points.n_samples, size), n_threads)
