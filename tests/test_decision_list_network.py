@@ -14,9 +14,12 @@ from sklearn.datasets import load_digits, load_wine
 
 from fastmem.commands.describing import network_facts, shape_facts
 from fastmem.errors import InvalidInputError
+from fastmem.inputs import check_points
 from fastmem.network.network import Network
+from fastmem.network.neurons_on import first_neuron_on
 from fastmem.network.report import label_entropy
 from fastmem.second_layer.cover_layer import CoverLayer
+from fastmem.sklearn.classifier import _with_classes
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +114,28 @@ def test_bits_of_a_label(network, digits):
         network
     )
     assert network.bits_per_label is None and network.label_entropy is None
+
+
+def test_lists_are_drawn():
+    figure = pytest.importorskip("matplotlib.figure")
+    from fastmem import datasets, plots
+
+    X, y = datasets.unit_moons(120)
+    network = make_list(X, y, n=256)
+    plots.decision_regions(network, X, y, ax=figure.Figure().subplots())
+    plots.neuron_supports(network, X, y)
+    # the first of its class that is on is the one that decides
+    points = check_points(X)
+    rules = network._decider.rules(points, 1)
+    codes = network._decider.codes(points, 1)
+    first = first_neuron_on(points, codes, network.first, network.second, 1)
+    np.testing.assert_array_equal(rules, first)
+
+
+def test_a_classifier_with_other_names_keeps_the_list(network, digits):
+    named = _with_classes(network, np.array([f"{k}" for k in range(10)], object), None)
+    assert named.decision == "list"
+    np.testing.assert_array_equal(named.predict(digits[0]), digits[1].astype(str))
 
 
 def test_a_list_without_neurons_is_its_default(network):

@@ -23,7 +23,7 @@ from fastmem.hyperplanes.keyed import (
 from fastmem.inputs import InvalidInputError, check_points, scaled
 from fastmem.inputs import points as points_module
 from fastmem.patterns import bit_columns as bit_columns_module
-from fastmem.patterns.bit_columns import bit_columns, columns_of_blocks
+from fastmem.patterns.bit_columns import bit_columns
 from fastmem.patterns.words import unpacked
 
 PINNED_ROWS = [[0, 0, 0, 1, 1], [0, 0, 0, -1, -1], [0, -3, -1, 0, 0], [-2, 1, -1, 0, 0]]
@@ -145,13 +145,6 @@ def test_all_ways_to_bits_agree(is_sparse):
     np.testing.assert_array_equal(
         columns_of(given, planes, scale=factors)[0], columns_of(X * factors, planes)[0]
     )
-    blocks = np.zeros((3000, 200), bool)
-
-    def keep(start, stop, columns):
-        blocks[start:stop] = unpacked(columns, stop - start).T
-
-    columns_of_blocks(planes, check_points(given), 2, keep)
-    np.testing.assert_array_equal(found, blocks)
 
 
 @pytest.mark.parametrize("is_sparse", [False, True])

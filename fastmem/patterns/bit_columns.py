@@ -7,7 +7,6 @@ Made for rows of few entries (``kernels.keyed_rows``); what other layers have is
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
 
 import numpy as np
 
@@ -145,24 +144,3 @@ def task_points(hyperplanes: Hyperplanes, points: Points) -> int:
     additions = len(short_rows(hyperplanes)[1].columns)
     most = min(_TASK_POINTS, points.max_block_rows, _TASK_ADDITIONS // max(1, additions))
     return max(WORD_BITS, most // WORD_BITS * WORD_BITS)
-
-
-def columns_of_blocks(
-    hyperplanes: Hyperplanes,
-    points: Points,
-    n_threads: int,
-    use: Callable[[int, int, np.ndarray], object],
-) -> None:
-    """Call use(start, stop, columns), on several threads, with the bits of all ranges of points.
-
-    columns (n, ceil((stop - start) / 64)) uint64, of the points start..stop-1 alone.
-    """
-    short_rows(hyperplanes)
-
-    def work(task: tuple[int, int]) -> None:
-        start, stop = task
-        columns = np.empty((len(hyperplanes), -(-(stop - start) // WORD_BITS)), np.uint64)
-        _fill(hyperplanes, points, 0, task, columns)
-        use(start, stop, columns)
-
-    run_tasks(work, ranges(points.n_samples, task_points(hyperplanes, points)), n_threads)
