@@ -55,6 +55,24 @@ def test_scores_are_those_of_the_definition(network, digits):
     np.testing.assert_array_equal(scores, network.decision_function(sp.csr_matrix(X), n_threads=2))
 
 
+def test_sparse_points_are_never_made_dense():
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((200, 150)) * (rng.random((200, 150)) < 0.1)
+    y = (X[:, 0] + X[:, 1] > X[:, 2]) + 2 * (X[:, 3] > 0)
+    rows = sp.csr_matrix(X)
+    assert check_points(rows).is_sparse
+    network = make_list(rows, y, n=512, bits=0)
+    for given in (rows, X, rows.astype(np.float32), X.astype(np.float32)):
+        np.testing.assert_array_equal(network.predict(given, n_threads=2), network.predict(X))
+    np.testing.assert_array_equal(network.predict(rows), y)
+    np.testing.assert_array_equal(network.decision_function(rows), slow_scores(network, X))
+    scaled = Network(
+        network.classes_, network.first, network.second, network.covered,
+        scale=np.full(150, 0.5), default=network.default,
+    )  # fmt: skip
+    np.testing.assert_array_equal(scaled.predict(2 * rows), y)
+
+
 def test_two_classes_have_one_score(digits):
     X, y = digits
     y = np.where(y < 5, "low", "odd")
