@@ -14,9 +14,12 @@ from sklearn.datasets import load_digits, load_wine
 
 from fastmem.commands.describing import network_facts, shape_facts
 from fastmem.errors import InvalidInputError
+from fastmem.inputs import check_points
 from fastmem.network.network import Network
+from fastmem.network.neurons_on import first_neuron_on
 from fastmem.network.report import label_entropy
 from fastmem.second_layer.cover_layer import CoverLayer
+from fastmem.sklearn.classifier import _with_classes
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +53,24 @@ def test_scores_are_those_of_the_definition(network, digits):
     np.testing.assert_array_equal(scores, slow_scores(network, X))
     np.testing.assert_array_equal(network.classes_[scores.argmax(axis=1)], network.predict(X))
     np.testing.assert_array_equal(scores, network.decision_function(sp.csr_matrix(X), n_threads=2))
+
+
+def test_sparse_points_are_never_made_dense():
+    rng = np.random.default_rng(3)
+    X = rng.standard_normal((200, 150)) * (rng.random((200, 150)) < 0.1)
+    y = (X[:, 0] + X[:, 1] > X[:, 2]) + 2 * (X[:, 3] > 0)
+    rows = sp.csr_matrix(X)
+    assert check_points(rows).is_sparse
+    network = make_list(rows, y, n=512, bits=0)
+    for given in (rows, X, rows.astype(np.float32), X.astype(np.float32)):
+        np.testing.assert_array_equal(network.predict(given, n_threads=2), network.predict(X))
+    np.testing.assert_array_equal(network.predict(rows), y)
+    np.testing.assert_array_equal(network.decision_function(rows), slow_scores(network, X))
+    scaled = Network(
+        network.classes_, network.first, network.second, network.covered,
+        scale=np.full(150, 0.5), default=network.default,
+    )  # fmt: skip
+    np.testing.assert_array_equal(scaled.predict(2 * rows), y)
 
 
 def test_two_classes_have_one_score(digits):
@@ -111,6 +132,28 @@ def test_bits_of_a_label(network, digits):
         network
     )
     assert network.bits_per_label is None and network.label_entropy is None
+
+
+def test_lists_are_drawn():
+    figure = pytest.importorskip("matplotlib.figure")
+    from fastmem import datasets, plots
+
+    X, y = datasets.unit_moons(120)
+    network = make_list(X, y, n=256)
+    plots.decision_regions(network, X, y, ax=figure.Figure().subplots())
+    plots.neuron_supports(network, X, y)
+    # the first of its class that is on is the one that decides
+    points = check_points(X)
+    rules = network._decider.rules(points, 1)
+    codes = network._decider.codes(points, 1)
+    first = first_neuron_on(points, codes, network.first, network.second, 1)
+    np.testing.assert_array_equal(rules, first)
+
+
+def test_a_classifier_with_other_names_keeps_the_list(network, digits):
+    named = _with_classes(network, np.array([f"{k}" for k in range(10)], object), None)
+    assert named.decision == "list"
+    np.testing.assert_array_equal(named.predict(digits[0]), digits[1].astype(str))
 
 
 def test_a_list_without_neurons_is_its_default(network):

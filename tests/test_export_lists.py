@@ -111,6 +111,13 @@ def test_onnx_files_give_the_labels_and_scores(cases, name, tmp_path):
     X, y, network = cases[name]
     report = to_onnx(network, tmp_path / "list.onnx", X, y)
     assert report.exact and not len(report.wrong)
+    if not len(network.first.extra):  # no matrix of weights
+        assert (
+            report.n_bytes
+            < 6 * len(network.first) * network.first.n_entries
+            + len(network.second) * (len(network.first) // 8 + 9)
+            + 6000
+        )
     session = onnxruntime.InferenceSession(tmp_path / "list.onnx")
     given = X[:50].astype(report.settings["points"])
     label, scores = session.run(["label", "scores"], {"points": given})

@@ -13,6 +13,7 @@ from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from decision_lists import make_list
 from hypothesis import given, settings
@@ -263,6 +264,17 @@ def test_what_is_described_comes_back(tmp_path):
     network = make_list(X, y, n=128, scale=scale, feature_names=names, summary=summary)
     loaded = assert_comes_back(network, tmp_path / "list.npz", X)
     assert loaded.summary == summary
+
+
+def test_an_encoding_comes_back(tmp_path):
+    rng = np.random.default_rng(1)
+    frame = pd.DataFrame({"a": rng.standard_normal(60), "b": rng.choice(["x", "ü", "z"], 60)})
+    y = ((frame["a"] > 0) ^ (frame["b"] == "x")).to_numpy().astype(int)
+    encoding = fastmem.interpolate(frame, y, encode=True, seed=0).encoding
+    network = make_list(encoding.transform(frame), y, n=512, n_extra=60, encoding=encoding)
+    np.testing.assert_array_equal(network.predict(frame), y)
+    loaded = assert_comes_back(network, tmp_path / "list.npz", frame)
+    assert loaded.encoding.to_dict() == encoding.to_dict()
 
 
 def test_a_summary_of_a_count_and_an_entropy_takes_few_bytes(network, digits, tmp_path):

@@ -265,11 +265,11 @@ class _Model(Graph):
         if way.dtype != way.wide:
             x = self.cast(x, way.dtype, "narrow_points")
         if transforms is None:
-            rows = self.network.first.weights.T
-            if isinstance(self.network.first, KeyedHyperplanes) and (rows == np.rint(rows)).all():
-                weights = self.whole_numbers("weights", rows, way.dtype)
+            first = self.network.first
+            if isinstance(first, KeyedHyperplanes) and not len(first.extra):
+                weights = self.scattered(first, way.dtype)
             else:
-                weights = self.constant("weights", rows.astype(way.dtype))
+                weights = self.constant("weights", first.weights.T.astype(way.dtype))
             products = self.node("MatMul", [x, weights], "products")
         else:
             products = self.transformed(transforms, x, way.dtype)
@@ -292,6 +292,18 @@ class _Model(Graph):
             counts = self.node("MatMul", [ones, weights], "counts")
         levels = self.constant("thresholds", layer.levels)
         return self.node("Sub", [levels, counts], "margins")
+
+    def scattered(self, first: KeyedHyperplanes, dtype: np.dtype) -> str:
+        """Weights of rows of few entries, (d, n), from the entries; runtimes do it once."""
+        n, s = len(first), first.n_entries
+        columns = first.entries.columns.reshape(n, s).T
+        places = self.whole_numbers("entry_places", columns, np.int64)
+        signs = first.entries.weights.reshape(n, s).T
+        entries = self.whole_numbers("entries", signs, dtype)
+        empty = self.zeros("no_weights", (first.n_features, n), dtype)
+        return self.node(
+            "ScatterElements", [empty, places, entries], "weights", axis=0, reduction="add"
+        )
 
     def values(self, margins: str, values: np.ndarray) -> str:
         """Scores of the neurons of a decision list: their values where they are on, else 0."""

@@ -52,9 +52,8 @@ from fastmem.network.list_code import (
     encoded,
     mask_order,
 )
-from fastmem.network.lists import literals_of, runs_of
+from fastmem.network.lists import literals_of, masks_of, runs_of
 from fastmem.network.range_coder import CodeError
-from fastmem.patterns.words import packed
 from fastmem.second_layer.cover_layer import CoverLayer
 
 if TYPE_CHECKING:
@@ -255,11 +254,10 @@ def _layers(content: ListContent, rest: bytes, limit: int) -> tuple[KeyedHyperpl
     except InvalidInputError as error:
         raise Fault(str(error).partition("; ")[0]) from error
     place = {row: i for i, row in enumerate(numbers)}
-    bits = np.zeros((len(masks), n), bool)
-    for j, (_, mask) in enumerate(masks):
-        bits[j, [place[row] for row in mask]] = True
+    starts = np.cumsum([0, *(len(mask) for _, mask in masks)])
+    literals = np.array([place[row] for _, mask in masks for row in mask], np.int64)
     owners = np.array([owner for owner, _ in masks], np.int32)
-    return first, CoverLayer(packed(bits), np.ones(len(masks), np.int32), owners)
+    return first, CoverLayer(masks_of(starts, literals, n), np.ones(len(masks), np.int32), owners)
 
 
 def _read_description(text: bytes, content: ListContent) -> dict[str, Any]:

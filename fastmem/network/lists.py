@@ -9,14 +9,16 @@ import numpy as np
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.keyed import KeyedHyperplanes
 from fastmem.inputs import Points
-from fastmem.inputs.points import SparseRows
+from fastmem.kernels.layout import WORD_BITS
 from fastmem.kernels.ordered_neurons import OrderedNeurons, first_of_dense, first_of_sparse
 from fastmem.machine.arrays import frozen
 from fastmem.machine.threads import ranges, run_tasks
-from fastmem.patterns.bit_columns import places_of, short_rows, task_points
-from fastmem.patterns.words import packed, unpacked
+from fastmem.patterns.bit_columns import kernel_points, short_rows, task_points
+from fastmem.patterns.words import unpacked
 from fastmem.second_layer.cover_layer import CoverLayer
 
+_UNPACKED = 16 << 20
+"""Bits of masks that are unpacked at a time, to a byte each."""
 _TASK_ANSWERS = 1 << 20
 """Answers of a task at most: 8 MB, where there are many classes."""
 
@@ -25,8 +27,20 @@ def literals_of(second: CoverLayer, n: int) -> tuple[np.ndarray, np.ndarray]:
     """The hyperplanes of each mask, ascending: starts (m + 1,) int64 and literals int32."""
     starts = np.zeros(len(second) + 1, np.int64)
     np.cumsum(np.bitwise_count(second.masks).sum(axis=1), out=starts[1:])
-    literals = np.nonzero(unpacked(second.masks, n))[1].astype(np.int32)
+    literals = np.empty(starts[-1], np.int32)
+    for first, last in ranges(len(second), max(1, _UNPACKED // n)):
+        some = unpacked(second.masks[first:last], n)
+        literals[starts[first] : starts[last]] = np.nonzero(some)[1]
     return frozen(starts), frozen(literals)
+
+
+def masks_of(starts: np.ndarray, literals: np.ndarray, n: int) -> np.ndarray:
+    """The reverse of `literals_of`, of literals in any order: (m, ceil(n / 64)) uint64."""
+    masks = np.zeros((len(starts) - 1, -(-n // WORD_BITS)), np.uint64)
+    neurons = np.repeat(np.arange(len(masks)), np.diff(starts))
+    bits = np.uint64(1) << (literals % WORD_BITS).astype(np.uint64)
+    np.bitwise_or.at(masks, (neurons, literals // WORD_BITS), bits)
+    return masks
 
 
 class DecisionList:
@@ -65,7 +79,12 @@ class DecisionList:
     def codes(self, points: Points, n_threads: int) -> np.ndarray:
         """The class of each point, (N,) intp."""
         with_default = np.append(self._owners, self._default)  # which -1 names
-        codes: np.ndarray = with_default[self.rules(points, n_threads)]
+        codes = np.empty(points.n_samples, np.intp)
+
+        def keep(start: int, stop: int, found: np.ndarray) -> None:
+            codes[start:stop] = with_default[found[0]]
+
+        self._stream(points, self._all, n_threads, keep)
         return codes
 
     def scores(self, points: Points, n_threads: int) -> np.ndarray:
@@ -99,13 +118,9 @@ class DecisionList:
         size = max(64, min(task_points(self._first, points), _TASK_ANSWERS // neurons.n_groups))
 
         def work(task: tuple[int, int]) -> None:
-            block = points.block(*task)
-            found = np.empty((neurons.n_groups, len(block)), np.int64)
-            if isinstance(block, SparseRows):
-                stored = block.values, places_of(block, used), block.starts
-                first_of_sparse(*stored, rows, neurons, found)
-            else:
-                first_of_dense(block, used, rows, neurons, found)
+            found = np.empty((neurons.n_groups, task[1] - task[0]), np.int64)
+            kernel = first_of_sparse if points.is_sparse else first_of_dense
+            kernel(*kernel_points(points, *task, used), rows, neurons, found)
             keep(*task, found)
 
         run_tasks(work, ranges(points.n_samples, size), n_threads)
@@ -159,9 +174,6 @@ def list_layers(
     )  # fmt: skip
     place = np.empty(len(order), np.int64)
     place[order] = np.arange(len(order))
-    bits = np.zeros((len(classes), len(order)), bool)
-    neurons = np.repeat(np.arange(len(classes)), np.diff(starts))
-    bits[neurons, place[places]] = True
-    masks = packed(bits)
+    masks = masks_of(starts, place[places], len(order))
     ones = np.ones(len(classes), np.int32)
     return first, CoverLayer(masks, ones, np.asarray(classes).astype(np.int32))
