@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from fastmem.decision_list import tables
 from fastmem.decision_list.candidates import GivenColumns, RowCandidates, picked
+from fastmem.decision_list.effort import smallest_list
 from fastmem.decision_list.growth import InseparableError, Search, grow_list
 from fastmem.decision_list.lists import Neuron, new_list
 from fastmem.decision_list.open_sample import pairs_of, with_room
@@ -19,7 +20,14 @@ from fastmem.decision_list.runs import in_runs
 from fastmem.hyperplanes.keyed import keyed_candidates
 from fastmem.inputs.points import Points
 from fastmem.kernels.bit_rows import ROW_WORDS, ones_of, rows_of_columns
-from fastmem.kernels.conjunctions import thin_conjunction
+from fastmem.kernels.conjunctions import (
+    MOST_LITERALS,
+    Open,
+    Room,
+    Tables,
+    improve_conjunction,
+    thin_conjunction,
+)
 from fastmem.machine.loops import run_loop
 
 fast = settings(max_examples=30, deadline=None)
@@ -246,6 +254,75 @@ def test_thinned_conjunctions_equal_the_oracle(n_points, n_literals, seed):
     assert not (inside(bits, left[:k]) & others).any()
 
 
+def improved_slowly(bits, own, others, literals, lengths, gamma, sides):
+    """One literal in the place of one or two, the best such change first."""
+    logs = [log2(number) for number in range(len(bits) + 1)]
+    literals = list(literals)
+    while True:
+        best = lengths[len(literals)] - gamma * logs[int((own & inside(bits, literals)).sum())]
+        change = None
+        for i in range(len(literals)):
+            for j in range(i, len(literals)):
+                left = [a for at, a in enumerate(literals) if at not in (i, j)]
+                p, q = own & inside(bits, left), others & inside(bits, left)
+                most, chosen = 0, None
+                for literal in range(2 * bits.shape[1]):
+                    on = inside(bits, [literal])
+                    usable = literal % 2 == 0 or sides[literal >> 1] == 2
+                    if usable and not (q & on).any() and (p & on).sum() > most:
+                        most, chosen = int((p & on).sum()), literal
+                if chosen is not None and lengths[len(left) + 1] - gamma * logs[most] < best:
+                    best, change = lengths[len(left) + 1] - gamma * logs[most], (i, j, chosen)
+        if change is None:
+            return literals
+        i, j, literals[i] = change
+        if j > i:
+            del literals[j]
+
+
+@settings(max_examples=25, deadline=None)
+@given(seeds, st.integers(2, 150), st.sampled_from([1, 100]), st.sampled_from([10, 70]))
+def test_improved_conjunctions_equal_the_oracle(seed, n_points, n_words, n):
+    rng = np.random.default_rng(seed)
+    bits = rng.uniform(size=(n_points, n)) < 0.5
+    literals = rng.choice(2 * n, min(5, n), replace=False).astype(np.int32)
+    is_inside = inside(bits, literals)
+    own = is_inside | (rng.uniform(size=n_points) < 0.5)
+    lengths = np.full(MOST_LITERALS + 1, np.inf)
+    lengths[: min(2 * n, MOST_LITERALS) + 1] = np.log2(1 + tables.conjunction_bits(n, 2))
+    sides = rng.integers(1, 3, size=n).astype(np.uint8)
+    logs = tables.log2_of(np.arange(n_points + 1))
+    given_tables = Tables(logs, logs[None], sides, n, n_points, lengths, 0.8, True)
+    data = open_points(bits, (~own).astype(np.int32), n_words)
+    room = Room(
+        np.empty((32, ROW_WORDS), np.uint64), np.empty((2, 64 * data.rows.shape[1]), np.int32),
+        np.empty(n_points + 16, np.int32), np.empty(64 * data.rows.shape[1], np.int32),
+    )  # fmt: skip
+    lists = np.empty((2, n_points + 16), np.int32)
+    words = np.zeros(data.alive.shape, np.uint64)
+    packed = oracle.pack(own[None])[0]
+    words[: len(packed)] = packed
+    left = literals.copy()
+    k, coverage, _ = improve_conjunction(
+        data, given_tables, left, len(left), words, (lists[0], lists[1]), room
+    )
+    expected = improved_slowly(bits, own, ~own, literals, lengths, 0.8, sides)
+    assert left[:k].tolist() == expected
+    assert coverage == int((own & inside(bits, expected)).sum())
+    assert not (~own & inside(bits, expected)).any()
+
+
+def open_points(bits, codes, n_words):
+    """Points as kernels take them, all open, with words beyond them that are empty."""
+    rows, columns = rows_from(bits), columns_of(bits)
+    columns = np.pad(columns, ((0, 0), (0, n_words - 1)))
+    alive = np.pad(oracle.pack(np.ones((1, len(bits)), bool))[0], (0, n_words - 1))
+    none = np.zeros(0, np.int64)
+    return Open(
+        rows, columns, codes, alive, none.astype(np.int32), none, none, np.zeros((1, 0), np.int32)
+    )
+
+
 @fast
 @given(st.integers(1, 60), st.integers(1, 4), seeds)
 def test_unseparated_pairs_are_those_of_equal_rows(n_points, n, seed):
@@ -369,3 +446,44 @@ def test_neighbouring_floats_are_separated():
     candidates = row_candidates(X, 8)
     found = grow_list(candidates, codes, 2)
     assert (decided(bits_at(candidates, X), found) == codes).all()
+
+
+# Effort ----------------------------------------------------------------------------------------
+
+
+def test_the_smallest_list_is_the_same_on_all_threads():
+    X, codes = moons(700, 0.2, 4)
+    one, two = (
+        smallest_list(lambda n, t=t: row_candidates(X, n, threads=t), codes, 2, None, t)
+        for t in (1, 2)
+    )
+    assert one.trials == two.trials
+    assert len(one.trials) > 1
+    for a, b in zip(one.found, two.found, strict=True):
+        assert np.array_equal(a, b)
+    assert (decided(bits_at(one.candidates, X), one.found) == codes).all()
+    n_bits = one.found.estimated_bits(one.candidates.n_keyed, 2)
+    assert n_bits <= min(trial.n_bits for trial in one.trials)
+
+
+def test_without_time_the_first_list_stays():
+    X, codes = moons(300, 0.2, 5)
+    small = smallest_list(lambda n: row_candidates(X, n), codes, 2, 0.0)
+    assert [(trial.n, trial.level) for trial in small.trials] == [(1024, 0)]
+    assert (decided(bits_at(small.candidates, X), small.found) == codes).all()
+
+
+def test_what_a_step_raises_ends_the_search():
+    X, codes = moons(300, 0.2, 6)
+    seen = []
+
+    def look(progress):
+        seen.append(progress)
+        if len(seen) == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        smallest_list(lambda n: row_candidates(X, n), codes, 2, on_step=look)
+    assert [progress.n_open for progress in seen] == sorted((p.n_open for p in seen), reverse=True)
+    assert seen[0].n_bits < seen[1].n_bits < seen[2].n_bits
+    assert seen[0].work < seen[1].work < seen[2].work
