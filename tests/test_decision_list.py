@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastmem.decision_list import effort as effort_module
 from fastmem.decision_list import tables
 from fastmem.decision_list.candidates import GivenColumns, RowCandidates, picked
 from fastmem.decision_list.effort import smallest_list
@@ -280,8 +281,8 @@ def improved_slowly(bits, own, others, literals, lengths, gamma, sides):
             del literals[j]
 
 
-@settings(max_examples=25, deadline=None)
-@given(seeds, st.integers(2, 150), st.sampled_from([1, 100]), st.sampled_from([10, 70]))
+@settings(max_examples=10, deadline=None)
+@given(seeds, st.integers(2, 100), st.sampled_from([1, 100]), st.sampled_from([10, 70]))
 def test_improved_conjunctions_equal_the_oracle(seed, n_points, n_words, n):
     rng = np.random.default_rng(seed)
     bits = rng.uniform(size=(n_points, n)) < 0.5
@@ -341,8 +342,8 @@ def test_unseparated_pairs_are_those_of_equal_rows(n_points, n, seed):
 # Lists -----------------------------------------------------------------------------------------
 
 
-@settings(max_examples=10, deadline=None)
-@given(seeds, st.integers(2, 50), st.integers(2, 4), st.sampled_from([QUICK, SOME]))
+@settings(max_examples=6, deadline=None)
+@given(seeds, st.integers(2, 40), st.integers(2, 4), st.sampled_from([QUICK, SOME]))
 def test_lists_equal_those_that_the_oracle_grows(seed, n_points, n_classes, search):
     bits, codes = random_case(seed, n_points, 8, n_classes)
     found = grow_list(GivenColumns(columns_of(bits), len(bits)), codes, n_classes, search)
@@ -469,7 +470,19 @@ def test_the_smallest_list_is_the_same_on_all_threads():
 def test_without_time_the_first_list_stays():
     X, codes = moons(300, 0.2, 5)
     small = smallest_list(lambda n: row_candidates(X, n), codes, 2, 0.0)
-    assert [(trial.n, trial.level) for trial in small.trials] == [(1024, 0)]
+    assert [(trial.n, trial.level) for trial in small.trials] == [(4096, 1)]
+    assert (decided(bits_at(small.candidates, X), small.found) == codes).all()
+
+
+@pytest.mark.parametrize("effort", [None, 0.0])
+def test_long_fits_are_probed_by_parts_of_the_points(effort, monkeypatch):
+    monkeypatch.setattr(effort_module, "POINT_SECONDS", 2e-5)
+    monkeypatch.setattr(effort_module, "BASE_SECONDS", 0.0)
+    X, codes = moons(17_000, 0.05, 8)
+    X[:3000] = X[0]
+    X[:3000][codes[:3000] == 1] = np.nextafter(X[0], np.float32(9))  # which few rows part
+    small = smallest_list(lambda n: row_candidates(X, n), codes, 2, effort)
+    assert small.trials[0].level == (0 if effort == 0.0 else 1)
     assert (decided(bits_at(small.candidates, X), small.found) == codes).all()
 
 

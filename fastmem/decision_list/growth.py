@@ -35,6 +35,8 @@ _FEWEST_SAMPLED = 4096
 _MOST_TASKS = 256
 _RENEWED = 3
 """A sample is drawn anew where one in so many of its points is left."""
+_STEP_WORK = 200_000
+"""Words that could be looked at while a neuron is taken."""
 _LEAST_SPARE = 1024
 _WHOLE_WORDS = 1 << 24
 """Words of columns at all points that are kept."""
@@ -230,6 +232,7 @@ class _Growth:
     def _accept(self, code: int, literals: np.ndarray, coverage: int) -> None:
         self.n_open[code] -= coverage
         self.n_bits += float(self.bits[len(literals)])
+        self.work += _STEP_WORK
         self.found.append(Neuron(np.sort(literals), code, coverage))
 
     def _since(self, code: int) -> tuple[int, int]:
