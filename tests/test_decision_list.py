@@ -355,11 +355,17 @@ def test_lists_equal_those_that_the_oracle_grows(seed, n_points, n_classes, sear
 
 
 @settings(max_examples=12, deadline=None)
-@given(seeds, st.integers(2, 2500), st.integers(2, 80), st.sampled_from([1, 20, 4096]))
-def test_lists_and_their_runs_are_right_at_all_points(seed, n_points, n_classes, counted):
+@given(
+    seeds,
+    st.integers(2, 2500),
+    st.integers(2, 80),
+    st.sampled_from([1, 20, 4096]),
+    st.sampled_from([0.0, 1.0]),
+)
+def test_lists_and_their_runs_are_right_at_all_points(seed, n_points, n_classes, counted, slack):
     bits, codes = random_case(seed, n_points, 30, n_classes)
     candidates = GivenColumns(columns_of(bits), len(bits))
-    found = grow_list(candidates, codes, n_classes, Search(counted=counted))
+    found = grow_list(candidates, codes, n_classes, Search(counted=counted, slack=slack))
     ordered = in_runs(found, candidates, codes, 2)
     for some in (found, ordered):
         assert (decided(bits, some) == codes).all()

@@ -21,9 +21,9 @@ from fastmem.decision_list.runs import in_runs
 from fastmem.patterns.spatial_order import sample_rows
 
 LADDER = (
-    Search((4,), 0, improves=False),
-    Search((4,), 0),
-    Search((2, 4), 1),
+    Search((4,), 0, improves=False, slack=1.0),
+    Search((4,), 0, slack=1.0),
+    Search((2, 4), 1, slack=0.5),
     Search((1, 2, 3, 4, 6), 1),
     Search((1, 2, 3, 4, 6), 64),
     Search((0, 1, 2, 3, 4, 5, 6, 8, 12), 64),
@@ -44,6 +44,8 @@ _MOST_BYTES = 256 << 20
 """Bytes of bits of all points by candidate, more than which candidates do not grow to."""
 SECONDS_PER_WORD = 0.6e-9
 _WORDS_PER_BIT = 2
+_CACHED_BITS = 1 << 28
+"""Bits of all points that lie in a cache: words of so many, or more, take twice as long."""
 BASE_SECONDS, POINT_SECONDS = 1.5, 6e-5
 """Without a time, so long as one core of some machine takes for so many words."""
 _PROBED_POINTS = 16384
@@ -122,7 +124,7 @@ class _Search:
         self.candidates_of, self.codes, self.n_classes = candidates_of, codes, n_classes
         self.effort, self.n_threads, self.on_step = effort, n_threads, on_step
         self.budget = BASE_SECONDS + POINT_SECONDS * len(codes) if effort is None else effort
-        self.start, self.words = perf_counter(), 0
+        self.start, self.words, self.slowness = perf_counter(), 0, 1.0
         self.trials: list[ListTrial] = []
         self.best: tuple[float, DecisionList, Candidates] | None = None
         self.at_hand: tuple[int, Candidates] | None = None
@@ -131,8 +133,13 @@ class _Search:
     def used(self) -> float:
         """What was used of the time, in seconds, or in what words count as seconds."""
         if self.effort is None:
-            return SECONDS_PER_WORD * self.words
+            return SECONDS_PER_WORD * self.words * self.slowness
         return perf_counter() - self.start
+
+    @property
+    def best_bits(self) -> float:
+        """Estimated bits of the shortest list by now."""
+        return math.inf if self.best is None else self.best[0]
 
     def run(self) -> Smallest:
         """Climb until nothing gains or time is over."""
@@ -141,19 +148,20 @@ class _Search:
         n, level = min(FEW_CANDIDATES, most), 1
         if n_points >= _PROBED_POINTS:
             n, level = self.first_trial(n)
-        gains = self.grow(n, level)
+        self.grow(n, level)
         while level < _THOROUGH and self.fits(n, level + 1):
             level += 1
         if level > self.trials[-1].level:  # no trial of what is only on the way
-            gains = self.grow(n, level)
-        while gains and 2 * n <= most and self.fits(2 * n, level) and self.grow(2 * n, level):
+            self.grow(n, level)
+        shrinks = True
+        while shrinks and 2 * n <= most and self.fits(2 * n, level):
+            before = self.best_bits
+            shrinks = self.grow(2 * n, level) and self.best_bits < _SHRINK * before
             n *= 2
-            gains = self.trials[-1].n_bits < _SHRINK * self.trials[-2].n_bits
         n = self.best[2].n_keyed if self.best else n
         while level + 1 < len(LADDER) and self.fits(n, level + 1):
             level += 1
-            if not self.grow(n, level):
-                break
+            self.grow(n, level)
         if self.best is None:
             raise AssertionError("no list was grown")
         _, found, candidates = self.best
@@ -203,6 +211,7 @@ class _Search:
         if self.at_hand is None or self.at_hand[0] != n:
             self.at_hand = n, self.candidates_of(n)
             self.words += _WORDS_PER_BIT * n * len(self.codes)
+            self.slowness = 1.0 + min(1.0, n * len(self.codes) / _CACHED_BITS)
         return self.at_hand[1]
 
     def fits(self, n: int, level: int) -> bool:
@@ -218,7 +227,7 @@ class _Search:
         candidates = self.candidates_for(n)
         words = self.words
         allowed = _OVERDRAWN * (self.budget - before)
-        shortest = math.inf if self.best is None else self.best[0]
+        shortest = self.best_bits
 
         def look(progress: Progress) -> None:
             self.words = words + progress.work
