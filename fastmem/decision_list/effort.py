@@ -46,7 +46,7 @@ SECONDS_PER_WORD = 0.6e-9
 _WORDS_PER_BIT = 2
 _CACHED_BITS = 1 << 28
 """Bits of all points that lie in a cache: words of so many, or more, take twice as long."""
-BASE_SECONDS, POINT_SECONDS = 1.5, 6e-5
+BASE_SECONDS, POINT_SECONDS = 1.0, 6e-5
 """Without a time, so long as one core of some machine takes for so many words."""
 _PROBED_POINTS = 16384
 """With fewer points the first trial is short in any case."""
