@@ -1,7 +1,8 @@
 """The smallest list that some time finds: more candidates, and more conjunctions to choose from.
 
-What a trial will take is told by what the last one took. Without a time in seconds both are counted
-in words that were looked at, so that the list is the same on every machine.
+What a trial will take is told by what the last one took, and before the first one by lists of a
+sixteenth and an eighth of the points. Without a time in seconds both are counted in words that are
+looked at, so that the list is the same on every machine.
 """
 
 from __future__ import annotations
@@ -13,25 +14,26 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmem.decision_list.candidates import Candidates
-from fastmem.decision_list.growth import Progress, Search, grow_list
+from fastmem.decision_list.candidates import Candidates, GivenColumns
+from fastmem.decision_list.growth import InseparableError, Progress, Search, grow_list
 from fastmem.decision_list.lists import DecisionList
 from fastmem.decision_list.runs import in_runs
+from fastmem.patterns.spatial_order import sample_rows
 
 LADDER = (
-    Search((4,), 0, improves=False),
-    Search((4,), 0),
-    Search((2, 4), 1),
+    Search((4,), 0, improves=False, slack=1.0),
+    Search((4,), 0, slack=1.0),
+    Search((2, 4), 1, slack=0.5),
     Search((1, 2, 3, 4, 6), 1),
     Search((1, 2, 3, 4, 6), 64),
     Search((0, 1, 2, 3, 4, 5, 6, 8, 12), 64),
 )
 """Searches, each more thorough than the one before."""
-_COSTS = (1.0, 3.0, 8.0, 20.0, 60.0, 110.0)
+_COSTS = (1.0, 2.2, 6.0, 14.0, 40.0, 80.0)
 """What they take, about, where the first takes 1: digits784-20k, n = 4,096."""
 _MORE_CANDIDATES = 1.6
 """Twice as many candidates take so many times the work, about: neurons are fewer then."""
-FIRST_CANDIDATES = 1024
+FEWEST_CANDIDATES = 1024
 FEW_CANDIDATES = 4096
 MOST_CANDIDATES = 1 << 16
 _THOROUGH = 3
@@ -42,8 +44,13 @@ _MOST_BYTES = 256 << 20
 """Bytes of bits of all points by candidate, more than which candidates do not grow to."""
 SECONDS_PER_WORD = 0.6e-9
 _WORDS_PER_BIT = 2
-BASE_SECONDS, POINT_SECONDS = 1.5, 6e-5
+_CACHED_BITS = 1 << 28
+"""Bits of all points that lie in a cache: words of so many, or more, take twice as long."""
+BASE_SECONDS, POINT_SECONDS = 1.0, 6e-5
 """Without a time, so long as one core of some machine takes for so many words."""
+_PROBED_POINTS = 16384
+"""With fewer points the first trial is short in any case."""
+_PARTS = 16, 8
 _OVERDRAWN = 1.5
 """A trial ends where it takes so many times what is left."""
 
@@ -120,7 +127,7 @@ class _Search:
         self.candidates_of, self.codes, self.n_classes = candidates_of, codes, n_classes
         self.effort, self.n_threads, self.on_step = effort, n_threads, on_step
         self.budget = BASE_SECONDS + POINT_SECONDS * len(codes) if effort is None else effort
-        self.start, self.words = perf_counter(), 0
+        self.start, self.words, self.slowness = perf_counter(), 0, 1.0
         self.trials: list[ListTrial] = []
         self.best: tuple[float, DecisionList, Candidates] | None = None
         self.at_hand: tuple[int, Candidates] | None = None
@@ -129,37 +136,88 @@ class _Search:
     def used(self) -> float:
         """What was used of the time, in seconds, or in what words count as seconds."""
         if self.effort is None:
-            return SECONDS_PER_WORD * self.words
+            return SECONDS_PER_WORD * self.words * self.slowness
         return perf_counter() - self.start
 
-    def run(self, n: int | None = None) -> Smallest:
+    @property
+    def best_bits(self) -> float:
+        """Estimated bits of the shortest list by now."""
+        return math.inf if self.best is None else self.best[0]
+
+    def run(self, n_given: int | None = None) -> Smallest:
         """Climb until nothing gains or time is over."""
-        most = max(FIRST_CANDIDATES, min(MOST_CANDIDATES, 8 * _MOST_BYTES // len(self.codes)))
-        few = min(FEW_CANDIDATES, most)
-        first = FIRST_CANDIDATES
-        if n is not None:
-            first = few = most = n
-        self.grow(first, 0)
-        while few > first and not self.fits(few, 1):
-            few //= 2
-        level = 1
-        while level <= _THOROUGH and self.fits(few, level):
-            level += 1  # no trial of what is only on the way
-        n, level = few, level - 1
-        gains = level > 0 and self.grow(n, level)
-        while gains and 2 * n <= most and self.fits(2 * n, level) and self.grow(2 * n, level):
+        n_points = len(self.codes)
+        most = max(FEWEST_CANDIDATES, min(MOST_CANDIDATES, 8 * _MOST_BYTES // n_points))
+        most = n_given or most
+        n, level = n_given or min(FEW_CANDIDATES, most), 1
+        if n_points >= _PROBED_POINTS:
+            fitting, level = self.first_trial(n)
+            n = n_given or fitting
+        self.grow(n, level)
+        while level < _THOROUGH and self.fits(n, level + 1):
+            level += 1
+        if level > self.trials[-1].level:  # no trial of what is only on the way
+            self.grow(n, level)
+        shrinks = True
+        while shrinks and 2 * n <= most and self.fits(2 * n, level):
+            before = self.best_bits
+            shrinks = self.grow(2 * n, level) and self.best_bits < _SHRINK * before
             n *= 2
-            gains = self.trials[-1].n_bits < _SHRINK * self.trials[-2].n_bits
         n = self.best[2].n_keyed if self.best else n
         while level + 1 < len(LADDER) and self.fits(n, level + 1):
             level += 1
-            if not self.grow(n, level):
-                break
+            self.grow(n, level)
         if self.best is None:
             raise AssertionError("no list was grown")
         _, found, candidates = self.best
         found = in_runs(found, candidates, self.codes, self.n_threads)
         return Smallest(found, candidates, self.trials)
+
+    def first_trial(self, n: int) -> tuple[int, int]:
+        """What is likely to end in time: candidates, and the place in LADDER."""
+        candidates = self.candidates_for(n)
+        costs = []
+        for part in _PARTS:
+            before = self.used
+            self.grow_part(candidates, sample_rows(len(self.codes), len(self.codes) // part))
+            costs.append(max(self.used - before, 1e-9))
+        doubled = min(max(costs[1] / costs[0], 1.0), 4.0)
+        cost = costs[1] * doubled ** math.log2(_PARTS[1])
+        for level in (1, 0):
+            if cost * _COSTS[level] <= self.budget - self.used:
+                return n, level
+        while n > FEWEST_CANDIDATES and cost > self.budget - self.used:
+            n, cost = n // 2, cost / _MORE_CANDIDATES
+        return n, 0
+
+    def grow_part(self, candidates: Candidates, rows: np.ndarray) -> None:
+        """Grow a list of some points, to see what it takes, without those not separated."""
+        words = self.words
+
+        def look(progress: Progress) -> None:
+            self.words = words + progress.work
+            if self.on_step is not None:
+                self.on_step(progress)
+
+        while len(rows):
+            columns = GivenColumns(candidates.at(rows), len(rows))
+            codes = self.codes[rows]
+            try:
+                grow_list(
+                    columns, codes, self.n_classes, LADDER[0], self.n_threads, after_step=look
+                )
+            except InseparableError as error:
+                rows = np.delete(rows, error.pairs[:, 1])
+            else:
+                break
+
+    def candidates_for(self, n: int) -> Candidates:
+        """Candidates, the same as those of the last trial where that had as many."""
+        if self.at_hand is None or self.at_hand[0] != n:
+            self.at_hand = n, self.candidates_of(n)
+            self.words += _WORDS_PER_BIT * n * len(self.codes)
+            self.slowness = 1.0 + min(1.0, n * len(self.codes) / _CACHED_BITS)
+        return self.at_hand[1]
 
     def fits(self, n: int, level: int) -> bool:
         """Whether a trial is likely to end in time, as the last one tells."""
@@ -171,13 +229,10 @@ class _Search:
     def grow(self, n: int, level: int) -> bool:
         """Grow a list; says whether it is the shortest by now."""
         before = self.used
-        self.words += _WORDS_PER_BIT * n * len(self.codes)
+        candidates = self.candidates_for(n)
         words = self.words
-        if self.at_hand is None or self.at_hand[0] != n:
-            self.at_hand = n, self.candidates_of(n)
-        candidates = self.at_hand[1]
         allowed = _OVERDRAWN * (self.budget - before)
-        shortest = math.inf if self.best is None else self.best[0]
+        shortest = self.best_bits
 
         def look(progress: Progress) -> None:
             self.words = words + progress.work

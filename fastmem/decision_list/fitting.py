@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmem.decision_list.candidates import RowCandidates
-from fastmem.decision_list.effort import FIRST_CANDIDATES, LADDER, smallest_list
+from fastmem.decision_list.effort import LADDER, smallest_list
 from fastmem.decision_list.growth import Progress, grow_list
 from fastmem.hyperplanes.keyed import KeyedHyperplanes, keyed_candidates
 from fastmem.inputs import Points, exponents_of, spread_scale
@@ -35,7 +35,8 @@ FORMS = (Form(5, 0.5), Form(3, 1.0), Form(3, 0.5), Form(10, 0.5), Form(10, 1.0))
 """What is tried on a sample; the first of them where the others gain little."""
 _GAIN = 0.98
 """Share of the first one's bits that another must not exceed."""
-SAMPLE = 4096
+SAMPLE, CANDIDATES = 4096, 1024
+"""Points and hyperplanes of that sample."""
 _EXPONENTS = 60
 """Points whose radius is beyond 2 to the power of plus or minus so much are scaled."""
 
@@ -139,11 +140,11 @@ def _sample(codes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
 def _bits(points: Points, codes: np.ndarray, key: int, form: Form) -> float:
     """Estimated bits of a quick list for a sample."""
     candidates = RowCandidates(
-        _rows(points, key, FIRST_CANDIDATES, form, 1), points, np.random.default_rng(0), 1
+        _rows(points, key, CANDIDATES, form, 1), points, np.random.default_rng(0), 1
     )
     n_classes = int(codes.max()) + 1
     found = grow_list(candidates, codes, n_classes, LADDER[0], 1)
-    own = found.estimated_bits(FIRST_CANDIDATES, n_classes)
+    own = found.estimated_bits(CANDIDATES, n_classes)
     return own + candidates.stored_bits(found.literals)
 
 

@@ -35,6 +35,8 @@ _FEWEST_SAMPLED = 4096
 _MOST_TASKS = 256
 _RENEWED = 3
 """A sample is drawn anew where one in so many of its points is left."""
+_STEP_WORK = 200_000
+"""Words that could be looked at while a neuron is taken."""
 _LEAST_SPARE = 1024
 _WHOLE_WORDS = 1 << 24
 """Words of columns at all points that are kept."""
@@ -56,6 +58,9 @@ class Search(NamedTuple):
         Points of a class, and of the others, that are counted for a literal, about.
     improves : bool
         Whether grown conjunctions are improved by one literal in the place of one or two.
+    slack : float
+        A step takes those of other classes, too, that it has grown, where their log2 of bits /
+        coverage^gamma is at most this above the best: the next step has more to grow side by side.
     """
 
     quarters: tuple[int, ...] = (4,)
@@ -63,6 +68,7 @@ class Search(NamedTuple):
     gamma: float = 0.8
     counted: int = 4096
     improves: bool = True
+    slack: float = 0.0
 
 
 DEFAULT = Search()
@@ -219,17 +225,26 @@ class _Growth:
         while self.at_hand[code].step != self.step:
             self._grow([code])
             code = self._best()
-        literals = self.at_hand.pop(code).literals
-        if is_sampled:
-            self._accept_everywhere(code, literals)
-        else:
-            self._accept(code, literals, sample.claim(code, literals))
+        enough = self.at_hand[code].score + self.search.slack
+        while True:
+            literals = self.at_hand.pop(code).literals
+            if is_sampled:
+                self._accept_everywhere(code, literals)
+            else:
+                self._accept(code, literals, sample.claim(code, literals))
+            if is_sampled or not self.at_hand or np.count_nonzero(self.n_open) < 2:
+                break
+            code = self._best()
+            if self.at_hand[code].step != self.step or self.at_hand[code].score > enough:
+                break
+        if not is_sampled:
             sample.compact()
         self.step += 1
 
     def _accept(self, code: int, literals: np.ndarray, coverage: int) -> None:
         self.n_open[code] -= coverage
         self.n_bits += float(self.bits[len(literals)])
+        self.work += _STEP_WORK
         self.found.append(Neuron(np.sort(literals), code, coverage))
 
     def _since(self, code: int) -> tuple[int, int]:

@@ -24,6 +24,8 @@ MOST_LITERALS = 1024
 _PLANES = 32
 _CHOICE = 600
 _PASSES = 8
+_PAIRED = 16
+"""A literal and so many after it are tried in pairs: conjunctions are rarely longer."""
 _MOST_INSTEAD = 512
 """Points that a literal alone is asked to miss in the place of others."""
 _EMPTY = np.uint64(0)
@@ -271,78 +273,170 @@ def _list_points(inside, wanted, flip, most, some):
 
 
 @njit(nogil=True, cache=True)
-def best_instead(inside, others, p, q, sides):
-    """The literal that misses all q points and has most of the p points; and how many, or 0.
+def _missing_all(rows, some, sides, n, missing):
+    """Find the literals of the first n candidates that miss all points; returns how many.
 
-    inside, others (n,) int32: how many of the p and of the q points have each candidate's bit.
+    some (m,) int32 the points, sides (>= n,) uint8 as in `Tables`; missing (2, n_words) uint64 is
+    filled: candidates k, as bits, whose literal 2 k, and 2 k + 1, misses them.
     """
-    most, literal = np.int64(0), np.int64(-1)
-    for k in range(sides.shape[0]):
-        if others[k] == 0 and inside[k] > most:
-            most, literal = np.int64(inside[k]), np.int64(2 * k)
-        if sides[k] > 1 and others[k] == q and p - inside[k] > most:
-            most, literal = np.int64(p - inside[k]), np.int64(2 * k + 1)
-    return literal, most
-
-
-@njit(nogil=True, cache=True)
-def _inside_without(columns, literals, n_literals, i, j, points):
-    """Take from ``points`` those outside any literal but those at i and j; how many stay."""
-    for at in range(n_literals):
-        if at != i and at != j:
-            inside_all(columns, literals[at:], 1, points)
+    n_words = missing.shape[1]
+    missing[0] = _EMPTY
+    missing[1] = _FULL
+    for point in some:
+        row = rows[point]
+        for w in range(n_words):
+            missing[0, w] |= row[w]
+            missing[1, w] &= row[w]
     count = _EMPTY
-    for w in range(points.shape[0]):
-        count += popcount(points[w])
+    for w in range(n_words):
+        left = min(np.int64(WORD_BITS), n - w * WORD_BITS)
+        valid = _FULL if left == WORD_BITS else (_ONE << np.uint64(max(np.int64(0), left))) - _ONE
+        missing[0, w] = ~missing[0, w] & valid
+        missing[1, w] &= valid
+        rest = missing[1, w]
+        while rest != _EMPTY:
+            k = w * WORD_BITS + trailing_zeros(rest)
+            rest &= rest - _ONE
+            if sides[k] < 2:
+                missing[1, w] ^= _ONE << np.uint64(k & 63)
+        count += popcount(missing[0, w]) + popcount(missing[1, w])
     return np.int64(count)
 
 
 @njit(nogil=True, cache=True)
-def improve_conjunction(points, tables, literals, n_literals, own, others, lists, room):
+def _best_missing(columns, missing, own, p):
+    """The literal of ``missing`` that most of the p points ``own`` (W,) are inside; and how many.
+
+    Ties: the lowest. -1 and 0 where none is.
+    """
+    most, literal = np.int64(0), np.int64(-1)
+    for w in range(missing.shape[1]):
+        rest = missing[0, w] | missing[1, w]
+        while rest != _EMPTY:
+            bit = rest & (~rest + _ONE)
+            rest ^= bit
+            k = w * WORD_BITS + trailing_zeros(bit)
+            column = columns[k]
+            count = _EMPTY
+            for v in range(own.shape[0]):
+                count += popcount(column[v] & own[v])
+            inside = np.int64(count)
+            if missing[0, w] & bit and inside > most:
+                most, literal = inside, np.int64(2 * k)
+            if missing[1, w] & bit and p - inside > most:
+                most, literal = p - inside, np.int64(2 * k + 1)
+    return literal, most
+
+
+@njit(nogil=True, cache=True)
+def _best_counted(counts, missing, p):
+    """The same, where counts (n,) int32 say how many of the points each candidate has."""
+    most, literal = np.int64(0), np.int64(-1)
+    for w in range(missing.shape[1]):
+        rest = missing[0, w] | missing[1, w]
+        while rest != _EMPTY:
+            bit = rest & (~rest + _ONE)
+            rest ^= bit
+            k = w * WORD_BITS + trailing_zeros(bit)
+            inside = np.int64(counts[k])
+            if missing[0, w] & bit and inside > most:
+                most, literal = inside, np.int64(2 * k)
+            if missing[1, w] & bit and p - inside > most:
+                most, literal = p - inside, np.int64(2 * k + 1)
+    return literal, most
+
+
+@njit(nogil=True, cache=True)
+def _count_outside(columns, literals, outside):
+    """outside (3, W) uint64: points that are outside none, one and two of the literals."""
+    none, one, two = outside[0], outside[1], outside[2]
+    none[:] = _FULL
+    one[:] = _EMPTY
+    two[:] = _EMPTY
+    for literal in literals:
+        column = columns[literal >> 1]
+        flip = _EMPTY if literal & 1 else _FULL
+        for w in range(none.shape[0]):
+            here = column[w] ^ flip
+            two[w] = (two[w] & ~here) | (one[w] & here)
+            one[w] = (one[w] & ~here) | (none[w] & here)
+            none[w] &= ~here
+
+
+@njit(nogil=True, cache=True)
+def _only_outside(columns, literal, other, outside, wanted, found):
+    """found (W,) uint64 = those of ``wanted`` outside no literal but these; returns how many."""
+    a, b = columns[literal >> 1], columns[other >> 1]
+    flip_a = _EMPTY if literal & 1 else _FULL
+    flip_b = _EMPTY if other & 1 else _FULL
+    none, one, two = outside[0], outside[1], outside[2]
+    both = _EMPTY if literal == other else _FULL
+    count = _EMPTY
+    for w in range(wanted.shape[0]):
+        outside_a, outside_b = a[w] ^ flip_a, b[w] ^ flip_b
+        alone = none[w] | (one[w] & (outside_a | outside_b))
+        found[w] = wanted[w] & (alone | (two[w] & outside_a & outside_b & both))
+        count += popcount(found[w])
+    return np.int64(count)
+
+
+@njit(nogil=True, cache=True)
+def improve_conjunction(points, tables, literals, n_literals, own, lists, room):
     """Put one literal in the place of one or two, as long as that gives fewer bits a point.
 
-    own, others (W,) uint64: open points of the class, and the others, which are outside; lists:
-    room for points of p and of q. Returns how many literals there are, and how many points of
-    ``own`` are inside. The best of all such changes is made each time (ties: the first).
+    own (W,) uint64: open points of the class; all others are outside. lists: room for points of p
+    and of q. The best of all such changes is made each time (ties: the first). Returns how many
+    literals there are, how many points of ``own`` are inside, and the work.
     """
-    n_words = own.shape[0]
-    ours, theirs = np.empty(n_words, np.uint64), np.empty(n_words, np.uint64)
-    ours[:] = own
-    coverage = inside_all(points.columns, literals, n_literals, ours)
     work = np.int64(0)
+    columns, n_words = points.columns, own.shape[0]
+    ours, theirs = own.copy(), np.empty(n_words, np.uint64)
+    others, outside = points.alive & ~own, np.empty((3, n_words), np.uint64)
+    coverage = inside_all(columns, literals, n_literals, ours)
+    missing = np.empty((2, points.rows.shape[1]), np.uint64)
     while True:
         best = tables.lengths[n_literals] - tables.gamma * tables.logs[coverage]
         change, at, and_at, covers = np.int64(-1), 0, 0, np.int64(0)
+        _count_outside(columns, literals[:n_literals], outside)
         for i in range(n_literals):
-            for j in range(i, n_literals):
-                k = n_literals - (j > i)
-                theirs[:] = others
-                n_q = _inside_without(points.columns, literals, n_literals, i, j, theirs)
+            for j in range(i, min(n_literals, i + _PAIRED)):
+                length = tables.lengths[n_literals - (j > i)]
+                pair = literals[i], literals[j]
+                work += n_words
+                n_q = _only_outside(columns, pair[0], pair[1], outside, others, theirs)
                 if n_q > _MOST_INSTEAD:
                     continue
-                ours[:] = own
-                n_p = _inside_without(points.columns, literals, n_literals, i, j, ours)
-                if tables.lengths[k] - tables.gamma * tables.logs[n_p] >= best or n_p > tables.most:
+                n_p = _only_outside(columns, pair[0], pair[1], outside, own, ours)
+                if length - tables.gamma * tables.logs[n_p] >= best:
                     continue
-                _list_points(theirs, theirs, _EMPTY, tables.most, lists[1])
-                _list_points(ours, ours, _EMPTY, tables.most, lists[0])
-                ones_of(points.rows, lists[1], n_q, room.planes, room.counts[1])
-                ones_of(points.rows, lists[0], n_p, room.planes, room.counts[0])
-                work += points.rows.shape[1] * (n_p + n_q + _CHOICE // 2)
-                sides = tables.sides[: tables.n_keyed]
-                literal, most = best_instead(room.counts[0], room.counts[1], n_p, n_q, sides)
+                _list_points(theirs, theirs, _EMPTY, max(np.int64(1), n_q), lists[1])
+                n_missing = _missing_all(
+                    points.rows, lists[1][:n_q], tables.sides, tables.n_keyed, missing
+                )
+                work += points.rows.shape[1] * n_q
+                if n_missing == 0:
+                    continue
+                if n_missing * n_words < points.rows.shape[1] * (n_p + _CHOICE // 2):
+                    work += n_missing * n_words
+                    literal, most = _best_missing(columns, missing, ours, n_p)
+                else:
+                    _list_points(ours, ours, _EMPTY, max(np.int64(1), n_p), lists[0])
+                    ones_of(points.rows, lists[0], n_p, room.planes, room.counts[0])
+                    work += points.rows.shape[1] * (n_p + _CHOICE // 2)
+                    literal, most = _best_counted(room.counts[0], missing, n_p)
                 if most > 0:
-                    score = tables.lengths[k] - tables.gamma * tables.logs[most]
+                    score = length - tables.gamma * tables.logs[most]
                     if score < best:
                         best, change, at, and_at, covers = score, literal, i, j, most
         if change < 0:
-            return n_literals, coverage, work
+            break
         literals[at] = np.int32(change)
         coverage = covers
         if and_at > at:
             for i in range(and_at, n_literals - 1):
                 literals[i] = literals[i + 1]
             n_literals -= 1
+    return n_literals, coverage, work
 
 
 @njit(nogil=True, cache=True)
@@ -436,7 +530,7 @@ def grow_conjunctions(queue, stop, points, tables, grown):
         n_literals = thin_conjunction(points.columns, own, others, literals, n_literals)
         if tables.improves:
             n_literals, grown.coverage[task], work = improve_conjunction(
-                points, tables, literals, n_literals, own, others, (p_list, q_list), room
+                points, tables, literals, n_literals, own, (p_list, q_list), room
             )
             grown.work[task] += work
         else:
