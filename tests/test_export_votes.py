@@ -101,7 +101,7 @@ def votes_of(net, X):
     def keep(start, stop, here):
         votes[start:stop] = here
 
-    net._votes._stream(net._points(X), 1, keep)
+    net._decider._stream(net._points(X), 1, keep)
     return votes
 
 

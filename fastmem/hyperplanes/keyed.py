@@ -23,8 +23,10 @@ from fastmem.inputs.points import row_ranges
 from fastmem.kernels.keyed_rows import keyed_biases, keyed_entries
 from fastmem.machine.arrays import frozen
 
-_REACH_BITS = 8
-_LEVEL_BITS = 12
+SHORT_BITS = 8
+"""Significant bits of the reach and of the levels of an origin: two bytes each in a file."""
+MOST_CODES = 1 << 16
+"""Features whose origin has codes."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,6 +58,11 @@ class CoarseOrigin:
             object.__setattr__(self, name, float32_number(getattr(self, name), name))
         if self.step < 0:
             raise InvalidInputError(f"step is {self.step}; pass a distance of levels, 0 or above")
+        if len(codes) > MOST_CODES and codes.any():
+            raise InvalidInputError(
+                f"codes are there for {len(codes):,} features; pass zeros for more than "
+                f"{MOST_CODES:,}"
+            )
         object.__setattr__(self, "codes", frozen(codes.copy()))
 
     def __reduce__(self) -> tuple[type, tuple[float, float, np.ndarray]]:
@@ -98,8 +105,8 @@ class KeyedHyperplanes(NumberedHyperplanes):
     extra : ndarray of shape (n_extra, d), float32
         Rows that are stored.
     extra_biases : ndarray of shape (n_extra,), float64
-    radius
-        As of Hyperplanes.
+    radius : float
+        As of Hyperplanes: a guess from ``reach``.
     weights : ndarray of shape (n, d), float32
         All rows, small whole numbers where they come from the key, computed when first asked for.
     biases : ndarray of shape (n,), float64
@@ -118,7 +125,7 @@ class KeyedHyperplanes(NumberedHyperplanes):
     extra_biases: np.ndarray
 
     _defining = (
-        "key", "rows", "n_entries", "reach", "center", "extra", "extra_biases", "radius",
+        "key", "rows", "n_entries", "reach", "center", "extra", "extra_biases",
     )  # fmt: skip
 
     def __init__(
@@ -130,7 +137,6 @@ class KeyedHyperplanes(NumberedHyperplanes):
         center: CoarseOrigin,
         extra: np.ndarray | None = None,
         extra_biases: np.ndarray | None = None,
-        radius: float = 1.0,
     ) -> None:
         if extra is None or extra_biases is None:
             extra, extra_biases = np.empty((0, len(center.codes)), np.float32), np.empty(0)
@@ -143,10 +149,10 @@ class KeyedHyperplanes(NumberedHyperplanes):
                 f"columns; pass one for each feature"
             )
         reach = float32_number(reach, "reach")
-        if not 0 <= radius < np.inf or reach < 0:
-            raise InvalidInputError(
-                f"reach is {reach} and radius is {radius}; pass finite distances"
-            )
+        if reach < 0:
+            raise InvalidInputError(f"reach is {reach}; pass a distance, 0 or above")
+        # biases reach some standard deviations of a row's sum
+        radius = 2 * reach * math.sqrt(extra.shape[1] / n_entries) or 1.0
         self._set(
             key=key, rows=rows, n_entries=n_entries, reach=reach, center=center, extra=extra,
             extra_biases=extra_biases, origin=center.point, radius=radius,
@@ -203,9 +209,8 @@ class KeyedHyperplanes(NumberedHyperplanes):
         self, rows: np.ndarray, extra: np.ndarray, extra_biases: np.ndarray
     ) -> KeyedHyperplanes:
         return KeyedHyperplanes(
-            self.key, rows, self.n_entries, self.reach, self.center, extra, extra_biases,
-            self.radius,
-        )  # fmt: skip
+            self.key, rows, self.n_entries, self.reach, self.center, extra, extra_biases
+        )
 
     def _with(self, rows: np.ndarray, extra: np.ndarray, biases: np.ndarray) -> Hyperplanes:
         return self._with_stored(rows, extra, biases[rows < 0])
@@ -217,6 +222,15 @@ class KeyedHyperplanes(NumberedHyperplanes):
     def numbered(self, rows: np.ndarray) -> KeyedHyperplanes:
         """Other rows of the key, (n,) int32; what is stored stays as it is."""
         return self._with_stored(rows, self.extra, self.extra_biases)
+
+
+def as_keyed(first: Hyperplanes) -> KeyedHyperplanes:
+    """Hyperplanes as rows of a key; those of another kind with all weights stored."""
+    if isinstance(first, KeyedHyperplanes):
+        return first
+    rows = -1 - np.arange(len(first), dtype=np.int32)
+    center = CoarseOrigin(0.0, 0.0, np.zeros(first.n_features, np.uint8))
+    return KeyedHyperplanes(0, rows, 1, 0.0, center, first.weights, first.biases)
 
 
 def float32_number(value: float, name: str) -> float:
@@ -270,10 +284,9 @@ def keyed_candidates(
     """
     center = coarse_origin(extent_of(points, n_threads).mean, bits)
     spread = _spread(points, center.point)
-    reach = _rounded(width * spread * np.sqrt(n_entries), _REACH_BITS)
-    radius = spread * float(np.sqrt(points.n_features))
+    reach = _rounded(width * spread * np.sqrt(n_entries))
     rows = np.arange(0, 2 * n, 2, dtype=np.int32)
-    return KeyedHyperplanes(key, rows, n_entries, reach, center, radius=radius)
+    return KeyedHyperplanes(key, rows, n_entries, reach, center)
 
 
 def _spread(points: Points, center: np.ndarray) -> float:
@@ -289,20 +302,21 @@ def _spread(points: Points, center: np.ndarray) -> float:
     return float(np.sqrt(max(total, 0.0) / (points.n_samples * points.n_features)))
 
 
-def _rounded(value: float, bits: int) -> float:
-    """A float32 number of ``bits`` significant bits, which sums in any order agree on."""
+def _rounded(value: float) -> float:
+    """A float32 number of SHORT_BITS significant bits, which sums in any order agree on."""
     fraction, exponent = math.frexp(value)
-    return float(np.float32(math.ldexp(round(math.ldexp(fraction, bits)), exponent - bits)))
+    whole = round(math.ldexp(fraction, SHORT_BITS))
+    return float(np.float32(math.ldexp(whole, exponent - SHORT_BITS)))
 
 
 def coarse_origin(mean: np.ndarray, bits: int) -> CoarseOrigin:
     """A point of ``bits`` bits a coordinate near ``mean`` (d,) float64: evenly spaced levels."""
-    if bits == 0:
-        low = _rounded(float(mean.mean()), _LEVEL_BITS)
+    if bits == 0 or len(mean) > MOST_CODES:
+        low = _rounded(float(mean.mean()))
         return CoarseOrigin(low, 0.0, np.zeros(len(mean), np.uint8))
     least, most = float(mean.min()), float(mean.max())
     levels = (1 << bits) - 1
-    low, step = _rounded(least, _LEVEL_BITS), _rounded((most - least) / levels, _LEVEL_BITS)
+    low, step = _rounded(least), _rounded((most - least) / levels)
     codes = np.zeros(len(mean))
     if step > 0:
         codes = np.clip(np.rint((mean - low) / step), 0, levels)

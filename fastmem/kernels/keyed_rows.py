@@ -56,7 +56,7 @@ class ShortRows(NamedTuple):
     scale: float
 
 
-class _Block(NamedTuple):
+class Block(NamedTuple):
     """64 points, u features: scaled (1, u, 64) float32, values (u, 64), largest (u,) float64."""
 
     scaled: np.ndarray
@@ -114,9 +114,26 @@ def fill_filter(rows):
         rows.floors[h] = rows.scale * rows.errors[h] + floor
 
 
+class _Scratch(NamedTuple):
+    """Room for the sums of 64 points, bounds on their errors, and what `compare` says of them."""
+
+    sums: np.ndarray
+    slack: np.ndarray
+    words: np.ndarray
+
+
 @njit(nogil=True, cache=True)
-def _new_block(n_used):
-    return _Block(
+def new_scratch():
+    """Room that `row_word` needs."""
+    return _Scratch(
+        np.empty(WORD_BITS, np.float32), np.empty(WORD_BITS, np.float32), np.empty(2, np.uint64)
+    )
+
+
+@njit(nogil=True, cache=True)
+def new_block(n_used):
+    """Room for 64 points of ``n_used`` features."""
+    return Block(
         np.zeros((1, n_used, WORD_BITS), np.float32),
         np.zeros((n_used, WORD_BITS)),
         np.zeros(n_used),
@@ -124,7 +141,7 @@ def _new_block(n_used):
 
 
 @njit(nogil=True, cache=True)
-def _load_dense(points, start, stop, used, rows, block):
+def load_dense(points, start, stop, used, rows, block):
     """Put the points start..stop-1, at most 64, side by side."""
     for k in range(used.shape[0]):
         column = used[k]
@@ -141,7 +158,7 @@ def _load_dense(points, start, stop, used, rows, block):
 
 
 @njit(nogil=True, cache=True)
-def _load_sparse(points, start, stop, rows, block):
+def load_sparse(points, start, stop, rows, block):
     """Put the sparse points start..stop-1, at most 64, side by side; 0 where nothing is stored."""
     entries, places, bounds = points
     for k in range(rows.origin.shape[0]):
@@ -180,38 +197,52 @@ def _side(rows, h, block, i):
 
 
 @njit(nogil=True, cache=True)
-def _fill_word(rows, block, count, word, columns, touched):
+def row_word(rows, h, block, valid, scratch):
+    """Bits of the hyperplane h for the points ``valid`` of a block; and whether one is on it."""
+    begin, end = rows.starts[h], rows.starts[h + 1]
+    initial = np.float32(rows.scale * rows.shifted[h])
+    size = abs(np.float64(initial))
+    for k in range(begin, end):
+        size += abs(np.float64(rows.weights[k])) * block.largest[rows.columns[k]]
+    relative = 1.1 * (end - begin + 5) * UNIT32
+    limit = np.float32(np.inf)
+    # 2^120: no partial sum can overflow below it
+    if size < 1.3e36 and relative < 0.01:
+        limit = np.float32(1.0001 * (relative * size + rows.floors[h]))
+    for i in range(WORD_BITS):
+        scratch.sums[i] = initial
+        scratch.slack[i] = limit
+    add_rows(block.scaled, 0, rows.columns, rows.weights, begin, end, scratch.sums)
+    compare(scratch.sums, scratch.slack, scratch.words)
+    bits = scratch.words[0]
+    doubt = scratch.words[1] & valid
+    touches = False
+    while doubt != _NO_BITS:
+        i = trailing_zeros(doubt)
+        doubt &= doubt - _ONE
+        side = _side(rows, h, block, i)
+        if side > 0:
+            bits |= _ONE << np.uint64(i)
+        elif side == 0:
+            touches = True
+    return bits & valid, touches
+
+
+@njit(nogil=True, cache=True)
+def first_bits(count):
+    """A word whose lowest ``count`` bits, 1 to 64, are 1."""
+    return _ALL >> np.uint64(WORD_BITS - count)
+
+
+@njit(nogil=True, cache=True)
+def _fill_word(rows, block, count, word, columns, touched, scratch):
     """Word ``word`` of all bit columns from ``count`` points of a block."""
-    sums, slack = np.empty(WORD_BITS, np.float32), np.empty(WORD_BITS, np.float32)
-    words = np.empty(2, np.uint64)
-    valid = _ALL >> np.uint64(WORD_BITS - count)
+    valid = first_bits(count)
     for h in range(rows.biases.shape[0]):
-        begin, end = rows.starts[h], rows.starts[h + 1]
-        initial = np.float32(rows.scale * rows.shifted[h])
-        size = abs(np.float64(initial))
-        for k in range(begin, end):
-            size += abs(np.float64(rows.weights[k])) * block.largest[rows.columns[k]]
-        relative = 1.1 * (end - begin + 5) * UNIT32
-        limit = np.float32(np.inf)
-        # 2^120: no partial sum can overflow below it
-        if size < 1.3e36 and relative < 0.01:
-            limit = np.float32(1.0001 * (relative * size + rows.floors[h]))
-        for i in range(WORD_BITS):
-            sums[i] = initial
-            slack[i] = limit
-        add_rows(block.scaled, 0, rows.columns, rows.weights, begin, end, sums)
-        compare(sums, slack, words)
-        bits = words[0]
-        doubt = words[1] & valid
-        while doubt != _NO_BITS:
-            i = trailing_zeros(doubt)
-            doubt &= doubt - _ONE
-            side = _side(rows, h, block, i)
-            if side > 0:
-                bits |= _ONE << np.uint64(i)
-            elif side == 0:
-                touched[h] = True
-        columns[h, word] = bits & valid
+        bits, touches = row_word(rows, h, block, valid, scratch)
+        columns[h, word] = bits
+        if touches:
+            touched[h] = True
 
 
 @njit(nogil=True, cache=True)
@@ -222,11 +253,11 @@ def dense_columns(points, used, rows, word, columns, touched):
     (n, W) uint64, bits beyond the points are 0; touched (n,) bool is set where a point lies exactly
     on the hyperplane.
     """
-    block = _new_block(used.shape[0])
+    block, scratch = new_block(used.shape[0]), new_scratch()
     for start in range(0, points.shape[0], WORD_BITS):
         stop = min(start + WORD_BITS, points.shape[0])
-        _load_dense(points, start, stop, used, rows, block)
-        _fill_word(rows, block, stop - start, word + start // WORD_BITS, columns, touched)
+        load_dense(points, start, stop, used, rows, block)
+        _fill_word(rows, block, stop - start, word + start // WORD_BITS, columns, touched, scratch)
 
 
 @njit(nogil=True, cache=True)
@@ -236,8 +267,8 @@ def sparse_columns(values, places, bounds, rows, word, columns, touched):
     places (nonzeros,) int32: where each column is among the features in use, or -1.
     """
     n_points = bounds.shape[0] - 1
-    block = _new_block(rows.origin.shape[0])
+    block, scratch = new_block(rows.origin.shape[0]), new_scratch()
     for start in range(0, n_points, WORD_BITS):
         stop = min(start + WORD_BITS, n_points)
-        _load_sparse((values, places, bounds), start, stop, rows, block)
-        _fill_word(rows, block, stop - start, word + start // WORD_BITS, columns, touched)
+        load_sparse((values, places, bounds), start, stop, rows, block)
+        _fill_word(rows, block, stop - start, word + start // WORD_BITS, columns, touched, scratch)

@@ -150,7 +150,7 @@ def members_in_file(number: int) -> Members:
     return JOINED if VERSIONS[number].votes else MEMBERS[number]
 
 
-_LABEL_DTYPES = tuple(np.dtype(c).newbyteorder("<") for c in "?bhilqBHILQefd")
+LABEL_DTYPES = tuple(np.dtype(c).newbyteorder("<") for c in "?bhilqBHILQefd")
 
 
 class Fault(Exception):
@@ -198,7 +198,7 @@ def checked_feature_names(arrays: dict[str, np.ndarray]) -> list[str] | None:
     text, n_features = arrays["feature_names"], len(arrays["origin"])
     if len(text) > (n_features + 1) * NAME_BYTES:  # a list of them takes many times as much
         raise Fault(f"feature_names takes {len(text)} bytes for {n_features} features")
-    return _checked_names("feature_names", _parsed("feature_names", text), n_features)
+    return checked_names("feature_names", parsed("feature_names", text), n_features)
 
 
 def checked_inputs(
@@ -211,15 +211,15 @@ def checked_inputs(
     text, n_features = arrays["inputs"], len(arrays["origin"])
     if len(text) > (n_features + 1) * NAME_BYTES + MOST_BYTES:
         raise Fault(f"inputs takes {len(text)} bytes for {n_features} features and an encoding")
-    described = _parsed("inputs", text)
+    described = parsed("inputs", text)
     if described is None and version_of(arrays).votes:
         return None, None, None
     if not isinstance(described, dict) or list(described) != list(_INPUTS):
         raise Fault(f"inputs is not a JSON object of {', '.join(_INPUTS)}")
     names, scale, encoding = described.values()
     if names is not None:
-        names = _checked_names("feature_names", names, n_features)
-    exponents = None if scale is None else _checked_exponents(scale, n_features)
+        names = checked_names("feature_names", names, n_features)
+    exponents = None if scale is None else checked_exponents(scale, n_features)
     if not (encoding is None or isinstance(encoding, dict)):
         raise Fault("the encoding is not a JSON object")
     if scale is None and encoding is None and not version_of(arrays).votes:
@@ -227,7 +227,8 @@ def checked_inputs(
     return names, exponents, encoding
 
 
-def _parsed(name: str, text: np.ndarray) -> Any:
+def parsed(name: str, text: np.ndarray) -> Any:
+    """What JSON in UTF-8 says."""
     try:
         return json.loads(text.tobytes().decode(), parse_constant=_no_number)
     except UnicodeDecodeError as error:
@@ -240,7 +241,8 @@ def _no_number(constant: str) -> NoReturn:
     raise ValueError(constant)  # NaN and Infinity are no JSON
 
 
-def _checked_names(name: str, names: Any, n_features: int) -> list[str]:
+def checked_names(name: str, names: Any, n_features: int) -> list[str]:
+    """A list of as many strings as there are features."""
     if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
         raise Fault(f"{name} is not a JSON list of strings")
     if len(names) != n_features:
@@ -248,7 +250,8 @@ def _checked_names(name: str, names: Any, n_features: int) -> list[str]:
     return names
 
 
-def _checked_exponents(exponents: Any, n_features: int) -> np.ndarray:
+def checked_exponents(exponents: Any, n_features: int) -> np.ndarray:
+    """Exponents of the powers of two of a scale, (n_features,) int64."""
     if not isinstance(exponents, list) or not all(type(one) is int for one in exponents):
         raise Fault("the scale is not a JSON list of whole numbers")
     if len(exponents) != n_features:
@@ -283,7 +286,7 @@ def check_dtype(name: str, dtype: np.dtype, members: Members) -> None:
         raise Fault(f"{name} holds Python objects, which only a pickle could store")
     is_text = dtype.kind == "U" and dtype.itemsize > 0 and dtype.newbyteorder("<") == dtype
     if expected is None:
-        if not is_text and dtype not in _LABEL_DTYPES:
+        if not is_text and dtype not in LABEL_DTYPES:
             raise Fault(f"{name} has dtype {dtype}, which no class labels have")
     elif expected == ("U",):
         if not is_text:
@@ -385,7 +388,7 @@ def check_values(arrays: dict[str, np.ndarray]) -> None:
                 check_structured(arrays["signs"], *layer_arrays)
         except InvalidInputError as error:
             raise Fault(str(error).partition("; ")[0]) from error
-    _check_classes(arrays["classes"])
+    check_classes(arrays["classes"])
     _check_covered(arrays["covered"], len(arrays["classes"]))
     _check_neurons(arrays)
     _check_characters("summary", arrays["summary"])
@@ -395,7 +398,8 @@ def check_values(arrays: dict[str, np.ndarray]) -> None:
     checked_feature_names(arrays)
 
 
-def _check_classes(classes: np.ndarray) -> None:
+def check_classes(classes: np.ndarray) -> None:
+    """Refuse labels that are no labels, or do not ascend."""
     if classes.dtype.kind == "U":
         _check_characters("classes", classes)
     elif classes.dtype.kind == "b":

@@ -85,6 +85,8 @@ from classes to covered, and then, see ``fastmem.ReadOut``::
     temperature     ()                float64
     reach           ()                float64
 
+A decision list makes a file that is no archive; see ``list_file``.
+
 All numbers are little-endian. The archive's comment, which is the end of the file, holds the
 SHA-256 of every byte before the digest, so that no damage goes unseen, not even in the fields of
 the container that readers ignore. The digest proves nothing against a file forged on purpose:
@@ -96,8 +98,9 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -126,6 +129,7 @@ from fastmem.network.file_members import (
     version_of,
 )
 from fastmem.network.file_packing import pack, unpack
+from fastmem.network.list_file import MAGIC, MOST_FILE_BYTES, contents, read_list
 from fastmem.readout import ReadOut
 from fastmem.second_layer.cover_layer import CoverLayer
 
@@ -144,6 +148,7 @@ class ModelParts(NamedTuple):
     scale: np.ndarray | None = None
     encoding: Encoding | None = None
     readout: ReadOut | None = None
+    default: int | None = None
 
 
 def save(parts: ModelParts, path: str | os.PathLike[str]) -> None:
@@ -176,16 +181,24 @@ def save(parts: ModelParts, path: str | os.PathLike[str]) -> None:
     """
     path = os.fsdecode(path)
     try:
-        arrays = _arrays(parts)
+        write = _writer(parts)
     except Fault as fault:
         raise ModelFileError(
             f"The network cannot be saved to {path!r} because {fault.problem}; {_MEND}."
         ) from fault
     check_replaceable(path, lambda: _no_regular_file(path))
     with replaced_when_complete(path) as temporary, open(temporary, "x+b") as file:
-        write_members(arrays, file)
+        write(file)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _writer(parts: ModelParts) -> Callable[[IO[bytes]], object]:
+    """What writes the file of a network, whose parts are checked as `read` checks them."""
+    if parts.default is None:
+        return partial(write_members, _arrays(parts))
+    data = contents(parts._replace(classes=_storable_labels(parts.classes)))
+    return lambda file: file.write(data)
 
 
 def _no_regular_file(path: str) -> ModelFileError:
@@ -226,6 +239,8 @@ def read(path: str | os.PathLike[str]) -> ModelParts:
         )
     with CappedReader(io.FileIO(path)) as file:
         try:
+            if file.peek(len(MAGIC)).startswith(MAGIC):
+                return ModelParts(**read_list(_whole(file)))
             arrays = read_members(file)
             return ModelParts(
                 arrays["classes"],
@@ -248,6 +263,16 @@ def read(path: str | os.PathLike[str]) -> ModelParts:
             raise _refusal(path, unreadable) from error
 
 
+def _whole(file: CappedReader) -> bytes:
+    """All bytes of a file that is not larger than that of a decision list can be."""
+    blocks = iter(lambda: file.read(1 << 20), b"")
+    size = file.seek(0, io.SEEK_END)
+    if size > MOST_FILE_BYTES:
+        raise Fault(f"it has {size} bytes, more than a decision list's {MOST_FILE_BYTES}")
+    file.seek(0)
+    return b"".join(blocks)
+
+
 def size_in_file(parts: ModelParts) -> int:
     """Size in bytes of the file that `save` would write.
 
@@ -266,7 +291,7 @@ def size_in_file(parts: ModelParts) -> int:
     """
     buffer = io.BytesIO()
     try:
-        write_members(_arrays(parts), buffer)
+        _writer(parts)(buffer)
     except Fault as fault:
         raise ModelFileError(
             f"The network has no size in a file because {fault.problem}; {_MEND}."

@@ -7,8 +7,6 @@ Made for rows of few entries (``kernels.keyed_rows``); what other layers have is
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
@@ -24,6 +22,8 @@ from fastmem.patterns.prepared import kept_with_the_layer
 _TASK_POINTS = 16 * WORD_BITS
 _TASK_ADDITIONS = 200_000_000
 """Additions of a task: Ctrl-C has to wait for the end of one."""
+_MOST_FEATURES = 1 << 16
+"""Features of which 64 points are side by side, at 768 bytes each: 50 MB a thread."""
 
 
 @kept_with_the_layer
@@ -51,23 +51,44 @@ def _entries(hyperplanes: Hyperplanes) -> ShortEntries:
     return ShortEntries(frozen(starts), frozen(columns.astype(np.int32)), frozen(weights))
 
 
-def fill_columns(
-    hyperplanes: Hyperplanes, block: Any, word: int, columns: np.ndarray, touched: np.ndarray
-) -> None:
-    """Write the bits of a few points, on this thread, from the word ``word`` on.
+def kernel_points(
+    points: Points, start: int, stop: int, used: np.ndarray
+) -> tuple[np.ndarray, ...]:
+    """The points start..stop-1 as kernels take them: the first arguments of `dense_columns`.
 
-    block (m, d) float32 or float64, read-only, or sparse; columns (n, W) uint64; touched (n,) bool
-    is set where a point lies exactly on the hyperplane.
+    Or of `sparse_columns`. Of rows too long to be copied as a whole, the features in use alone.
     """
-    used, rows = short_rows(hyperplanes)
-    if not isinstance(block, SparseRows):
-        dense_columns(block, used, rows, word, columns, touched)
-        return
+    if points.is_sparse:
+        block = points.block(start, stop)
+        return block.values, _places(block, used), block.starts
+    if stop - start <= points.max_block_rows:
+        return points.block(start, stop), used
+    pieces = ranges(stop - start, points.max_block_rows)
+    parts = [points.block(start + a, start + b)[:, used] for a, b in pieces]
+    return frozen(np.concatenate(parts)), frozen(np.arange(len(used)))
+
+
+def _places(block: SparseRows, used: np.ndarray) -> np.ndarray:
+    """Where each stored value's feature is among those in use, or -1; int32."""
     places = np.full(len(block.columns), -1, np.int32)
     if len(used):
         at = np.minimum(np.searchsorted(used, block.columns), len(used) - 1)
         places = np.where(used[at] == block.columns, at, -1).astype(np.int32)
-    sparse_columns(block.values, frozen(places), block.starts, rows, word, columns, touched)
+    return frozen(places)
+
+
+def _fill(
+    hyperplanes: Hyperplanes, points: Points, word: int, task: tuple[int, int], columns: np.ndarray
+) -> np.ndarray:
+    """Write the bits of some points to columns (n, W), from the word ``word`` on.
+
+    Returns which hyperplanes they lie on, (n,) bool.
+    """
+    used, rows = short_rows(hyperplanes)
+    touched = np.zeros(len(hyperplanes), bool)
+    kernel = sparse_columns if points.is_sparse else dense_columns
+    kernel(*kernel_points(points, *task, used), rows, word, columns, touched)
+    return touched
 
 
 def bit_columns(
@@ -88,19 +109,34 @@ def bit_columns(
     touched : ndarray of shape (n,), bool
         Whether a point lies exactly on the hyperplane: its bit is 0 on both sides.
     """
-    columns = np.empty((len(hyperplanes), -(-points.n_samples // WORD_BITS)), np.uint64)
-    touched = np.zeros(len(hyperplanes), bool)
+    n, n_words = len(hyperplanes), -(-points.n_samples // WORD_BITS)
+    columns, touched = np.empty((n, n_words), np.uint64), np.zeros(n, bool)
     lock = threading.Lock()
-    short_rows(hyperplanes)  # by one thread
+    for first, last in _parts(hyperplanes):
+        some = hyperplanes
+        if last - first < n:
+            some = hyperplanes.subset(np.arange(first, last))
 
-    def work(task: tuple[int, int]) -> None:
-        mine = np.zeros(len(hyperplanes), bool)
-        fill_columns(hyperplanes, points.block(*task), task[0] // WORD_BITS, columns, mine)
-        with lock:
-            np.logical_or(touched, mine, out=touched)
+        def work(
+            task: tuple[int, int], some: Hyperplanes = some, first: int = first, last: int = last
+        ) -> None:
+            mine = _fill(some, points, task[0] // WORD_BITS, task, columns[first:last])
+            with lock:
+                touched[first:last] |= mine
 
-    run_tasks(work, ranges(points.n_samples, task_points(hyperplanes, points)), n_threads)
+        short_rows(some)  # by one thread
+        run_tasks(work, ranges(points.n_samples, task_points(some, points)), n_threads)
     return columns, touched
+
+
+def _parts(hyperplanes: Hyperplanes) -> list[tuple[int, int]]:
+    """Ranges of hyperplanes, of so few features that 64 points of them fit in memory."""
+    entries = hyperplanes.n_features
+    if isinstance(hyperplanes, KeyedHyperplanes) and not len(hyperplanes.extra):
+        entries = min(entries, hyperplanes.n_entries)
+    n = len(hyperplanes)
+    size = n if hyperplanes.n_features <= _MOST_FEATURES else max(1, _MOST_FEATURES // entries)
+    return ranges(n, size)
 
 
 def task_points(hyperplanes: Hyperplanes, points: Points) -> int:
@@ -108,25 +144,3 @@ def task_points(hyperplanes: Hyperplanes, points: Points) -> int:
     additions = len(short_rows(hyperplanes)[1].columns)
     most = min(_TASK_POINTS, points.max_block_rows, _TASK_ADDITIONS // max(1, additions))
     return max(WORD_BITS, most // WORD_BITS * WORD_BITS)
-
-
-def columns_of_blocks(
-    hyperplanes: Hyperplanes,
-    points: Points,
-    n_threads: int,
-    use: Callable[[int, int, np.ndarray], object],
-) -> None:
-    """Call use(start, stop, columns), on several threads, with the bits of all ranges of points.
-
-    columns (n, ceil((stop - start) / 64)) uint64, of the points start..stop-1 alone.
-    """
-    short_rows(hyperplanes)
-
-    def work(task: tuple[int, int]) -> None:
-        start, stop = task
-        columns = np.empty((len(hyperplanes), -(-(stop - start) // WORD_BITS)), np.uint64)
-        unused = np.zeros(len(hyperplanes), bool)
-        fill_columns(hyperplanes, points.block(start, stop), 0, columns, unused)
-        use(start, stop, columns)
-
-    run_tasks(work, ranges(points.n_samples, task_points(hyperplanes, points)), n_threads)

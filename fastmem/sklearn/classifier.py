@@ -341,5 +341,5 @@ def _with_classes(network: Network, classes: np.ndarray, names: Any) -> Network:
     known = np.array(classes.tolist()) if classes.dtype.kind == "O" else network.classes_
     return Network(
         known, network.first, network.second, network.covered, network.report, network.summary,
-        names, network.scale, network.encoding, network.readout,
+        names, network.scale, network.encoding, network.readout, network.default,
     )  # fmt: skip
