@@ -144,7 +144,8 @@ class _Search:
     def run(self) -> Smallest:
         """Climb until nothing gains or time is over."""
         n_points = len(self.codes)
-        most = max(FEWEST_CANDIDATES, min(MOST_CANDIDATES, 8 * _MOST_BYTES // n_points))
+        fitting = 1 << (8 * _MOST_BYTES // n_points).bit_length() >> 1  # a power of two
+        most = max(FEWEST_CANDIDATES, min(MOST_CANDIDATES, fitting))
         n, level = min(FEW_CANDIDATES, most), 1
         if n_points >= _PROBED_POINTS:
             n, level = self.first_trial(n)
