@@ -21,14 +21,9 @@ from fastmem.decision_list.runs import in_runs
 from fastmem.hyperplanes.keyed import keyed_candidates
 from fastmem.inputs.points import Points
 from fastmem.kernels.bit_rows import ROW_WORDS, ones_of, rows_of_columns
-from fastmem.kernels.conjunctions import (
-    MOST_LITERALS,
-    Open,
-    Room,
-    Tables,
-    improve_conjunction,
-    thin_conjunction,
-)
+from fastmem.kernels.conjunctions import thin_conjunction
+from fastmem.kernels.improving import improve_conjunction
+from fastmem.kernels.open_conjunctions import MOST_LITERALS, Open, Room, Tables
 from fastmem.machine.loops import run_loop
 
 fast = settings(max_examples=30, deadline=None)

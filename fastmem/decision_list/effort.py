@@ -147,12 +147,12 @@ class _Search:
     def run(self, n_given: int | None = None) -> Smallest:
         """Climb until nothing gains or time is over."""
         n_points = len(self.codes)
-        most = max(FEWEST_CANDIDATES, min(MOST_CANDIDATES, 8 * _MOST_BYTES // n_points))
-        most = n_given or most
+        fitting = 1 << (8 * _MOST_BYTES // n_points).bit_length() >> 1  # a power of two
+        most = n_given or max(FEWEST_CANDIDATES, min(MOST_CANDIDATES, fitting))
         n, level = n_given or min(FEW_CANDIDATES, most), 1
         if n_points >= _PROBED_POINTS:
-            fitting, level = self.first_trial(n)
-            n = n_given or fitting
+            in_time, level = self.first_trial(n)
+            n = n_given or in_time
         self.grow(n, level)
         while level < _THOROUGH and self.fits(n, level + 1):
             level += 1

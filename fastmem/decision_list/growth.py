@@ -18,14 +18,9 @@ from fastmem.decision_list.candidates import Candidates, points_of, words_of
 from fastmem.decision_list.lists import DecisionList, Neuron, new_list
 from fastmem.decision_list.open_sample import OpenSample
 from fastmem.decision_list.tables import conjunction_bits, log2_of, powers_of
-from fastmem.kernels.conjunctions import (
-    MOST_LITERALS,
-    Grown,
-    Tables,
-    grow_conjunctions,
-    inside_all,
-)
+from fastmem.kernels.conjunctions import Grown, grow_conjunctions
 from fastmem.kernels.layout import WORD_BITS
+from fastmem.kernels.open_conjunctions import MOST_LITERALS, Tables, inside_all
 from fastmem.machine.loops import run_loop
 from fastmem.patterns.words import valid_bits
 

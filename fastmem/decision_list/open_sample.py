@@ -12,8 +12,9 @@ from fastmem.kernels.bit_rows import (
     ones_of,
     rows_of_columns,
 )
-from fastmem.kernels.conjunctions import Open, claim
+from fastmem.kernels.conjunctions import claim
 from fastmem.kernels.layout import WORD_BITS
+from fastmem.kernels.open_conjunctions import Open
 from fastmem.machine.loops import run_loop
 from fastmem.patterns.words import valid_bits
 

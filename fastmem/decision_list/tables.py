@@ -7,7 +7,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from fastmem.kernels.conjunctions import MOST_LITERALS
+from fastmem.kernels.open_conjunctions import MOST_LITERALS
 from fastmem.machine.arrays import frozen
 
 FRACTION = 24

@@ -15,65 +15,23 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmem.kernels.bit_rows import GROUP, ROW_WORDS, ones_of
-from fastmem.kernels.bits import popcount, trailing_zeros
+from fastmem.kernels.bits import popcount
 from fastmem.kernels.compiling import njit
+from fastmem.kernels.improving import CHOICE, improve_conjunction
 from fastmem.kernels.layout import WORD_BITS
+from fastmem.kernels.open_conjunctions import (
+    EMPTY,
+    FULL,
+    ONE,
+    Room,
+    inside_all,
+    list_points,
+    own_points,
+)
 from fastmem.kernels.queue import take
 
-MOST_LITERALS = 1024
 _PLANES = 32
-_CHOICE = 600
 _PASSES = 8
-_PAIRED = 16
-"""A literal and so many after it are tried in pairs: conjunctions are rarely longer."""
-_MOST_INSTEAD = 512
-"""Points that a literal alone is asked to miss in the place of others."""
-_EMPTY = np.uint64(0)
-_FULL = np.uint64(2**64 - 1)
-_ONE = np.uint64(1)
-
-
-class Open(NamedTuple):
-    """Points that no neuron claims yet.
-
-    rows (M + 1, n_words) uint64, as in ``kernels.bit_rows``, and columns (n, W) uint64: the bits of
-    n candidates at M points; codes (M,) int32, their classes. alive (W,) uint64: the open points.
-    members int32: those of class c are members[first[c] : first[c] + sizes[c]]; first and sizes
-    (K,) int64. counts (K + 1, 64 n_words) int32: how many of the open points of each class, and,
-    last, of all, each candidate has on its positive side; or (1, 64 n_words), of all alone.
-    """
-
-    rows: np.ndarray
-    columns: np.ndarray
-    codes: np.ndarray
-    alive: np.ndarray
-    members: np.ndarray
-    first: np.ndarray
-    sizes: np.ndarray
-    counts: np.ndarray
-
-
-class Tables(NamedTuple):
-    """What decides between literals.
-
-    logs (>= M + 1,) float64: log2 of whole numbers, logs[0] unused; powers (E, >= M + 1) float64:
-    p^e for each exponent e. sides (n,) uint8: 2 where both literals of a candidate may be used, 1
-    where only 2 k may: a point lies on the hyperplane, and has no bit on either side. Only where
-    none of the first ``n_keyed`` candidates tells p from q those after them, whose rows are stored,
-    are asked. About ``most`` points of p and of q at most are counted for all literals but the
-    first; where none of those of q is left, others are. lengths (MOST_LITERALS + 1,) float64: log2
-    of the bits of k literals; gamma, the power of the coverage that they are divided by, and
-    whether conjunctions are improved by it when they are grown.
-    """
-
-    logs: np.ndarray
-    powers: np.ndarray
-    sides: np.ndarray
-    n_keyed: int
-    most: int
-    lengths: np.ndarray
-    gamma: float
-    improves: bool
 
 
 class Grown(NamedTuple):
@@ -91,18 +49,6 @@ class Grown(NamedTuple):
     n_literals: np.ndarray
     coverage: np.ndarray
     work: np.ndarray
-
-
-class Room(NamedTuple):
-    """What a worker works in.
-
-    planes as of `ones_of`; counts (2, 64 n_words) int32 of p and of q; a list of points and counts.
-    """
-
-    planes: np.ndarray
-    counts: np.ndarray
-    points: np.ndarray
-    some: np.ndarray
 
 
 @njit(nogil=True, cache=True)
@@ -143,7 +89,7 @@ def keep_inside(rows, points, n_points, literal):
     flip = np.uint64(literal & 1)
     i, j = np.int64(0), np.int64(n_points)
     while i < j:
-        if ((rows[points[i], word] >> shift) ^ flip) & _ONE:
+        if ((rows[points[i], word] >> shift) ^ flip) & ONE:
             i += 1
         else:
             j -= 1
@@ -205,11 +151,11 @@ def thin_conjunction(columns, own, others, literals, n_literals):
     n_words = own.shape[0]
     once, twice = np.empty(n_words, np.uint64), np.empty(n_words, np.uint64)
     while n_literals > 1:
-        once[:] = _EMPTY
-        twice[:] = _EMPTY
+        once[:] = EMPTY
+        twice[:] = EMPTY
         for j in range(n_literals):
             column = columns[literals[j] >> 1]
-            flip = _EMPTY if literals[j] & 1 else _FULL
+            flip = EMPTY if literals[j] & 1 else FULL
             for w in range(n_words):
                 outside = column[w] ^ flip
                 twice[w] |= once[w] & outside
@@ -219,13 +165,13 @@ def thin_conjunction(columns, own, others, literals, n_literals):
         worst, most = np.int64(-1), np.int64(-1)
         for j in range(n_literals):
             column = columns[literals[j] >> 1]
-            flip = _EMPTY if literals[j] & 1 else _FULL
-            needed, freed = _EMPTY, _EMPTY
+            flip = EMPTY if literals[j] & 1 else FULL
+            needed, freed = EMPTY, EMPTY
             for w in range(n_words):
                 alone = once[w] & (column[w] ^ flip)
                 needed |= alone & others[w]
                 freed += popcount(alone & own[w])
-            if needed == _EMPTY and np.int64(freed) > most:
+            if needed == EMPTY and np.int64(freed) > most:
                 worst, most = np.int64(j), np.int64(freed)
         if worst < 0:
             break
@@ -233,220 +179,6 @@ def thin_conjunction(columns, own, others, literals, n_literals):
             literals[j] = literals[j + 1]
         n_literals -= 1
     return n_literals
-
-
-@njit(nogil=True, cache=True)
-def inside_all(columns, literals, n_literals, points):
-    """Take from ``points`` (W,) uint64 those outside any literal; returns how many stay."""
-    for j in range(n_literals):
-        column = columns[literals[j] >> 1]
-        flip = _FULL if literals[j] & 1 else _EMPTY
-        for w in range(points.shape[0]):
-            points[w] &= column[w] ^ flip
-    count = _EMPTY
-    for w in range(points.shape[0]):
-        count += popcount(points[w])
-    return np.int64(count)
-
-
-@njit(nogil=True, cache=True)
-def _list_points(inside, wanted, flip, most, some):
-    """List about ``most`` points of ``inside`` and (``wanted`` ^ flip), (W,) uint64, in ``some``.
-
-    All of them where they are no more; else those of every so many words. Returns how many.
-    """
-    count = _EMPTY
-    for w in range(inside.shape[0]):
-        count += popcount(inside[w] & (wanted[w] ^ flip))
-    stride = max(np.int64(1), np.int64(count) // most)
-    listed = np.int64(0)
-    for start in range(stride):
-        for w in range(start, inside.shape[0], stride):
-            rest = inside[w] & (wanted[w] ^ flip)
-            while rest != _EMPTY:
-                some[listed] = np.int32(w * WORD_BITS + trailing_zeros(rest))
-                listed += 1
-                rest &= rest - _ONE
-        if listed:  # nearly always by the first words
-            break
-    return listed
-
-
-@njit(nogil=True, cache=True)
-def _missing_all(rows, some, sides, n, missing):
-    """Find the literals of the first n candidates that miss all points; returns how many.
-
-    some (m,) int32 the points, sides (>= n,) uint8 as in `Tables`; missing (2, n_words) uint64 is
-    filled: candidates k, as bits, whose literal 2 k, and 2 k + 1, misses them.
-    """
-    n_words = missing.shape[1]
-    missing[0] = _EMPTY
-    missing[1] = _FULL
-    for point in some:
-        row = rows[point]
-        for w in range(n_words):
-            missing[0, w] |= row[w]
-            missing[1, w] &= row[w]
-    count = _EMPTY
-    for w in range(n_words):
-        left = min(np.int64(WORD_BITS), n - w * WORD_BITS)
-        valid = _FULL if left == WORD_BITS else (_ONE << np.uint64(max(np.int64(0), left))) - _ONE
-        missing[0, w] = ~missing[0, w] & valid
-        missing[1, w] &= valid
-        rest = missing[1, w]
-        while rest != _EMPTY:
-            k = w * WORD_BITS + trailing_zeros(rest)
-            rest &= rest - _ONE
-            if sides[k] < 2:
-                missing[1, w] ^= _ONE << np.uint64(k & 63)
-        count += popcount(missing[0, w]) + popcount(missing[1, w])
-    return np.int64(count)
-
-
-@njit(nogil=True, cache=True)
-def _best_missing(columns, missing, own, p):
-    """The literal of ``missing`` that most of the p points ``own`` (W,) are inside; and how many.
-
-    Ties: the lowest. -1 and 0 where none is.
-    """
-    most, literal = np.int64(0), np.int64(-1)
-    for w in range(missing.shape[1]):
-        rest = missing[0, w] | missing[1, w]
-        while rest != _EMPTY:
-            bit = rest & (~rest + _ONE)
-            rest ^= bit
-            k = w * WORD_BITS + trailing_zeros(bit)
-            column = columns[k]
-            count = _EMPTY
-            for v in range(own.shape[0]):
-                count += popcount(column[v] & own[v])
-            inside = np.int64(count)
-            if missing[0, w] & bit and inside > most:
-                most, literal = inside, np.int64(2 * k)
-            if missing[1, w] & bit and p - inside > most:
-                most, literal = p - inside, np.int64(2 * k + 1)
-    return literal, most
-
-
-@njit(nogil=True, cache=True)
-def _best_counted(counts, missing, p):
-    """The same, where counts (n,) int32 say how many of the points each candidate has."""
-    most, literal = np.int64(0), np.int64(-1)
-    for w in range(missing.shape[1]):
-        rest = missing[0, w] | missing[1, w]
-        while rest != _EMPTY:
-            bit = rest & (~rest + _ONE)
-            rest ^= bit
-            k = w * WORD_BITS + trailing_zeros(bit)
-            inside = np.int64(counts[k])
-            if missing[0, w] & bit and inside > most:
-                most, literal = inside, np.int64(2 * k)
-            if missing[1, w] & bit and p - inside > most:
-                most, literal = p - inside, np.int64(2 * k + 1)
-    return literal, most
-
-
-@njit(nogil=True, cache=True)
-def _count_outside(columns, literals, outside):
-    """outside (3, W) uint64: points that are outside none, one and two of the literals."""
-    none, one, two = outside[0], outside[1], outside[2]
-    none[:] = _FULL
-    one[:] = _EMPTY
-    two[:] = _EMPTY
-    for literal in literals:
-        column = columns[literal >> 1]
-        flip = _EMPTY if literal & 1 else _FULL
-        for w in range(none.shape[0]):
-            here = column[w] ^ flip
-            two[w] = (two[w] & ~here) | (one[w] & here)
-            one[w] = (one[w] & ~here) | (none[w] & here)
-            none[w] &= ~here
-
-
-@njit(nogil=True, cache=True)
-def _only_outside(columns, literal, other, outside, wanted, found):
-    """found (W,) uint64 = those of ``wanted`` outside no literal but these; returns how many."""
-    a, b = columns[literal >> 1], columns[other >> 1]
-    flip_a = _EMPTY if literal & 1 else _FULL
-    flip_b = _EMPTY if other & 1 else _FULL
-    none, one, two = outside[0], outside[1], outside[2]
-    both = _EMPTY if literal == other else _FULL
-    count = _EMPTY
-    for w in range(wanted.shape[0]):
-        outside_a, outside_b = a[w] ^ flip_a, b[w] ^ flip_b
-        alone = none[w] | (one[w] & (outside_a | outside_b))
-        found[w] = wanted[w] & (alone | (two[w] & outside_a & outside_b & both))
-        count += popcount(found[w])
-    return np.int64(count)
-
-
-@njit(nogil=True, cache=True)
-def improve_conjunction(points, tables, literals, n_literals, own, lists, room):
-    """Put one literal in the place of one or two, as long as that gives fewer bits a point.
-
-    own (W,) uint64: open points of the class; all others are outside. lists: room for points of p
-    and of q. The best of all such changes is made each time (ties: the first). Returns how many
-    literals there are, how many points of ``own`` are inside, and the work.
-    """
-    work = np.int64(0)
-    columns, n_words = points.columns, own.shape[0]
-    ours, theirs = own.copy(), np.empty(n_words, np.uint64)
-    others, outside = points.alive & ~own, np.empty((3, n_words), np.uint64)
-    coverage = inside_all(columns, literals, n_literals, ours)
-    missing = np.empty((2, points.rows.shape[1]), np.uint64)
-    while True:
-        best = tables.lengths[n_literals] - tables.gamma * tables.logs[coverage]
-        change, at, and_at, covers = np.int64(-1), 0, 0, np.int64(0)
-        _count_outside(columns, literals[:n_literals], outside)
-        for i in range(n_literals):
-            for j in range(i, min(n_literals, i + _PAIRED)):
-                length = tables.lengths[n_literals - (j > i)]
-                pair = literals[i], literals[j]
-                work += n_words
-                n_q = _only_outside(columns, pair[0], pair[1], outside, others, theirs)
-                if n_q > _MOST_INSTEAD:
-                    continue
-                n_p = _only_outside(columns, pair[0], pair[1], outside, own, ours)
-                if length - tables.gamma * tables.logs[n_p] >= best:
-                    continue
-                _list_points(theirs, theirs, _EMPTY, max(np.int64(1), n_q), lists[1])
-                n_missing = _missing_all(
-                    points.rows, lists[1][:n_q], tables.sides, tables.n_keyed, missing
-                )
-                work += points.rows.shape[1] * n_q
-                if n_missing == 0:
-                    continue
-                if n_missing * n_words < points.rows.shape[1] * (n_p + _CHOICE // 2):
-                    work += n_missing * n_words
-                    literal, most = _best_missing(columns, missing, ours, n_p)
-                else:
-                    _list_points(ours, ours, _EMPTY, max(np.int64(1), n_p), lists[0])
-                    ones_of(points.rows, lists[0], n_p, room.planes, room.counts[0])
-                    work += points.rows.shape[1] * (n_p + _CHOICE // 2)
-                    literal, most = _best_counted(room.counts[0], missing, n_p)
-                if most > 0:
-                    score = length - tables.gamma * tables.logs[most]
-                    if score < best:
-                        best, change, at, and_at, covers = score, literal, i, j, most
-        if change < 0:
-            break
-        literals[at] = np.int32(change)
-        coverage = covers
-        if and_at > at:
-            for i in range(and_at, n_literals - 1):
-                literals[i] = literals[i + 1]
-            n_literals -= 1
-    return n_literals, coverage, work
-
-
-@njit(nogil=True, cache=True)
-def _own_points(points, code, own):
-    """Set the bits of the open points of a class in own (W,) uint64; returns how many."""
-    first, size = points.first[code], points.sizes[code]
-    own[:] = _EMPTY
-    for point in points.members[first : first + size]:
-        own[point >> 6] |= _ONE << np.uint64(point & 63)
-    return size
 
 
 @njit(nogil=True, cache=True)
@@ -492,7 +224,7 @@ def grow_conjunctions(queue, stop, points, tables, grown):
         code, exponent = grown.classes[task], grown.exponents[task]
         literals, n_given = grown.literals[task], grown.n_literals[task]
         grown.n_literals[task] = 0
-        n_own = _own_points(points, code, own)
+        n_own = own_points(points, code, own)
         if n_given == 0:
             _class_counts(points, code, p_list, room.planes, counts)
             literal = choose_literal(
@@ -507,10 +239,10 @@ def grow_conjunctions(queue, stop, points, tables, grown):
             for w in range(n_words):
                 inside[w] = points.alive[w]
             inside_all(points.columns, literals, n_literals, inside)
-            n_q = _list_points(inside, own, _FULL, tables.most, q_list)
+            n_q = list_points(inside, own, FULL, tables.most, q_list)
             if n_q == 0:
                 break
-            n_p = _list_points(inside, own, _EMPTY, tables.most, p_list)
+            n_p = list_points(inside, own, EMPTY, tables.most, p_list)
             ones_of(points.rows, p_list, n_p, room.planes, counts[0])
             ones_of(points.rows, q_list, n_q, room.planes, counts[1])
             more = grow_by_gain(
@@ -518,7 +250,7 @@ def grow_conjunctions(queue, stop, points, tables, grown):
                 literals[n_literals:], room,
             )  # fmt: skip
             # points are counted about twice; to choose a literal takes as long as some hundred
-            grown.work[task] += points.rows.shape[1] * (2 * (n_p + n_q) + _CHOICE * abs(more))
+            grown.work[task] += points.rows.shape[1] * (2 * (n_p + n_q) + CHOICE * abs(more))
             if more < 0:
                 break
             n_literals += more
@@ -544,13 +276,13 @@ def claim(points, code, literals):
     width = points.rows.shape[1] * WORD_BITS
     first, size = points.first[code], points.sizes[code]
     covered = np.empty(points.alive.shape[0], np.uint64)
-    _own_points(points, code, covered)
+    own_points(points, code, covered)
     inside_all(points.columns, literals, literals.shape[0], covered)
     gone = np.empty(size + GROUP, np.int32)
     n_gone, kept = np.int64(0), first
     for i in range(first, first + size):
         point = points.members[i]
-        if (covered[point >> 6] >> np.uint64(point & 63)) & _ONE:
+        if (covered[point >> 6] >> np.uint64(point & 63)) & ONE:
             gone[n_gone] = point
             n_gone += 1
         else:
