@@ -67,6 +67,19 @@ def test_whatever_the_points_all_are_right(n, d, n_classes, seed, dtype, size):
     assert right[np.setdiff1d(np.arange(n), net.report.relabelled)].all()
 
 
+@settings(max_examples=30, deadline=None)
+@given(st.integers(2, 30), st.integers(1, 3), st.integers(2, 4), st.integers(0, 10**6))
+def test_points_one_last_bit_apart_lie_on_hyperplanes(n, d, n_classes, seed):
+    """Between neighbours there is no number: a row passes through one of them."""
+    rng = np.random.default_rng(seed)
+    X = 1.0 + rng.integers(0, 6, (n, d)) * 2.0**-52
+    X = np.unique(X, axis=0)
+    y = rng.integers(0, n_classes, len(X))
+    if len(np.unique(y)) > 1:
+        net = fitted(X, y, width=8)
+        assert (net.predict(X) == y).all()
+
+
 def test_random_labels_are_memorised():
     rng = np.random.default_rng(3)
     X, y = rng.standard_normal((400, 6)), rng.integers(0, 2, 400)

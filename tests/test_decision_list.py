@@ -268,7 +268,7 @@ def improved_slowly(bits, own, others, literals, lengths, gamma, sides):
                 most, chosen = 0, None
                 for literal in range(2 * bits.shape[1]):
                     on = inside(bits, [literal])
-                    usable = literal % 2 == 0 or sides[literal >> 1] == 2
+                    usable = literal % 2 == 1 or sides[literal >> 1] == 2
                     if usable and not (q & on).any() and (p & on).sum() > most:
                         most, chosen = int((p & on).sum()), literal
                 if chosen is not None and lengths[len(left) + 1] - gamma * logs[most] < best:

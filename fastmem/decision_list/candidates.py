@@ -30,8 +30,8 @@ class Candidates(Protocol):
     n_keyed : int
         Rows that come from a key; those after them are stored, and chosen only where they must be.
     sides : ndarray of shape (n,), uint8
-        2; or 1 where a point that was looked at lies on the hyperplane, whose mirror is then no
-        complement.
+        2; or 1 where a point that was looked at lies on the hyperplane: its bit is 0, and that of
+        the mirror too. A neuron asks for bits that are 0, so that then only 2 k + 1 is a literal.
     """
 
     n_points: int
@@ -145,7 +145,9 @@ class RowCandidates:
     def _part_some(self, pairs: np.ndarray) -> None:
         points = some_points(self._points, pairs.ravel())
         low, high = (self._points.dense(side).astype(np.float64) for side in pairs.T)
-        made = [rows_between(*ends, self._generator, 0) for ends in zip(low, high, strict=True)]
+        # from both ends: of a row through a point only the side with the point is a literal
+        ends = zip(np.concatenate([low, high]), np.concatenate([high, low]), strict=True)
+        made = [rows_between(*one, self._generator, 0) for one in ends]
         weights = np.concatenate([rows for rows, _ in made])
         biases = np.concatenate([shifts for _, shifts in made])
         biases = np.where(np.isfinite(biases), biases, 0.0)
@@ -157,9 +159,10 @@ class RowCandidates:
         left = np.ones(len(pairs), bool)
         for pair in range(len(pairs)):
             if left[pair]:
-                row = 2 * pair if parts[2 * pair, pair] else 2 * pair + 1
-                chosen.append(row)
-                left &= ~parts[row]
+                for first in (2 * pair, 2 * (len(pairs) + pair)):
+                    row = first if parts[first, pair] else first + 1
+                    chosen.append(row)
+                left &= ~parts[chosen[-2]]
         self.hyperplanes = self.hyperplanes.extended(weights[chosen], biases[chosen])
         more = np.where(touched[chosen], 1, 2).astype(np.uint8)
         self.sides = np.concatenate([self.sides, more])

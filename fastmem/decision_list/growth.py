@@ -83,6 +83,10 @@ class _Conjunction(NamedTuple):
     step: int  # at which it was grown
 
 
+class _StuckError(Exception):
+    """No literal parts a point from some of other classes."""
+
+
 class InseparableError(Exception):
     """Points of different classes have equal bits at all candidates, and no row can be added."""
 
@@ -206,7 +210,16 @@ class _Growth:
     # Steps ---------------------------------------------------------------------------------
 
     def take_step(self) -> None:
-        """Add a neuron, or a point to the sample, or draw the sample anew."""
+        """Add a neuron, or a point to the sample, or draw the sample anew, or add candidates."""
+        try:
+            self._step()
+        except _StuckError:
+            pairs = self.sample.stuck(self.candidates.sides)
+            if len(pairs) == 0 or not self.candidates.part(pairs):
+                raise InseparableError(pairs) from None
+            self._begin(self.sample.open_numbers)
+
+    def _step(self) -> None:
         sample = self.sample
         live = np.flatnonzero(sample.data.sizes).tolist()
         is_sampled = not self._is_all_open(sample.n_open)
@@ -248,7 +261,7 @@ class _Growth:
     def _best(self) -> int:
         """The class of the best conjunction at hand."""
         if not self.at_hand:
-            raise InseparableError(self.sample.unseparated())
+            raise _StuckError
         return min(self.at_hand, key=lambda code: (self.at_hand[code].score, code))
 
     def _grow(self, classes: list[int]) -> None:
@@ -308,9 +321,8 @@ class _Growth:
                 return
             grown = self._grown(np.array([code]), np.zeros(1, np.int64), literals)
             literals = grown.literals[0, : grown.n_literals[0]].copy()
-            if len(literals) == 0:  # no candidate parts a pair
-                self._begin(self.sample.open_numbers)
-                return
+            if len(literals) == 0:
+                raise _StuckError
         inside = self.open & own
         coverage = inside_all(columns, short, len(short), inside)
         self.open &= ~inside

@@ -16,7 +16,7 @@ from fastmem.kernels.conjunctions import claim
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.kernels.open_conjunctions import Open
 from fastmem.machine.loops import run_loop
-from fastmem.patterns.words import valid_bits
+from fastmem.patterns.words import packed, valid_bits
 
 _COUNTED_CLASSES = 64
 """With more, counts of each class are made when they are asked for: classes are small then."""
@@ -144,6 +144,27 @@ class OpenSample:
         """
         places = points_of(self.data.alive)
         return self.numbers[places][pairs_of(self.data.rows[places], self.data.codes[places])]
+
+    def stuck(self, sides: np.ndarray) -> np.ndarray:
+        """Pairs (m, 2) int64 of an open point and points of other classes that no literal parts.
+
+        ``sides`` as of `Candidates`. The first point that has such; there are none if none has.
+        """
+        data = self.data
+        places = points_of(data.alive)
+        rows, codes = data.rows[places], data.codes[places]
+        both = np.zeros((2, WORD_BITS * rows.shape[1]), bool)
+        for row, wanted in zip(both, (2, 1), strict=True):
+            row[: len(sides)] = sides == wanted
+        whole, one_sided = packed(both)
+        for place, (row, code) in enumerate(zip(rows, codes, strict=True)):
+            is_told = (((rows ^ row) & whole) | (rows & ~row & one_sided)).any(axis=1)
+            others = np.flatnonzero((codes != code) & ~is_told)
+            if len(others):
+                pairs = np.stack([np.full(len(others), place), others], axis=1)
+                found: np.ndarray = self.numbers[places][pairs]
+                return found
+        return np.empty((0, 2), np.int64)
 
 
 def with_room(points: np.ndarray) -> np.ndarray:

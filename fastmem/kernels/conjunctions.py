@@ -63,7 +63,9 @@ def best_literal(inside, others, p, q, tables, exponent, first, last):
     best, literal = -np.inf, np.int64(-1)
     for k in range(first, last):
         p1, q1 = np.int64(inside[k]), np.int64(others[k])
-        for side in range(sides[k]):
+        if sides[k] == 1:
+            p1, q1 = p - p1, q - q1
+        for side in range(2 - np.int64(sides[k]), 2):
             if p1 > 0 and q1 < q and powers[p1] * -base > best:
                 gain = powers[p1] * (logs[p1] - logs[p1 + q1] - base)
                 if gain > best:

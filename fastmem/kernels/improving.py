@@ -38,12 +38,12 @@ def _missing_all(rows, some, sides, n, missing):
         valid = FULL if left == WORD_BITS else (ONE << np.uint64(max(np.int64(0), left))) - ONE
         missing[0, w] = ~missing[0, w] & valid
         missing[1, w] &= valid
-        rest = missing[1, w]
+        rest = missing[0, w]
         while rest != EMPTY:
             k = w * WORD_BITS + trailing_zeros(rest)
             rest &= rest - ONE
             if sides[k] < 2:
-                missing[1, w] ^= ONE << np.uint64(k & 63)
+                missing[0, w] ^= ONE << np.uint64(k & 63)
         count += popcount(missing[0, w]) + popcount(missing[1, w])
     return np.int64(count)
 

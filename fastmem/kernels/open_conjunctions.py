@@ -44,7 +44,8 @@ class Tables(NamedTuple):
 
     logs (>= M + 1,) float64: log2 of whole numbers, logs[0] unused; powers (E, >= M + 1) float64:
     p^e for each exponent e. sides (n,) uint8: 2 where both literals of a candidate may be used, 1
-    where only 2 k may: a point lies on the hyperplane, and has no bit on either side. Only where
+    where only 2 k + 1 may: a point lies on the hyperplane, has no bit on either side, and counts as
+    inside a literal of either. Only where
     none of the first ``n_keyed`` candidates tells p from q those after them, whose rows are stored,
     are asked. About ``most`` points of p and of q at most are counted for all literals but the
     first; where none of those of q is left, others are. lengths (MOST_LITERALS + 1,) float64: log2
