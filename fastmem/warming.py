@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastmem.algorithm import interpolate
-from fastmem.hyperplanes.gaussian import GaussianRows
-from fastmem.hyperplanes.seeded import SeededRows
+from fastmem.hyperplanes.seeded import GaussianRows
 from fastmem.hyperplanes.structured import StructuredRows
 from fastmem.inputs import check_points
 from fastmem.kernels.layout import TILE
@@ -131,7 +130,7 @@ def _use(X: Any, y: np.ndarray, **settings: Any) -> None:
 
 def _use_seeded(X: Any, d: int) -> None:
     """Weights that are computed again and again, which only large fits have."""
-    source = SeededRows(np.random.default_rng(0), np.zeros(d), 1.0, 1)
+    source = GaussianRows(np.random.default_rng(0), np.zeros(d), 1.0, weight_bytes=0)
     hyperplanes = source.start(64, np.zeros(d), 1.0)
     sign_patterns(X, hyperplanes, n_threads=1)
 

@@ -1,9 +1,8 @@
-"""Sources of hyperplanes, the paper's Gaussian one, and rows that pass between two points."""
+"""Sources of hyperplanes, and rows that pass between two points."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -69,47 +68,6 @@ class StoredCandidates:
             # a rounded bias may be infinite for points of 1e308: such a row parts nothing
             biases.append(np.where(np.isfinite(shifts), shifts, 0.0))
         return Hyperplanes(np.concatenate(weights), np.concatenate(biases), origin, radius)
-
-
-@dataclass(frozen=True)
-class GaussianRows(StoredCandidates):
-    """Source of the paper's hyperplanes: W_i ~ N(0, I_d), b_i ~ Uniform[-max_bias, max_bias].
-
-    The data are centred at ``center`` by folding it into the biases:
-    <w, x - center> + b = <w, x> + (b - <w, center>). With ``norms`` (k,) of some points, b_i is
-    uniform on [-r, r] for a random one of them.
-    """
-
-    kind: ClassVar[str] = "gaussian"
-    generator: np.random.Generator
-    center: np.ndarray
-    max_bias: float
-    norms: np.ndarray | None = None
-
-    def draw(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """The next n rows: weights (n, d) float32 and biases (n,) float64."""
-        weights = self.generator.standard_normal((n, len(self.center)), np.float32)
-        # not uniform(-max_bias, max_bias): its width may overflow
-        reach = reaches(self.generator, n, self.max_bias, self.norms)
-        biases = reach * self.generator.uniform(-1.0, 1.0, n)
-        return weights, through(weights, self.center, biases)
-
-    def start(self, n: int, origin: np.ndarray, radius: float) -> Hyperplanes:
-        """See RowSource."""
-        return Hyperplanes(*self.draw(n), origin, radius)
-
-    def more(self, hyperplanes: Hyperplanes, n: int) -> Hyperplanes:
-        """See RowSource."""
-        return hyperplanes.extended(*self.draw(n))
-
-
-def reaches(
-    generator: np.random.Generator, n: int, max_bias: float, norms: np.ndarray | None
-) -> float | np.ndarray:
-    """How far from the centre n hyperplanes may be: all as far, or each as a random point."""
-    if norms is None:
-        return max_bias
-    return np.minimum(norms[generator.integers(len(norms), size=n)], max_bias)
 
 
 def through(weights: np.ndarray, point: np.ndarray, biases: np.ndarray) -> np.ndarray:

@@ -107,8 +107,8 @@ class Hyperplanes:
 
     def about(self, origin: np.ndarray, radius: float) -> Hyperplanes:
         """The same hyperplanes with another origin and radius."""
-        kind, arguments = self.__reduce__()
-        return kind(*arguments[:-2], origin, radius)
+        arguments = {name: getattr(self, name) for name in self._defining}
+        return type(self)(**arguments | {"origin": origin, "radius": radius})
 
     def panel_maker(self, start: int, stop: int) -> PanelMaker:
         """What writes the weights of the hyperplanes start..stop-1 for sparse points."""

@@ -13,6 +13,7 @@ from fastmem.inputs.points import ConvertedPoints, Points, SparseRows
 from fastmem.inputs.refusals import share
 from fastmem.inputs.scaled_points import checked_scale, exactly_scaled, exponents_of, scaled
 from fastmem.inputs.settings import (
+    WEIGHT_BYTES,
     Settings,
     check_count,
     check_interpolate,
@@ -21,7 +22,8 @@ from fastmem.inputs.settings import (
     check_radius_factor,
     check_seed,
     check_threads,
-    stores_weights,
+    keeps_weights,
+    weight_budget,
 )
 from fastmem.inputs.spread import scale_without_labels, spread_scale
 from fastmem.inputs.tables import check_points
@@ -58,5 +60,7 @@ __all__ = [
     "scaled",
     "share",
     "spread_scale",
-    "stores_weights",
+    "WEIGHT_BYTES",
+    "keeps_weights",
+    "weight_budget",
 ]
