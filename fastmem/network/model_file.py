@@ -110,11 +110,8 @@ from fastmem.inputs import exponents_of
 from fastmem.machine.files import check_replaceable, is_special, replaced_when_complete
 from fastmem.network.file_archive import CappedReader, read_members, write_members
 from fastmem.network.file_joining import joined
+from fastmem.network.file_keys import arrays_of_keyed, is_keyed, layer_of
 from fastmem.network.file_members import (
-    MEMBERS,
-    RETRIEVE,
-    VERSIONS,
-    Fault,
     check_dtype,
     check_plain,
     check_shapes,
@@ -122,10 +119,16 @@ from fastmem.network.file_members import (
     check_values,
     checked_feature_names,
     checked_inputs,
+)
+from fastmem.network.file_packing import pack, unpack
+from fastmem.network.file_versions import (
+    MEMBERS,
+    RETRIEVE,
+    VERSIONS,
+    Fault,
     number_of,
     version_of,
 )
-from fastmem.network.file_packing import pack, unpack
 from fastmem.readout import ReadOut
 from fastmem.second_layer.cover_layer import CoverLayer
 
@@ -287,7 +290,10 @@ def _arrays(parts: ModelParts) -> dict[str, np.ndarray]:
     described = parts.scale is not None or parts.encoding is not None
     named = parts.feature_names is not None and not described
     votes = parts.readout is not None
-    number = number_of(_kind(first), second.activation, named, described, votes)
+    number = number_of(
+        _kind(first), second.activation, named=named, described=described, votes=votes,
+        keyed=is_keyed(first),
+    )  # fmt: skip
     values: dict[str, np.ndarray] = {
         "format_version": np.array(number, np.int64),
         "classes": _storable_labels(parts.classes),
@@ -303,7 +309,7 @@ def _arrays(parts: ModelParts) -> dict[str, np.ndarray]:
     }
     if parts.readout is not None:
         values |= _arrays_of_readout(parts.readout)
-    if described or votes:
+    if described or VERSIONS[number].joined:
         values["inputs"] = _storable_inputs(parts)
     elif parts.feature_names is not None:
         names = json.dumps(list(parts.feature_names))  # ASCII, whatever stands in them
@@ -321,7 +327,7 @@ def _arrays(parts: ModelParts) -> dict[str, np.ndarray]:
     check_values(checked)
     _inputs(checked)
     _readout(checked)
-    return joined(arrays) if votes else arrays
+    return joined(arrays) if VERSIONS[number].joined else arrays
 
 
 def _kind(first: Hyperplanes) -> str:
@@ -332,6 +338,8 @@ def _kind(first: Hyperplanes) -> str:
 
 
 def _arrays_of_first(first: Hyperplanes) -> dict[str, np.ndarray]:
+    if is_keyed(first):
+        return arrays_of_keyed(first)
     if isinstance(first, StructuredHyperplanes):
         return {"signs": first.signs, "rows": first.rows, "extra": first.extra}
     if isinstance(first, SeededHyperplanes):
@@ -342,6 +350,8 @@ def _arrays_of_first(first: Hyperplanes) -> dict[str, np.ndarray]:
 
 def _first_layer(arrays: dict[str, np.ndarray]) -> Hyperplanes:
     """The reverse of `_arrays_of_first`."""
+    if version_of(arrays).keyed:
+        return layer_of(arrays)
     kind = version_of(arrays).first
     shared = arrays["biases"], arrays["origin"], float(arrays["radius"])
     if kind == "structured":
