@@ -8,7 +8,13 @@ from fastmem.errors import InvalidInputError
 from fastmem.inputs.arrow import ArrowColumn, Wording
 from fastmem.inputs.frames import check_names
 from fastmem.inputs.labels import EncodedLabels, check_known_labels, check_label, check_labels
-from fastmem.inputs.layers import block_rows, check_blocks, check_hyperplanes, check_seeded, check_structured
+from fastmem.inputs.layers import (
+    block_rows,
+    check_blocks,
+    check_hyperplanes,
+    check_seeded,
+    check_structured,
+)
 from fastmem.inputs.points import ConvertedPoints, Points, SparseRows
 from fastmem.inputs.refusals import share
 from fastmem.inputs.scaled_points import checked_scale, exactly_scaled, exponents_of, scaled

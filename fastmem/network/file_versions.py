@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+
 class Version(NamedTuple):
     """What a file of one version holds.
 
@@ -176,8 +177,6 @@ def members_in_file(number: int) -> Members:
     return JOINED if VERSIONS[number].joined else MEMBERS[number]
 
 
-
-
 class Fault(Exception):
     """What is wrong and what to do about it: two parts of a sentence."""
 
@@ -211,5 +210,3 @@ def number_of(
 def version_of(arrays: dict[str, np.ndarray]) -> Version:
     """What the file is that holds these arrays, or will hold them."""
     return VERSIONS[int(arrays["format_version"])]
-
-
