@@ -129,7 +129,7 @@ def _reduced(
     join: np.ufunc,
 ) -> np.ndarray:
     """A number a column: take_in(block, numbers) for each range of rows, and ``join`` of all."""
-    found = np.zeros((1 if points.is_sparse else len(tasks), points.n_features), dtype)
+    found: np.ndarray = np.zeros((1 if points.is_sparse else len(tasks), points.n_features), dtype)
 
     def work(index: int) -> None:
         take_in(points.block(*tasks[index]), found[0 if points.is_sparse else index])

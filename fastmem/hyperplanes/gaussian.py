@@ -12,6 +12,12 @@ from fastmem.kernels.exact import shifted_biases
 from fastmem.machine.arrays import frozen
 
 
+_FEW_FEATURES = 64
+"""Features up to which signs alone would make too few different rows."""
+_SHARES = 15
+"""The row across a segment has whole numbers up to so many."""
+
+
 class RowSource(Protocol):
     """Where a first layer's hyperplanes come from; ``kind`` is their name in growth steps."""
 
@@ -85,20 +91,26 @@ def rows_between(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Hyperplanes that pass between two different points, ``high`` on the positive side.
 
-    low, high (d,) float64. Returns weights (n_random + 2, d) float32 and biases: n_random Gaussian
+    low, high (d,) float64. Returns weights (n_random + 2, d) float32 and biases: n_random random
     rows turned the right way round and put in the middle, then the one across the segment from
     low to high, then an axis row w = +-e_k, b = -+low_k. Rounding can spoil any but the last, which
     is exact: e_k(low) + b = 0, and positive at high, where their k-th coordinates differ.
+
+    As these rows are stored, their weights have few digits: random ones are signs, or few features
+    Gaussian numbers to a quarter, and the one across is rounded to whole shares.
     """
     gap = high - low
     if not np.isfinite(gap).all():
         gap = high / 2 - low / 2
-    axis = int(np.argmax(np.abs(gap)))
+    d, axis = len(low), int(np.argmax(np.abs(gap)))
     # towards 1, so that neither the squares nor float32 overflow or vanish
     direction = np.ldexp(gap, -int(np.frexp(gap[axis])[1]))
-    weights = generator.standard_normal((n_random + 2, len(low)), np.float32)
-    length = np.sqrt(np.sum(direction * direction))
-    weights[n_random] = direction * (np.sqrt(len(low)) / length)
+    weights = generator.standard_normal((n_random + 2, d), np.float32)
+    few = np.copysign(1.0, weights) if d > _FEW_FEATURES else np.rint(4.0 * weights) / 4.0
+    weights[:n_random] = few[:n_random]
+    short = np.rint(_SHARES * direction)
+    length = np.sqrt(np.sum(short * short))
+    weights[n_random] = np.ldexp(short, int(np.frexp(np.sqrt(d) / length)[1]) - 1)
     weights[:n_random][np.sum(weights[:n_random] * direction, axis=1) < 0] *= -1
     middle = low / 2 + high / 2
     biases = through(weights, middle, np.zeros(len(weights)))

@@ -90,7 +90,7 @@ class SeededHyperplanes(NumberedHyperplanes):
         return 4 * len(self) * self.n_features <= self.weight_bytes
 
     def limited(self, weight_bytes: int, weights: np.ndarray | None = None) -> Self:
-        """This layer, which is to keep so many bytes of weights at most; ``weights`` are its own.
+        """The layer itself, which is to keep so many bytes of weights at most, its own if given.
 
         Only for one that nobody else has seen yet.
         """

@@ -35,6 +35,7 @@ from fastmem.inputs.spread import scale_without_labels, spread_scale
 from fastmem.inputs.tables import check_points
 
 __all__ = [
+    "WEIGHT_BYTES",
     "ArrowColumn",
     "ConvertedPoints",
     "EncodedLabels",
@@ -44,6 +45,7 @@ __all__ = [
     "SparseRows",
     "Wording",
     "block_rows",
+    "check_blocks",
     "check_count",
     "check_hyperplanes",
     "check_interpolate",
@@ -62,11 +64,10 @@ __all__ = [
     "checked_scale",
     "exactly_scaled",
     "exponents_of",
+    "keeps_weights",
     "scale_without_labels",
     "scaled",
     "share",
     "spread_scale",
-    "WEIGHT_BYTES",
-    "keeps_weights",
     "weight_budget",
 ]

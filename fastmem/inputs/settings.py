@@ -345,7 +345,7 @@ def weight_budget(settings: Settings) -> int:
 
 
 def keeps_weights(settings: Settings, n_features: int) -> bool:
-    """Whether the Gaussian weights of a fit are few enough to be kept, as far as is known before."""
+    """Whether Gaussian weights are few enough to be kept, as far as is known before the fit."""
     n = settings.width or min(settings.max_width or AUTO_ROWS, AUTO_ROWS)
     return 4 * n * n_features <= weight_budget(settings)
 
