@@ -196,7 +196,7 @@ HOSTILE = {
     "no reach": (19, {"reaches": np.empty(0, "<f4")}, "holds no distances"),
     "reach below 0": (20, {"reaches": np.array([-1.0])}, "holds no distances"),
     "reach not finite": (19, {"reaches": np.array([np.inf])}, "reaches[0] is inf"),
-    "huge reach": (19, {"reaches": np.array([1.7e308]), "center": np.full(5, 1e308)}, "which is not finite"),
+    "huge reach": (19, {"reaches": np.array([1.7e308]), "center": np.full(5, 1e308)}, "not finite"),
     "more own biases": (19, {"own_biases": np.zeros(129)}, "own_biases holds 129"),
     "own beyond": (19, {"own": lambda own: own | np.uint8(255)}, "where own_biases holds"),
     "own too short": (20, {"own": lambda own: own[:-1]}, "own has shape"),
@@ -214,7 +214,7 @@ HOSTILE = {
     "blocks that fall": (20, {"block_steps": np.array([3, -1], np.int8)}, "does not ascend"),
     "block below 0": (20, {"block_steps": np.array([-1], np.int8)}, "does not ascend"),
     "no blocks": (20, {"block_steps": np.empty(0, np.int8)}, "0 blocks"),
-    "many blocks": (20, {"block_steps": np.ones(1 << 17, np.int8)}, "names 131072 blocks of 64 rows"),
+    "many blocks": (20, {"block_steps": np.ones(1 << 17, np.int8)}, "names 131072 blocks"),
     "block beyond": (20, {"block_steps": np.array([2**40])}, "leads to no row"),
     "row beyond": (20, {"row_steps": lambda s: s + (np.arange(len(s)) == 0) * np.int8(100)}, "row"),
 }  # fmt: skip

@@ -11,7 +11,6 @@ from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.kernels.exact import shifted_biases
 from fastmem.machine.arrays import frozen
 
-
 _FEW_FEATURES = 64
 """Features up to which signs alone would make too few different rows."""
 _SHARES = 15

@@ -84,6 +84,11 @@ class Hyperplanes:
         return len(self.origin)
 
     @property
+    def keeps_weights(self) -> bool:
+        """Whether all weights are in memory, once they have been used."""
+        return True
+
+    @property
     def n_nonzero(self) -> int:
         """Weights and biases that are not zero."""
         return int(np.count_nonzero(self.weights) + np.count_nonzero(self.biases))

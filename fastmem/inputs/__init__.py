@@ -28,7 +28,6 @@ from fastmem.inputs.settings import (
     check_radius_factor,
     check_seed,
     check_threads,
-    keeps_weights,
     weight_budget,
 )
 from fastmem.inputs.spread import scale_without_labels, spread_scale
@@ -64,7 +63,6 @@ __all__ = [
     "checked_scale",
     "exactly_scaled",
     "exponents_of",
-    "keeps_weights",
     "scale_without_labels",
     "scaled",
     "share",

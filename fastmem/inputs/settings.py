@@ -172,7 +172,7 @@ def check_interpolate(
         decision=decision,  # type: ignore[arg-type]
         votes_width=votes_width,
     )
-    if settings.activation == "relu" and not keeps_weights(settings, n_features):
+    if settings.activation == "relu" and not _keeps_weights(settings, n_features):
         limit = "" if given.memory_limit is None else ", a larger memory_limit"
         refuse(
             f"activation is 'relu' but weights of {n_features:,} features are too many to be "
@@ -344,7 +344,7 @@ def weight_budget(settings: Settings) -> int:
     return WEIGHT_BYTES if settings.memory_limit is None else settings.memory_limit // 4
 
 
-def keeps_weights(settings: Settings, n_features: int) -> bool:
+def _keeps_weights(settings: Settings, n_features: int) -> bool:
     """Whether Gaussian weights are few enough to be kept, as far as is known before the fit."""
     n = settings.width or min(settings.max_width or AUTO_ROWS, AUTO_ROWS)
     return 4 * n * n_features <= weight_budget(settings)

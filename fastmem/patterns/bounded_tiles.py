@@ -125,7 +125,7 @@ def bounds_pay(
     n_samples, d = points.n_samples, points.n_features
     if (
         MODE == "never"
-        or type(hyperplanes) is not Hyperplanes
+        or not hyperplanes.keeps_weights
         or points.is_sparse
         or d > MOST_FEATURES
     ):
