@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from itertools import count
+from itertools import count, islice
 from typing import ClassVar, Self
 
 import numpy as np
@@ -30,6 +30,8 @@ _FEW_FEATURES = 4096
 """Features up to which candidates of all pairs get rows of their own beside those of the key: they
 take 32 KB a pair at most."""
 _STORED_VALUES = 1 << 19
+_GROUP_VALUES = 1 << 16
+"""Features of pairs whose candidates are made at a time."""
 _SHORT = 2.0**-8
 """A bias in the middle of a pair is kept in float32 where that moves it by so small a share of the
 way to either point."""
@@ -261,28 +263,17 @@ class GaussianRows:
         numbers: list[int] = []
         extra: list[np.ndarray] = []
         biases: list[float] = []
-        for low, high in pairs:
-            columns = np.flatnonzero((low != 0) | (high != 0))
-            new = np.array([next(self._numbers) for _ in range(n_random)])
-            panels = np.empty((1, max(1, len(columns)), n_random), np.float32)
-            normal_panels(*seeds_of(self.key, new), columns, 0, len(columns), panels)
-            weights = panels[0, : len(columns)].T.astype(np.float64)
-            gap, middle = high[columns] - low[columns], low[columns] / 2 + high[columns] / 2
-            with np.errstate(over="ignore", invalid="ignore"):
-                steps = np.sum(weights * gap, axis=1)
-                sizes = np.sum(np.abs(weights * middle), axis=1)
-                levels = -np.sum(weights * middle, axis=1)
-                short = levels.astype(np.float32).astype(np.float64)
-                is_near = np.abs(short - levels) < _SHORT * np.abs(steps)
-            levels = np.where(is_near, short, levels)
-            apart = np.abs(steps) > 1e-12 * sizes
-            signs = np.where(steps < 0, -1.0, 1.0)
-            usable = np.isfinite(levels) & apart
-            numbers.extend(int(i) for i in (new + (steps < 0))[usable])
-            biases.extend(float(b) for b in (signs * levels)[usable])
-            if len(low) <= _FEW_FEATURES or not usable.any():
-                rows, shifts = rows_between(low, high, generator, 0)
-                for row, shift in zip(rows, shifts, strict=True):
+        d = len(self.center)
+        waiting, size = iter(pairs), max(1, _GROUP_VALUES // d)
+        while group := list(islice(waiting, size)):
+            ends = np.array(group)
+            rows, levels, usable = self._random_between(ends, n_random)
+            for j, (low, high) in enumerate(group):
+                numbers.extend(rows[j, usable[j]].tolist())
+                biases.extend(levels[j, usable[j]].tolist())
+                if d > _FEW_FEATURES and usable[j].any():
+                    continue
+                for row, shift in zip(*rows_between(low, high, generator, 0), strict=True):
                     numbers.append(-1 - len(extra))
                     extra.append(row)
                     # a rounded bias may be infinite for points of 1e308: such a row parts nothing
@@ -293,3 +284,28 @@ class GaussianRows:
             self.law,
         )  # fmt: skip
         return made.limited(self.weight_bytes)
+
+    def _random_between(
+        self, pairs: np.ndarray, n: int
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """New rows of the key that pass between the points of pairs (g, 2, d): n for each.
+
+        Their numbers and biases, and which of them float64 can tell that they do; (g, n) each.
+        """
+        columns = np.flatnonzero((pairs != 0).any(axis=(0, 1)))
+        new = np.array([next(self._numbers) for _ in range(len(pairs) * n)])
+        panels = np.empty((1, max(1, len(columns)), len(new)), np.float32)
+        normal_panels(*seeds_of(self.key, new), columns, 0, len(columns), panels)
+        shape = len(pairs), n, len(columns)
+        weights = panels[0, : len(columns)].T.astype(np.float64).reshape(shape)
+        low, high = pairs[:, :1, columns], pairs[:, 1:, columns]
+        with np.errstate(over="ignore", invalid="ignore"):
+            steps = np.sum(weights * (high - low), axis=2)
+            products = weights * (low / 2 + high / 2)
+            sizes, levels = np.sum(np.abs(products), axis=2), -np.sum(products, axis=2)
+            short = levels.astype(np.float32).astype(np.float64)
+            is_near = np.abs(short - levels) < _SHORT * np.abs(steps)
+            apart = np.abs(steps) > 1e-12 * sizes
+        turned = steps < 0
+        levels = np.where(is_near, short, levels) * np.where(turned, -1.0, 1.0)
+        return new.reshape(steps.shape) + turned, levels, np.isfinite(levels) & apart

@@ -1,7 +1,9 @@
 """Save and load: one ``.npz`` file, no pickle, every byte accounted for.
 
-The file is a zip archive of ``.npy`` members that ``numpy.load`` reads as well. A first layer of
-stored weights makes a file of version 1::
+The file is a zip archive of ``.npy`` members that ``numpy.load`` reads as well. Networks that this
+version fits make files of versions 19 to 24, whose first layers come from a key: see the end. All
+others are of layers made by hand or by older versions. One of stored weights makes a file of
+version 1::
 
     format_version  ()                int64
     classes         (K,)              bool, integer, float or unicode; sorted
@@ -84,6 +86,21 @@ from classes to covered, and then, see ``fastmem.ReadOut``::
     gains           (m,)              uint8 to uint64
     temperature     ()                float64
     reach           ()                float64
+
+A first layer of which all but some rows and biases come from a key makes a file of version 19, or
+20 where it is structured; with ReLU 21 or 22, with a read-out 23 or 24. Members and facts are those
+of versions 16 to 18, and the first arrays, from the key to the origin::
+
+    key             ()                uint64, of the first layer's law, ``hyperplanes/bias_law.py``
+    block_steps     (b,)              int8 to int64: numbers of blocks; where structured only
+    row_steps, extra                  as in version 2; of block k of these, not of the key's
+    reaches         (r,)              float32 if they all are such numbers, else float64
+    center          (d,)              int8 to int64, times 2^center_exponent, or float64; (0,) where
+    center_exponent ()                int16                              it is the origin
+    own             (ceil(n/8),)      uint8, bit k of byte j is hyperplane 8 j + k: its bias is not
+    own_biases      (ones of own,)    float32 or float64                 from the key, but here
+    origin          (d,)              as center
+    origin_exponent ()                int16
 
 All numbers are little-endian. The archive's comment, which is the end of the file, holds the
 SHA-256 of every byte before the digest, so that no damage goes unseen, not even in the fields of
