@@ -133,9 +133,8 @@ def interpolate(
         that ``TMPDIR`` names; it has no name there and is gone when the process ends in whatever
         way. The network is the same. None, the default, keeps all patterns in memory.
 
-        Weights of more than a quarter of the limit, by default of 256 MiB, are not stored but
-        computed from a key whenever they are needed (``width="auto"`` counts as 1,024 rows): other
-        Gaussian numbers, so another network of the same kind.
+        Gaussian weights of more than a quarter of the limit, by default of 256 MiB, are not kept
+        but computed from their key whenever they are needed. The network is the same.
     contradictions : {"raise", "majority"}, default "raise"
         What to do with equal points of different labels, on all of which no network can be right.
         "raise" refuses them wherever every point is to be covered; a given ``width`` alone

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fastmem.inputs import Settings, stores_weights
+from fastmem.inputs import Settings, weight_budget
 from fastmem.inputs.points import MOST_COPIED
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.kernels.products import DOUBLES
@@ -140,7 +140,7 @@ def _layer_bytes(shape: FitShape, settings: Settings, width: int) -> int:
     d = shape.n_features
     if settings.projection == "structured":
         return 64 * d
-    if not stores_weights(settings, d):
+    if 4 * width * d > weight_budget(settings):
         part = max(PART_BYTES, 4 * WORD_BITS * d)
         return PANEL_BYTES if shape.is_sparse else _COMPUTED * part
     copies = _STORED + (_RELU if settings.activation == "relu" else 0)

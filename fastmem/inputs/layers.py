@@ -233,6 +233,32 @@ def check_structured(
     return signs, rows, extra, biases
 
 
+def check_blocks(blocks: np.ndarray, n_features: int) -> None:
+    """Check numbers of blocks of structured hyperplanes that a key stands for.
+
+    Parameters
+    ----------
+    blocks : ndarray of shape (n_blocks,), int64
+        Ascending.
+    n_features : int
+
+    Raises
+    ------
+    InvalidInputError
+        For others, or too many.
+    """
+    if not 1 <= n_features <= MAX_BLOCK:
+        refuse(f"blocks are for {n_features} features; pass 1 to {MAX_BLOCK:,}")
+    size = block_rows(n_features)
+    if len(blocks) * size > _MAX_GENERATED:
+        refuse(
+            f"blocks names {len(blocks)} blocks of {size} rows; pass at most "
+            f"{_MAX_GENERATED:,} rows in all"
+        )
+    if (np.diff(blocks, prepend=-1) < 1).any():
+        refuse("blocks does not ascend from 0 or above; name each block once, in order")
+
+
 def block_rows(n_features: int) -> int:
     """D: rows in a block of structured hyperplanes, a power of two of at least 64."""
     return max(64, 1 << (n_features - 1).bit_length())

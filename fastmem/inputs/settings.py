@@ -31,7 +31,7 @@ _MAX_THREADS = 1024
 _MAX_MEMORY = 2**62
 _SIZE = r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b\s*"
 WEIGHT_BYTES = 1 << 28
-"""Weights of more bytes are not stored, unless a memory limit says otherwise."""
+"""Weights of more bytes are not kept in memory, unless a memory limit says otherwise."""
 AUTO_ROWS = 1024
 """Rows that a width of "auto" is taken for, before it is known."""
 MEMORY_BESIDE = 256 << 20
@@ -182,7 +182,7 @@ def check_interpolate(
         n_candidates=n_candidates,
         effort=effort,
     )
-    if settings.activation == "relu" and not stores_weights(settings, n_features):
+    if settings.activation == "relu" and not _keeps_weights(settings, n_features):
         limit = "" if given.memory_limit is None else ", a larger memory_limit"
         refuse(
             f"activation is 'relu' but weights of {n_features:,} features are too many to be "
@@ -385,11 +385,15 @@ def check_memory_limit(value: Any) -> int | None:
     return whole(number, "memory_limit", "None, a text like '4 GB'", high=_MAX_MEMORY)
 
 
-def stores_weights(settings: Settings, n_features: int) -> bool:
-    """Whether Gaussian weights are stored, or computed again and again because they are many."""
+def weight_budget(settings: Settings) -> int:
+    """Bytes of Gaussian weights that are kept; more are computed again whenever they are needed."""
+    return WEIGHT_BYTES if settings.memory_limit is None else settings.memory_limit // 4
+
+
+def _keeps_weights(settings: Settings, n_features: int) -> bool:
+    """Whether Gaussian weights are few enough to be kept, as far as is known before the fit."""
     n = settings.width or min(settings.max_width or AUTO_ROWS, AUTO_ROWS)
-    budget_bytes = WEIGHT_BYTES if settings.memory_limit is None else settings.memory_limit // 4
-    return 4 * n * n_features <= budget_bytes
+    return 4 * n * n_features <= weight_budget(settings)
 
 
 def check_memory(memory_limit: int | None, n_samples: int) -> int | None:

@@ -11,19 +11,26 @@ _SHIFT = np.uint64(29)
 
 
 @njit(nogil=True, cache=True)
-def add_columns(points, share, sums):
-    """sums += share * points, summed over the rows; returns the largest magnitude.
+def raise_magnitudes(points, largest):
+    """largest[k] = max(largest[k], |x_k|) over the rows x.
 
-    points (rows, d) float32 or float64, sums (d,) float64. With share = 1 / N the sum is the mean
-    and cannot overflow.
+    points (rows, d) float32 or float64, largest (d,) float64.
     """
-    largest = 0.0
     for i in range(points.shape[0]):
         for k in range(points.shape[1]):
-            value = np.float64(points[i, k])
-            sums[k] += share * value
-            largest = max(largest, abs(value))
-    return largest
+            largest[k] = max(largest[k], abs(np.float64(points[i, k])))
+
+
+@njit(nogil=True, cache=True)
+def add_whole_columns(points, scales, sums):
+    """sums += points * scales, each product rounded to a whole number, summed over the rows.
+
+    points (rows, d) float32 or float64, scales (d,) float64, sums (d,) int64. Sums of whole numbers
+    are the same in any order.
+    """
+    for i in range(points.shape[0]):
+        for k in range(points.shape[1]):
+            sums[k] += np.int64(np.rint(np.float64(points[i, k]) * scales[k]))
 
 
 @njit(nogil=True, cache=True)

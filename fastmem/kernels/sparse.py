@@ -167,14 +167,19 @@ def sparse_pattern_words(values, columns, starts, panels, largest, biases, first
 
 
 @njit(nogil=True, cache=True)
-def add_sparse_columns(values, columns, starts, share, sums):
-    """As ``kernels.rows.add_columns``: sums += share * rows; returns the largest magnitude."""
-    largest = 0.0
+def raise_sparse_magnitudes(values, columns, starts, largest):
+    """As ``kernels.rows.raise_magnitudes``."""
     for k in range(starts[-1]):
-        value = np.float64(values[k])
-        sums[columns[k]] += share * value
-        largest = max(largest, abs(value))
-    return largest
+        column = columns[k]
+        largest[column] = max(largest[column], abs(np.float64(values[k])))
+
+
+@njit(nogil=True, cache=True)
+def add_whole_sparse_columns(values, columns, starts, scales, sums):
+    """As ``kernels.rows.add_whole_columns``."""
+    for k in range(starts[-1]):
+        column = columns[k]
+        sums[column] += np.int64(np.rint(np.float64(values[k]) * scales[column]))
 
 
 @njit(nogil=True, cache=True)

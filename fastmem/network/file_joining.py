@@ -1,7 +1,7 @@
 """All arrays of a network in two members: small networks take no bytes for many headers.
 
-A member of an archive takes some 175 bytes beside its numbers, and a network with a read-out has
-about twenty, of a few bytes each. They are one after another in the member ``arrays``, each as the
+A member of an archive takes some 175 bytes beside its numbers, and networks have
+about twenty, many of a few bytes. They are one after another in the member ``arrays``, each as the
 first bytes of all its numbers, then the second ones, and so on, which deflates better. ``facts`` is
 a JSON object with their types and shapes and with all that is text.
 """
@@ -16,15 +16,8 @@ from typing import Any
 import numpy as np
 
 from fastmem.encoding import MOST_BYTES
-from fastmem.network.file_members import (
-    MEMBERS,
-    NAME_BYTES,
-    Fault,
-    Members,
-    bytes_of,
-    check_dtype,
-    check_shapes,
-)
+from fastmem.network.file_members import NAME_BYTES, bytes_of, check_dtype, check_shapes
+from fastmem.network.file_versions import MEMBERS, Fault, Members
 
 _TEXTS = ("summary", "inputs")
 _FACTS = ("arrays", *_TEXTS)
@@ -34,7 +27,7 @@ _FEATURE_BYTES = 5
 
 
 def joined(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The members of a file, from the packed arrays of a network with a read-out."""
+    """The members of a file, from the packed arrays of a network."""
     inside = {name: arrays[name] for name in _names(int(arrays["format_version"]))}
     table = [[array.dtype.str, *array.shape] for array in inside.values()]
     texts = {name: json.loads(arrays[name].tobytes()) for name in _TEXTS}

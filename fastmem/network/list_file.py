@@ -35,14 +35,13 @@ from fastmem.network.file_members import (
     ALWAYS_UNPACKED,
     LABEL_DTYPES,
     NAME_BYTES,
-    RETRIEVE,
-    Fault,
     check_classes,
     check_summary,
     checked_exponents,
     checked_names,
     parsed,
 )
+from fastmem.network.file_versions import RETRIEVE, Fault
 from fastmem.network.list_code import (
     MOST_FEATURES,
     ListContent,

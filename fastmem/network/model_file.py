@@ -1,7 +1,9 @@
 """Save and load: one ``.npz`` file, no pickle, every byte accounted for.
 
-The file is a zip archive of ``.npy`` members that ``numpy.load`` reads as well. A first layer of
-stored weights makes a file of version 1::
+The file is a zip archive of ``.npy`` members that ``numpy.load`` reads as well. Networks that this
+version fits make files of versions 19 to 24, whose first layers come from a key: see the end. All
+others are of layers made by hand or by older versions. One of stored weights makes a file of
+version 1::
 
     format_version  ()                int64
     classes         (K,)              bool, integer, float or unicode; sorted
@@ -85,6 +87,21 @@ from classes to covered, and then, see ``fastmem.ReadOut``::
     temperature     ()                float64
     reach           ()                float64
 
+A first layer of which all but some rows and biases come from a key makes a file of version 19, or
+20 where it is structured; with ReLU 21 or 22, with a read-out 23 or 24. Members and facts are those
+of versions 16 to 18, and the first arrays, from the key to the origin::
+
+    key             ()                uint64, of the first layer's law, ``hyperplanes/bias_law.py``
+    block_steps     (b,)              int8 to int64: numbers of blocks; where structured only
+    row_steps, extra                  as in version 2; of block k of these, not of the key's
+    reaches         (r,)              float32 if they all are such numbers, else float64
+    center          (d,)              int8 to int64, times 2^center_exponent, or float64; (0,) where
+    center_exponent ()                int16                              it is the origin
+    own             (ceil(n/8),)      uint8, bit k of byte j is hyperplane 8 j + k: its bias is not
+    own_biases      (ones of own,)    float32 or float64                 from the key, but here
+    origin          (d,)              as center
+    origin_exponent ()                int16
+
 A decision list makes a file that is no archive; see ``list_file``.
 
 All numbers are little-endian. The archive's comment, which is the end of the file, holds the
@@ -113,11 +130,8 @@ from fastmem.inputs import exponents_of
 from fastmem.machine.files import check_replaceable, is_special, replaced_when_complete
 from fastmem.network.file_archive import CappedReader, read_members, write_members
 from fastmem.network.file_joining import joined
+from fastmem.network.file_keys import arrays_of_keyed, is_keyed, layer_of
 from fastmem.network.file_members import (
-    MEMBERS,
-    RETRIEVE,
-    VERSIONS,
-    Fault,
     check_dtype,
     check_plain,
     check_shapes,
@@ -125,10 +139,16 @@ from fastmem.network.file_members import (
     check_values,
     checked_feature_names,
     checked_inputs,
+)
+from fastmem.network.file_packing import pack, unpack
+from fastmem.network.file_versions import (
+    MEMBERS,
+    RETRIEVE,
+    VERSIONS,
+    Fault,
     number_of,
     version_of,
 )
-from fastmem.network.file_packing import pack, unpack
 from fastmem.network.list_file import MAGIC, MOST_FILE_BYTES, contents, read_list
 from fastmem.readout import ReadOut
 from fastmem.second_layer.cover_layer import CoverLayer
@@ -312,7 +332,10 @@ def _arrays(parts: ModelParts) -> dict[str, np.ndarray]:
     described = parts.scale is not None or parts.encoding is not None
     named = parts.feature_names is not None and not described
     votes = parts.readout is not None
-    number = number_of(_kind(first), second.activation, named, described, votes)
+    number = number_of(
+        _kind(first), second.activation, named=named, described=described, votes=votes,
+        keyed=is_keyed(first),
+    )  # fmt: skip
     values: dict[str, np.ndarray] = {
         "format_version": np.array(number, np.int64),
         "classes": _storable_labels(parts.classes),
@@ -328,7 +351,7 @@ def _arrays(parts: ModelParts) -> dict[str, np.ndarray]:
     }
     if parts.readout is not None:
         values |= _arrays_of_readout(parts.readout)
-    if described or votes:
+    if described or VERSIONS[number].joined:
         values["inputs"] = _storable_inputs(parts)
     elif parts.feature_names is not None:
         names = json.dumps(list(parts.feature_names))  # ASCII, whatever stands in them
@@ -346,7 +369,7 @@ def _arrays(parts: ModelParts) -> dict[str, np.ndarray]:
     check_values(checked)
     _inputs(checked)
     _readout(checked)
-    return joined(arrays) if votes else arrays
+    return joined(arrays) if VERSIONS[number].joined else arrays
 
 
 def _kind(first: Hyperplanes) -> str:
@@ -357,6 +380,8 @@ def _kind(first: Hyperplanes) -> str:
 
 
 def _arrays_of_first(first: Hyperplanes) -> dict[str, np.ndarray]:
+    if is_keyed(first):
+        return arrays_of_keyed(first)
     if isinstance(first, StructuredHyperplanes):
         return {"signs": first.signs, "rows": first.rows, "extra": first.extra}
     if isinstance(first, SeededHyperplanes):
@@ -367,6 +392,8 @@ def _arrays_of_first(first: Hyperplanes) -> dict[str, np.ndarray]:
 
 def _first_layer(arrays: dict[str, np.ndarray]) -> Hyperplanes:
     """The reverse of `_arrays_of_first`."""
+    if version_of(arrays).keyed:
+        return layer_of(arrays)
     kind = version_of(arrays).first
     shared = arrays["biases"], arrays["origin"], float(arrays["radius"])
     if kind == "structured":
