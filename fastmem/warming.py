@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 
 from fastmem.algorithm import interpolate
-from fastmem.hyperplanes.keyed import keyed_candidates
 from fastmem.hyperplanes.seeded import GaussianRows
 from fastmem.hyperplanes.structured import StructuredRows
 from fastmem.inputs import check_points
@@ -20,10 +19,7 @@ from fastmem.kernels.layout import TILE
 from fastmem.machine.loops import compile_calls
 from fastmem.machine.progress import ProgressCallback, drawing
 from fastmem.network.in_order import run_in_order
-from fastmem.network.lists import list_layers
 from fastmem.network.margins import CountMargins
-from fastmem.network.network import Network
-from fastmem.patterns.bit_columns import bit_columns
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.of_points import sign_patterns
 from fastmem.patterns.spatial_order import leaves_of
@@ -116,7 +112,7 @@ def _cases() -> Iterator[Callable[[], object]]:
             yield partial(_use, points, y, decision="vote", width=64)
         yield partial(_use_steps, narrow)
         for points in (narrow, rows):
-            yield partial(_use_list, points)
+            yield partial(_use, points, y, objective="bytes", contradictions="majority", width=256)
         yield partial(_use_seeded, narrow, 2)
         yield partial(_use_seeded, rows, 200)
         for points in (narrow, rows):
@@ -141,16 +137,6 @@ def _use_seeded(X: Any, d: int) -> None:
     source = GaussianRows(np.random.default_rng(0), np.zeros(d), 1.0, weight_bytes=0)
     hyperplanes = source.start(64, np.zeros(d), 1.0)
     sign_patterns(X, hyperplanes, n_threads=1)
-
-
-def _use_list(X: Any) -> None:
-    """A decision list of two neurons, and the bits that such lists grow from."""
-    points = check_points(X)
-    candidates = keyed_candidates(0, 64, 4, points)
-    bit_columns(candidates, points, 1)
-    first, second = list_layers(candidates, np.arange(3), np.array([2, 5]), np.arange(2))
-    network = Network(np.arange(3), first, second, (0, 1), default=2)
-    network.predict(X, n_threads=1)
 
 
 def _use_steps(X: np.ndarray) -> None:
