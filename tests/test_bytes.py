@@ -196,3 +196,32 @@ def test_the_classifier_takes_it():
     assert model.score(X, y) == 1.0 and model.network_.decision == "list"
     assert model.decision_function(X).shape == (200, 3)
     assert not hasattr(model, "predict_proba")
+
+
+def test_rules_in_words_are_those_of_the_network():
+    X, y = clouds(200, seed=11)
+    for scale in ("none", [2.0, 1.0, 0.5, 1.0]):
+        net = fitted(X, np.array(["a", "b", "c"])[y], scale=scale)
+        rules = net.rules()
+        assert (
+            rules[-1] == ("else", net.classes_[net.default]) and len(rules) == len(net.second) + 1
+        )
+        deciding = net.deciding_neurons(X)
+        values = {f"x{k}": X[:, k] for k in range(4)}
+        found = np.full(200, len(rules) - 1)
+        for j, (text, label) in reversed(list(enumerate(rules[:-1]))):
+            assert label == net.classes_[net.second.owners[j]]
+            terms = text.replace(" and ", ") & (")
+            for k in range(4):  # "2 x0" is a product
+                terms = terms.replace(f" x{k}", f"*x{k}").replace("+*", "+ ").replace("-*", "- ")
+            found[eval(f"({terms})", {}, values)] = j
+        # numbers in words are rounded
+        assert np.mean(found == np.where(deciding < 0, len(rules) - 1, deciding)) > 0.98
+
+
+def test_only_lists_have_rules():
+    X, y = clouds(50)
+    net = fastmem.interpolate(X, y, seed=0)
+    for ask in (net.rules, lambda: net.deciding_neurons(X)):
+        with pytest.raises(InvalidInputError, match="no order"):
+            ask()

@@ -22,6 +22,8 @@ from fastmem.second_layer.cover_layer import CoverLayer
 
 _SEED = 0x1157
 """Key of a list's random numbers."""
+_KEYS = np.uint64(1 << 16)
+"""Keys that rows come from: a file holds two bytes of one, and not eight."""
 
 
 class Form(NamedTuple):
@@ -59,7 +61,7 @@ def fit_list(
     settings = problem.settings
     sequence = np.random.SeedSequence(settings.seed.entropy, spawn_key=(_SEED,))
     key_seed, sample_seed, row_seed = sequence.spawn(3)
-    key = int(key_seed.generate_state(1, np.uint64)[0])
+    key = int(key_seed.generate_state(1, np.uint64)[0] % _KEYS)
     with clock.stage("probe"):
         problem, scaling, form = _chosen(problem, key, np.random.default_rng(sample_seed))
     codes, n_classes = problem.codes.astype(np.int64), len(problem.classes)

@@ -28,6 +28,7 @@ from fastmem.network.consistency import check_list, check_readout
 from fastmem.network.lists import DecisionList
 from fastmem.network.pages import network_page
 from fastmem.network.report import FitReport, n_parameters
+from fastmem.network.rules import rules_of
 from fastmem.network.votes import Votes
 from fastmem.readout import ReadOut
 from fastmem.second_layer.cover_layer import CoverLayer
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 _COMPUTED = ("_decider", "nbytes")
 """Attributes that are computed from the layers on demand."""
+_NO_ORDER = "neurons of this network have no order; fit with objective='bytes' for one"
 _COMPUTED_BEFORE = ("_stack", "_real")
 """And those that pickles of version 0.1.0 may hold."""
 
@@ -385,10 +387,34 @@ class Network:
             As for :meth:`predict`, and for a network that is no decision list.
         """
         if not isinstance(self._decider, DecisionList):
-            raise InvalidInputError(
-                "neurons of this network have no order; fit with objective='bytes' for one"
-            )
+            raise InvalidInputError(_NO_ORDER)
         return self._decider.rules(self._points(X), check_threads(n_threads))
+
+    def rules(self) -> list[tuple[str, Any]]:
+        """The neurons of a decision list in words, and the label that each gives.
+
+        The first whose comparisons all hold decides; the last, without any, is the default.
+
+        Returns
+        -------
+        list of (str, label)
+            Numbers in the text are rounded: the network decides by exact ones.
+
+        Raises
+        ------
+        InvalidInputError
+            If the network is no decision list.
+        """
+        if self.default is None:
+            raise InvalidInputError(_NO_ORDER)
+        names = self.feature_names or [f"x{k}" for k in range(self.n_features_in_)]
+        labels = self.classes_.tolist()
+        texts = rules_of(self.first, self.second, names, self.scale)
+        found = [
+            (text, labels[owner])
+            for text, owner in zip(texts, self.second.owners.tolist(), strict=True)
+        ]
+        return [*found, ("else", labels[self.default])]
 
     def checked_points(self, X, *, stacklevel: int = 3) -> Points:
         """Check points, and encode a raw table where the network was fitted to one.
