@@ -45,6 +45,15 @@ _BOX_WEIGHTS = 8 * 10
 _COMPUTED = 7
 """Weights from a key, for some hyperplanes at a time: made, checked, in panels, and the last."""
 
+MOST_CANDIDATES = 1 << 16
+"""Hyperplanes that a decision list is chosen from."""
+LIST_BYTES = 96 << 20
+"""Bytes of bits of the points that its conjunctions grow among, by point and by candidate; of its
+neurons, or of the candidates that they use, at all points."""
+_LIST_COPIES = 3
+_LIST_POINT = 32
+"""Class, number and order of a point."""
+
 
 def pattern_bytes(n_samples: int, n_classes: int, width: int) -> int:
     """Bytes of sign patterns in tiles, of which every class starts a new one; at most so many."""
@@ -102,6 +111,7 @@ def fit_bytes(shape: FitShape, settings: Settings, width: int) -> int:
     if settings.compact:  # patterns of the hyperplanes that stay, also by hyperplane
         total += patterns
     total += _layer_bytes(shape, settings, width) + _vote_bytes(shape, settings)
+    total += _list_bytes(shape, settings)
     if settings.activation == "relu" and settings.selection == "random" and d <= FEW_FEATURES:
         total += settings.n_threads * width * (_BOX_ROOM + _BOX_WEIGHTS * d)
     # sums of columns, for each range of rows
@@ -133,6 +143,14 @@ def _vote_bytes(shape: FitShape, settings: Settings) -> int:
         settings.votes_width, shape.n_samples, shape.n_features, shape.n_classes,
         settings.n_threads,
     )  # fmt: skip
+
+
+def _list_bytes(shape: FitShape, settings: Settings) -> int:
+    """Bytes of bits of candidates where a decision list grows: by point and by candidate."""
+    if settings.decision != "list":
+        return 0
+    bits = shape.n_samples * (settings.n_candidates or MOST_CANDIDATES) // 8
+    return _LIST_COPIES * min(bits, LIST_BYTES) + _LIST_POINT * shape.n_samples
 
 
 def _layer_bytes(shape: FitShape, settings: Settings, width: int) -> int:

@@ -225,3 +225,35 @@ def test_only_lists_have_rules():
     for ask in (net.rules, lambda: net.deciding_neurons(X)):
         with pytest.raises(InvalidInputError, match="no order"):
             ask()
+
+
+def test_the_command_line_takes_it(tmp_path):
+    pytest.importorskip("typer")
+    pytest.importorskip("pyarrow")
+    from typer.testing import CliRunner
+
+    from fastmem.commands import app
+
+    X, y = clouds(150, seed=12)
+    lines = [",".join(map(str, [*row, "abc"[label]])) for row, label in zip(X, y, strict=True)]
+    (tmp_path / "t.csv").write_text("\n".join(["p,q,r,s,answer", *lines]))
+    out = tmp_path / "net.npz"
+
+    def run(*arguments):
+        return CliRunner().invoke(app, [str(a) for a in arguments])
+
+    fit = run("fit", tmp_path / "t.csv", "--label", "answer", "--objective", "bytes", "--out", out)
+    assert fit.exit_code == 0, fit.output
+    assert out.stat().st_size < 400 and fastmem.load(out).decision == "list"
+    assert "bits a label" in run("info", out).output
+    rules = run("info", out, "--rules").output.splitlines()
+    assert len(rules) == len(fastmem.load(out).second) + 1 and ": else" in rules[-1]
+    told = run(
+        "predict", out, tmp_path / "t.csv", "--label", "answer", "--out", tmp_path / "said.csv"
+    )
+    assert told.exit_code == 0, told.output
+    refused = run("fit", tmp_path / "t.csv", "--label", "answer", "--effort", "3")
+    assert refused.exit_code != 0 and "objective" in refused.output
+    cells = run("fit", tmp_path / "t.csv", "--label", "answer", "--out", tmp_path / "cells.npz")
+    assert cells.exit_code == 0
+    assert run("info", tmp_path / "cells.npz", "--rules").exit_code != 0

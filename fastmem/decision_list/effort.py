@@ -18,6 +18,7 @@ from fastmem.decision_list.candidates import Candidates, GivenColumns
 from fastmem.decision_list.growth import InseparableError, Progress, Search, grow_list
 from fastmem.decision_list.lists import DecisionList
 from fastmem.decision_list.runs import in_runs
+from fastmem.fit_memory import MOST_CANDIDATES
 from fastmem.patterns.spatial_order import sample_rows
 
 LADDER = (
@@ -35,7 +36,6 @@ _MORE_CANDIDATES = 1.6
 """Twice as many candidates take so many times the work, about: neurons are fewer then."""
 FEWEST_CANDIDATES = 1024
 FEW_CANDIDATES = 4096
-MOST_CANDIDATES = 1 << 16
 _THOROUGH = 3
 """The search with which candidates are doubled, where time allows it."""
 _SHRINK = 0.97

@@ -18,14 +18,13 @@ from fastmem.decision_list.candidates import Candidates, points_of, words_of
 from fastmem.decision_list.lists import DecisionList, Neuron, new_list
 from fastmem.decision_list.open_sample import OpenSample
 from fastmem.decision_list.tables import conjunction_bits, log2_of, powers_of
+from fastmem.fit_memory import LIST_BYTES
 from fastmem.kernels.conjunctions import Grown, grow_conjunctions
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.kernels.open_conjunctions import MOST_LITERALS, Tables, inside_all
 from fastmem.machine.loops import run_loop
 from fastmem.patterns.words import valid_bits
 
-SAMPLE_BYTES = 96 << 20
-"""Bytes of bits, by point and again by candidate, of the points that conjunctions grow among."""
 _FEWEST_SAMPLED = 4096
 _MOST_TASKS = 256
 _RENEWED = 3
@@ -101,7 +100,7 @@ def grow_list(
     n_classes: int,
     search: Search = DEFAULT,
     n_threads: int = 1,
-    sample_bytes: int = SAMPLE_BYTES,
+    sample_bytes: int = LIST_BYTES,
     after_step: Callable[[Progress], object] | None = None,
 ) -> DecisionList:
     """Grow a decision list that is right at all points.

@@ -14,14 +14,11 @@ import numpy as np
 from fastmem.decision_list.candidates import Candidates, points_of, words_of
 from fastmem.decision_list.lists import DecisionList, Neuron, new_list
 from fastmem.decision_list.open_sample import with_room
+from fastmem.fit_memory import LIST_BYTES
 from fastmem.kernels.bit_rows import ROW_WORDS, TASK_WORDS, ones_of, rows_of_columns
 from fastmem.kernels.conjunctions import neurons_on
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.machine.loops import run_loop
-
-MOST_BYTES = 96 << 20
-"""Bytes of bits of neurons, or of the candidates that they use, at all points: a longer list stays
-as it is."""
 
 
 def in_runs(
@@ -44,7 +41,7 @@ def in_runs(
     """
     used, places = np.unique(found.literals >> 1, return_inverse=True)
     n_words = -(-len(codes) // WORD_BITS)
-    if 8 * n_words * max(len(used), len(found.classes)) > MOST_BYTES or len(found.classes) < 2:
+    if 8 * n_words * max(len(used), len(found.classes)) > LIST_BYTES or len(found.classes) < 2:
         return found
     columns = candidates.columns(used)
     literals = (2 * places + (found.literals & 1)).astype(np.int32)
