@@ -80,6 +80,19 @@ def test_points_one_last_bit_apart_lie_on_hyperplanes(n, d, n_classes, seed):
         assert (net.predict(X) == y).all()
 
 
+@pytest.mark.parametrize("exponent", [-900, -520, -200, 200, 560])
+def test_far_and_near_points_are_scaled(exponent):
+    X, y = clouds(60, seed=13)
+    X = np.ldexp(X, exponent)
+    assert (fitted(X, y).predict(X) == y).all()
+
+
+def test_points_beyond_all_scales_are_refused():
+    X, y = clouds(60, seed=13)
+    with pytest.raises(InvalidInputError, match="away from 0"):
+        fitted(np.ldexp(X, 900), y)
+
+
 def test_random_labels_are_memorised():
     rng = np.random.default_rng(3)
     X, y = rng.standard_normal((400, 6)), rng.integers(0, 2, 400)

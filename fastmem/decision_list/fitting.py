@@ -12,8 +12,9 @@ from fastmem.decision_list.candidates import RowCandidates
 from fastmem.decision_list.effort import LADDER, smallest_list
 from fastmem.decision_list.growth import Progress, grow_list
 from fastmem.hyperplanes.keyed import KeyedHyperplanes, keyed_candidates
-from fastmem.inputs import Points, exponents_of, spread_scale
+from fastmem.inputs import InvalidInputError, Points, exponents_of, spread_scale
 from fastmem.inputs.points import some_points
+from fastmem.inputs.scaled_points import MAX_EXPONENT
 from fastmem.machine.clock import Clock
 from fastmem.network.lists import list_layers
 from fastmem.network.report import ListReport, Scaling
@@ -39,6 +40,7 @@ _GAIN = 0.98
 """Share of the first one's bits that another must not exceed."""
 SAMPLE, CANDIDATES = 4096, 1024
 """Points and hyperplanes of that sample."""
+_FARTHEST = 2.0**100
 _EXPONENTS = 60
 """Points whose radius is beyond 2 to the power of plus or minus so much are scaled."""
 
@@ -151,9 +153,22 @@ def _bits(points: Points, codes: np.ndarray, key: int, form: Form) -> float:
 
 
 def _held(problem: Problem) -> Problem:
-    """The problem, all of it times one power of two where float32 would not hold its spread."""
-    radius = problem.extent.radius
-    exponent = int(np.frexp(radius)[1]) if radius > 0 else 0
-    if abs(exponent) <= _EXPONENTS or problem.scale is not None:
-        return problem
-    return problem.times(np.full(problem.points.n_features, 2.0 ** -np.clip(exponent, -900, 900)))
+    """The problem, all of it times one power of two where float32 would not hold its spread.
+
+    Raises
+    ------
+    InvalidInputError
+        Where no power of two that a scale may be brings it near enough.
+    """
+    farthest = problem.extent.norm + problem.extent.radius
+    exponent = int(np.frexp(problem.extent.radius)[1]) if problem.extent.radius > 0 else 0
+    if abs(exponent) > _EXPONENTS and problem.scale is None:
+        power = int(np.clip(-exponent, -MAX_EXPONENT, MAX_EXPONENT))
+        farthest = float(np.ldexp(farthest, power))
+        problem = problem.times(np.full(problem.points.n_features, 2.0**power))
+    if not farthest < _FARTHEST:
+        raise InvalidInputError(
+            f"X has points {problem.extent.norm:.3g} away from 0, where objective is 'bytes', "
+            f"whose hyperplanes keep to numbers of float32; multiply X by a power of two"
+        )
+    return problem

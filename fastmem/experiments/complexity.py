@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from fastmem.algorithm import interpolate
 from fastmem.errors import InvalidInputError, UnseparatedWarning
-from fastmem.experiments.code_length import code_length
+from fastmem.experiments.code_length import CodeLength, code_length
 from fastmem.experiments.complexity_points import Usable, scaled_as_by_a_fit
 from fastmem.experiments.complexity_report import (
     BINS,
@@ -202,12 +202,7 @@ def complexity(
         with watch.part("classes"):
             facts = _class_facts(study, classes_seed, cover_seed)
         with watch.part("bits"):
-            bits = code_length(
-                *study.usable.sample(len(study.usable.rows)), keys=trials, scale="none",
-                seed=bits_seed, n_threads=threads,
-                say=lambda done, total: tell("bits a label", done, total, 0),
-            )  # fmt: skip
-            bits = bits.among(np.sort(study.usable.rows))
+            bits = _bits(study, bits_seed)
     zeros = not hasattr(X, "tocsr")
     shown = [
         (int(row), shown_values(points, row, names, zeros)) for row in found.hardest(hard_points)
@@ -356,6 +351,20 @@ def _widths(
         done += size
         study.tell("networks", done, total, 0)
     return found, curves
+
+
+def _bits(study: _Study, seed: np.random.SeedSequence) -> CodeLength | None:
+    rows = np.sort(study.usable.rows)
+    try:
+        found = code_length(
+            *study.usable.sample(len(rows)), keys=study.trials, scale="none", seed=seed,
+            n_threads=study.fit["n_threads"],
+            say=lambda done, total: study.tell("bits a label", done, total, 0),
+        )  # fmt: skip
+    except InvalidInputError as error:  # points are too far from 0
+        study.watch.skipped["bits a label"] = str(error)
+        return None
+    return found.among(rows)
 
 
 def _thinned(values: Array) -> list[list[int]]:

@@ -268,8 +268,8 @@ def class_note(report: ComplexityReport) -> str:
         )
     return note + (
         "Hardness is the median of the class; nearer to another: its points of hardness above 0.5. "
-        "Bits a label: what the class's conjunctions take in the smallest exact network, for each "
-        "of its points."
+        "A class's bits a label are what its conjunctions take in the smallest exact network, for "
+        "each of its points."
     )
 
 
