@@ -45,10 +45,24 @@ def test_grids_of_all_scales(factor):
         assert np.isfinite(grid.offsets).all() and (grid.offsets == np.rint(grid.offsets)).all()
         readout = ReadOut(
             1, grid.exponent, grid.offsets, np.ones((64, 1), np.int8), np.zeros(1, np.int64),
-            np.empty(0, np.int64),
+            np.empty(0, np.int64), multiplier=grid.multiplier,
         )  # fmt: skip
         votes = readout.votes(X)
         assert len(np.unique(votes[:, 1])) == 3 or factor < 1e-300
+
+
+@pytest.mark.parametrize("size", [1e-300, 0.7, 1.0, 1e200])
+def test_grids_have_the_nearest_bandwidth_that_there_is(size):
+    cloud = cloud_of(check_points(np.array([[-size, 0.0], [size, 0.0]])), np.arange(2))
+    turn = 2.0**32 / (2 * np.pi) / 64
+    steps = np.array([m * 2.0**e for m in MULTIPLIERS for e in range(-4, 3)])
+    for bandwidth in np.geomspace(0.3, 3.0, 400):
+        grid = grid_of(cloud, bandwidth)
+        spread = grid.multiplier * np.ldexp(cloud.rms, grid.exponent + cloud.shift) / turn
+        ratio = max(spread / bandwidth, bandwidth / spread)
+        assert ratio < 1.1181  # the root of 5/4
+        there = spread / grid.multiplier * steps / bandwidth
+        assert ratio <= np.exp(np.abs(np.log(there)).min()) * (1 + 1e-9)
 
 
 def test_a_cloud_does_not_depend_on_blocks(monkeypatch):

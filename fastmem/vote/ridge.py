@@ -6,6 +6,7 @@ these errors follow from one factor of its matrix (`factor.left_out`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -35,6 +36,8 @@ from fastmem.vote.grid import Cloud, Grid, cloud_of, grid_of
 
 BANDWIDTHS = (0.4, 0.8, 1.6, 3.2)
 """Spreads of projections, in radians, that are tried."""
+_BETWEEN = (math.sqrt(0.5), math.sqrt(2.0))
+"""Steps from the best of them that are tried."""
 PENALTIES = (0.005, 0.05, 0.5, 5.0, 50.0)
 """Penalties that are tried on a sample. They are for a feature of mean square 1 whose weight has a
 variance of 1 / n a priori: p n is added to the sums of squares of n such features, whatever the
@@ -61,6 +64,10 @@ class Choice(NamedTuple):
     bandwidth: float
     penalty: float
     error: float
+
+
+def _error(choice: Choice) -> float:
+    return choice.error
 
 
 @dataclass(frozen=True)
@@ -123,7 +130,7 @@ class Regression:
         self.order = generator.permutation(points.n_samples)
         self.codes = codes.astype(np.int64)[self.order]
         self.cloud: Cloud = cloud_of(points, self.order[:SAMPLE])
-        self._last: tuple[tuple[int, int, int], Gram, FeatureTiles] | None = None
+        self._last: tuple[tuple[int, int, int, int], Gram, FeatureTiles] | None = None
 
     @property
     def n_columns(self) -> int:
@@ -134,7 +141,7 @@ class Regression:
         """Find bandwidth and penalty on a sample of the points."""
         middle = len(PENALTIES) // 2
         tried = [self._tried(b, PENALTIES[i]) for b in BANDWIDTHS for i in (middle - 1, middle)]
-        best = min(tried, key=lambda choice: choice.error)
+        best = min(tried, key=_error)
         # penalties go on as long as they help
         step = 1 if best.penalty == PENALTIES[middle] else -1
         place = PENALTIES.index(best.penalty) + step
@@ -143,7 +150,8 @@ class Regression:
             if trial.error >= best.error:
                 break
             best, place = trial, place + step
-        return best
+        between = (best.bandwidth * step for step in _BETWEEN)
+        return min([best, *(self._tried(b, best.penalty) for b in between)], key=_error)
 
     def _tried(self, bandwidth: float, penalty: float) -> Choice:
         grid = grid_of(self.cloud, bandwidth)
@@ -221,7 +229,7 @@ class Regression:
         return Trial(matrix, gram.mean, n_points, penalty, diagonal, errors, n_left)
 
     def _gram(self, grid: Grid, n: int, n_points: int, n_left: int) -> tuple[Gram, FeatureTiles]:
-        key = (grid.exponent, n, n_points)
+        key = (grid.exponent, grid.multiplier, n, n_points)
         if self._last is None or self._last[0] != key:
             self._last = None
             features = self._features(grid, n, n_points)
@@ -230,7 +238,7 @@ class Regression:
         return self._last[1:]
 
     def _features(self, grid: Grid, n: int, n_points: int) -> FeatureTiles:
-        waves = waves_of(self.key, grid.exponent, grid.offsets, n)
+        waves = waves_of(self.key, grid.exponent, grid.offsets, n, grid.multiplier)
         rows = self.order[:n_points]
         return FeatureTiles(self.points, rows, waves, self.n_threads, FEATURE_BYTES)
 
