@@ -21,8 +21,8 @@ from fastmem import CoverLayer, Hyperplanes, Network, datasets
 from fastmem.export import c_header, to_c, to_onnx, to_torch
 from fastmem.export.layers import wave_signs
 from fastmem.kernels.cosines import PHASE_STEP
-from fastmem.readout import MAX_WEIGHT, ReadOut, probabilities
-from fastmem.readout.readout import MULTIPLIERS, NEVER
+from fastmem.readout import MAX_WEIGHT, MULTIPLIERS, ReadOut, probabilities
+from fastmem.readout.readout import NEVER
 
 COMPILER = c_header.find_compiler()
 needs_compiler = pytest.mark.skipif(COMPILER is None, reason="there is no C compiler here")

@@ -73,7 +73,9 @@ def _grid(graph: Graph, readout: ReadOut, scale: np.ndarray | None, point_type: 
     low = graph.constant("grid_low", np.array(-GRID_LIMIT))
     high = graph.constant("grid_high", np.array(GRID_LIMIT))
     x = graph.node("Round", [graph.node("Clip", [x, low, high], "near_points")], "grid")
-    return graph.node("Mul", [x, graph.constant("turn", np.array(readout.multiplier * _TURN))], "grid_turns")
+    return graph.node(
+        "Mul", [x, graph.constant("turn", np.array(readout.multiplier * _TURN))], "grid_turns"
+    )
 
 
 def _angles(graph: Graph, readout: ReadOut, x: str) -> str:

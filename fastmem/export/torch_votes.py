@@ -27,6 +27,7 @@ def vote_module(network: Network, patterns: Any, layer: SecondLayer) -> Any:
     signs = wave_signs(readout)
     n = len(readout)
     step, temperature = float(np.ldexp(1.0, readout.exponent)), readout.temperature
+    multiplier = readout.multiplier
     held = {
         "offsets": readout.offsets,
         "signs": 1 - 2 * signs.astype(np.int8),
@@ -53,7 +54,7 @@ def vote_module(network: Network, patterns: Any, layer: SecondLayer) -> Any:
             self.feature_names = network.feature_names
             self.widths = layer.widths
             self.step, self.temperature = step, temperature
-            self.multiplier = readout.multiplier
+            self.multiplier = multiplier
             self.is_scaled = network.scale is not None
             for name, values in held.items():
                 self.register_buffer(name, torch.from_numpy(np.array(values)))

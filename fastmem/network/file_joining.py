@@ -65,9 +65,7 @@ def _names(number: int) -> Members:
     return {name: what for name, what in MEMBERS[number].items() if name not in outside}
 
 
-def _parsed(
-    text: np.ndarray, n_bytes: int, number: int
-) -> tuple[Any, dict[str, np.ndarray]]:
+def _parsed(text: np.ndarray, n_bytes: int, number: int) -> tuple[Any, dict[str, np.ndarray]]:
     """The table of arrays that take n_bytes, and all else in a file of a version by its name."""
     most = (n_bytes // _FEATURE_BYTES + 1) * NAME_BYTES + MOST_BYTES
     if len(text) > most:  # what JSON makes of it takes many times as much

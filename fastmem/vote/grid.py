@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmem.inputs import Points, block_rows
 from fastmem.machine.threads import ranges
-from fastmem.readout.readout import MULTIPLIERS
+from fastmem.readout import MULTIPLIERS
 from fastmem.readout.waves import rows_at_once
 
 _TURN = 2.0**32 / (2 * np.pi)

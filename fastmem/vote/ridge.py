@@ -45,10 +45,15 @@ number of points."""
 SAMPLE = 1536
 SAMPLE_WIDTH = LEAST_WIDTH
 _SAMPLE_LEFT_OUT = 384
+MANY = 8192
+"""Points for which a larger bandwidth than the sample's is tried: more points and features than
+there carry it."""
 _LEFT_OUT = (256, MOST_LEFT_OUT)
 """Fewest and most points that are left out, each by itself, where there are so many; and"""
 _LEFT_OUT_VALUES = 1 << 19
 """of so many features in all between."""
+_MOST_WIDER = 2
+"""Steps of that bandwidth up."""
 _MOST_STEPS = 4
 """Steps of a penalty up or down, each a factor of three."""
 _GAIN = 0.95
@@ -160,25 +165,29 @@ class Regression:
 
     def regress(self, choice: Choice, width: int | None) -> Ridge:
         """Regress on ``width`` features, or on as many as leaving one out says."""
-        grid = grid_of(self.cloud, choice.bandwidth)
-        penalty = choice.penalty
         n = -(-width // PANEL) * PANEL if width is not None else self._first_width()
-        while True:
-            trial = self._smoothest(grid, n, penalty)
-            penalty = trial.penalty
-            if width is not None or not self._goes_on(trial):
-                break
+        if n >= FEW and self.points.n_samples >= MANY:
+            choice = self._sharpest(choice)
+        bandwidth, trial = choice.bandwidth, self._at_width(n, choice.bandwidth, choice.penalty)
+        while width is None and self._goes_on(trial):
             n = 2 * n
+            trial = self._at_width(n, bandwidth, trial.penalty)
         kept = n if width is not None else _narrowest(trial.errors)
         self._last = None
-        return self._solved(grid, trial, kept, choice.bandwidth)
+        return self._solved(grid_of(self.cloud, bandwidth), trial, kept, bandwidth)
 
-    def _smoothest(self, grid: Grid, n: int, penalty: float) -> Trial:
-        """The best of some penalties about one; of more than FEW features that one alone."""
+    def _at_width(self, n: int, bandwidth: float, penalty: float) -> Trial:
+        """A regression on n features; of at most FEW the best of some penalties about one."""
         n_points = points_in_gram(n, self.points.n_samples, self.n_columns)
         n_left = max(_LEFT_OUT[0], min(_LEFT_OUT[1], _LEFT_OUT_VALUES // n))
-        best = self.fitted(grid, n, penalty, n_points, n_left, n > FEW)
-        for step in (1 / 3, 3.0) if n <= FEW else ():
+        grid = grid_of(self.cloud, bandwidth)
+        trial = self.fitted(grid, n, penalty, n_points, n_left, n > FEW)
+        return self._smoothest(grid, trial) if n <= FEW else trial
+
+    def _smoothest(self, grid: Grid, best: Trial) -> Trial:
+        """The best of some penalties about that of a trial."""
+        n, n_points, n_left, penalty = best.width, best.n_points, best.n_left, best.penalty
+        for step in (1 / 3, 3.0):
             for _ in range(_MOST_STEPS):
                 trial = self.fitted(grid, n, best.penalty * step, n_points, n_left, False)
                 if trial.error >= best.error:
@@ -187,6 +196,22 @@ class Regression:
             if best.penalty != penalty:
                 break
         return best
+
+    def _sharpest(self, choice: Choice) -> Choice:
+        """The sample's choice, or a larger bandwidth that more points and features carry."""
+        best = self._of_many(choice.bandwidth, choice.penalty)
+        for _ in range(_MOST_WIDER):
+            wider = best.bandwidth * _BETWEEN[1]
+            trial = min((self._of_many(wider, best.penalty * p) for p in (1.0, 3.0)), key=_error)
+            if trial.error >= best.error:
+                break
+            best = trial
+        return best
+
+    def _of_many(self, bandwidth: float, penalty: float) -> Choice:
+        grid, n = grid_of(self.cloud, bandwidth), FEW // 2
+        trial = self.fitted(grid, n, penalty, MANY, _LEFT_OUT_VALUES // FEW, False)
+        return Choice(bandwidth, penalty, trial.error)
 
     def _first_width(self) -> int:
         """Features to begin with: as many as several penalties are tried with."""
