@@ -163,7 +163,8 @@ def forged(path, version, **changes):
     with np.load(path) as archive:
         facts = json.loads(archive["facts"].tobytes())
         content = archive["arrays"]
-    names = [n for n in MEMBERS[version] if n not in ("format_version", "summary", "inputs")]
+    outside = ("format_version", "summary", "inputs", "multiplier")
+    names = [n for n in MEMBERS[version] if n not in outside]
     arrays, start = {}, 0
     for name, (kind, *shape) in zip(names, facts["arrays"], strict=True):
         dtype = np.dtype(kind)

@@ -129,6 +129,8 @@ _PACKED: Members = {
     "covered": (COUNT_TYPES, 1),
     "summary": (("|u1",), 1),
 }
+MULTIPLIER = "multiplier"
+"""Of a read-out: among the facts of a file, where it is not 1."""
 _READ_OUT: Members = {
     "vote_key": (("<u8",), 0),
     "exponent": (("<i2",), 0),
@@ -138,6 +140,7 @@ _READ_OUT: Members = {
     "gains": (GAIN_TYPES, 1),
     "temperature": (("<f8",), 0),
     "reach": (("<f8",), 0),
+    MULTIPLIER: (("|u1",), 0),
 }
 
 

@@ -71,7 +71,8 @@ numbers::
                                       "arrays", a list of [dtype, extent, ...] for each array;
                                       "summary", the object of the other versions;
                                       "inputs", the object of versions 11 to 15, or null where
-                                      names, scale and encoding all are
+                                      names, scale and encoding all are;
+                                      "multiplier", 3, 5 or 7, of a read-out where it is not 1
     arrays          (length,)         uint8: the arrays one after another, of each the lowest bytes
                                       of all its elements, then the next ones, ...
 
@@ -143,6 +144,7 @@ from fastmem.network.file_members import (
 from fastmem.network.file_packing import pack, unpack
 from fastmem.network.file_versions import (
     MEMBERS,
+    MULTIPLIER,
     RETRIEVE,
     VERSIONS,
     Fault,
@@ -445,6 +447,7 @@ def _arrays_of_readout(readout: ReadOut) -> dict[str, np.ndarray]:
         "gains": readout.gains,
         "temperature": np.array(readout.temperature, np.float64),
         "reach": np.array(readout.reach, np.float64),
+        MULTIPLIER: np.array(readout.multiplier, np.uint8),
     }
 
 
@@ -456,7 +459,7 @@ def _readout(arrays: dict[str, np.ndarray]) -> ReadOut | None:
         return ReadOut(
             int(arrays["vote_key"]), int(arrays["exponent"]), arrays["offsets"],
             arrays["vote_weights"], arrays["intercepts"], arrays["gains"],
-            float(arrays["temperature"]), float(arrays["reach"]),
+            float(arrays["temperature"]), float(arrays["reach"]), int(arrays[MULTIPLIER]),
         )  # fmt: skip
     except InvalidInputError as error:
         raise Fault(f"its read-out is none: {str(error).partition('; ')[0]}") from error

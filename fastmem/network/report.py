@@ -54,7 +54,7 @@ class VoteReport:
     width : int
         Cosine features of the read-out.
     bandwidth : float
-        How far their projections spread, in radians, within a factor of the square root of 2.
+        How far their projections spread, in radians, within a factor of 1.12.
     penalty : float
         Of the ridge regression: the prior variance of noise over that of the function.
     right : int
