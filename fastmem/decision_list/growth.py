@@ -90,8 +90,11 @@ class InseparableError(Exception):
     """Points of different classes have equal bits at all candidates, and no row can be added."""
 
     def __init__(self, pairs: np.ndarray) -> None:
-        super().__init__(f"{len(pairs)} pairs of points are not separated")
+        super().__init__(pairs)
         self.pairs = pairs
+
+    def __str__(self) -> str:
+        return f"{len(self.pairs)} pairs of points are not separated"
 
 
 def grow_list(

@@ -12,11 +12,11 @@ import numpy as np
 from fastmem.errors import InvalidInputError
 from fastmem.inputs import Points, SparseRows
 from fastmem.inputs.points import row_ranges
-from fastmem.kernels.rows import add_whole_columns, largest_squares, raise_magnitudes
+from fastmem.kernels.rows import add_whole_columns, largest_squares, raise_extremes
 from fastmem.kernels.sparse import (
     add_whole_sparse_columns,
     largest_sparse_squares,
-    raise_sparse_magnitudes,
+    raise_sparse_extremes,
 )
 from fastmem.machine.threads import run_tasks
 
@@ -29,7 +29,7 @@ _SAMPLE_VALUES = 1 << 20
 
 _DIGITS = 30
 """Binary digits of the whole numbers that coordinates are rounded to for their sums, which fit 64
-bits for 2^32 rows; that moves a mean by less than 2^-31 of its column's largest magnitude."""
+bits for 2^32 rows; that moves a mean by less than 2^-31 of its column's half width."""
 _PARTS = 8
 """The centre is moved by less than 1 / so many of the radius: a unit is at most this share of the
 radius / sqrt(d), and each coordinate half a unit off at most. Widths stay the same
@@ -69,29 +69,35 @@ class Extent:
 def extent_of(points: Points, n_threads: int) -> Extent:
     """Mean and radius of the points.
 
-    Coordinates are summed as whole multiples of a power of two, a column, so that the mean depends
-    neither on ``n_threads`` nor on the order of the rows. Sparse rows are added by one thread, into
-    one sum: a sum a range could be larger than the rows.
+    Coordinates are summed as whole multiples of a power of two from the middle of their column, so
+    that the mean depends neither on ``n_threads`` nor on the order of the rows. Sparse rows are
+    added by one thread, into one sum: a sum a range could be larger than the rows.
     """
     tasks = row_ranges(points)
-    magnitudes = _reduced(points, tasks, n_threads, np.float64, _raise_magnitudes, np.maximum)
-    highest = magnitudes.max()
+    lows, highs = _extremes(points, tasks, n_threads)
+    highest = max(float(np.abs(lows).max()), float(np.abs(highs).max()))
     if highest > _LARGEST:
         raise InvalidInputError(
             f"X has a coordinate of magnitude {highest:.3g}, beyond {_LARGEST:.3g} where "
             f"biases would overflow; divide X by a power of two"
         )
-    digits = np.minimum(_DIGITS - np.frexp(magnitudes)[1], 1000)
+    middle = lows / 2 + highs / 2
+    away = np.maximum(highs - middle, middle - lows)
+    digits = np.minimum(_DIGITS - np.frexp(away)[1], 1000)
     scales = np.ldexp(1.0, digits)
 
     def add(block: np.ndarray | SparseRows, sums: np.ndarray) -> None:
         if isinstance(block, SparseRows):
-            add_whole_sparse_columns(block.values, block.columns, block.starts, scales, sums)
+            stored = block.values, block.columns, block.starts
+            add_whole_sparse_columns(*stored, middle, scales, sums)
         else:
-            add_whole_columns(block, scales, sums)
+            add_whole_columns(block, middle, scales, sums)
 
-    sums = _reduced(points, tasks, n_threads, np.int64, add, np.add)
-    mean = np.ldexp(sums / points.n_samples, -digits)
+    start = np.zeros(points.n_features, np.int64)
+    sums = _reduced(points, tasks, n_threads, start, add, np.add)
+    if points.is_sparse:
+        sums += points.n_samples * np.rint(-middle * scales).astype(np.int64)
+    mean = middle + np.ldexp(sums / points.n_samples, -digits)
     # a power of two: squares of scaled coordinates neither overflow nor vanish
     exponent = math.frexp(float(highest))[1] if highest else 0
     scale = 2.0 ** -max(exponent, -1000)
@@ -113,23 +119,37 @@ def extent_of(points: Points, n_threads: int) -> Extent:
     return Extent(mean, float(radius), float(norm))
 
 
-def _raise_magnitudes(block: np.ndarray | SparseRows, magnitudes: np.ndarray) -> None:
-    if isinstance(block, SparseRows):
-        raise_sparse_magnitudes(block.values, block.columns, block.starts, magnitudes)
-    else:
-        raise_magnitudes(block, magnitudes)
+def _extremes(
+    points: Points, tasks: list[tuple[int, int]], n_threads: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest number of each column, (d,) float64 each."""
+    counts = np.zeros(points.n_features if points.is_sparse else 0, np.int64)
+
+    def raise_(block: np.ndarray | SparseRows, extremes: np.ndarray) -> None:
+        if isinstance(block, SparseRows):
+            raise_sparse_extremes(block.values, block.columns, block.starts, extremes, counts)
+        else:
+            raise_extremes(block, extremes)
+
+    start = np.full((2, points.n_features), -np.inf)
+    extremes = _reduced(points, tasks, n_threads, start, raise_, np.maximum)
+    if points.is_sparse:  # what is not stored is 0
+        extremes[:, counts < points.n_samples] = np.maximum(
+            extremes[:, counts < points.n_samples], 0.0
+        )
+    return -extremes[0], extremes[1]
 
 
 def _reduced(
     points: Points,
     tasks: list[tuple[int, int]],
     n_threads: int,
-    dtype: type,
+    start: np.ndarray,
     take_in: Callable[[np.ndarray | SparseRows, np.ndarray], None],
     join: np.ufunc,
 ) -> np.ndarray:
-    """A number a column: take_in(block, numbers) for each range of rows, and ``join`` of all."""
-    found: np.ndarray = np.zeros((1 if points.is_sparse else len(tasks), points.n_features), dtype)
+    """Numbers like ``start``: take_in(block, numbers) for each range of rows, ``join`` of all."""
+    found = np.stack([start] * (1 if points.is_sparse else len(tasks)))
 
     def work(index: int) -> None:
         take_in(points.block(*tasks[index]), found[0 if points.is_sparse else index])

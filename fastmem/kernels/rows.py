@@ -11,26 +11,29 @@ _SHIFT = np.uint64(29)
 
 
 @njit(nogil=True, cache=True)
-def raise_magnitudes(points, largest):
-    """largest[k] = max(largest[k], |x_k|) over the rows x.
+def raise_extremes(points, extremes):
+    """Extremes of columns: extremes[0] = max(extremes[0], -x) and extremes[1] = max(.., x).
 
-    points (rows, d) float32 or float64, largest (d,) float64.
+    points (rows, d) float32 or float64, extremes (2, d) float64.
     """
     for i in range(points.shape[0]):
         for k in range(points.shape[1]):
-            largest[k] = max(largest[k], abs(np.float64(points[i, k])))
+            value = np.float64(points[i, k])
+            extremes[0, k] = max(extremes[0, k], -value)
+            extremes[1, k] = max(extremes[1, k], value)
 
 
 @njit(nogil=True, cache=True)
-def add_whole_columns(points, scales, sums):
-    """sums += points * scales, each product rounded to a whole number, summed over the rows.
+def add_whole_columns(points, middle, scales, sums):
+    """sums += (points - middle) * scales, rounded to whole numbers, summed over the rows.
 
-    points (rows, d) float32 or float64, scales (d,) float64, sums (d,) int64. Sums of whole numbers
-    are the same in any order.
+    points (rows, d) float32 or float64, middle and scales (d,) float64, sums (d,) int64. Sums of
+    whole numbers are the same in any order.
     """
     for i in range(points.shape[0]):
         for k in range(points.shape[1]):
-            sums[k] += np.int64(np.rint(np.float64(points[i, k]) * scales[k]))
+            away = np.float64(points[i, k]) - middle[k]
+            sums[k] += np.int64(np.rint(away * scales[k]))
 
 
 @njit(nogil=True, cache=True)
