@@ -11,6 +11,7 @@ from fastmem.errors import (
     UnseparatedWarning,
 )
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.hyperplanes.keyed import KeyedHyperplanes
 from fastmem.hyperplanes.seeded import SeededHyperplanes
 from fastmem.hyperplanes.structured import StructuredHyperplanes
 from fastmem.moved import register as _register_moved_paths
@@ -29,6 +30,7 @@ __all__ = [
     "GrowthStep",
     "Hyperplanes",
     "InvalidInputError",
+    "KeyedHyperplanes",
     "ModelFileError",
     "Network",
     "ReadOut",

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmem.decision_list.fitting import fit_list
 from fastmem.encoding import Encoding, encode_table
 from fastmem.errors import UnseparatedWarning
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
@@ -19,7 +20,7 @@ from fastmem.machine.clock import Clock, peak_bytes
 from fastmem.machine.progress import drawing
 from fastmem.network.network import Network
 from fastmem.network.neurons_on import first_neuron_on
-from fastmem.network.report import FitReport, GrowthStep, Trial
+from fastmem.network.report import FitReport, GrowthStep, Trial, label_entropy
 from fastmem.problem import GivenRows, Problem, checked_problem
 from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.second_layer.real_sums import real_thresholds
@@ -56,6 +57,8 @@ def interpolate(
     encode: bool | Encoding = False,
     scale="auto",
     decision: str = "cells",
+    objective: str = "neurons",
+    effort: float | None = None,
 ) -> Network:
     """Build a three-layer threshold network that labels every training point correctly.
 
@@ -130,9 +133,8 @@ def interpolate(
         that ``TMPDIR`` names; it has no name there and is gone when the process ends in whatever
         way. The network is the same. None, the default, keeps all patterns in memory.
 
-        Weights of more than a quarter of the limit, by default of 256 MiB, are not stored but
-        computed from a key whenever they are needed (``width="auto"`` counts as 1,024 rows): other
-        Gaussian numbers, so another network of the same kind.
+        Gaussian weights of more than a quarter of the limit, by default of 256 MiB, are not kept
+        but computed from their key whenever they are needed. The network is the same.
     contradictions : {"raise", "majority"}, default "raise"
         What to do with equal points of different labels, on all of which no network can be right.
         "raise" refuses them wherever every point is to be covered; a given ``width`` alone
@@ -156,6 +158,18 @@ def interpolate(
         at once where the features' standard deviations are within a factor of 8, where
         ``max_bias`` is a number, and for sparse points of many features. ``report.scale`` says what
         was done. The paper has none.
+
+    objective : {"neurons", "bytes"}, default "neurons"
+        What is to be few. "bytes" gives the smallest file that still gives back every label, often
+        smaller than the labels themselves: hyperplanes of a few entries from a key, of which each
+        neuron needs some to have one sign or the other, and neurons in an order, the first of which
+        that is on decides (a decision list). They are grown by bits of the file for each point that
+        they decide. ``width`` is then the number of hyperplanes to choose from; "auto" doubles it
+        as long as that pays. What speaks of cells or votes is refused beside it.
+    effort : float, optional
+        Seconds that ``objective="bytes"`` may take, after a first list; then the network depends on
+        the machine. By default it stops where more hyperplanes gain little, or would take many
+        times the work of the first list, whatever the machine.
 
     Returns
     -------
@@ -207,10 +221,12 @@ def interpolate(
             projection=projection, covered=covered, center=center, seed=seed, n_threads=n_threads,
             progress=progress, max_width=max_width, margin=margin, compact=compact,
             memory_limit=memory_limit, contradictions=contradictions, complete=complete,
-            scale=scale, decision=decision,
+            scale=scale, decision=decision, objective=objective, effort=effort,
         )  # fmt: skip
     if problem.settings.decision == "vote":
         return _voting(problem, clock, encoding)
+    if problem.settings.decision == "list":
+        return _ordered(problem, clock, encoding)
     problem, scaling = chosen_scale(problem, clock)
     settings = problem.settings
     rows_seed, growth_seed, selection_seed = settings.seed.spawn(3)
@@ -319,6 +335,24 @@ def _voting(problem: Problem, clock: Clock, encoding: Encoding | None) -> Networ
     return Network(
         given.classes, exceptions.first, second, covered_codes, report, report.summary(),
         problem.points.feature_names, problem.scale, encoding, readout,
+    )  # fmt: skip
+
+
+def _ordered(problem: Problem, clock: Clock, encoding: Encoding | None) -> Network:
+    """A decision list: the smallest file that gives back all labels."""
+    with drawing(problem.settings.progress) as tell:
+        problem, scaling, first, second, default, ordered = fit_list(problem, clock, tell)
+    given = problem.given
+    second, covered = _with_all_classes(second, np.unique(second.owners).tolist(), given)
+    report = FitReport(
+        covered=covered, unseparated=np.empty(0, np.int64), evaluations=0,
+        evaluations_per_candidate=0.0, doubtful_bits=0, scale=scaling, ordered=ordered,
+        label_entropy=label_entropy(problem.rows_of_classes),
+        estimated_bytes=problem.estimated_bytes(ordered.n_candidates), **_facts(problem, clock),
+    )  # fmt: skip
+    return Network(
+        given.classes, first, second, covered, report, report.summary(),
+        problem.points.feature_names, problem.scale, encoding, default=int(given.kept[default]),
     )  # fmt: skip
 
 

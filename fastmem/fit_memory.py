@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from fastmem.inputs import Settings, stores_weights
+from fastmem.inputs import Settings, weight_budget
 from fastmem.inputs.points import MOST_COPIED
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.kernels.products import DOUBLES
@@ -44,6 +44,15 @@ _BOX_WEIGHTS = 8 * 10
 """... of each weight, terms that boxes leave and what they add."""
 _COMPUTED = 7
 """Weights from a key, for some hyperplanes at a time: made, checked, in panels, and the last."""
+
+MOST_CANDIDATES = 1 << 16
+"""Hyperplanes that a decision list is chosen from."""
+LIST_BYTES = 96 << 20
+"""Bytes of bits of the points that its conjunctions grow among, by point and by candidate; of its
+neurons, or of the candidates that they use, at all points."""
+_LIST_COPIES = 3
+_LIST_POINT = 32
+"""Class, number and order of a point."""
 
 
 def pattern_bytes(n_samples: int, n_classes: int, width: int) -> int:
@@ -102,6 +111,7 @@ def fit_bytes(shape: FitShape, settings: Settings, width: int) -> int:
     if settings.compact:  # patterns of the hyperplanes that stay, also by hyperplane
         total += patterns
     total += _layer_bytes(shape, settings, width) + _vote_bytes(shape, settings)
+    total += _list_bytes(shape, settings)
     if settings.activation == "relu" and settings.selection == "random" and d <= FEW_FEATURES:
         total += settings.n_threads * width * (_BOX_ROOM + _BOX_WEIGHTS * d)
     # sums of columns, for each range of rows
@@ -135,12 +145,20 @@ def _vote_bytes(shape: FitShape, settings: Settings) -> int:
     )  # fmt: skip
 
 
+def _list_bytes(shape: FitShape, settings: Settings) -> int:
+    """Bytes of bits of candidates where a decision list grows: by point and by candidate."""
+    if settings.decision != "list":
+        return 0
+    bits = shape.n_samples * (settings.n_candidates or MOST_CANDIDATES) // 8
+    return _LIST_COPIES * min(bits, LIST_BYTES) + _LIST_POINT * shape.n_samples
+
+
 def _layer_bytes(shape: FitShape, settings: Settings, width: int) -> int:
     """Bytes of the first layer while it is made and used."""
     d = shape.n_features
     if settings.projection == "structured":
         return 64 * d
-    if not stores_weights(settings, d):
+    if 4 * width * d > weight_budget(settings):
         part = max(PART_BYTES, 4 * WORD_BITS * d)
         return PANEL_BYTES if shape.is_sparse else _COMPUTED * part
     copies = _STORED + (_RELU if settings.activation == "relu" else 0)

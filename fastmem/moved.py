@@ -30,7 +30,6 @@ MOVED = {
     },
     "fastmem.seeded": {
         "SeededHyperplanes": "fastmem.hyperplanes.seeded",
-        "SeededRows": "fastmem.hyperplanes.seeded",
     },
     "fastmem.structured": {
         "StructuredHyperplanes": "fastmem.hyperplanes.structured",

@@ -144,6 +144,14 @@ class Problem:
         return bias_norms(self.settings, self.points, self.extent)
 
     @property
+    def rows_of_classes(self) -> np.ndarray:
+        """Rows that the user gave of each class, once contradictions were settled; (K,) int64."""
+        counts = np.zeros(len(self.given.classes), np.int64)
+        codes = self.codes if self.given.point_of is None else self.codes[self.given.point_of]
+        counts[self.given.kept] = np.bincount(codes, minlength=len(self.classes))
+        return counts
+
+    @property
     def measures_scale(self) -> bool:
         """Whether a sample of the points is to tell if they should be scaled."""
         # a number for the largest bias speaks of points as they are; and rare words stay rare
@@ -153,6 +161,7 @@ class Problem:
 
     def times(self, scale: np.ndarray) -> Problem:
         """The problem with its points multiplied by a scale, where they were as they came."""
+        assert self.scale is None, "a scale was there already"
         points, kept = _times(self.points, scale)
         extent = self.extent if kept is None else extent_of(points, self.n_threads)
         return replace(self, points=points, extent=extent, scale=kept)

@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from fastmem.algorithm import interpolate
-from fastmem.hyperplanes.gaussian import GaussianRows
-from fastmem.hyperplanes.seeded import SeededRows
+from fastmem.hyperplanes.seeded import GaussianRows
 from fastmem.hyperplanes.structured import StructuredRows
 from fastmem.inputs import check_points
+from fastmem.kernels.keyed_order import keyed_order
 from fastmem.kernels.layout import TILE
 from fastmem.machine.loops import compile_calls
 from fastmem.machine.progress import ProgressCallback, drawing
@@ -111,6 +111,8 @@ def _cases() -> Iterator[Callable[[], object]]:
         for points in (narrow, wide, rows):
             yield partial(_use, points, y, decision="vote", width=64)
         yield partial(_use_steps, narrow)
+        for points in (narrow, rows):
+            yield partial(_use, points, y, objective="bytes", contradictions="majority", width=256)
         yield partial(_use_seeded, narrow, 2)
         yield partial(_use_seeded, rows, 200)
         for points in (narrow, rows):
@@ -120,6 +122,7 @@ def _cases() -> Iterator[Callable[[], object]]:
         yield partial(_use_neighbours, narrow)
         yield partial(_use_bounds, generator.standard_normal((4 * TILE, 2)).astype(dtype))
     yield _use_scattered
+    yield _use_keyed_order
 
 
 def _use(X: Any, y: np.ndarray, **settings: Any) -> None:
@@ -131,7 +134,7 @@ def _use(X: Any, y: np.ndarray, **settings: Any) -> None:
 
 def _use_seeded(X: Any, d: int) -> None:
     """Weights that are computed again and again, which only large fits have."""
-    source = SeededRows(np.random.default_rng(0), np.zeros(d), 1.0, 1)
+    source = GaussianRows(np.random.default_rng(0), np.zeros(d), 1.0, weight_bytes=0)
     hyperplanes = source.start(64, np.zeros(d), 1.0)
     sign_patterns(X, hyperplanes, n_threads=1)
 
@@ -200,3 +203,8 @@ def _use_scattered() -> None:
     source = StructuredRows(np.random.default_rng(0), np.zeros(d), 1.0)
     some = source.start(d, np.zeros(d), 1.0).subset(np.arange(1, d))
     sign_patterns(np.ones((_N_SAMPLES, d), np.float32), some, n_threads=1)
+
+
+def _use_keyed_order() -> None:
+    """An order that only classes of points by the million have."""
+    keyed_order(np.uint64(0), 5, 0, np.empty(5, np.int32))

@@ -23,9 +23,12 @@ import time
 import traceback
 import warnings
 import zipfile
+import zlib
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -481,7 +484,60 @@ def an_archive(members: list[tuple[str, bytes]], method: int) -> bytes:
     return buffer.getvalue()
 
 
+@cache
+def decision_list(which: int) -> tuple[Any, bytes, bytes]:
+    """What a file holds of a list; its stored rows; and its description."""
+    from decision_lists import make_list
+
+    from fastmem.hyperplanes.keyed import as_keyed
+    from fastmem.network import list_file
+
+    rng = np.random.default_rng(which)
+    X, y = rng.standard_normal((40, 3)), rng.integers(0, 3, 40)
+    labels = [y, np.array(["a", "é", "雪"])[y], y == 0, y.astype(float)][which % 4]
+    described = (
+        {"feature_names": ["a", "b", "c"], "summary": {"n_samples": 40}} if which % 2 else {}
+    )
+    network = make_list(X, labels, n=64, n_extra=40 * (which > 1), key=which, **described)
+    parts, first = network._parts(), as_keyed(network.first)
+    content, used = list_file._content(parts, first)
+    description = list_file._description(parts)
+    content.n_described = len(description)
+    return content, first.extra[used].tobytes() + first.extra_biases[used].tobytes(), description
+
+
+def list_file(rng: np.random.Generator) -> bytes:
+    """A file of a decision list, damaged as bytes, in its numbers or in its description."""
+    from fastmem.network.list_code import Run, encoded
+    from fastmem.network.list_file import MAGIC
+
+    content, stored, description = decision_list(int(rng.integers(4)))
+    content = replace(content, runs=list(content.runs))
+    if not rng.integers(3):
+        name = pick(rng, ["key", "n_entries", "n_keyed", "n_extra", "n_classes", "n_samples"])
+        some = [0, 1, 2, 3, 64, 255, 2**16, 2**21, 2**31, 2**40, (getattr(content, name) or 0) + 1]
+        setattr(content, name, int(pick(rng, some)))
+    if not rng.integers(3):
+        i = int(rng.integers(len(content.runs)))
+        owner, masks = content.runs[i]
+        content.runs[i] = Run(owner, pick(rng, [masks * 2, masks[:-1] or masks, [()], masks]))
+    if not rng.integers(3):
+        description = pick(rng, [damaged(rng, description, []), b"", stored, description * 2])
+        content.n_described = pick(rng, [len(description), content.n_described])
+    try:
+        stream, masks = encoded(content)
+    except (ValueError, OverflowError):  # no such thing can be written
+        stream, masks = encoded(decision_list(0)[0])
+    body = MAGIC + b"\1" + stream + masks + stored + description
+    if not rng.integers(2):
+        body = damaged(rng, body, [MAGIC, bytes(8), b"\xff" * 8])
+    checksum = zlib.crc32(body).to_bytes(4, "little")
+    return body + (checksum if rng.integers(20) else bytes(4))
+
+
 def model_file(rng: np.random.Generator) -> bytes:
+    if not rng.integers(4):
+        return list_file(rng)
     members = list(model_members(int(rng.choice(15, p=CHOSEN))))
     method = int(pick(rng, [0, 8]))
     what = rng.integers(20)

@@ -331,8 +331,23 @@ MAKERS: dict[str, Callable[[], fastmem.Network]] = {
     "17": voting,
     "17-two": partial(voting, 70, n_classes=2, scale=[0.5] + [2] * 69),
     "18": voting_with_key,
+    "19": fitted,
+    "19-targeted": lambda: fastmem.interpolate(*neighbours(), projection="gaussian", seed=7),
+    "19-norms": partial(fitted, max_bias="norms", center=False),
+    "19-named": partial(named, scale=[1, 0.25, 2.0**-70, 8]),
+    "19-compact": small_with_key,
+    "20": partial(fitted, projection="structured", width=150),
+    "20-targeted": lambda: fastmem.interpolate(*neighbours(), projection="structured", seed=7),
+    "20-compact": partial(fitted, 140, 50, compact=True),
+    "21": partial(fitted, activation="relu", selection="random"),
+    "22": partial(fitted, 70, activation="relu", projection="structured"),
+    "23": partial(voting, projection="gaussian"),
+    "24": voting,
 }
-"""How the network of each model file is made; the names begin with the format version."""
+"""How the network of each model file is made; the names begin with the format version.
+
+Since version 19, all that is drawn comes from a key: those before were made by older packages.
+"""
 
 
 def members(path: Path) -> dict[str, bytes]:
@@ -353,6 +368,11 @@ def make_model_files(folder: Path, chosen: list[str]) -> None:
             continue
         network = MAKERS[name]()
         network.save(path)
+        with np.load(path) as archive:
+            version = str(archive["format_version"])
+        if name.partition("-")[0] != version:
+            path.unlink()
+            raise SystemExit(f"{name} is of version {version} now; take an older package")
         sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         entry = {"commit": commit(), "sha256": sha256, "facts": network_facts(network)}
         entry["facts"]["report"] = None  # it is not saved
@@ -501,6 +521,10 @@ PICKLED: dict[str, Callable[[], Any]] = {
     "network-unseparated": lambda: quietly(partial(fitted, width=5)),
     "network-loaded": lambda: fastmem.load(MODEL_FILES / "version-1-booleans.npz"),
     "network-older": lambda: as_an_older_one(fitted()),
+    "network-keyed": lambda: asked(fitted()),
+    "network-keyed-structured": partial(fitted, 140, 50, compact=True),
+    "network-keyed-targeted": lambda: fastmem.interpolate(*neighbours(), seed=7),
+    "hyperplanes-keyed": lambda: fitted(width=80, max_bias="norms").first,
     "hyperplanes": lambda: fitted(width=80).first,
     "hyperplanes-structured": lambda: fitted(width=80, projection="structured").first,
     "hyperplanes-seeded": lambda: small_with_key().first,

@@ -422,11 +422,11 @@ GRID_LIMIT = 2**30
 GOLDEN = 0x9E3779B9
 
 
-def grid_points(X: Floats, exponent: int, offsets: Floats) -> Integers:
-    """Round each float64 value of 2^e x - o to the nearest whole number, and cut off: (N, d)."""
+def grid_points(X: Floats, exponent: int, offsets: Floats, multiplier: int = 1) -> Integers:
+    """Round each float64 2^e x - o to the nearest whole number, cut off, and multiply: (N, d)."""
     with np.errstate(over="ignore"):
         values = np.ldexp(np.asarray(X, np.float64), exponent) - offsets
-    return np.rint(np.clip(values, -GRID_LIMIT, GRID_LIMIT)).astype(np.int64)
+    return np.rint(np.clip(values, -GRID_LIMIT, GRID_LIMIT)).astype(np.int64) * multiplier
 
 
 def split_mix(key: int, i: int) -> int:

@@ -30,9 +30,9 @@ def distances(net: fastmem.Network, centre: np.ndarray) -> np.ndarray:
 
 
 KINDS = {
-    "stored": ({}, 6, fastmem.Hyperplanes),
+    "kept": ({}, 6, SeededHyperplanes),
     "structured": ({"projection": "structured"}, 6, StructuredHyperplanes),
-    "seeded": ({"projection": "gaussian", "memory_limit": "257 MiB"}, 60_000, SeededHyperplanes),
+    "computed": ({"projection": "gaussian", "memory_limit": "257 MiB"}, 60_000, SeededHyperplanes),
 }
 
 

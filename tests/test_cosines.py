@@ -42,8 +42,8 @@ from fastmem.vote.ridge import feature_sums as sums_of
 EXPONENT = 22
 
 
-def some_waves(key, d, n, exponent=EXPONENT, offsets=None):
-    return waves_of(key, exponent, np.zeros(d) if offsets is None else offsets, n)
+def some_waves(key, d, n, exponent=EXPONENT, offsets=None, multiplier=1):
+    return waves_of(key, exponent, np.zeros(d) if offsets is None else offsets, n, multiplier)
 
 
 def tiles_of(X, waves, n_threads=2):
@@ -75,29 +75,33 @@ def random_tiles(rng, n_points, n):
     dtype=st.sampled_from([np.float32, np.float64]),
     key=st.integers(0, 2**64 - 1),
     exponent=st.sampled_from([-3, 10, 22, 30, 40]),
+    multiplier=st.sampled_from([1, 3, 5, 7]),
 )
-def test_features_are_those_of_the_dense_oracle(d, n_words, n_points, dtype, key, exponent):
+def test_features_are_those_of_the_dense_oracle(
+    d, n_words, n_points, dtype, key, exponent, multiplier
+):
     rng = np.random.default_rng(key)
     X = rng.standard_normal((n_points, d)).astype(dtype)
     offsets = np.rint(rng.standard_normal(d) * 2.0 ** rng.uniform(0, exponent + 3))
-    waves = some_waves(key, d, 64 * n_words, exponent, offsets)
+    waves = some_waves(key, d, 64 * n_words, exponent, offsets, multiplier)
     expected = oracle.cosine_features(
-        oracle.grid_points(X, exponent, offsets), oracle.wave_rows(key, d, waves.n)
+        oracle.grid_points(X, exponent, offsets, multiplier), oracle.wave_rows(key, d, waves.n)
     )
     tiles = tiles_of(X, waves)
     np.testing.assert_array_equal(by_row(tiles, n_points), expected)
     assert not tiles[-1, :, (n_points - 1) % LANES + 1 :].any()
 
 
+@pytest.mark.parametrize("multiplier", [1, 7])
 @pytest.mark.parametrize("exponent", [-1074, -1000, 0, 31, 1000, 1023])
-def test_features_of_extreme_numbers(exponent):
+def test_features_of_extreme_numbers(exponent, multiplier):
     info = np.finfo(np.float64)
     values = [0.0, -0.0, info.max, info.min, info.tiny, 5e-324, 1.0, -1.0, 0.5, 1.5, 2.5, 2.0**30]
     X = np.array([*values, 2.0**31, -(2.0**30) - 0.5, 1e300, -1e-300])[:, None]
     offsets = np.array([0.0])
-    waves = some_waves(7, 1, 64, exponent, offsets)
+    waves = some_waves(7, 1, 64, exponent, offsets, multiplier)
     expected = oracle.cosine_features(
-        oracle.grid_points(X, exponent, offsets), oracle.wave_rows(7, 1, 64)
+        oracle.grid_points(X, exponent, offsets, multiplier), oracle.wave_rows(7, 1, 64)
     )
     np.testing.assert_array_equal(by_row(tiles_of(X, waves), len(X)), expected)
 

@@ -440,7 +440,7 @@ def test_the_command(tmp_path):
     from fastmem.commands import app
 
     X, y = datasets.unit_moons(100)
-    fastmem.interpolate(X, y, width=64, seed=0).save(tmp_path / "n.npz")
+    fastmem.interpolate(X, y, width=128, seed=0).save(tmp_path / "n.npz")
     np.savez(tmp_path / "d.npz", X=X, y=y)
 
     def run(*words):

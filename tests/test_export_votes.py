@@ -21,7 +21,7 @@ from fastmem import CoverLayer, Hyperplanes, Network, datasets
 from fastmem.export import c_header, to_c, to_onnx, to_torch
 from fastmem.export.layers import wave_signs
 from fastmem.kernels.cosines import PHASE_STEP
-from fastmem.readout import MAX_WEIGHT, ReadOut, probabilities
+from fastmem.readout import MAX_WEIGHT, MULTIPLIERS, ReadOut, probabilities
 from fastmem.readout.readout import NEVER
 
 COMPILER = c_header.find_compiler()
@@ -101,7 +101,7 @@ def votes_of(net, X):
     def keep(start, stop, here):
         votes[start:stop] = here
 
-    net._votes._stream(net._points(X), 1, keep)
+    net._decider._stream(net._points(X), 1, keep)
     return votes
 
 
@@ -211,13 +211,17 @@ def test_torch_gives_every_vote(cases):
         assert set(other.state_dict()) == set(module.state_dict())
 
 
-def random_network(rng, d, n_classes, n_waves, n_neurons, exponent, offsets, scale=None):
+def random_network(
+    rng, d, n_classes, n_waves, n_neurons, exponent, offsets, scale=None, multiplier=None
+):
     """Weights and gains at random: nothing is memorised, so that every vote occurs."""
+    multiplier = int(rng.choice(MULTIPLIERS)) if multiplier is None else multiplier
     columns = 1 if n_classes == 2 else n_classes
     readout = ReadOut(
         int(rng.integers(2**64, dtype=np.uint64)), exponent, np.rint(offsets),
         rng.integers(-MAX_WEIGHT, MAX_WEIGHT + 1, (n_waves, columns)).astype(np.int8),
         rng.integers(-(10**5), 10**5, columns), rng.integers(1, 10**6, n_neurons), 1e5,
+        multiplier=multiplier,
     )  # fmt: skip
     n = 70
     planes = Hyperplanes(rng.standard_normal((n, d)).astype(np.float32), rng.standard_normal(n))
@@ -312,15 +316,16 @@ def test_points_of_the_grid_test_are_awkward():
     n_neurons=st.sampled_from([0, 1, 7]),
     double=st.booleans(),
     is_scaled=st.booleans(),
+    multiplier=st.sampled_from(MULTIPLIERS),
 )
 @hypothesis.settings(max_examples=12)
 def test_votes_of_any_read_out_in_c_onnx_and_torch(
-    tmp_path_factory, seed, d, n_classes, n_waves, n_neurons, double, is_scaled
+    tmp_path_factory, seed, d, n_classes, n_waves, n_neurons, double, is_scaled, multiplier
 ):
     rng = np.random.default_rng(seed)
     offsets = np.ldexp(rng.uniform(-1, 1, d), 28)
     scale = np.ldexp(1.0, rng.integers(-9, 9, d)) if is_scaled else None
-    net = random_network(rng, d, n_classes, n_waves, n_neurons, 20, offsets, scale)
+    net = random_network(rng, d, n_classes, n_waves, n_neurons, 20, offsets, scale, multiplier)
     dtype = "float64" if double else "float32"
     folder = tmp_path_factory.mktemp("votes")
     X = awkward(rng, net, dtype, 40)
@@ -330,7 +335,7 @@ def test_votes_of_any_read_out_in_c_onnx_and_torch(
         assert n_neurons or not expected[:, 0].any()
     np.testing.assert_array_equal(in_c(net, folder, dtype)(X), expected)
     alone = random_network(
-        np.random.default_rng(seed), d, n_classes, n_waves, 0, 20, offsets, scale
+        np.random.default_rng(seed), d, n_classes, n_waves, 0, 20, offsets, scale, multiplier
     )
     X = awkward(rng, alone, dtype, 40)
     expected = votes_of(alone, X)
@@ -486,25 +491,26 @@ def angles_of(net, X):
     while len(hadamard) < size:
         hadamard = np.block([[hadamard, hadamard], [hadamard, -hadamard]])
     state = np.zeros((n_blocks, len(X), size), np.int64)
-    state[:, :, : X.shape[1]] = on_the_grid(net, X)
+    state[:, :, : X.shape[1]] = net.readout.multiplier * on_the_grid(net, X)
     for t in range(rounds):
         flipped = state * (1 - 2 * signs[:, t].astype(np.int64))[:, None]
-        # whole numbers below 2^48
+        # whole numbers below 2^49
         state = (flipped.astype(float) @ hadamard).astype(np.int64) & 0xFFFFFFFF
     sums = state.transpose(1, 0, 2).reshape(len(X), -1)[:, : len(net.readout)]
     return sums + np.arange(1, len(net.readout) + 1) * PHASE_STEP & 0xFFFFFFFF
 
 
 @needs_onnx
+@pytest.mark.parametrize("multiplier", [1, 7])
 @pytest.mark.parametrize("d", [3, 128, 1000, 1024, 1025, 4000])
-def test_angles_in_onnx_are_right_to_the_last_bit(tmp_path, d):
+def test_angles_in_onnx_are_right_to_the_last_bit(tmp_path, d, multiplier):
     """Also where all coordinates are as large as they can be and a transform adds all of them."""
     import onnx
     import onnxruntime
     from onnx import helper
 
     rng = np.random.default_rng(0)
-    net = random_network(rng, d, 3, 192, 0, 0, np.zeros(d))
+    net = random_network(rng, d, 3, 192, 0, 0, np.zeros(d), multiplier=multiplier)
     signs = 1 - 2 * wave_signs(net.readout)[0, 0, :d].astype(np.float64)
     size = 2.0**30 - rng.integers(0, 2, (6, d))
     X = np.concatenate([signs * size, -signs * size, size, rng.integers(-(2**30), 2**30, (20, d))])
@@ -523,7 +529,8 @@ def test_votes_are_right_or_nothing_compiles(tmp_path, double):
     """Under every option of ``test_c_compilers``, and as C++."""
     rng = np.random.default_rng(3)
     offsets = np.ldexp(rng.uniform(-1, 1, 12), 29)
-    net = random_network(rng, 12, 3, 384, 5, 3, offsets, np.ldexp(1.0, rng.integers(-9, 9, 12)))
+    scale = np.ldexp(1.0, rng.integers(-9, 9, 12))
+    net = random_network(rng, 12, 3, 384, 5, 3, offsets, scale, multiplier=5)
     dtype = "float64" if double else "float32"
     X = awkward(rng, net, dtype, 50)
     X = X[(np.abs(X).astype(float) < 1e100).all(axis=1)]

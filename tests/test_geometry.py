@@ -30,9 +30,9 @@ def check_conditions(covering, X, y):
     negative = np.asarray(y) == covering.covered
     mean = np.array([math.fsum(column) / len(X) for column in X.T])
     R = np.sqrt(((X - mean) ** 2).sum(axis=1)).max()
-    # what R may be off is what a sum of N terms x / N in float64 may be off, so it grows with the
-    # coordinates: far from 0 it is no fixed share of R
-    off = math.sqrt(X.shape[1]) * (len(X) + 4) * 2.0**-53 * np.abs(X).max() + 1e-12 * R
+    # R may be off by what the mean is, whose sums are of multiples of 2^-30 of half a column's
+    # width; and by what float64 is off, which far from 0 is no fixed share of R
+    off = math.sqrt(X.shape[1]) * (2.0**-31 * R + 2.0**-50 * np.abs(X).max())
     assert abs(covering.radius - R) <= off
     sides = [
         (negative, covering.centres_negative, covering.radii_negative, covering.gaps_negative),

@@ -171,7 +171,7 @@ def test_it_is_used_where_it_pays_alone(monkeypatch):
     used = []
     run = in_order.run_in_order
     monkeypatch.setattr(
-        "fastmem.network.network.run_in_order", lambda *given: used.append(1) or run(*given)
+        "fastmem.network.cells.run_in_order", lambda *given: used.append(1) or run(*given)
     )
     rng = np.random.default_rng(0)
     X = rng.standard_normal((100_000, 3)).astype(np.float32)

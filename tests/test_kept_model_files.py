@@ -25,7 +25,7 @@ def test_there_is_one_of_every_version():
         with np.load(path, allow_pickle=False) as archive:
             versions.add(int(archive["format_version"]))
             assert path.stem.split("-")[1] == str(archive["format_version"])
-    assert versions == set(range(1, 19))
+    assert versions == set(range(1, 25))
     assert set(FILES) == set(kept.MODEL_FILES.rglob("*.npz"))
 
 

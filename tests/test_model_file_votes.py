@@ -35,7 +35,7 @@ import fastmem
 from fastmem.errors import ModelFileError
 from fastmem.hyperplanes.seeded import SeededHyperplanes
 from fastmem.network.network import Network, load
-from fastmem.readout import ReadOut
+from fastmem.readout import MULTIPLIERS, ReadOut
 
 COVER = ["biases", "origin", "radius", "masks", "mask_sizes", "mask_gaps", "thresholds", "owners",
          "covered"]  # fmt: skip
@@ -176,6 +176,22 @@ def test_the_file_is_as_described(tmp_path, kind, version):
     assert_same_votes(network, load(path))
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_multiplier_is_among_the_facts_where_it_is_not_1(tmp_path, kind):
+    plain = packed_members_of(make_votes(kind), tmp_path)
+    assert "multiplier" not in arrays_in(plain)[1]
+    network = make_votes(kind, multiplier=7)
+    loaded = assert_comes_back(network, tmp_path / "net.npz")
+    assert loaded.readout.multiplier == 7
+    members = packed_members_of(network, tmp_path)
+    arrays, facts = arrays_in(members)
+    assert facts.pop("multiplier") == 7 and list(facts) == ["summary", "inputs"]
+    assert members["arrays"] == plain["arrays"]
+    assert members["format_version"] == plain["format_version"]
+    path = forge(tmp_path / "forged.npz", members_with(members, arrays, facts))
+    assert_same_votes(load(path), make_votes(kind))  # a file from before there were any
+
+
 def test_nothing_stands_where_inputs_are_as_they_are(tmp_path):
     _, facts = arrays_in(packed_members_of(make_votes(), tmp_path))
     assert facts["inputs"] is None
@@ -245,7 +261,7 @@ def vote_networks(draw) -> Network:
             draw(st.lists(st.integers(1, 2**56), min_size=m, max_size=m)), np.int64
         ),
         temperature=draw(st.floats(0, exclude_min=True, allow_infinity=False)),
-        reach=draw(st.floats(0)),
+        reach=draw(st.floats(0)), multiplier=draw(st.sampled_from(MULTIPLIERS)),
     )  # fmt: skip
     if draw(st.booleans()):
         network.feature_names = tuple(draw(st.text(max_size=4)) for _ in range(d))
@@ -515,6 +531,14 @@ HOSTILE_FACTS = {
     "a list": (lambda facts: b"[]", "facts is not a JSON object of arrays, summary, inputs"),
     "a part less": (lambda facts: b'{"arrays": [], "summary": {}}', "not a JSON object of arrays"),
     "a part more": (facts_with(more=1), "facts is not a JSON object of arrays, summary, inputs"),
+    **{
+        f"multiplier {value!r}": (facts_with(multiplier=value), expected)
+        for value, expected in [
+            *((value, "its read-out is none: multiplier is") for value in (2, 9, 255)),
+            *((value, "facts has a multiplier that no read-out has")
+              for value in (0, -3, 256, 10**30, 3.0, True, "3", None, [3])),
+        ]
+    },
     "no table": (facts_with(arrays=None), "facts does not list 19 arrays"),
     "table object": (facts_with(arrays={}), "facts does not list 19 arrays"),
     "entry text": (entry(1, "<f4"), "facts does not list a type and 2 extents of weights"),

@@ -76,7 +76,7 @@ def test_what_is_measured_of_an_exact_classifier():
     X, y = comparison._data("moons", 400)
     for name in ("fastmem, default", "1 nearest neighbour"):
         row = comparison.measure(
-            classifiers.roster(64, 1.0)[name], (X[:300], y[:300]), (X[300:], y[300:])
+            classifiers.roster(128, 1.0)[name], (X[:300], y[:300]), (X[300:], y[300:])
         )
         assert row["training_accuracy"] == 1 and row["unseen_accuracy"] > 0.9
         assert row["bits_a_label"] == 8 * row["nbytes"] / 300

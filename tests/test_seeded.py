@@ -11,7 +11,8 @@ from test_model_file import forge, npy
 
 import fastmem
 from fastmem import datasets, inputs, sign_patterns
-from fastmem.hyperplanes.seeded import SeededHyperplanes, SeededRows
+from fastmem.hyperplanes import seeded
+from fastmem.hyperplanes.seeded import GaussianRows, SeededHyperplanes
 from fastmem.inputs import InvalidInputError, check_points
 from fastmem.kernels import normals
 from fastmem.patterns import computed_rows
@@ -139,7 +140,7 @@ def test_parts_of_seeded_hyperplanes_are_those_of_their_weights():
 
 
 @pytest.mark.parametrize("is_sparse", [False, True])
-def test_candidates_part_their_pairs(is_sparse):
+def test_candidates_part_their_pairs(is_sparse, monkeypatch):
     rng = np.random.default_rng(1)
     X = rng.standard_normal((12, 300))
     X[rng.uniform(size=X.shape) < 0.95] = 0
@@ -148,7 +149,8 @@ def test_candidates_part_their_pairs(is_sparse):
     X[5, column] = np.nextafter(X[4, column], 9)  # as near as floats can be
     points = check_points(sp.csr_array(X) if is_sparse else X)
     assert points.is_sparse == is_sparse
-    source = SeededRows(np.random.default_rng(0), np.zeros(300), 1.0, 1)
+    monkeypatch.setattr(seeded, "_FEW_FEATURES", 299)
+    source = GaussianRows(np.random.default_rng(0), np.zeros(300), 1.0)
     pairs = [points.dense(np.array(pair)) for pair in ((0, 1), (4, 5), (6, 7))]
     trial = source.between(pairs, rng, 3, np.zeros(300), 1.0)
     bits = oracle.exact_bits(X, trial.weights, trial.biases)
@@ -163,7 +165,7 @@ def test_candidates_part_their_pairs(is_sparse):
 def test_the_mean_is_folded_into_the_biases():
     center = np.linspace(1, 2, 30)
     draws = [
-        SeededRows(np.random.default_rng(3), c, 0.5, 2).draw(40, c, 1.0)
+        GaussianRows(np.random.default_rng(3), c, 0.5).start(40, c, 1.0)
         for c in (np.zeros(30), center)
     ]
     np.testing.assert_array_equal(draws[0].weights, draws[1].weights)

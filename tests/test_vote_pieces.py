@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_vote import noise
 
+import fastmem
 from fastmem.inputs import check_points
-from fastmem.readout import ReadOut
+from fastmem.readout import MULTIPLIERS, ReadOut
 from fastmem.readout.waves import FeatureTiles, waves_of
 from fastmem.vote import exceptions, ridge
 from fastmem.vote.calibration import temperature_of
@@ -45,10 +49,79 @@ def test_grids_of_all_scales(factor):
         assert np.isfinite(grid.offsets).all() and (grid.offsets == np.rint(grid.offsets)).all()
         readout = ReadOut(
             1, grid.exponent, grid.offsets, np.ones((64, 1), np.int8), np.zeros(1, np.int64),
-            np.empty(0, np.int64),
+            np.empty(0, np.int64), multiplier=grid.multiplier,
         )  # fmt: skip
         votes = readout.votes(X)
         assert len(np.unique(votes[:, 1])) == 3 or factor < 1e-300
+
+
+@pytest.mark.parametrize("size", [1e-200, 0.7, 1.0, 1e200])
+def test_grids_have_the_nearest_bandwidth_that_there_is(size):
+    cloud = cloud_of(check_points(np.array([[-size, 0.0], [size, 0.0]])), np.arange(2))
+    turn = 2.0**32 / (2 * np.pi) / 64
+    steps = np.array([m * 2.0**e for m in MULTIPLIERS for e in range(-4, 3)])
+    for bandwidth in np.geomspace(0.3, 3.0, 400):
+        grid = grid_of(cloud, bandwidth)
+        spread = grid.multiplier * np.ldexp(cloud.rms, grid.exponent + cloud.shift) / turn
+        ratio = max(spread / bandwidth, bandwidth / spread)
+        assert ratio < 1.1181  # the root of 5/4
+        there = spread / grid.multiplier * steps / bandwidth
+        assert ratio <= np.exp(np.abs(np.log(there)).min()) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("multiplier", [0, 2, -1, 9, 1 << 32, None])
+def test_multipliers_that_there_are_not(multiplier):
+    parts = 1, 0, np.zeros(2), np.ones((64, 1), np.int8), np.zeros(1, np.int64)
+    with pytest.raises(fastmem.InvalidInputError, match=r"multiplier is .*; pass 1, 3, 5 or 7"):
+        ReadOut(*parts, np.empty(0, np.int64), multiplier=multiplier)
+
+
+def test_a_read_out_from_before_there_were_multipliers():
+    parts = 1, 20, np.zeros(2), np.ones((64, 1), np.int8), np.zeros(1, np.int64)
+    readout = ReadOut(*parts, np.empty(0, np.int64))
+    state = readout.__getstate__()
+    assert state.pop("multiplier") == 1
+    older = object.__new__(ReadOut)
+    older.__setstate__(state)
+    X = np.random.default_rng(0).standard_normal((9, 2))
+    np.testing.assert_array_equal(older.votes(X), readout.votes(X))
+    again = pickle.loads(pickle.dumps(replace(readout, multiplier=3)))
+    assert again.multiplier == 3 and (again.votes(X) != readout.votes(X)).any()
+
+
+def test_grams_of_two_multipliers_are_not_the_same():
+    """2^e and 3 2^(e-2) share no features, though they may share a power of two."""
+    X = np.random.default_rng(0).standard_normal((300, 3))
+    y = (X[:, 0] > 0).astype(int)
+    model = ridge.Regression(check_points(X), y, 2, 1, np.random.default_rng(0), 1)
+    one = grid_of(model.cloud, 1.0)
+    other = one._replace(multiplier=8 - one.multiplier)
+    errors = [model.fitted(g, 64, 0.5, 300, 64, False).error for g in (one, other, one)]
+    assert errors[0] == errors[2] != errors[1]
+
+
+def test_a_bandwidth_between_those_of_the_first_search(monkeypatch):
+    """A step up or down is taken where it is better."""
+    X = np.random.default_rng(0).standard_normal((300, 3))
+    model = ridge.Regression(check_points(X), X[:, 0] > 0, 2, 1, np.random.default_rng(0), 1)
+    for best in (0.4, 0.5657, 0.8, 1.1314):
+        monkeypatch.setattr(
+            model, "_tried",
+            lambda b, p, best=best: ridge.Choice(b, p, abs(np.log(b / best)) + p),
+        )  # fmt: skip
+        assert abs(model.choose().bandwidth / best - 1) < 1e-3
+
+
+@pytest.mark.parametrize(("best", "steps"), [(0.5, 0), (0.8, 0), (1.13, 1), (1.6, 2), (9.0, 2)])
+def test_a_larger_bandwidth_where_points_are_many(monkeypatch, best, steps):
+    X = np.random.default_rng(0).standard_normal((300, 3))
+    model = ridge.Regression(check_points(X), X[:, 0] > 0, 2, 1, np.random.default_rng(0), 1)
+    monkeypatch.setattr(
+        model, "_of_many",
+        lambda b, p: ridge.Choice(b, p, abs(np.log(b / best)) + 0.01 * abs(np.log(p / b))),
+    )  # fmt: skip
+    found = model._sharpest(ridge.Choice(0.8, 0.5, 0.1))
+    assert abs(found.bandwidth / 0.8 / 2 ** (steps / 2) - 1) < 1e-9
 
 
 def test_a_cloud_does_not_depend_on_blocks(monkeypatch):

@@ -58,10 +58,19 @@ def shape_facts(network: Network) -> dict[str, str]:
         **vote,
         "hyperplanes": f"{network.widths[0]:,}",
         "activation": network.second.activation,
-        "neurons": f"{network.widths[1]:,}",
+        "neurons": f"{network.widths[1]:,}" + (" in order" if network.decision == "list" else ""),
         "parameters": f"{network.n_parameters:,} ({network.n_nonzero:,} not zero)",
         "model size": size_of(network.nbytes),
+        **_bits(network),
     }
+
+
+def _bits(network: Network) -> dict[str, str]:
+    """Bits of the model for a training label, where the labels' frequencies are known."""
+    if network.label_entropy is None or network.bits_per_label is None:
+        return {}
+    entropy = f"{network.label_entropy:.4g} where the points are not known"
+    return {"bits a label": f"{network.bits_per_label:.4g}, against {entropy}"}
 
 
 def network_facts(network: Network) -> dict[str, Any]:
@@ -72,7 +81,7 @@ def network_facts(network: Network) -> dict[str, Any]:
         "feature_names": network.feature_names and list(network.feature_names),
         "classes": classes,
         "covered_classes": [classes[code] for code in network.covered],
-        "decision": "cells" if network.readout is None else "vote",
+        "decision": network.decision,
         "vote_features": None if network.readout is None else len(network.readout),
         "hyperplanes": network.widths[0],
         "activation": network.second.activation,
@@ -81,6 +90,9 @@ def network_facts(network: Network) -> dict[str, Any]:
         "nonzero_parameters": network.n_nonzero,
         "model_bytes": network.nbytes,
     }
+    if network.label_entropy is not None:
+        facts["bits_per_label"] = network.bits_per_label
+        facts["label_entropy"] = network.label_entropy
     if network.encoding is not None:
         facts["columns"] = column_facts(network.encoding.rows())
     return facts

@@ -106,6 +106,16 @@ def fit(
             help="cells for the paper's network, or vote: as exact, and far better on new points."
         ),
     ] = "cells",
+    objective: Annotated[
+        str,
+        typer.Option(help="neurons, or bytes for the smallest file: an ordered list of rules."),
+    ] = "neurons",
+    effort: Annotated[
+        float | None,
+        typer.Option(
+            help="Seconds that --objective bytes may take.", show_default="as the data ask for"
+        ),
+    ] = None,
     selection: Annotated[
         str, typer.Option(help="Second layer: merge, or random as in the paper.")
     ] = "merge",
@@ -218,6 +228,8 @@ def fit(
         encode=False if table.encoding is None else table.encoding,
         width=first_width,
         decision=decision,
+        objective=objective,
+        effort=effort,
         selection=selection,
         activation=activation,
         margin=read_margin(margin),

@@ -102,19 +102,31 @@ def export(
 
 
 @app.command()
-def info(net: ModelFile, json: Json = False) -> None:
+def info(
+    net: ModelFile,
+    rules: Annotated[
+        bool, typer.Option(help="Print the rules of a decision list (--objective bytes) instead.")
+    ] = False,
+    json: Json = False,
+) -> None:
     """Show what a saved network is: its widths, size, classes, columns and how it was fitted."""
     network = load_network(net)
     summary = network.summary or {}
+    found = network.rules() if rules else []
     if json:
-        print_json(network_facts(network) | {"fit": summary})
+        facts = network_facts(network) | {"fit": summary}
+        print_json(facts | {"rules": [list(rule) for rule in found]} if rules else facts)
         return
-    facts = shape_facts(network)
+    if rules:
+        for text, answer in found:
+            typer.echo(f"{answer}: {text}")
+        return
+    shown = shape_facts(network)
     if network.feature_names is not None and network.encoding is None:
-        facts["feature names"] = ", ".join(network.feature_names)
+        shown["feature names"] = ", ".join(network.feature_names)
     for name, value in summary.items():
-        facts.setdefault(name.replace("_", " "), "none" if value is None else str(value))
-    print_table(str(net), facts)
+        shown.setdefault(name.replace("_", " "), "none" if value is None else str(value))
+    print_table(str(net), shown)
     if network.encoding is not None:
         print_columns("Columns", network.encoding.rows())
 

@@ -31,8 +31,9 @@ MIRRORED = {
 }
 """Pages that lie elsewhere, and where they are on the site."""
 INTERNAL = (
-    "cli", "commands", "encoding", "hyperplanes", "inputs", "kernels", "machine", "network",
-    "patterns", "problem", "readout", "second_layer", "tables", "vote", "widths",
+    "cli", "commands", "decision_list", "encoding", "hyperplanes", "inputs", "kernels",
+    "machine", "network", "patterns", "problem", "readout", "second_layer",
+    "tables", "vote", "widths",
 )  # fmt: skip
 """Rooms of fastmem whose ``__all__`` is for fastmem itself."""
 

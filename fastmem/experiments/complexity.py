@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from fastmem.algorithm import interpolate
 from fastmem.errors import InvalidInputError, UnseparatedWarning
+from fastmem.experiments.code_length import CodeLength, code_length
 from fastmem.experiments.complexity_points import Usable, scaled_as_by_a_fit
 from fastmem.experiments.complexity_report import (
     BINS,
@@ -160,7 +161,9 @@ def complexity(
         progress=progress,
     )  # fmt: skip
     threads = settings.n_threads
-    hardness_seed, order_seed, widths_seed, classes_seed, cover_seed = settings.seed.spawn(5)
+    hardness_seed, order_seed, widths_seed, classes_seed, cover_seed, bits_seed = (
+        settings.seed.spawn(6)
+    )
     fit: dict[str, Any] = {
         "max_bias": "radius" if max_bias == "auto" else max_bias, "projection": projection,
         "center": center, "n_threads": threads,
@@ -198,6 +201,8 @@ def complexity(
             widths, covered = _widths(study, width, widths_seed)
         with watch.part("classes"):
             facts = _class_facts(study, classes_seed, cover_seed)
+        with watch.part("bits"):
+            bits = _bits(study, bits_seed)
     zeros = not hasattr(X, "tocsr")
     shown = [
         (int(row), shown_values(points, row, names, zeros)) for row in found.hardest(hard_points)
@@ -216,6 +221,7 @@ def complexity(
         ),
         skipped=watch.skipped, seconds=watch.seconds, seed=str(settings.seed.entropy),
         trials=trials, points=found, scale=str(scaling) if scaling.asked != "none" else "",
+        bits=bits,
     )  # fmt: skip
 
 
@@ -345,6 +351,20 @@ def _widths(
         done += size
         study.tell("networks", done, total, 0)
     return found, curves
+
+
+def _bits(study: _Study, seed: np.random.SeedSequence) -> CodeLength | None:
+    rows = np.sort(study.usable.rows)
+    try:
+        found = code_length(
+            *study.usable.sample(len(rows)), keys=study.trials, scale="none", seed=seed,
+            n_threads=study.fit["n_threads"],
+            say=lambda done, total: study.tell("bits a label", done, total, 0),
+        )  # fmt: skip
+    except InvalidInputError as error:  # points are too far from 0
+        study.watch.skipped["bits a label"] = str(error)
+        return None
+    return found.among(rows)
 
 
 def _thinned(values: Array) -> list[list[int]]:

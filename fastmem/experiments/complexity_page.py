@@ -176,6 +176,10 @@ def facts(report: ComplexityReport) -> dict[str, str]:
     found[f"neurons, random, n = {report.width:,}"] = spread(last.random)
     if any(last.unseparated):
         found[f"points not separated, n = {report.width:,}"] = spread(last.unseparated)
+    if report.bits is not None:
+        found["bits a label"] = str(report.bits)
+        if report.bits.n_samples < report.n_samples - report.n_contradictory:
+            found["bits a label"] += f" ({report.bits.n_samples:,} of the points)"
     suspects = sum(entry.nearer_to_another for entry in report.classes)
     found["points nearer to another class"] = f"{suspects:,}"
     return found
@@ -219,8 +223,12 @@ def shape_rows(report: ComplexityReport) -> tuple[list[str], list[list[str]]]:
     header += ["least width"] if alone else []
     header += ["M⁻", "M⁺", "ω"] if covered else []
     header += ["median hardness", "nearer to another"]
+    by_class = [] if report.bits is None else report.bits.by_class
+    if len(by_class) != len(report.classes):  # all points of a class contradict others
+        by_class = []
+    header += ["bits a label"] if by_class else []
     rows = []
-    for entry in report.classes:
+    for number, entry in enumerate(report.classes):
         row = [str(entry.label)]
         if alone:
             row.append("-" if entry.least_width is None else spread(entry.least_width))
@@ -236,6 +244,7 @@ def shape_rows(report: ComplexityReport) -> tuple[list[str], list[list[str]]]:
                 ]
             )  # fmt: skip
         row += [f"{entry.hardness:.3f}", f"{entry.nearer_to_another:,}"]
+        row += [f"{by_class[number]:.3g}"] if by_class else []
         rows.append(row)
     return header, rows
 
@@ -258,7 +267,9 @@ def class_note(report: ComplexityReport) -> str:
             "hyperplanes grow with R ω and log(M⁻ M⁺), neurons with M⁻. "
         )
     return note + (
-        "Hardness is the median of the class; nearer to another: its points of hardness above 0.5."
+        "Hardness is the median of the class; nearer to another: its points of hardness above 0.5. "
+        "A class's bits a label are what its conjunctions take in the smallest exact network, for "
+        "each of its points."
     )
 
 

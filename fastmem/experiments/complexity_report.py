@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastmem.errors import InvalidInputError
+from fastmem.experiments.code_length import CodeLength
 from fastmem.experiments.hardness import Hardness
 from fastmem.inputs import Points
 from fastmem.machine.files import moved_when_complete
@@ -60,6 +61,8 @@ class ComplexityReport:
     trials : int
     scale : str
         Whether the features were multiplied by powers of two, and why; "" where nobody asked.
+    bits : CodeLength or None
+        What the smallest network takes for a label; None in older reports.
     points : Hardness or None
         The values of all points; not part of the JSON.
     """
@@ -82,12 +85,16 @@ class ComplexityReport:
     seed: str
     trials: int
     scale: str = ""
+    bits: CodeLength | None = None
     points: Hardness | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> str:
         """The report as JSON text, all but ``points``."""
-        facts = asdict(replace(self, points=None))
+        bits = None if self.bits is None else replace(self.bits, rows=None, points=None)
+        facts = asdict(replace(self, points=None, bits=bits))
         del facts["points"]
+        if bits is not None:
+            del facts["bits"]["rows"], facts["bits"]["points"]
         return json.dumps({"format": FORMAT, **facts}, indent=1, ensure_ascii=False)
 
     @classmethod
@@ -111,6 +118,7 @@ class ComplexityReport:
             facts["widths"] = [Widths(**entry) for entry in facts["widths"]]
             facts["hardest"] = [HardPoint(**entry) for entry in facts["hardest"]]
             facts["curves"] = Curves(**facts["curves"])
+            facts["bits"] = _or_none(CodeLength, facts.get("bits"))
             return cls(**facts)
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidInputError(

@@ -222,7 +222,7 @@ def hardness(
     norms = bias_norms(settings, points, extent) if settings.biases == "norms" else None
     for layer, layer_seed in enumerate(layer_seeds):
         source = row_source(settings, np.random.default_rng(layer_seed), extent, norms)
-        patterns.fill(points, source.start(n_hyperplanes, extent.mean, extent.radius), threads)
+        patterns.fill(points, source.start(n_hyperplanes, extent.centre, extent.radius), threads)
 
         def tell(done: int, before: int = layer * points.n_samples) -> None:
             if progress is not None:

@@ -81,8 +81,9 @@ def to_c(
     only and takes no memory but some buffers on the stack. Networks with ``decision="vote"`` have
     ``NAME_votes(const NAME_point *x, NAME_vote *votes)`` too, the votes of all classes: after
     points are rounded to a grid they are sums of integers of 8 and 32 bits. Structured hyperplanes
-    stay signs, and are computed by Walsh-Hadamard transforms in place. Its first comment says which
-    coordinate is which feature, where the network knows their names.
+    stay signs, and are computed by Walsh-Hadamard transforms in place. A decision list stays a key
+    and numbers of rows, which are computed, in double, when a neuron needs them. The first comment
+    says which coordinate is which feature, where the network knows their names.
 
     It does not compile where its labels would not be those of fastmem: with options that let a
     compiler reorder sums (-ffast-math, -fassociative-math, /fp:fast), with sums in extended
@@ -145,6 +146,8 @@ def to_c(
                 "X.astype('float32') to the fit and here"
             )
         point_type = points
+    if network.default is not None:
+        arithmetic = "float64"  # sums of a few numbers
     if arithmetic == "auto":
         first = network.first
         open_ = np.linalg.norm(first.origin) > _FAR * first.radius or first.n_features > _LONG
@@ -155,7 +158,7 @@ def to_c(
     settings = {} if network.readout is None else {"cosines": f"{len(network.readout):,}"}
     if has_patterns(network):
         settings |= {
-            "first layer": "transforms" if source.planes is not None else "explicit",
+            "first layer": source.first_layer,
             "arithmetic": arithmetic + (", then exact" if exact else ""),
             "masks": source.mask_form,
         }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from fastmem.errors import InvalidInputError
+from fastmem.export.c_lists import ListSource, whole_kind
 from fastmem.export.c_templates import (
     BITS,
     DECIDE_FLOAT,
@@ -91,6 +92,7 @@ class Source:
             self.scale is not None and (exact or not _fits_float(self.scale))
         )
         self.has_patterns = has_patterns(network)
+        self.rules = None if network.default is None else ListSource(network, exact)
         self.votes = None
         if network.readout is not None:
             owners = network.second.owners
@@ -116,12 +118,23 @@ class Source:
         bits = 4 * -(-self.n // 32) * len(unpacked)
         lists = len(gaps) + sizes.nbytes
         self.mask_form = masks if masks != "auto" else ("lists" if lists < bits else "bits")
+        if self.rules is not None:
+            self.mask_form = "lists"
+
+    @property
+    def first_layer(self) -> str:
+        """In which form the header holds the first layer."""
+        if self.rules is not None:
+            return "key"
+        return "explicit" if self.planes is None else "transforms"
 
     def text(self) -> str:
         """The whole header."""
         votes = self.votes
         self._scale_array()
-        if self.has_patterns:
+        if self.rules is not None:
+            self.rules.arrays(self._array)
+        elif self.has_patterns:
             self._second_layer_arrays()
             self._first_layer_arrays()
         if votes is not None:
@@ -136,7 +149,10 @@ class Source:
         template = [head, *self.parts]
         if self.has_patterns:
             template += self._patterns()
-        if votes is None:
+        if self.rules is not None:
+            predict = self.rules.predict()
+            template.append(predict if self.scale is None else predict.replace(*SCALED))
+        elif votes is None:
             template.append(self._predict_function())
         else:
             template += [*votes.read(), *self._exceptions(), votes.votes()]
@@ -164,13 +180,14 @@ class Source:
 
     def _patterns(self) -> list[str]:
         """The functions that make a sign pattern, and what neurons need to count ones."""
+        parts = PART_DOUBLE if self.point_is_double else PART_FLOAT
+        exact = EXACT.replace("@cap", str(self._capacity())).replace("@parts", parts.strip("\n"))
+        exact = exact.replace("@inflate", f"{1.001 + 1.1 * self.d * self.unit:.6f}")
+        if self.rules is not None:
+            return [self._taking_values(part) for part in self.rules.patterns(exact)]
         template = [POPCOUNT if self.mask_form == "bits" else ""]
         if self.exact:
-            cap = self._capacity()
-            inflate = f"{1.001 + 1.1 * self.d * self.unit:.6f}"
-            parts = PART_DOUBLE if self.point_is_double else PART_FLOAT
-            exact = EXACT.replace("@cap", str(cap)).replace("@parts", parts.strip("\n"))
-            template.append(exact.replace("@inflate", inflate))
+            template.append(exact)
         if self.planes is not None:
             template.append(TRANSFORM)
             if self.exact:
@@ -184,6 +201,8 @@ class Source:
 
     def _what(self) -> str:
         layers = "@n hyperplanes, @m neurons"
+        if self.rules is not None:
+            return f"A decision list made by fastmem: {layers}"
         if self.network.readout is None:
             return f"A threshold network made by fastmem: {layers}"
         exceptions = f", for exceptions {layers}" if self.has_patterns else ""
@@ -203,7 +222,7 @@ class Source:
     def _needs_double(self) -> bool:
         """Whether anything in the header is of type double."""
         texts = any(part.startswith("static const double") for part in self.parts)
-        computed = self.exact or self.is_double or self.point_is_double
+        computed = self.exact or self.is_double or self.point_is_double or self.rules is not None
         return (
             self.takes_double
             or texts
@@ -232,17 +251,17 @@ class Source:
 
     def _second_layer_arrays(self) -> None:
         second = self.network.second
-        kind = _whole_kind(second.thresholds)
+        kind = whole_kind(second.thresholds)
         self._array(kind[0], "levels", second.thresholds.astype(kind[1]))
         codes, ends = [], []
         for code in self.network.covered:
             codes.append(code)
             ends.append(int(np.searchsorted(second.owners, code, side="right")))
-        kind = _whole_kind(np.array([*codes, *ends, 0]))
+        kind = whole_kind(np.array([*codes, *ends, 0]))
         self._array(kind[0], "block_class", np.array(codes, kind[1]))
         self._array(kind[0], "block_end", np.array(ends, kind[1]))
         if self.mask_form == "lists":
-            kind = _whole_kind(self.sizes)
+            kind = whole_kind(self.sizes)
             self._array(kind[0], "mask_size", self.sizes.astype(kind[1]))
             self._array("uint8_t", "mask_gaps", self.gaps)
         else:
@@ -438,19 +457,12 @@ def _gap_lists(unpacked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
             gaps.append(gap % _LONG_GAP)
             last = place
         sizes[j] = len(gaps) - before
-    return sizes.astype(_whole_kind(sizes)[1]), np.array(gaps, np.uint8)
+    return sizes.astype(whole_kind(sizes)[1]), np.array(gaps, np.uint8)
 
 
 def _halves(words: np.ndarray) -> np.ndarray:
     """Words of 64 bits as twice as many of 32, lower halves first."""
     return words.astype("<u8").view("<u4")
-
-
-def _whole_kind(values: np.ndarray) -> tuple[str, Any]:
-    top = int(values.max(initial=0))
-    if top < 1 << 8:
-        return "uint8_t", np.uint8
-    return ("uint16_t", np.uint16) if top < 1 << 16 else ("uint32_t", np.uint32)
 
 
 def _literals(values: np.ndarray) -> list[str]:

@@ -78,7 +78,7 @@ static inline int @p_count(uint32_t v) {
 #endif
 }
 """
-EXACT = """
+NORM = """
 /* At least the 2-norm of x: Newton's method from above, so that each step is a bound. */
 static inline @real @p_norm(const @p_point *x) {
   @real largest = 0, sum = 0, root;
@@ -96,7 +96,8 @@ static inline @real @p_norm(const @p_point *x) {
   for (k = 0; k < 8; k++) root = (root + sum / root) / 2;
   return (@real)@inflate * root * largest;
 }
-
+"""
+GROW = """
 /* Adds b to an expansion of *n components, without error; zeros are left out. No compiler
    rearranges what stands between volatile numbers, whatever it is told. */
 static inline void @p_grow(double *parts, int *n, double b) {
@@ -111,7 +112,8 @@ static inline void @p_grow(double *parts, int *n, double b) {
   if (b != 0) parts[kept++] = b;
   *n = kept;
 }
-
+"""
+POSITIVE = """
 /* Whether <w, x> + bias > 0: in double with a bound, then exactly. */
 static int @p_positive(const float *w, const @p_point *x, double bias) {
   double parts[@cap], total = bias, size = bias < 0 ? -bias : bias, bound;
@@ -132,6 +134,7 @@ static int @p_positive(const float *w, const @p_point *x, double bias) {
   return n > 0 && parts[n - 1] > 0;
 }
 """
+EXACT = NORM + GROW + POSITIVE
 PART_FLOAT = """    @p_grow(parts, &n, (double)w[k] * (double)x[k]);"""
 PART_DOUBLE = """    /* the upper 29 bits of x, times 24 bits, are 53 */
     const double whole = x[k];

@@ -90,7 +90,7 @@ static void @p_read(const @p_point *x, @p_vote *votes) {
   @none
   for (c = 0; c < @columns; c++) votes[c] = @p_intercepts[c];
   for (block = 0; h < @waves; block++) {
-    for (k = 0; k < @UP_BLOCK; k++) t[k] = k < @d ? (uint32_t)@p_grid(x[k], k) : 0u;
+    for (k = 0; k < @UP_BLOCK; k++) t[k] = k < @d ? @times(uint32_t)@p_grid(x[k], k) : 0u;
     for (round = 0; round < @rounds; round++) {
       uint64_t flips = 0;
       for (k = 0; k < @UP_BLOCK; k++) {
@@ -220,6 +220,7 @@ class VoteSource:
             "@key": f"0x{readout.key:016x}",
             "  @none\n": "  *votes++ = 0; /* of two classes the second has weights */\n"
             if columns == 1 else "",
+            "@times": f"{readout.multiplier}u * " if readout.multiplier > 1 else "",
             "@waves": str(len(readout)),
             "@columns": str(columns),
             "@rounds": str(self._signs.shape[1]),

@@ -12,6 +12,7 @@ from fastmem.hyperplanes.structured import StructuredHyperplanes
 from fastmem.inputs import InvalidInputError
 from fastmem.kernels.exact import shifted_biases
 from fastmem.machine.arrays import frozen
+from fastmem.network.lists import runs_of
 from fastmem.patterns.words import packed, unpacked
 from fastmem.readout import ReadOut
 from fastmem.readout.waves import waves_of
@@ -101,12 +102,16 @@ class SecondLayer:
         Neurons of each class.
     gains : ndarray of shape (m,), int64, or None
         What neurons that are on add to the votes of their classes.
+    values : ndarray of shape (m,), float32, or None
+        Scores of neurons that are on, in a decision list; those that are off have 0. The default
+        class has one more neuron of an empty mask, which is always on, of 0.5.
     """
 
     masks: np.ndarray
     levels: np.ndarray
     widths: list[int]
     gains: np.ndarray | None = None
+    values: np.ndarray | None = None
 
 
 def unpacked_masks(network: Network, order: np.ndarray) -> np.ndarray:
@@ -118,6 +123,8 @@ def unpacked_masks(network: Network, order: np.ndarray) -> np.ndarray:
 def second_layer(network: Network, order: np.ndarray) -> SecondLayer:
     """The second layer for hyperplanes in another order."""
     masks = unpacked_masks(network, order)
+    if network.default is not None:
+        return _list_layer(network, masks)
     rows: list[np.ndarray] = []
     levels: list[float] = []
     gains: list[int] = []
@@ -138,6 +145,25 @@ def second_layer(network: Network, order: np.ndarray) -> SecondLayer:
         np.concatenate(rows), np.array(levels, np.float32), widths,
         None if readout is None else np.array(gains, np.int64),
     )  # fmt: skip
+
+
+def _list_layer(network: Network, masks: np.ndarray) -> SecondLayer:
+    """The second layer of a decision list, class by class."""
+    owners = network.second.owners
+    runs = runs_of(owners)
+    none = np.zeros((1, masks.shape[1]), np.uint8)
+    rows: list[np.ndarray] = []
+    values: list[float] = []
+    widths = []
+    for code in range(len(network.classes_)):
+        own = np.flatnonzero(owners == code)
+        last = 0.5 if code == network.default else 0.0
+        # of other classes none is needed where there are neurons, and one more does no harm
+        rows += [masks[own], none]
+        values += [*(runs[-1:] + 1 - runs[own]).tolist(), last]
+        widths.append(len(own) + 1)
+    levels = np.ones(len(values), np.float32)
+    return SecondLayer(np.concatenate(rows), levels, widths, values=np.array(values, np.float32))
 
 
 @dataclass(frozen=True)

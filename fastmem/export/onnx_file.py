@@ -24,6 +24,7 @@ from fastmem.export.layers import (
 )
 from fastmem.export.onnx_graph import Graph
 from fastmem.export.onnx_votes import add_votes
+from fastmem.hyperplanes.keyed import KeyedHyperplanes
 from fastmem.hyperplanes.structured import StructuredHyperplanes, flips_of
 from fastmem.inputs import InvalidInputError, check_threads
 from fastmem.machine.extras import needs
@@ -57,6 +58,9 @@ def to_onnx(
     (N, K) float32, those of ``decision_function``. Floats may round a bit that is doubtful, so
     pass the points that the network has memorised: all of them are run through the file. Names of
     features, where the network has some, are the metadata ``feature_names``, a JSON list.
+
+    In a decision list the score of a neuron that is on is a whole number, the larger the earlier
+    it stands, so that the largest of each class and ArgMax find the first.
 
     With ``decision="vote"`` the scores are votes, whole numbers in int64, and there is a third
     output, ``probabilities`` (N, K) float64. The read-out is computed in float64, which holds all
@@ -213,6 +217,8 @@ class _Model(Graph):
             outputs |= {"scores": np.int64, "probabilities": np.float64}
         else:
             assert margins is not None
+            if layer.values is not None:
+                margins = self.values(margins, layer.values)
             best = self.by_class(margins, layer.widths, "ReduceMax", "scores")
             outputs["scores"] = np.float32
         code = self.node("ArgMax", [best], "code", axis=1, keepdims=0)
@@ -259,7 +265,11 @@ class _Model(Graph):
         if way.dtype != way.wide:
             x = self.cast(x, way.dtype, "narrow_points")
         if transforms is None:
-            weights = self.constant("weights", self.network.first.weights.T.astype(way.dtype))
+            first = self.network.first
+            if isinstance(first, KeyedHyperplanes) and not len(first.extra):
+                weights = self.scattered(first, way.dtype)
+            else:
+                weights = self.constant("weights", first.weights.T.astype(way.dtype))
             products = self.node("MatMul", [x, weights], "products")
         else:
             products = self.transformed(transforms, x, way.dtype)
@@ -282,6 +292,24 @@ class _Model(Graph):
             counts = self.node("MatMul", [ones, weights], "counts")
         levels = self.constant("thresholds", layer.levels)
         return self.node("Sub", [levels, counts], "margins")
+
+    def scattered(self, first: KeyedHyperplanes, dtype: np.dtype) -> str:
+        """Weights of rows of few entries, (d, n), from the entries; runtimes do it once."""
+        n, s = len(first), first.n_entries
+        columns = first.entries.columns.reshape(n, s).T
+        places = self.whole_numbers("entry_places", columns, np.int64)
+        signs = first.entries.weights.reshape(n, s).T
+        entries = self.whole_numbers("entries", signs, dtype)
+        empty = self.zeros("no_weights", (first.n_features, n), dtype)
+        return self.node(
+            "ScatterElements", [empty, places, entries], "weights", axis=0, reduction="add"
+        )
+
+    def values(self, margins: str, values: np.ndarray) -> str:
+        """Scores of the neurons of a decision list: their values where they are on, else 0."""
+        zero = self.constant("no_margin", np.array(0, np.float32))
+        on = self.cast(self.node("Greater", [margins, zero], "on"), np.float32, "ones")
+        return self.node("Mul", [on, self.constant("values", values)], "values_on")
 
     def unpacked(self, masks: np.ndarray) -> str:
         """Masks from eight bits a byte, as (n, m) floats; runtimes compute constants once."""

@@ -47,6 +47,14 @@ class Graph:
             return self.constant(name, values.astype(dtype))
         return self.cast(self.constant(f"{name}_stored", values.astype(kinds[0])), dtype, name)
 
+    def zeros(self, name: str, shape: tuple[int, ...], dtype: Any) -> str:
+        """An array of zeros, which takes no room."""
+        from onnx import numpy_helper
+
+        extents = self.constant(f"{name}_shape", np.array(shape, np.int64))
+        zero = numpy_helper.from_array(np.zeros(1, dtype))
+        return self.node("ConstantOfShape", [extents], name, value=zero)
+
     def by_class(self, rows: str, widths: list[int], kind: str, output: str) -> str:
         """``kind``, as ReduceMax, over the columns of each class; (N, K)."""
         from onnx import helper

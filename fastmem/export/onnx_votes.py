@@ -2,13 +2,14 @@
 
 ``kernels.cosines`` computes in integers modulo 2^32. Here such an integer t is t / 2^32 in turns:
 a multiple of 2^-32 whose whole turns do not count. A sum of such numbers is not rounded, in
-whatever order it is made, while it stays below 2^20:
+whatever order it is made, while it stays below 2^21:
 
-- A transform of D <= 2^16 fractions has sums below 2^16, so it is enough to keep the fraction after
-  each transform.
-- Up to D = 1,024 not even that is needed. Points on the grid are at most 1/4, so their 2-norm is at
-  most sqrt(D) / 4; a transform stretches 2-norms by sqrt(D), and its sums are at most the result's
-  2-norm: after three D^2 / 4, which is 2^18.
+- Points on the grid are at most 1/4, and 7/4 where they are multiplied by 7. A transform of D <=
+  2^16 of these has sums below 2^17, and one of fractions below 2^16, so it is enough to keep the
+  fraction after each transform.
+- Up to D = 1,024 not even that is needed. The 2-norm of a point is at most 7/4 sqrt(D); a transform
+  stretches 2-norms by sqrt(D), and its sums are at most the result's 2-norm: after three
+  7/4 D^2, which with a phase is below 2^21.
 
 So are sums of up to 2^16 products of two numbers of 7 bits.
 """
@@ -72,7 +73,9 @@ def _grid(graph: Graph, readout: ReadOut, scale: np.ndarray | None, point_type: 
     low = graph.constant("grid_low", np.array(-GRID_LIMIT))
     high = graph.constant("grid_high", np.array(GRID_LIMIT))
     x = graph.node("Round", [graph.node("Clip", [x, low, high], "near_points")], "grid")
-    return graph.node("Mul", [x, graph.constant("turn", np.array(_TURN))], "grid_turns")
+    return graph.node(
+        "Mul", [x, graph.constant("turn", np.array(readout.multiplier * _TURN))], "grid_turns"
+    )
 
 
 def _angles(graph: Graph, readout: ReadOut, x: str) -> str:

@@ -115,6 +115,9 @@ def _module(network: Network, way: Arithmetic, layer: SecondLayer) -> Any:
             self.register_buffer("shift", tensor(shift.astype(way.wide)))
             self.register_buffer("masks", tensor(layer.masks.T.astype(np.float32)))
             self.register_buffer("thresholds", tensor(layer.levels))
+            self.is_list = layer.values is not None
+            if layer.values is not None:
+                self.register_buffer("values", tensor(layer.values))
 
         def products(self, x: Any) -> Any:
             """What the first layer compares with its levels, (N, n)."""
@@ -131,7 +134,10 @@ def _module(network: Network, way: Arithmetic, layer: SecondLayer) -> Any:
 
         def forward(self, x: Any) -> Any:
             """Scores of all classes, (N, K)."""
-            blocks = self.margins(x).split(self.widths, dim=1)
+            margins = self.margins(x)
+            if self.is_list:  # of neurons that are on, the earlier the larger
+                margins = (margins > 0).to(self.values.dtype) * self.values
+            blocks = margins.split(self.widths, dim=1)
             return torch.cat([block.amax(dim=1, keepdim=True) for block in blocks], dim=1)
 
         def codes(self, x: Any) -> Any:

@@ -27,6 +27,7 @@ def vote_module(network: Network, patterns: Any, layer: SecondLayer) -> Any:
     signs = wave_signs(readout)
     n = len(readout)
     step, temperature = float(np.ldexp(1.0, readout.exponent)), readout.temperature
+    multiplier = readout.multiplier
     held = {
         "offsets": readout.offsets,
         "signs": 1 - 2 * signs.astype(np.int8),
@@ -53,6 +54,7 @@ def vote_module(network: Network, patterns: Any, layer: SecondLayer) -> Any:
             self.feature_names = network.feature_names
             self.widths = layer.widths
             self.step, self.temperature = step, temperature
+            self.multiplier = multiplier
             self.is_scaled = network.scale is not None
             for name, values in held.items():
                 self.register_buffer(name, torch.from_numpy(np.array(values)))
@@ -65,10 +67,11 @@ def vote_module(network: Network, patterns: Any, layer: SecondLayer) -> Any:
                 x = x * self.scale
             grid = (x * self.step - self.offsets).clamp(-GRID_LIMIT, GRID_LIMIT).round()
             n_blocks, rounds, size = self.signs.shape
-            padded = torch.nn.functional.pad(grid.to(torch.int64), (0, size - grid.shape[1]))
+            whole = grid.to(torch.int64) * self.multiplier
+            padded = torch.nn.functional.pad(whole, (0, size - whole.shape[1]))
             state = padded[:, None].expand(-1, n_blocks, -1)
             for t in range(rounds):
-                # below 2^48 in size: nothing overflows, and & takes the rest modulo 2^32
+                # below 2^49 in size: nothing overflows, and & takes the rest modulo 2^32
                 state = _transformed(state * self.signs[:, t]) & _MODULO
             sums = state.reshape(len(x), -1)[:, : len(self.phases)]
             return self.cosines[((sums + self.phases) & _MODULO) >> 24]

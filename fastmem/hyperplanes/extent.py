@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from fastmem.errors import InvalidInputError
-from fastmem.inputs import Points
+from fastmem.inputs import Points, SparseRows
 from fastmem.inputs.points import row_ranges
-from fastmem.kernels.rows import add_columns, largest_squares
+from fastmem.kernels.rows import add_whole_columns, largest_squares, raise_extremes
 from fastmem.kernels.sparse import (
-    add_sparse_columns,
+    add_whole_sparse_columns,
     largest_sparse_squares,
+    raise_sparse_extremes,
 )
 from fastmem.machine.threads import run_tasks
 
@@ -24,43 +27,79 @@ _SAMPLE_VALUES = 1 << 20
 """Values of sparse points that are made dense at a time: 8 MB."""
 
 
+_DIGITS = 30
+"""Binary digits of the whole numbers that coordinates are rounded to for their sums, which fit 64
+bits for 2^32 rows; that moves a mean by less than 2^-31 of its column's half width."""
+_PARTS = 8
+"""The centre is moved by less than 1 / so many of the radius: a unit is at most this share of the
+radius / sqrt(d), and each coordinate half a unit off at most. Widths stay the same
+(fastmem/docs/pages/measurements.md)."""
+
+
 @dataclass(frozen=True)
 class Extent:
-    """Mean (d,) float64, largest distance from it, and largest norm."""
+    """Where points are.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (d,), float64
+        The same in whatever order, and on however many machines, the points are summed up.
+    radius : float
+        Largest distance from it.
+    norm : float
+        Largest norm.
+    """
 
     mean: np.ndarray
     radius: float
     norm: float
 
+    @cached_property
+    def centre(self) -> np.ndarray:
+        """The mean in few digits, which a model file holds: multiples of a power of two."""
+        if not self.radius > 0:
+            return self.mean
+        size = self.radius / (_PARTS * math.sqrt(len(self.mean)))
+        exponent = max(math.frexp(size)[1] - 1, -1022)
+        whole = np.rint(np.ldexp(self.mean, -exponent))
+        centre: np.ndarray = np.ldexp(whole, exponent) + 0.0
+        return centre if np.isfinite(centre).all() else self.mean
+
 
 def extent_of(points: Points, n_threads: int) -> Extent:
     """Mean and radius of the points.
 
-    Sums are made for fixed ranges of rows and added in order: the same for any ``n_threads``.
-    Sparse rows are added by one thread, into one sum: a sum a range could be larger than the rows.
+    Coordinates are summed as whole multiples of a power of two from the middle of their column, so
+    that the mean depends neither on ``n_threads`` nor on the order of the rows. Sparse rows are
+    added by one thread, into one sum: a sum a range could be larger than the rows.
     """
     tasks = row_ranges(points)
-    sums = np.zeros((1 if points.is_sparse else len(tasks), points.n_features))
-    largest = np.zeros(len(tasks))
-
-    def sum_up(index: int) -> None:
-        block, share = points.block(*tasks[index]), 1.0 / points.n_samples
-        if points.is_sparse:
-            largest[index] = add_sparse_columns(
-                block.values, block.columns, block.starts, share, sums[0]
-            )
-        else:
-            largest[index] = add_columns(block, share, sums[index])
-
-    run_tasks(sum_up, range(len(tasks)), 1 if points.is_sparse else n_threads)
-    if largest.max() > _LARGEST:
+    lows, highs = _extremes(points, tasks, n_threads)
+    highest = max(float(np.abs(lows).max()), float(np.abs(highs).max()))
+    if highest > _LARGEST:
         raise InvalidInputError(
-            f"X has a coordinate of magnitude {largest.max():.3g}, beyond {_LARGEST:.3g} where "
+            f"X has a coordinate of magnitude {highest:.3g}, beyond {_LARGEST:.3g} where "
             f"biases would overflow; divide X by a power of two"
         )
-    mean = sums.sum(axis=0)
+    middle = lows / 2 + highs / 2
+    away = np.maximum(highs - middle, middle - lows)
+    digits = np.minimum(_DIGITS - np.frexp(away)[1], 1000)
+    scales = np.ldexp(1.0, digits)
+
+    def add(block: np.ndarray | SparseRows, sums: np.ndarray) -> None:
+        if isinstance(block, SparseRows):
+            stored = block.values, block.columns, block.starts
+            add_whole_sparse_columns(*stored, middle, scales, sums)
+        else:
+            add_whole_columns(block, middle, scales, sums)
+
+    start = np.zeros(points.n_features, np.int64)
+    sums = _reduced(points, tasks, n_threads, start, add, np.add)
+    if points.is_sparse:
+        sums += points.n_samples * np.rint(-middle * scales).astype(np.int64)
+    mean = middle + np.ldexp(sums / points.n_samples, -digits)
     # a power of two: squares of scaled coordinates neither overflow nor vanish
-    exponent = math.frexp(float(largest.max()))[1] if largest.any() else 0
+    exponent = math.frexp(float(highest))[1] if highest else 0
     scale = 2.0 ** -max(exponent, -1000)
     squares = np.zeros((len(tasks), 2))
     scaled_mean = scale * mean
@@ -78,6 +117,46 @@ def extent_of(points: Points, n_threads: int) -> Extent:
     run_tasks(measure, range(len(tasks)), n_threads)
     norm, radius = np.sqrt(squares.max(axis=0)) / scale
     return Extent(mean, float(radius), float(norm))
+
+
+def _extremes(
+    points: Points, tasks: list[tuple[int, int]], n_threads: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest number of each column, (d,) float64 each."""
+    counts = np.zeros(points.n_features if points.is_sparse else 0, np.int64)
+
+    def raise_(block: np.ndarray | SparseRows, extremes: np.ndarray) -> None:
+        if isinstance(block, SparseRows):
+            raise_sparse_extremes(block.values, block.columns, block.starts, extremes, counts)
+        else:
+            raise_extremes(block, extremes)
+
+    start = np.full((2, points.n_features), -np.inf)
+    extremes = _reduced(points, tasks, n_threads, start, raise_, np.maximum)
+    if points.is_sparse:  # what is not stored is 0
+        extremes[:, counts < points.n_samples] = np.maximum(
+            extremes[:, counts < points.n_samples], 0.0
+        )
+    return -extremes[0], extremes[1]
+
+
+def _reduced(
+    points: Points,
+    tasks: list[tuple[int, int]],
+    n_threads: int,
+    start: np.ndarray,
+    take_in: Callable[[np.ndarray | SparseRows, np.ndarray], None],
+    join: np.ufunc,
+) -> np.ndarray:
+    """Numbers like ``start``: take_in(block, numbers) for each range of rows, ``join`` of all."""
+    found = np.stack([start] * (1 if points.is_sparse else len(tasks)))
+
+    def work(index: int) -> None:
+        take_in(points.block(*tasks[index]), found[0 if points.is_sparse else index])
+
+    run_tasks(work, range(len(tasks)), 1 if points.is_sparse else n_threads)
+    joined: np.ndarray = join.reduce(found, axis=0)
+    return joined
 
 
 def sample_norms(points: Points, centre: np.ndarray) -> np.ndarray:

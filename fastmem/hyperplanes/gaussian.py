@@ -1,9 +1,8 @@
-"""Sources of hyperplanes, the paper's Gaussian one, and rows that pass between two points."""
+"""Sources of hyperplanes, and rows that pass between two points."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import ClassVar, Protocol
 
 import numpy as np
@@ -11,6 +10,11 @@ import numpy as np
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.kernels.exact import shifted_biases
 from fastmem.machine.arrays import frozen
+
+_FEW_FEATURES = 64
+"""Features up to which signs alone would make too few different rows."""
+_SHARES = 15
+"""The row across a segment has whole numbers up to so many."""
 
 
 class RowSource(Protocol):
@@ -71,47 +75,6 @@ class StoredCandidates:
         return Hyperplanes(np.concatenate(weights), np.concatenate(biases), origin, radius)
 
 
-@dataclass(frozen=True)
-class GaussianRows(StoredCandidates):
-    """Source of the paper's hyperplanes: W_i ~ N(0, I_d), b_i ~ Uniform[-max_bias, max_bias].
-
-    The data are centred at ``center`` by folding it into the biases:
-    <w, x - center> + b = <w, x> + (b - <w, center>). With ``norms`` (k,) of some points, b_i is
-    uniform on [-r, r] for a random one of them.
-    """
-
-    kind: ClassVar[str] = "gaussian"
-    generator: np.random.Generator
-    center: np.ndarray
-    max_bias: float
-    norms: np.ndarray | None = None
-
-    def draw(self, n: int) -> tuple[np.ndarray, np.ndarray]:
-        """The next n rows: weights (n, d) float32 and biases (n,) float64."""
-        weights = self.generator.standard_normal((n, len(self.center)), np.float32)
-        # not uniform(-max_bias, max_bias): its width may overflow
-        reach = reaches(self.generator, n, self.max_bias, self.norms)
-        biases = reach * self.generator.uniform(-1.0, 1.0, n)
-        return weights, through(weights, self.center, biases)
-
-    def start(self, n: int, origin: np.ndarray, radius: float) -> Hyperplanes:
-        """See RowSource."""
-        return Hyperplanes(*self.draw(n), origin, radius)
-
-    def more(self, hyperplanes: Hyperplanes, n: int) -> Hyperplanes:
-        """See RowSource."""
-        return hyperplanes.extended(*self.draw(n))
-
-
-def reaches(
-    generator: np.random.Generator, n: int, max_bias: float, norms: np.ndarray | None
-) -> float | np.ndarray:
-    """How far from the centre n hyperplanes may be: all as far, or each as a random point."""
-    if norms is None:
-        return max_bias
-    return np.minimum(norms[generator.integers(len(norms), size=n)], max_bias)
-
-
 def through(weights: np.ndarray, point: np.ndarray, biases: np.ndarray) -> np.ndarray:
     """biases - <weights, point>: the hyperplanes of ``biases`` about ``point``, (n,) float64.
 
@@ -127,20 +90,26 @@ def rows_between(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Hyperplanes that pass between two different points, ``high`` on the positive side.
 
-    low, high (d,) float64. Returns weights (n_random + 2, d) float32 and biases: n_random Gaussian
+    low, high (d,) float64. Returns weights (n_random + 2, d) float32 and biases: n_random random
     rows turned the right way round and put in the middle, then the one across the segment from
     low to high, then an axis row w = +-e_k, b = -+low_k. Rounding can spoil any but the last, which
     is exact: e_k(low) + b = 0, and positive at high, where their k-th coordinates differ.
+
+    As these rows are stored, their weights have few digits: random ones are signs, or few features
+    Gaussian numbers to a quarter, and the one across is rounded to whole shares.
     """
     gap = high - low
     if not np.isfinite(gap).all():
         gap = high / 2 - low / 2
-    axis = int(np.argmax(np.abs(gap)))
+    d, axis = len(low), int(np.argmax(np.abs(gap)))
     # towards 1, so that neither the squares nor float32 overflow or vanish
     direction = np.ldexp(gap, -int(np.frexp(gap[axis])[1]))
-    weights = generator.standard_normal((n_random + 2, len(low)), np.float32)
-    length = np.sqrt(np.sum(direction * direction))
-    weights[n_random] = direction * (np.sqrt(len(low)) / length)
+    weights = generator.standard_normal((n_random + 2, d), np.float32)
+    few = np.copysign(1.0, weights) if d > _FEW_FEATURES else np.rint(4.0 * weights) / 4.0
+    weights[:n_random] = few[:n_random]
+    short = np.rint(_SHARES * direction)
+    length = np.sqrt(np.sum(short * short))
+    weights[n_random] = np.ldexp(short, int(np.frexp(np.sqrt(d) / length)[1]) - 1)
     weights[:n_random][np.sum(weights[:n_random] * direction, axis=1) < 0] *= -1
     middle = low / 2 + high / 2
     biases = through(weights, middle, np.zeros(len(weights)))

@@ -84,6 +84,11 @@ class Hyperplanes:
         return len(self.origin)
 
     @property
+    def keeps_weights(self) -> bool:
+        """Whether all weights are in memory, once they have been used."""
+        return True
+
+    @property
     def n_nonzero(self) -> int:
         """Weights and biases that are not zero."""
         return int(np.count_nonzero(self.weights) + np.count_nonzero(self.biases))
@@ -107,8 +112,8 @@ class Hyperplanes:
 
     def about(self, origin: np.ndarray, radius: float) -> Hyperplanes:
         """The same hyperplanes with another origin and radius."""
-        kind, arguments = self.__reduce__()
-        return kind(*arguments[:-2], origin, radius)
+        arguments = {name: getattr(self, name) for name in self._defining}
+        return type(self)(**arguments | {"origin": origin, "radius": radius})
 
     def panel_maker(self, start: int, stop: int) -> PanelMaker:
         """What writes the weights of the hyperplanes start..stop-1 for sparse points."""

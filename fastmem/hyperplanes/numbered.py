@@ -41,6 +41,11 @@ class NumberedHyperplanes(Hyperplanes):
         """The same kind with other rows."""
         raise NotImplementedError
 
+    @property
+    def keeps_weights(self) -> bool:
+        """Whether all weights are in memory, once they have been used."""
+        return False
+
     @cached_property
     def weights(self) -> np.ndarray:
         """All weights, (n, d) float32: the numbers that define the bits."""

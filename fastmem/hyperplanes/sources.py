@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from fastmem.hyperplanes.extent import Extent, sample_norms
-from fastmem.hyperplanes.gaussian import GaussianRows, RowSource
-from fastmem.hyperplanes.seeded import SeededRows
+from fastmem.hyperplanes.gaussian import RowSource
+from fastmem.hyperplanes.seeded import GaussianRows
 from fastmem.hyperplanes.structured import StructuredRows
-from fastmem.inputs import Points, Settings, stores_weights
+from fastmem.inputs import Points, Settings, weight_budget
 
 FAR_OUT = 2.5
 """Where the largest norm is more than so many times the median one, biases keep to the norms of the
@@ -39,7 +39,7 @@ def bias_norms(settings: Settings, points: Points, extent: Extent) -> np.ndarray
 
 
 def _centre(settings: Settings, extent: Extent) -> np.ndarray:
-    return extent.mean if settings.center else np.zeros_like(extent.mean)
+    return extent.centre if settings.center else np.zeros_like(extent.centre)
 
 
 def row_source(
@@ -48,14 +48,11 @@ def row_source(
     extent: Extent,
     norms: np.ndarray | None = None,
 ) -> RowSource:
-    """Rows as ``projection`` says; Gaussian ones that would not fit in memory are not stored.
-
-    ``norms`` are those of `bias_norms`.
-    """
+    """Rows as ``projection`` says; ``norms`` are those of `bias_norms`."""
     center = _centre(settings, extent)
     max_bias = largest_bias(settings, extent)
     if settings.projection == "structured":
         return StructuredRows(generator, center, max_bias, norms)
-    if stores_weights(settings, len(center)):
-        return GaussianRows(generator, center, max_bias, norms)
-    return SeededRows(generator, center, max_bias, settings.n_threads, norms)
+    return GaussianRows(
+        generator, center, max_bias, norms, settings.n_threads, weight_budget(settings)
+    )

@@ -8,11 +8,19 @@ from fastmem.errors import InvalidInputError
 from fastmem.inputs.arrow import ArrowColumn, Wording
 from fastmem.inputs.frames import check_names
 from fastmem.inputs.labels import EncodedLabels, check_known_labels, check_label, check_labels
-from fastmem.inputs.layers import block_rows, check_hyperplanes, check_seeded, check_structured
+from fastmem.inputs.layers import (
+    block_rows,
+    check_blocks,
+    check_hyperplanes,
+    check_keyed,
+    check_seeded,
+    check_structured,
+)
 from fastmem.inputs.points import ConvertedPoints, Points, SparseRows
 from fastmem.inputs.refusals import share
 from fastmem.inputs.scaled_points import checked_scale, exactly_scaled, exponents_of, scaled
 from fastmem.inputs.settings import (
+    WEIGHT_BYTES,
     Settings,
     check_count,
     check_interpolate,
@@ -21,12 +29,13 @@ from fastmem.inputs.settings import (
     check_radius_factor,
     check_seed,
     check_threads,
-    stores_weights,
+    weight_budget,
 )
 from fastmem.inputs.spread import scale_without_labels, spread_scale
 from fastmem.inputs.tables import check_points
 
 __all__ = [
+    "WEIGHT_BYTES",
     "ArrowColumn",
     "ConvertedPoints",
     "EncodedLabels",
@@ -36,9 +45,11 @@ __all__ = [
     "SparseRows",
     "Wording",
     "block_rows",
+    "check_blocks",
     "check_count",
     "check_hyperplanes",
     "check_interpolate",
+    "check_keyed",
     "check_known_labels",
     "check_label",
     "check_labels",
@@ -58,5 +69,5 @@ __all__ = [
     "scaled",
     "share",
     "spread_scale",
-    "stores_weights",
+    "weight_budget",
 ]

@@ -127,6 +127,49 @@ def check_seeded(
     return key, rows, extra, biases
 
 
+def check_keyed(
+    key: Any, rows: Any, n_entries: Any, extra: Any, extra_biases: Any
+) -> tuple[int, np.ndarray, int, np.ndarray, np.ndarray]:
+    """Check the numbers that define hyperplanes of a few entries from a key.
+
+    Parameters
+    ----------
+    key : int
+        0 to 2^64 - 1.
+    rows : ndarray of shape (n,), int32
+        Numbers of generated rows, and -1, -2, ..., -n_extra in this order.
+    n_entries : int
+        1 to 65,535.
+    extra : ndarray of shape (n_extra, n_features), float32
+    extra_biases : ndarray of shape (n_extra,), float64
+
+    Returns
+    -------
+    key, rows, n_entries, extra, extra_biases
+        Arrays C-contiguous; views where they are so already.
+
+    Raises
+    ------
+    InvalidInputError
+        Wrong types, shapes or values, or no hyperplane.
+    """
+    key = whole(key, "key", "the key of a layer", low=0, high=2**64 - 1)
+    n_entries = whole(n_entries, "n_entries", "entries of a row", low=1, high=2**16 - 1)
+    rows, extra, extra_biases = _arrays(
+        rows=(rows, 1, np.int32), extra=(extra, 2, np.float32),
+        extra_biases=(extra_biases, 1, np.float64),
+    )  # fmt: skip
+    if not 1 <= extra.shape[1] < 2**31:
+        refuse(f"extra has {extra.shape[1]} columns; pass one for each of 1 to 2^31 - 1 features")
+    if len(rows) < 1 or len(extra_biases) != len(extra):
+        refuse(
+            f"rows, extra and extra_biases have lengths {len(rows)}, {len(extra)} and "
+            f"{len(extra_biases)}; pass at least one row, and a bias for each row of extra"
+        )
+    _check_stored(rows, extra, extra_biases)
+    return key, rows, n_entries, extra, extra_biases
+
+
 def check_structured(
     signs: Any, rows: Any, extra: Any, biases: Any
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -188,6 +231,32 @@ def check_structured(
         refuse(f"rows holds {generated[int(np.argmax(twice))]} twice; name each row once")
     _check_stored(rows, extra, biases)
     return signs, rows, extra, biases
+
+
+def check_blocks(blocks: np.ndarray, n_features: int) -> None:
+    """Check numbers of blocks of structured hyperplanes that a key stands for.
+
+    Parameters
+    ----------
+    blocks : ndarray of shape (n_blocks,), int64
+        Ascending.
+    n_features : int
+
+    Raises
+    ------
+    InvalidInputError
+        For others, or too many.
+    """
+    if not 1 <= n_features <= MAX_BLOCK:
+        refuse(f"blocks are for {n_features} features; pass 1 to {MAX_BLOCK:,}")
+    size = block_rows(n_features)
+    if len(blocks) * size > _MAX_GENERATED:
+        refuse(
+            f"blocks names {len(blocks)} blocks of {size} rows; pass at most "
+            f"{_MAX_GENERATED:,} rows in all"
+        )
+    if (np.diff(blocks, prepend=-1) < 1).any():
+        refuse("blocks does not ascend from 0 or above; name each block once, in order")
 
 
 def block_rows(n_features: int) -> int:

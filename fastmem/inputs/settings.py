@@ -31,7 +31,7 @@ _MAX_THREADS = 1024
 _MAX_MEMORY = 2**62
 _SIZE = r"\s*(\d+(?:\.\d+)?)\s*([kmgt]?)(i?)b\s*"
 WEIGHT_BYTES = 1 << 28
-"""Weights of more bytes are not stored, unless a memory limit says otherwise."""
+"""Weights of more bytes are not kept in memory, unless a memory limit says otherwise."""
 AUTO_ROWS = 1024
 """Rows that a width of "auto" is taken for, before it is known."""
 MEMORY_BESIDE = 256 << 20
@@ -69,6 +69,8 @@ class Parameters(NamedTuple):
     contradictions: Any = "raise"
     complete: Any = False
     decision: Any = "cells"
+    objective: Any = "neurons"
+    effort: Any = None
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,10 @@ class Settings:
     scale: Literal["none", "auto", "std"] | np.ndarray  # powers of two, (n_features,) float64
     by_majority: bool = False  # contradictions="majority"
     complete: bool = False  # and the width is given
-    decision: Literal["cells", "vote"] = "cells"
+    decision: Literal["cells", "vote", "list"] = "cells"
     votes_width: int | None = None  # features of the read-out; None stands for "auto"
+    n_candidates: int | None = None  # hyperplanes that a list chooses from; None stands for "auto"
+    effort: float | None = None  # seconds that a list may take; None for what the data ask for
 
     @property
     def separates_all(self) -> bool:
@@ -143,7 +147,11 @@ def check_interpolate(
     margin, votes_width = _margin(given.margin), None
     decision = _option("decision", given.decision, "cells", "vote")
     complete = width is not None and bool(given.complete)
-    if decision == "vote":
+    n_candidates, effort = None, _effort(given)
+    if _option("objective", given.objective, "neurons", "bytes") == "bytes":
+        _check_bytes(given)
+        decision, n_candidates, width = "list", width, None
+    elif decision == "vote":
         _check_vote(given, n_features)
         votes_width, complete = width, True
         width = min(EXCEPTION_WIDTH, max_width or EXCEPTION_WIDTH)
@@ -171,8 +179,10 @@ def check_interpolate(
         complete=complete,
         decision=decision,  # type: ignore[arg-type]
         votes_width=votes_width,
+        n_candidates=n_candidates,
+        effort=effort,
     )
-    if settings.activation == "relu" and not stores_weights(settings, n_features):
+    if settings.activation == "relu" and not _keeps_weights(settings, n_features):
         limit = "" if given.memory_limit is None else ", a larger memory_limit"
         refuse(
             f"activation is 'relu' but weights of {n_features:,} features are too many to be "
@@ -242,6 +252,42 @@ def _check_vote(given: Parameters, n_features: int) -> None:
             f"decision is 'vote' but X has {n_features:,} columns, more than {MAX_BLOCK:,}; pass "
             f"'cells', or fewer columns"
         )
+
+
+def _check_bytes(given: Parameters) -> None:
+    """Refuse what has no meaning beside objective="bytes"."""
+    defaults = Parameters()
+    for name in (
+        "decision", "selection", "activation", "projection", "covered", "max_bias", "compact",
+        "complete", "margin", "max_width", "memory_limit",
+    ):  # fmt: skip
+        value, default = getattr(given, name), getattr(defaults, name)
+        if (type(value), value) != (type(default), default):
+            refuse(
+                f"{name} is {typed(value)} but objective is 'bytes', whose neurons are "
+                f"conjunctions in an order, of hyperplanes of its own; leave one of them out"
+            )
+    if is_text(given.width, "smallest"):
+        refuse(
+            "width is 'smallest' but objective is 'bytes', which finds the smallest file by "
+            "itself; pass 'auto', or the number of hyperplanes to choose from"
+        )
+
+
+def _effort(given: Parameters) -> float | None:
+    """Seconds that the search for few bytes may take."""
+    value = given.effort
+    if value is None:
+        return None
+    if not is_text(given.objective, "bytes"):
+        refuse(
+            f"effort is {typed(value)} but objective is not 'bytes'; pass objective='bytes', or "
+            f"leave effort out"
+        )
+    is_real = isinstance(value, int | float | np.integer | np.floating)
+    if not is_real or isinstance(value, bool) or not 0 <= value < math.inf:
+        refuse(f"effort is {typed(value)}; pass None or a number of seconds, at least 0")
+    return float(value)
 
 
 def _option(name: str, value: Any, *options: str) -> str:
@@ -339,11 +385,15 @@ def check_memory_limit(value: Any) -> int | None:
     return whole(number, "memory_limit", "None, a text like '4 GB'", high=_MAX_MEMORY)
 
 
-def stores_weights(settings: Settings, n_features: int) -> bool:
-    """Whether Gaussian weights are stored, or computed again and again because they are many."""
+def weight_budget(settings: Settings) -> int:
+    """Bytes of Gaussian weights that are kept; more are computed again whenever they are needed."""
+    return WEIGHT_BYTES if settings.memory_limit is None else settings.memory_limit // 4
+
+
+def _keeps_weights(settings: Settings, n_features: int) -> bool:
+    """Whether Gaussian weights are few enough to be kept, as far as is known before the fit."""
     n = settings.width or min(settings.max_width or AUTO_ROWS, AUTO_ROWS)
-    budget_bytes = WEIGHT_BYTES if settings.memory_limit is None else settings.memory_limit // 4
-    return 4 * n * n_features <= budget_bytes
+    return 4 * n * n_features <= weight_budget(settings)
 
 
 def check_memory(memory_limit: int | None, n_samples: int) -> int | None:

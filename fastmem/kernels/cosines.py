@@ -1,7 +1,8 @@
 """Cosine features of points: integers that are the same on every machine.
 
 A point becomes integers first: coordinate k is X_k = rint(2^e x_k - o_k), between -2^30 and 2^30,
-with a power of two that all features share and whole numbers o_k. A block of D = 2^k rows of random
+with a power of two that all features share and whole numbers o_k. All X_k are multiplied by a small
+odd number, since powers of two alone are far apart. A block of D = 2^k rows of random
 signs and Walsh-Hadamard transforms (``kernels.hadamard``), here without its division by D, then
 gives sums t_h = <R_h, X> modulo 2^32, which is what 32-bit integers do by themselves. Such a sum,
 after a phase is added to it, is an angle: 2^32 is a full turn, so that nothing can overflow and
@@ -49,12 +50,13 @@ class Waves(NamedTuple):
     """The first n cosine features of points with d coordinates.
 
     flips (n_blocks, rounds, D) uint32 as in ``kernels.hadamard``; offsets (d,) float64: o above;
-    step: 2^e; n the number of features, a multiple of 64.
+    step: 2^e; multiplier: of all that is on the grid; n the number of features, a multiple of 64.
     """
 
     flips: np.ndarray
     offsets: np.ndarray
     step: float
+    multiplier: int
     n: int
 
 
@@ -110,7 +112,7 @@ def _load_grid(todo, start, count, waves, room):
     """Rows of ``room.grid``: coordinates of ``count`` points on the grid, a lane a point."""
     points, rows = todo.points, todo.rows
     d = points.shape[1]
-    step, offsets = waves.step, waves.offsets
+    step, offsets, multiplier = waves.step, waves.offsets, np.int64(waves.multiplier)
     pitch = room.by_point.shape[0] // LANES
     for lane in range(LANES):
         # slices, or LLVM leaves the loop scalar
@@ -120,7 +122,7 @@ def _load_grid(todo, start, count, waves, room):
             for k in range(d):
                 value = step * np.float64(point[k]) - offsets[k]
                 value = min(max(value, -GRID_LIMIT), GRID_LIMIT)
-                values[k] = np.int32((value + _ROUND) - _ROUND)
+                values[k] = np.int32(np.int64((value + _ROUND) - _ROUND) * multiplier)
         else:
             values[:] = np.int32(0)
     source, target = room.by_point.view(np.float32), room.grid.view(np.float32)

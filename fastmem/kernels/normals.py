@@ -188,6 +188,17 @@ def row_seeds(key, numbers, seeds, signs):
 
 
 @njit(nogil=True, cache=True, error_model="numpy")
+def row_uniforms(seeds, place, values):
+    """values[i] = uniform number in (-1/2, 1/2) of a row, (m,) float64, an odd multiple of 2^-54.
+
+    seeds (m,) uint64 of ``row_seeds``; place, an int64 of at least 0, tells several numbers of a
+    row apart: they are those of the columns -1, -2, ..., which no weight has.
+    """
+    for i in range(seeds.shape[0]):
+        values[i] = _centred(seeds[i], np.int64(-1) - place)
+
+
+@njit(nogil=True, cache=True, error_model="numpy")
 def normal_panels(seeds, signs, columns, first, last, panels):
     """panels[g, k, h] = weight of row g L + h at columns[k], for first <= k < last.
 

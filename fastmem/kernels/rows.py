@@ -11,19 +11,29 @@ _SHIFT = np.uint64(29)
 
 
 @njit(nogil=True, cache=True)
-def add_columns(points, share, sums):
-    """sums += share * points, summed over the rows; returns the largest magnitude.
+def raise_extremes(points, extremes):
+    """Extremes of columns: extremes[0] = max(extremes[0], -x) and extremes[1] = max(.., x).
 
-    points (rows, d) float32 or float64, sums (d,) float64. With share = 1 / N the sum is the mean
-    and cannot overflow.
+    points (rows, d) float32 or float64, extremes (2, d) float64.
     """
-    largest = 0.0
     for i in range(points.shape[0]):
         for k in range(points.shape[1]):
             value = np.float64(points[i, k])
-            sums[k] += share * value
-            largest = max(largest, abs(value))
-    return largest
+            extremes[0, k] = max(extremes[0, k], -value)
+            extremes[1, k] = max(extremes[1, k], value)
+
+
+@njit(nogil=True, cache=True)
+def add_whole_columns(points, middle, scales, sums):
+    """sums += (points - middle) * scales, rounded to whole numbers, summed over the rows.
+
+    points (rows, d) float32 or float64, middle and scales (d,) float64, sums (d,) int64. Sums of
+    whole numbers are the same in any order.
+    """
+    for i in range(points.shape[0]):
+        for k in range(points.shape[1]):
+            away = np.float64(points[i, k]) - middle[k]
+            sums[k] += np.int64(np.rint(away * scales[k]))
 
 
 @njit(nogil=True, cache=True)

@@ -167,14 +167,23 @@ def sparse_pattern_words(values, columns, starts, panels, largest, biases, first
 
 
 @njit(nogil=True, cache=True)
-def add_sparse_columns(values, columns, starts, share, sums):
-    """As ``kernels.rows.add_columns``: sums += share * rows; returns the largest magnitude."""
-    largest = 0.0
+def raise_sparse_extremes(values, columns, starts, extremes, counts):
+    """As ``kernels.rows.raise_extremes``, of what is stored, which counts (d,) int64 counts."""
     for k in range(starts[-1]):
-        value = np.float64(values[k])
-        sums[columns[k]] += share * value
-        largest = max(largest, abs(value))
-    return largest
+        column, value = columns[k], np.float64(values[k])
+        extremes[0, column] = max(extremes[0, column], -value)
+        extremes[1, column] = max(extremes[1, column], value)
+        counts[column] += 1
+
+
+@njit(nogil=True, cache=True)
+def add_whole_sparse_columns(values, columns, starts, middle, scales, sums):
+    """As ``kernels.rows.add_whole_columns``, less what rows of zeros alone would add."""
+    for k in range(starts[-1]):
+        column = columns[k]
+        away = np.float64(values[k]) - middle[column]
+        sums[column] += np.int64(np.rint(away * scales[column]))
+        sums[column] -= np.int64(np.rint(-middle[column] * scales[column]))
 
 
 @njit(nogil=True, cache=True)

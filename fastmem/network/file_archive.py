@@ -16,20 +16,22 @@ from numpy.lib import format as npy_format
 from fastmem.network.file_joining import parted
 from fastmem.network.file_members import (
     ALWAYS_UNPACKED,
-    MEMBERS,
-    RETRIEVE,
-    VERSIONS,
-    Fault,
-    Members,
     bytes_of,
     check_dimensions,
     check_dtype,
     check_shapes,
     check_values,
+)
+from fastmem.network.file_packing import unpack
+from fastmem.network.file_versions import (
+    MEMBERS,
+    RETRIEVE,
+    VERSIONS,
+    Fault,
+    Members,
     members_in_file,
     version_of,
 )
-from fastmem.network.file_packing import unpack
 
 _SEAL = b"fastmem model, sha256 of all before: "
 _DIGEST_LENGTH = 64
@@ -136,12 +138,12 @@ def read_members(file: CappedReader) -> dict[str, np.ndarray]:
             raise Fault(f"it holds {', '.join(map(repr, infos))} instead of a model's arrays")
         headers = {name: _read_header(archive, name, info, members) for name, info in infos.items()}
         shapes = {name: header.shape for name, header in headers.items()}
-        if VERSIONS[number].votes:
+        if VERSIONS[number].joined:
             check_dimensions(shapes, members)
         else:
             check_shapes(shapes, number)
         arrays = {name: _read_array(archive, infos[name], headers[name]) for name in infos}
-    if VERSIONS[number].votes:
+    if VERSIONS[number].joined:
         arrays = parted(arrays)
     arrays = unpack(arrays)
     check_values(arrays)

@@ -1,7 +1,7 @@
 """All arrays of a network in two members: small networks take no bytes for many headers.
 
-A member of an archive takes some 175 bytes beside its numbers, and a network with a read-out has
-about twenty, of a few bytes each. They are one after another in the member ``arrays``, each as the
+A member of an archive takes some 175 bytes beside its numbers, and networks have
+about twenty, many of a few bytes. They are one after another in the member ``arrays``, each as the
 first bytes of all its numbers, then the second ones, and so on, which deflates better. ``facts`` is
 a JSON object with their types and shapes and with all that is text.
 """
@@ -16,15 +16,8 @@ from typing import Any
 import numpy as np
 
 from fastmem.encoding import MOST_BYTES
-from fastmem.network.file_members import (
-    MEMBERS,
-    NAME_BYTES,
-    Fault,
-    Members,
-    bytes_of,
-    check_dtype,
-    check_shapes,
-)
+from fastmem.network.file_members import NAME_BYTES, bytes_of, check_dtype, check_shapes
+from fastmem.network.file_versions import MEMBERS, MULTIPLIER, Fault, Members
 
 _TEXTS = ("summary", "inputs")
 _FACTS = ("arrays", *_TEXTS)
@@ -34,11 +27,13 @@ _FEATURE_BYTES = 5
 
 
 def joined(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """The members of a file, from the packed arrays of a network with a read-out."""
+    """The members of a file, from the packed arrays of a network."""
     inside = {name: arrays[name] for name in _names(int(arrays["format_version"]))}
     table = [[array.dtype.str, *array.shape] for array in inside.values()]
     texts = {name: json.loads(arrays[name].tobytes()) for name in _TEXTS}
-    facts = json.dumps({"arrays": table, **texts}, separators=(",", ":"))
+    multiplier = int(arrays.get(MULTIPLIER, 1))
+    more = {MULTIPLIER: multiplier} if multiplier != 1 else {}
+    facts = json.dumps({"arrays": table, **texts, **more}, separators=(",", ":"))
     planes = [bytes_of(array).reshape(-1, array.itemsize).T.ravel() for array in inside.values()]
     return {
         "format_version": arrays["format_version"],
@@ -50,7 +45,7 @@ def joined(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 def parted(members: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The reverse of `joined`; types, sizes and shapes are checked, values are not."""
     number, content = int(members["format_version"]), members["arrays"]
-    table, texts = _parsed(members["facts"], len(content))
+    table, texts = _parsed(members["facts"], len(content), number)
     types, shapes = _checked_table(table, number)
     sizes = {name: math.prod(shapes[name]) * types[name].itemsize for name in shapes}
     if sum(sizes.values()) != len(content):
@@ -66,24 +61,33 @@ def parted(members: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 def _names(number: int) -> Members:
     """The arrays of a version that are numbers or labels."""
-    outside = ("format_version", *_TEXTS)
+    outside = ("format_version", *_TEXTS, MULTIPLIER)
     return {name: what for name, what in MEMBERS[number].items() if name not in outside}
 
 
-def _parsed(text: np.ndarray, n_bytes: int) -> tuple[Any, dict[str, np.ndarray]]:
-    """The table of arrays that take n_bytes, and each text by its name."""
+def _parsed(text: np.ndarray, n_bytes: int, number: int) -> tuple[Any, dict[str, np.ndarray]]:
+    """The table of arrays that take n_bytes, and all else in a file of a version by its name."""
     most = (n_bytes // _FEATURE_BYTES + 1) * NAME_BYTES + MOST_BYTES
     if len(text) > most:  # what JSON makes of it takes many times as much
         raise Fault(f"facts takes {len(text)} bytes for {n_bytes} of arrays")
     try:
         facts = json.loads(text.tobytes().decode())
+        votes = MULTIPLIER in MEMBERS[number]
+        more = {MULTIPLIER: facts.pop(MULTIPLIER, 1)} if votes and isinstance(facts, dict) else {}
         if not isinstance(facts, dict) or list(facts) != list(_FACTS):
             raise Fault(f"facts is not a JSON object of {', '.join(_FACTS)}")
-        return facts["arrays"], {name: _text_of(facts[name]) for name in _TEXTS}
+        found = {name: _text_of(facts[name]) for name in _TEXTS}
+        return facts["arrays"], found | {name: _multiplier(one) for name, one in more.items()}
     except UnicodeDecodeError as error:
         raise Fault("facts is no UTF-8 text") from error
     except (ValueError, RecursionError) as error:
         raise Fault("facts is no JSON") from error
+
+
+def _multiplier(value: Any) -> np.ndarray:
+    if type(value) is not int or not 0 < value < 256:  # `ReadOut` says which there are
+        raise Fault("facts has a multiplier that no read-out has")
+    return np.array(value, np.uint8)
 
 
 def _text_of(value: Any) -> np.ndarray:
@@ -107,7 +111,8 @@ def _checked_table(
         if any(type(extent) is not int or extent < 0 for extent in extents):
             raise Fault(f"{name} has the impossible shape {tuple(extents)}")
         shapes[name] = tuple(extents)
-    check_shapes(shapes | {name: (0,) for name in _TEXTS} | {"format_version": ()}, number)
+    scalars: dict[str, tuple[int, ...]] = dict.fromkeys(("format_version", MULTIPLIER), ())
+    check_shapes(shapes | {name: (0,) for name in _TEXTS} | scalars, number)
     return types, shapes
 
 

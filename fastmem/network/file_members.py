@@ -1,10 +1,10 @@
-"""What a model file holds: the eighteen versions, their members, and what values these may have."""
+"""What values the arrays of a model file may have."""
 
 from __future__ import annotations
 
 import json
 import math
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -12,173 +12,16 @@ from fastmem.encoding import MOST_BYTES
 from fastmem.inputs import InvalidInputError, check_seeded, check_structured
 from fastmem.inputs.scaled_points import MAX_EXPONENT
 from fastmem.kernels.layout import WORD_BITS
-
-
-class Version(NamedTuple):
-    """What a file of one version holds.
-
-    Attributes
-    ----------
-    first : {"stored", "structured", "seeded"}
-        How the first layer is given: by its weights, by the signs of transforms, or by a key.
-    activation : {"threshold", "relu"}
-    packed : bool
-        Whether integers, floats and masks take as few bytes as `file_packing` can make of them.
-    named : bool
-        Whether there are feature names in a member of their own.
-    described : bool
-        Whether there are a scale or an encoding, and feature names beside them.
-    votes : bool
-        Whether there is a read-out. Such files are packed, and have room for what described files
-        hold; all arrays are in one member (`file_joining`).
-    """
-
-    first: str
-    activation: str
-    packed: bool
-    named: bool
-    described: bool = False
-    votes: bool = False
-
-
-VERSIONS = {
-    1: Version("stored", "threshold", packed=False, named=False),
-    2: Version("structured", "threshold", packed=True, named=False),
-    3: Version("seeded", "threshold", packed=True, named=False),
-    4: Version("stored", "relu", packed=False, named=False),
-    5: Version("structured", "relu", packed=True, named=False),
-    6: Version("stored", "threshold", packed=False, named=True),
-    7: Version("structured", "threshold", packed=True, named=True),
-    8: Version("seeded", "threshold", packed=True, named=True),
-    9: Version("stored", "relu", packed=False, named=True),
-    10: Version("structured", "relu", packed=True, named=True),
-    11: Version("stored", "threshold", packed=False, named=False, described=True),
-    12: Version("structured", "threshold", packed=True, named=False, described=True),
-    13: Version("seeded", "threshold", packed=True, named=False, described=True),
-    14: Version("stored", "relu", packed=False, named=False, described=True),
-    15: Version("structured", "relu", packed=True, named=False, described=True),
-    16: Version("stored", "threshold", packed=True, named=False, described=True, votes=True),
-    17: Version("structured", "threshold", packed=True, named=False, described=True, votes=True),
-    18: Version("seeded", "threshold", packed=True, named=False, described=True, votes=True),
-}
+from fastmem.network.file_versions import MEMBERS, VERSIONS, Fault, Members, version_of
 
 ALWAYS_UNPACKED = 64 << 20
 """Bytes to which any file may unpack. A larger one may unpack to 128 times its size: deflate could
 reach 1,032 times, which is what zip bombs live on; the sparsest masks of a real network, 23 of
 100,000 hyperplanes, reach 141, and the weights beside them do not shrink."""
-STEP_TYPES = ("|i1", "<i2", "<i4", "<i8")
-COUNT_TYPES = ("|u1", "<u2", "<u4")
-GAIN_TYPES = (*COUNT_TYPES, "<u8")
-OFFSET_TYPES = (*STEP_TYPES, "<f8")
-_FLOAT_TYPES = ("<f4", "<f8")
 NAME_BYTES = 4096
 _INPUTS = ("feature_names", "scale", "encoding")
-RETRIEVE = "copy it again from where it came from, or save the network again"
-_REBUILD = "save the network again"
 
-Members = dict[str, tuple[tuple[str, ...] | None, int]]
-"""For each name the dtypes that its array may have, and its dimensions; the dtype of classes, None,
-is the labels' own."""
-
-_ROWS: Members = {"row_steps": (STEP_TYPES, 1), "extra": (("<f4",), 2)}
-_FIRST_LAYERS: dict[str, Members] = {
-    "stored": {"weights": (("<f4",), 2)},
-    "structured": {"signs": (("<u8",), 3)} | _ROWS,
-    "seeded": {"key": (("<u8",), 0)} | _ROWS,
-}
-_PLAIN: Members = {
-    "biases": (("<f8",), 1),
-    "origin": (("<f8",), 1),
-    "radius": (("<f8",), 0),
-    "masks": (("<u8",), 2),
-    "thresholds": (("<i4",), 1),
-    "owners": (("<i4",), 1),
-    "covered": (("<i8",), 1),
-    "summary": (("U",), 0),
-}
-_PACKED: Members = {
-    "biases": (_FLOAT_TYPES, 1),
-    "origin": (_FLOAT_TYPES, 1),
-    "radius": (("<f8",), 0),
-    "masks": (("<u8",), 2),
-    "mask_sizes": (COUNT_TYPES, 1),
-    "mask_gaps": (("|u1",), 1),
-    "thresholds": (COUNT_TYPES, 1),
-    "owners": (COUNT_TYPES, 1),
-    "covered": (COUNT_TYPES, 1),
-    "summary": (("|u1",), 1),
-}
-_READ_OUT: Members = {
-    "vote_key": (("<u8",), 0),
-    "exponent": (("<i2",), 0),
-    "offsets": (OFFSET_TYPES, 1),
-    "vote_weights": (("|i1",), 2),
-    "intercepts": (STEP_TYPES, 1),
-    "gains": (GAIN_TYPES, 1),
-    "temperature": (("<f8",), 0),
-    "reach": (("<f8",), 0),
-}
-
-
-def _members(version: Version) -> Members:
-    members: Members = {"format_version": (("<i8",), 0), "classes": (None, 1)}
-    members |= _FIRST_LAYERS[version.first]
-    members |= _PACKED if version.packed else _PLAIN
-    if version.activation == "relu":
-        members["thresholds"] = (_FLOAT_TYPES if version.packed else ("<f8",), 1)
-    if version.named:
-        members["feature_names"] = (("|u1",), 1)
-    if version.votes:
-        members |= _READ_OUT
-    if version.described:
-        members["inputs"] = (("|u1",), 1)
-    return members
-
-
-MEMBERS = {number: _members(version) for number, version in VERSIONS.items()}
-"""The arrays of each version's files, in their order."""
-JOINED: Members = {
-    "format_version": (("<i8",), 0),
-    "facts": (("|u1",), 1),
-    "arrays": (("|u1",), 1),
-}
-"""The members that hold the arrays of a network with a read-out; see `file_joining`."""
-
-
-def members_in_file(number: int) -> Members:
-    """What a file of a version holds, in its order."""
-    return JOINED if VERSIONS[number].votes else MEMBERS[number]
-
-
-_LABEL_DTYPES = tuple(np.dtype(c).newbyteorder("<") for c in "?bhilqBHILQefd")
-
-
-class Fault(Exception):
-    """What is wrong and what to do about it: two parts of a sentence."""
-
-    def __init__(self, problem: str, remedy: str = _REBUILD) -> None:
-        super().__init__(problem)
-        self.problem = problem
-        self.remedy = remedy
-
-
-def number_of(
-    first: str, activation: str, named: bool, described: bool = False, votes: bool = False
-) -> int:
-    """The version of files of such networks."""
-    wanted = (first, activation, named and not votes, described or votes, votes)
-    for number, version in VERSIONS.items():
-        kind = version.first, version.activation, version.named, version.described, version.votes
-        if kind == wanted:
-            return number
-    if votes:
-        raise Fault("it votes, and its neurons have ReLU activations")
-    raise Fault("its ReLU activations come from hyperplanes that are not stored")
-
-
-def version_of(arrays: dict[str, np.ndarray]) -> Version:
-    """What the file is that holds these arrays, or will hold them."""
-    return VERSIONS[int(arrays["format_version"])]
+LABEL_DTYPES = tuple(np.dtype(c).newbyteorder("<") for c in "?bhilqBHILQefd")
 
 
 def check_plain(arrays: dict[str, np.ndarray]) -> None:
@@ -198,36 +41,37 @@ def checked_feature_names(arrays: dict[str, np.ndarray]) -> list[str] | None:
     text, n_features = arrays["feature_names"], len(arrays["origin"])
     if len(text) > (n_features + 1) * NAME_BYTES:  # a list of them takes many times as much
         raise Fault(f"feature_names takes {len(text)} bytes for {n_features} features")
-    return _checked_names("feature_names", _parsed("feature_names", text), n_features)
+    return checked_names("feature_names", parsed("feature_names", text), n_features)
 
 
 def checked_inputs(
     arrays: dict[str, np.ndarray],
 ) -> tuple[list[str] | None, np.ndarray | None, dict[str, Any] | None]:
-    """What stands in a file of version 11 to 18: names, exponents of the scale, the encoding.
+    """What stands in a file of version 11 or above: names, exponents of the scale, the encoding.
 
     The encoding is an object of JSON, whatever it holds.
     """
     text, n_features = arrays["inputs"], len(arrays["origin"])
     if len(text) > (n_features + 1) * NAME_BYTES + MOST_BYTES:
         raise Fault(f"inputs takes {len(text)} bytes for {n_features} features and an encoding")
-    described = _parsed("inputs", text)
-    if described is None and version_of(arrays).votes:
+    described = parsed("inputs", text)
+    if described is None and version_of(arrays).joined:
         return None, None, None
     if not isinstance(described, dict) or list(described) != list(_INPUTS):
         raise Fault(f"inputs is not a JSON object of {', '.join(_INPUTS)}")
     names, scale, encoding = described.values()
     if names is not None:
-        names = _checked_names("feature_names", names, n_features)
-    exponents = None if scale is None else _checked_exponents(scale, n_features)
+        names = checked_names("feature_names", names, n_features)
+    exponents = None if scale is None else checked_exponents(scale, n_features)
     if not (encoding is None or isinstance(encoding, dict)):
         raise Fault("the encoding is not a JSON object")
-    if scale is None and encoding is None and not version_of(arrays).votes:
+    if scale is None and encoding is None and not version_of(arrays).joined:
         raise Fault("inputs holds neither a scale nor an encoding")
     return names, exponents, encoding
 
 
-def _parsed(name: str, text: np.ndarray) -> Any:
+def parsed(name: str, text: np.ndarray) -> Any:
+    """What JSON in UTF-8 says."""
     try:
         return json.loads(text.tobytes().decode(), parse_constant=_no_number)
     except UnicodeDecodeError as error:
@@ -240,7 +84,8 @@ def _no_number(constant: str) -> NoReturn:
     raise ValueError(constant)  # NaN and Infinity are no JSON
 
 
-def _checked_names(name: str, names: Any, n_features: int) -> list[str]:
+def checked_names(name: str, names: Any, n_features: int) -> list[str]:
+    """A list of as many strings as there are features."""
     if not isinstance(names, list) or not all(isinstance(one, str) for one in names):
         raise Fault(f"{name} is not a JSON list of strings")
     if len(names) != n_features:
@@ -248,7 +93,8 @@ def _checked_names(name: str, names: Any, n_features: int) -> list[str]:
     return names
 
 
-def _checked_exponents(exponents: Any, n_features: int) -> np.ndarray:
+def checked_exponents(exponents: Any, n_features: int) -> np.ndarray:
+    """Exponents of the powers of two of a scale, (n_features,) int64."""
     if not isinstance(exponents, list) or not all(type(one) is int for one in exponents):
         raise Fault("the scale is not a JSON list of whole numbers")
     if len(exponents) != n_features:
@@ -283,7 +129,7 @@ def check_dtype(name: str, dtype: np.dtype, members: Members) -> None:
         raise Fault(f"{name} holds Python objects, which only a pickle could store")
     is_text = dtype.kind == "U" and dtype.itemsize > 0 and dtype.newbyteorder("<") == dtype
     if expected is None:
-        if not is_text and dtype not in _LABEL_DTYPES:
+        if not is_text and dtype not in LABEL_DTYPES:
             raise Fault(f"{name} has dtype {dtype}, which no class labels have")
     elif expected == ("U",):
         if not is_text:
@@ -322,8 +168,13 @@ def check_shapes(shapes: dict[str, tuple[int, ...]], number: int) -> None:
         n_bytes = m * n_words * 8
         if is_listed and n_bytes > ALWAYS_UNPACKED:
             raise Fault(f"its masks would unpack to {n_bytes}, above {ALWAYS_UNPACKED}")
+    if version.keyed:
+        others["own"] = (-(-n // 8),)
+        if shapes["center"] != (0,):
+            others["center"] = (d,)
+    else:
+        others["biases"] = (n,)
     for name, expected in {
-        "biases": (n,),
         "origin": (d,),
         "masks": (n_masks, n_words),
         "owners": (m,),
@@ -385,7 +236,7 @@ def check_values(arrays: dict[str, np.ndarray]) -> None:
                 check_structured(arrays["signs"], *layer_arrays)
         except InvalidInputError as error:
             raise Fault(str(error).partition("; ")[0]) from error
-    _check_classes(arrays["classes"])
+    check_classes(arrays["classes"])
     _check_covered(arrays["covered"], len(arrays["classes"]))
     _check_neurons(arrays)
     _check_characters("summary", arrays["summary"])
@@ -395,7 +246,8 @@ def check_values(arrays: dict[str, np.ndarray]) -> None:
     checked_feature_names(arrays)
 
 
-def _check_classes(classes: np.ndarray) -> None:
+def check_classes(classes: np.ndarray) -> None:
+    """Refuse labels that are no labels, or do not ascend."""
     if classes.dtype.kind == "U":
         _check_characters("classes", classes)
     elif classes.dtype.kind == "b":

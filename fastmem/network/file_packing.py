@@ -7,10 +7,12 @@ import zlib
 import numpy as np
 
 from fastmem.kernels.layout import WORD_BITS
-from fastmem.network.file_members import (
-    ALWAYS_UNPACKED,
+from fastmem.network.file_keys import keyed_layer
+from fastmem.network.file_members import ALWAYS_UNPACKED
+from fastmem.network.file_versions import (
     COUNT_TYPES,
     GAIN_TYPES,
+    OFFSET_TYPES,
     STEP_TYPES,
     Fault,
     version_of,
@@ -25,11 +27,11 @@ _LONG_GAP = 255
 
 def pack(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
     """The members of a packed file, from plain arrays that `check_plain` has passed."""
-    packed = arrays | {
-        "biases": _shortest(arrays["biases"]),
-        "origin": _shortest(arrays["origin"]),
-        "summary": np.frombuffer(arrays["summary"].item().encode(), np.uint8),
-    }
+    packed = arrays | {"summary": np.frombuffer(arrays["summary"].item().encode(), np.uint8)}
+    if version_of(arrays).keyed:
+        packed |= _packed_law(arrays)
+    else:
+        packed |= {name: _shortest(arrays[name]) for name in ("biases", "origin")}
     if "rows" in arrays:
         rows = arrays["rows"].astype(np.int64)
         packed["row_steps"] = _smallest(np.diff(rows, prepend=0), STEP_TYPES)
@@ -66,15 +68,72 @@ def unpack(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         summary = arrays["summary"].tobytes().decode()
     except UnicodeDecodeError as error:
         raise Fault("the summary is no UTF-8 text") from error
+    if version_of(arrays).keyed:
+        plain |= _plain_law(plain)
+    else:
+        plain |= {name: arrays[name].astype(np.float64) for name in ("biases", "origin")}
     return plain | {
-        "biases": arrays["biases"].astype(np.float64),
-        "origin": arrays["origin"].astype(np.float64),
-        "masks": arrays["masks"] if len(arrays["masks"]) else _masks_of_lists(arrays),
+        "masks": arrays["masks"] if len(arrays["masks"]) else _masks_of_lists(plain),
         "thresholds": _plain_thresholds(arrays["thresholds"]),
         "owners": _as_int32("owners", arrays["owners"]),
         "covered": arrays["covered"].astype(np.int64),
         "summary": np.array(summary),
     }
+
+
+def _packed_law(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """What comes from a key: only the biases that do not, and points as whole numbers."""
+    biases, center = arrays["biases"], arrays["center"]
+    is_own = biases.view(np.uint64) != arrays["keyed_biases"].view(np.uint64)
+    packed = {
+        "reaches": _shortest(arrays["reaches"]),
+        "own": np.packbits(is_own, bitorder="little"),
+        "own_biases": _shortest(biases[is_own]),
+    }
+    if "blocks" in arrays:
+        packed["block_steps"] = _smallest(np.diff(arrays["blocks"], prepend=0), STEP_TYPES)
+    if center.tobytes() == arrays["origin"].tobytes():
+        center = center[:0]
+    for name, point in (("center", center), ("origin", arrays["origin"])):
+        packed[name], packed[f"{name}_exponent"] = _multiples(point)
+    return packed
+
+
+def _plain_law(arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The reverse of `_packed_law`, with all biases and signs of blocks."""
+    n = len(arrays["rows"])
+    plain = {"reaches": arrays["reaches"].astype(np.float64)}
+    for name in ("center", "origin"):
+        with np.errstate(over="ignore"):  # what is infinite then is refused
+            plain[name] = np.ldexp(arrays[name].astype(np.float64), int(arrays[f"{name}_exponent"]))
+    if not len(plain["center"]):
+        plain["center"] = plain["origin"]
+    if "block_steps" in arrays:
+        steps = arrays["block_steps"].astype(np.int64)
+        plain["blocks"] = _rows_of_steps(steps).astype(np.int64)
+    own = np.unpackbits(arrays["own"], bitorder="little").astype(bool)
+    if own[n:].any() or np.count_nonzero(own) != len(arrays["own_biases"]):
+        raise Fault(
+            f"own names {np.count_nonzero(own)} of {n} hyperplanes where own_biases holds "
+            f"{len(arrays['own_biases'])}"
+        )
+    plain |= keyed_layer(arrays | plain)
+    plain["biases"][own[:n]] = arrays["own_biases"]
+    return plain
+
+
+def _multiples(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Floats as the smallest integers times 2^exponent, if they are; else as they are, times 1."""
+    fractions, exponents = np.frexp(numbers[numbers != 0])
+    digits = np.ldexp(fractions, 53).astype(np.int64)
+    zeros = np.frexp((digits & -digits).astype(np.float64))[1] - 1
+    exponent = int((exponents - 53 + zeros).min(initial=np.iinfo(np.int16).max))
+    with np.errstate(over="ignore"):
+        whole = np.ldexp(numbers, -exponent)
+    if not len(digits) or np.abs(whole).max() >= 2.0**31:
+        exponent, whole = 0, numbers
+    short = _whole(whole)
+    return short, np.array(0 if short.dtype == np.dtype(OFFSET_TYPES[-1]) else exponent, np.int16)
 
 
 def _rows_of_steps(steps: np.ndarray) -> np.ndarray:

@@ -46,7 +46,7 @@ def order_pays(
 ) -> bool:
     """Whether points should be put in order, by shapes and what varies among some neighbours."""
     n_samples, d = points.n_samples, points.n_features
-    if MODE == "never" or type(first) is not Hyperplanes or points.is_sparse or d > FEW_FEATURES:
+    if MODE == "never" or not first.keeps_weights or points.is_sparse or d > FEW_FEATURES:
         return False
     if MODE == "always":
         return True

@@ -1,7 +1,9 @@
 """Save and load: one ``.npz`` file, no pickle, every byte accounted for.
 
-The file is a zip archive of ``.npy`` members that ``numpy.load`` reads as well. A first layer of
-stored weights makes a file of version 1::
+The file is a zip archive of ``.npy`` members that ``numpy.load`` reads as well. Networks that this
+version fits make files of versions 19 to 24, whose first layers come from a key: see the end. All
+others are of layers made by hand or by older versions. One of stored weights makes a file of
+version 1::
 
     format_version  ()                int64
     classes         (K,)              bool, integer, float or unicode; sorted
@@ -69,7 +71,8 @@ numbers::
                                       "arrays", a list of [dtype, extent, ...] for each array;
                                       "summary", the object of the other versions;
                                       "inputs", the object of versions 11 to 15, or null where
-                                      names, scale and encoding all are
+                                      names, scale and encoding all are;
+                                      "multiplier", 3, 5 or 7, of a read-out where it is not 1
     arrays          (length,)         uint8: the arrays one after another, of each the lowest bytes
                                       of all its elements, then the next ones, ...
 
@@ -85,6 +88,23 @@ from classes to covered, and then, see ``fastmem.ReadOut``::
     temperature     ()                float64
     reach           ()                float64
 
+A first layer of which all but some rows and biases come from a key makes a file of version 19, or
+20 where it is structured; with ReLU 21 or 22, with a read-out 23 or 24. Members and facts are those
+of versions 16 to 18, and the first arrays, from the key to the origin::
+
+    key             ()                uint64, of the first layer's law, ``hyperplanes/bias_law.py``
+    block_steps     (b,)              int8 to int64: numbers of blocks; where structured only
+    row_steps, extra                  as in version 2; of block k of these, not of the key's
+    reaches         (r,)              float32 if they all are such numbers, else float64
+    center          (d,)              int8 to int64, times 2^center_exponent, or float64; (0,) where
+    center_exponent ()                int16                              it is the origin
+    own             (ceil(n/8),)      uint8, bit k of byte j is hyperplane 8 j + k: its bias is not
+    own_biases      (ones of own,)    float32 or float64                 from the key, but here
+    origin          (d,)              as center
+    origin_exponent ()                int16
+
+A decision list makes a file that is no archive; see ``list_file``.
+
 All numbers are little-endian. The archive's comment, which is the end of the file, holds the
 SHA-256 of every byte before the digest, so that no damage goes unseen, not even in the fields of
 the container that readers ignore. The digest proves nothing against a file forged on purpose:
@@ -96,8 +116,9 @@ from __future__ import annotations
 import io
 import json
 import os
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import IO, NamedTuple
 
 import numpy as np
 
@@ -110,11 +131,8 @@ from fastmem.inputs import exponents_of
 from fastmem.machine.files import check_replaceable, is_special, replaced_when_complete
 from fastmem.network.file_archive import CappedReader, read_members, write_members
 from fastmem.network.file_joining import joined
+from fastmem.network.file_keys import arrays_of_keyed, is_keyed, layer_of
 from fastmem.network.file_members import (
-    MEMBERS,
-    RETRIEVE,
-    VERSIONS,
-    Fault,
     check_dtype,
     check_plain,
     check_shapes,
@@ -122,10 +140,18 @@ from fastmem.network.file_members import (
     check_values,
     checked_feature_names,
     checked_inputs,
+)
+from fastmem.network.file_packing import pack, unpack
+from fastmem.network.file_versions import (
+    MEMBERS,
+    MULTIPLIER,
+    RETRIEVE,
+    VERSIONS,
+    Fault,
     number_of,
     version_of,
 )
-from fastmem.network.file_packing import pack, unpack
+from fastmem.network.list_file import MAGIC, MOST_FILE_BYTES, contents, read_list
 from fastmem.readout import ReadOut
 from fastmem.second_layer.cover_layer import CoverLayer
 
@@ -144,6 +170,7 @@ class ModelParts(NamedTuple):
     scale: np.ndarray | None = None
     encoding: Encoding | None = None
     readout: ReadOut | None = None
+    default: int | None = None
 
 
 def save(parts: ModelParts, path: str | os.PathLike[str]) -> None:
@@ -176,16 +203,24 @@ def save(parts: ModelParts, path: str | os.PathLike[str]) -> None:
     """
     path = os.fsdecode(path)
     try:
-        arrays = _arrays(parts)
+        write = _writer(parts)
     except Fault as fault:
         raise ModelFileError(
             f"The network cannot be saved to {path!r} because {fault.problem}; {_MEND}."
         ) from fault
     check_replaceable(path, lambda: _no_regular_file(path))
     with replaced_when_complete(path) as temporary, open(temporary, "x+b") as file:
-        write_members(arrays, file)
+        write(file)
         file.flush()
         os.fsync(file.fileno())
+
+
+def _writer(parts: ModelParts) -> Callable[[IO[bytes]], object]:
+    """What writes the file of a network, whose parts are checked as `read` checks them."""
+    if parts.default is None:
+        return partial(write_members, _arrays(parts))
+    data = contents(parts._replace(classes=_storable_labels(parts.classes)))
+    return lambda file: file.write(data)
 
 
 def _no_regular_file(path: str) -> ModelFileError:
@@ -226,6 +261,8 @@ def read(path: str | os.PathLike[str]) -> ModelParts:
         )
     with CappedReader(io.FileIO(path)) as file:
         try:
+            if file.peek(len(MAGIC)).startswith(MAGIC):
+                return ModelParts(**read_list(_whole(file)))
             arrays = read_members(file)
             return ModelParts(
                 arrays["classes"],
@@ -248,6 +285,16 @@ def read(path: str | os.PathLike[str]) -> ModelParts:
             raise _refusal(path, unreadable) from error
 
 
+def _whole(file: CappedReader) -> bytes:
+    """All bytes of a file that is not larger than that of a decision list can be."""
+    blocks = iter(lambda: file.read(1 << 20), b"")
+    size = file.seek(0, io.SEEK_END)
+    if size > MOST_FILE_BYTES:
+        raise Fault(f"it has {size} bytes, more than a decision list's {MOST_FILE_BYTES}")
+    file.seek(0)
+    return b"".join(blocks)
+
+
 def size_in_file(parts: ModelParts) -> int:
     """Size in bytes of the file that `save` would write.
 
@@ -266,7 +313,7 @@ def size_in_file(parts: ModelParts) -> int:
     """
     buffer = io.BytesIO()
     try:
-        write_members(_arrays(parts), buffer)
+        _writer(parts)(buffer)
     except Fault as fault:
         raise ModelFileError(
             f"The network has no size in a file because {fault.problem}; {_MEND}."
@@ -287,7 +334,10 @@ def _arrays(parts: ModelParts) -> dict[str, np.ndarray]:
     described = parts.scale is not None or parts.encoding is not None
     named = parts.feature_names is not None and not described
     votes = parts.readout is not None
-    number = number_of(_kind(first), second.activation, named, described, votes)
+    number = number_of(
+        _kind(first), second.activation, named=named, described=described, votes=votes,
+        keyed=is_keyed(first),
+    )  # fmt: skip
     values: dict[str, np.ndarray] = {
         "format_version": np.array(number, np.int64),
         "classes": _storable_labels(parts.classes),
@@ -303,7 +353,7 @@ def _arrays(parts: ModelParts) -> dict[str, np.ndarray]:
     }
     if parts.readout is not None:
         values |= _arrays_of_readout(parts.readout)
-    if described or votes:
+    if described or VERSIONS[number].joined:
         values["inputs"] = _storable_inputs(parts)
     elif parts.feature_names is not None:
         names = json.dumps(list(parts.feature_names))  # ASCII, whatever stands in them
@@ -321,7 +371,7 @@ def _arrays(parts: ModelParts) -> dict[str, np.ndarray]:
     check_values(checked)
     _inputs(checked)
     _readout(checked)
-    return joined(arrays) if votes else arrays
+    return joined(arrays) if VERSIONS[number].joined else arrays
 
 
 def _kind(first: Hyperplanes) -> str:
@@ -332,6 +382,8 @@ def _kind(first: Hyperplanes) -> str:
 
 
 def _arrays_of_first(first: Hyperplanes) -> dict[str, np.ndarray]:
+    if is_keyed(first):
+        return arrays_of_keyed(first)
     if isinstance(first, StructuredHyperplanes):
         return {"signs": first.signs, "rows": first.rows, "extra": first.extra}
     if isinstance(first, SeededHyperplanes):
@@ -342,6 +394,8 @@ def _arrays_of_first(first: Hyperplanes) -> dict[str, np.ndarray]:
 
 def _first_layer(arrays: dict[str, np.ndarray]) -> Hyperplanes:
     """The reverse of `_arrays_of_first`."""
+    if version_of(arrays).keyed:
+        return layer_of(arrays)
     kind = version_of(arrays).first
     shared = arrays["biases"], arrays["origin"], float(arrays["radius"])
     if kind == "structured":
@@ -393,6 +447,7 @@ def _arrays_of_readout(readout: ReadOut) -> dict[str, np.ndarray]:
         "gains": readout.gains,
         "temperature": np.array(readout.temperature, np.float64),
         "reach": np.array(readout.reach, np.float64),
+        MULTIPLIER: np.array(readout.multiplier, np.uint8),
     }
 
 
@@ -404,7 +459,7 @@ def _readout(arrays: dict[str, np.ndarray]) -> ReadOut | None:
         return ReadOut(
             int(arrays["vote_key"]), int(arrays["exponent"]), arrays["offsets"],
             arrays["vote_weights"], arrays["intercepts"], arrays["gains"],
-            float(arrays["temperature"]), float(arrays["reach"]),
+            float(arrays["temperature"]), float(arrays["reach"]), int(arrays[MULTIPLIER]),
         )  # fmt: skip
     except InvalidInputError as error:
         raise Fault(f"its read-out is none: {str(error).partition('; ')[0]}") from error

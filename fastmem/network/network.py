@@ -23,20 +23,22 @@ from fastmem.inputs import (
 )
 from fastmem.machine.memory import require_for_prediction
 from fastmem.network import model_file
-from fastmem.network.in_order import order_pays, run_in_order
-from fastmem.network.margins import CountMargins, Margins, margins_of
+from fastmem.network.cells import Cells
+from fastmem.network.consistency import check_list, check_readout
+from fastmem.network.lists import DecisionList
 from fastmem.network.pages import network_page
 from fastmem.network.report import FitReport, n_parameters
+from fastmem.network.rules import rules_of
 from fastmem.network.votes import Votes
-from fastmem.patterns.of_points import tiles_of_blocks
 from fastmem.readout import ReadOut
 from fastmem.second_layer.cover_layer import CoverLayer
 
 if TYPE_CHECKING:
     from fastmem.encoding import Encoding
 
-_COMPUTED = ("_margins", "_votes", "nbytes")
+_COMPUTED = ("_decider", "nbytes")
 """Attributes that are computed from the layers on demand."""
+_NO_ORDER = "neurons of this network have no order; fit with objective='bytes' for one"
 _COMPUTED_BEFORE = ("_stack", "_real")
 """And those that pickles of version 0.1.0 may hold."""
 
@@ -76,6 +78,9 @@ class Network:
         What the columns of a raw table become before they are points.
     readout : ReadOut or None
         What votes for the classes, with ``decision="vote"``; the neurons add to its votes.
+    default : int or None
+        Index into ``classes_`` of the class where no neuron is on, where the neurons are a decision
+        list: they have an order, and the first that is on decides. None for all other networks.
     """
 
     # of networks that older releases pickled
@@ -83,6 +88,7 @@ class Network:
     scale: np.ndarray | None = None
     encoding: Encoding | None = None
     readout: ReadOut | None = None
+    default: int | None = None
 
     def __init__(
         self,
@@ -96,6 +102,7 @@ class Network:
         scale: np.ndarray | None = None,
         encoding: Encoding | None = None,
         readout: ReadOut | None = None,
+        default: int | None = None,
     ) -> None:
         if second.masks.shape[1] != first.n_words:
             raise InvalidInputError(
@@ -120,7 +127,9 @@ class Network:
                 f"None"
             )
         if readout is not None:
-            _check_readout(readout, len(classes), first, second)
+            check_readout(readout, len(classes), first, second)
+        if default is not None:
+            check_list(default, len(classes), second, readout)
         self.classes_ = classes
         self.first = first
         self.second = second
@@ -132,6 +141,7 @@ class Network:
         self.scale = None if scale is None else checked_scale(scale, first.n_features)
         self.encoding = encoding
         self.readout = readout
+        self.default = None if default is None else int(default)
 
     def __getstate__(self) -> dict[str, Any]:
         """What pickle and copy take: not what is computed from the layers on demand."""
@@ -151,14 +161,22 @@ class Network:
                 f"cosines, {n} hyperplanes and {m} neurons for exceptions, "
                 f"{len(self.classes_)} classes>"
             )
+        order = "" if self.default is None else " in order"
         return (
             f"<fastmem.Network: {self.n_features_in_} features, {n} hyperplanes{relu}, "
-            f"{m} neurons, {len(self.classes_)} classes>"
+            f"{m} neurons{order}, {len(self.classes_)} classes>"
         )
 
     def _repr_html_(self) -> str:
         """What notebooks show."""
         return network_page(self)
+
+    @property
+    def decision(self) -> str:
+        """What decides: "cells" (the largest margin), "vote" or "list" (the first neuron on)."""
+        if self.default is not None:
+            return "list"
+        return "cells" if self.readout is None else "vote"
 
     @property
     def widths(self) -> tuple[int, int]:
@@ -190,10 +208,26 @@ class Network:
         """Size of the model in its file, in bytes."""
         return model_file.size_in_file(self._parts())
 
+    @property
+    def bits_per_label(self) -> float | None:
+        """Bits of the file for each training point; None where their number is not known."""
+        n_samples = self.summary.get("n_samples")
+        return 8 * self.nbytes / n_samples if isinstance(n_samples, int) and n_samples else None
+
+    @property
+    def label_entropy(self) -> float | None:
+        """Bits of a training label in the best code that does not see the points.
+
+        The entropy of the labels' frequencies; None where these are not known.
+        """
+        entropy = self.summary.get("label_entropy")
+        return entropy if isinstance(entropy, float) else None
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the network to ``path``, under that very name; see :func:`fastmem.load`.
 
-        The file is an uncompressed or compressed ``.npz`` without pickles. It is written to a
+        The file is an uncompressed or compressed ``.npz`` without pickles; of a decision list it is
+        of a kind of its own, some ten times smaller, whatever its suffix. It is written to a
         temporary name and then moved, so that the path never holds half a file.
 
         Raises
@@ -206,7 +240,7 @@ class Network:
     def _parts(self) -> model_file.ModelParts:
         return model_file.ModelParts(
             self.classes_, self.first, self.second, self.covered, self.summary, self.feature_names,
-            self.scale, self.encoding, self.readout,
+            self.scale, self.encoding, self.readout, self.default,
         )  # fmt: skip
 
     def predict(
@@ -242,7 +276,7 @@ class Network:
         require_for_prediction(points.n_samples, 8 + self.classes_.itemsize)
         threads = check_threads(n_threads)
         if abstain is None:
-            return self.classes_[self._codes(points, threads)]
+            return self.classes_[self._decider.codes(points, threads)]
         least = share(abstain, "abstain")
         codes, unsure = self._asked_votes().sure_codes(points, threads, least)
         return np.ma.MaskedArray(self.classes_[codes], unsure)
@@ -268,7 +302,9 @@ class Network:
             positive where a neuron is on, negative where all are off, and a class that was left
             out scores 0.
 
-            With ``decision="vote"`` they are votes, whole numbers.
+            With ``decision="vote"`` they are votes, whole numbers. In a decision list neighbours of
+            one class are a run, and the score of a class is R - r if the first of its neurons that
+            is on is of run r of R, from 0; 0 if none is on, but at least 0.5 for the default.
 
         Raises
         ------
@@ -277,7 +313,7 @@ class Network:
         """
         points = self._points(X)
         require_for_prediction(points.n_samples, 8 * len(self.classes_))
-        scores = self._all_scores(points, check_threads(n_threads))
+        scores = self._decider.scores(points, check_threads(n_threads))
         if len(self.classes_) > 2:
             return scores
         with np.errstate(invalid="ignore"):
@@ -330,7 +366,55 @@ class Network:
         """
         points = self._points(X)
         codes = check_known_labels(y, points.n_samples, self.classes_)
-        return float(np.mean(self._codes(points, check_threads(n_threads)) == codes))
+        return float(np.mean(self._decider.codes(points, check_threads(n_threads)) == codes))
+
+    def deciding_neurons(self, X, *, n_threads: int | None = None) -> np.ndarray:
+        """The neuron of a decision list that decides for each point: the first that is on.
+
+        Parameters
+        ----------
+        X, n_threads
+            As for :meth:`predict`.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,), int64
+            Rows of ``second``; -1 where none is on, which is the default's.
+
+        Raises
+        ------
+        InvalidInputError
+            As for :meth:`predict`, and for a network that is no decision list.
+        """
+        if not isinstance(self._decider, DecisionList):
+            raise InvalidInputError(_NO_ORDER)
+        return self._decider.rules(self._points(X), check_threads(n_threads))
+
+    def rules(self) -> list[tuple[str, Any]]:
+        """The neurons of a decision list in words, and the label that each gives.
+
+        The first whose comparisons all hold decides; the last, without any, is the default.
+
+        Returns
+        -------
+        list of (str, label)
+            Numbers in the text are rounded: the network decides by exact ones.
+
+        Raises
+        ------
+        InvalidInputError
+            If the network is no decision list.
+        """
+        if self.default is None:
+            raise InvalidInputError(_NO_ORDER)
+        names = self.feature_names or [f"x{k}" for k in range(self.n_features_in_)]
+        labels = self.classes_.tolist()
+        texts = rules_of(self.first, self.second, names, self.scale)
+        found = [
+            (text, labels[owner])
+            for text, owner in zip(texts, self.second.owners.tolist(), strict=True)
+        ]
+        return [*found, ("else", labels[self.default])]
 
     def checked_points(self, X, *, stacklevel: int = 3) -> Points:
         """Check points, and encode a raw table where the network was fitted to one.
@@ -364,89 +448,22 @@ class Network:
         return scaled(self.checked_points(X, stacklevel=4), self.scale)
 
     @cached_property
-    def _margins(self) -> Margins:
-        """Margins of the covered classes, in the order of ``covered``."""
-        blocks = np.searchsorted(self.covered, self.second.owners)
-        return margins_of(self.first, self.second, blocks, len(self.covered))
-
-    @cached_property
-    def _votes(self) -> Votes | None:
-        if self.readout is None:
-            return None
-        return Votes(self.first, self.second, self.readout)
+    def _decider(self) -> Cells | Votes | DecisionList:
+        """What gives points their classes."""
+        first, second, n_classes = self.first, self.second, len(self.classes_)
+        if self.readout is not None:
+            return Votes(first, second, self.readout)
+        if self.default is not None:
+            return DecisionList(first, second, self.default, n_classes)
+        return Cells(first, second, self.covered, n_classes)
 
     def _asked_votes(self) -> Votes:
         """What votes, where a caller needs it."""
-        if self._votes is None:
+        if not isinstance(self._decider, Votes):
             raise InvalidInputError(
                 "margins of cells are no probabilities; fit with decision='vote' for these"
             )
-        return self._votes
-
-    def _all_scores(self, points: Points, n_threads: int) -> np.ndarray:
-        """Votes or margins of all classes, (N, K) float64."""
-        if self._votes is not None:
-            return self._votes.scores(points, n_threads)
-        scores = np.empty((points.n_samples, len(self.classes_)))
-
-        def keep(rows: slice | np.ndarray, best: np.ndarray) -> None:
-            scores[rows] = self._scores(best)
-
-        self._run(points, n_threads, False, keep)
-        return scores
-
-    def _codes(self, points: Points, n_threads: int) -> np.ndarray:
-        if self._votes is not None:
-            return self._votes.codes(points, n_threads)
-        codes = np.empty(points.n_samples, np.intp)
-        # with one block of two classes, on or off is all that matters
-        only_on = len(self.covered) == 1 and len(self.classes_) == 2
-
-        def keep(rows: slice | np.ndarray, best: np.ndarray) -> None:
-            if only_on:
-                codes[rows] = np.where(best[0] > 0, self.covered[0], 1 - self.covered[0])
-            else:
-                codes[rows] = self._scores(best).argmax(axis=1)
-
-        self._run(points, n_threads, only_on, keep)
-        return codes
-
-    def _scores(self, best: np.ndarray) -> np.ndarray:
-        scores = np.full((best.shape[1], len(self.classes_)), self._margins.left_out)
-        scores[:, self.covered] = best.T
-        return scores
-
-    def _run(self, points: Points, n_threads: int, stop_when_on: bool, keep) -> None:
-        """Stream blocks of rows through both layers; keep(rows, best) takes the margins of some."""
-        margins = self._margins
-        if isinstance(margins, CountMargins) and order_pays(
-            points, self.first, margins, stop_when_on
-        ):
-            run_in_order(points, self.first, margins, n_threads, stop_when_on, keep)
-            return
-
-        def work(start: int, stop: int, tiles: np.ndarray) -> None:
-            keep(slice(start, stop), margins.of(points, start, stop, tiles, stop_when_on))
-
-        tiles_of_blocks(points, self.first, n_threads, work, margins.task_rows(points))
-
-
-def _check_readout(
-    readout: ReadOut, n_classes: int, first: Hyperplanes, second: CoverLayer
-) -> None:
-    """Refuse a read-out that does not belong to the other layers."""
-    columns = readout.weights.shape[1]
-    if readout.n_features != first.n_features or columns != (1 if n_classes == 2 else n_classes):
-        raise InvalidInputError(
-            f"readout has {readout.n_features} features and {columns} columns of weights, where "
-            f"the first layer has {first.n_features} features and {n_classes} classes are there; "
-            f"pass one column a class, or one for two classes"
-        )
-    if len(readout.gains) != len(second) or second.activation == "relu":
-        raise InvalidInputError(
-            f"readout has {len(readout.gains)} gains for {len(second)} neurons with "
-            f"{second.activation} activations; pass one for each threshold neuron"
-        )
+        return self._decider
 
 
 def load(path: str | os.PathLike[str]) -> Network:
@@ -474,5 +491,5 @@ def load(path: str | os.PathLike[str]) -> Network:
     parts = model_file.read(path)
     return Network(
         parts.classes, parts.first, parts.second, parts.covered, None, parts.summary,
-        parts.feature_names, parts.scale, parts.encoding, parts.readout,
+        parts.feature_names, parts.scale, parts.encoding, parts.readout, parts.default,
     )  # fmt: skip

@@ -37,7 +37,7 @@ def network_page(network: Network) -> str:
         facts["features of the vote"] = f"{len(network.readout):,}"
     facts |= {
         "hyperplanes": f"{n:,}",
-        "neurons": f"{m:,}",
+        "neurons": f"{m:,}" + (" in order" if network.decision == "list" else ""),
         "activation": network.second.activation,
         "parameters": f"{network.n_parameters:,} ({network.n_nonzero:,} not zero)",
     }

@@ -54,7 +54,7 @@ class VoteReport:
     width : int
         Cosine features of the read-out.
     bandwidth : float
-        How far their projections spread, in radians, within a factor of the square root of 2.
+        How far their projections spread, in radians, within a factor of 1.12.
     penalty : float
         Of the ridge regression: the prior variance of noise over that of the function.
     right : int
@@ -79,6 +79,36 @@ class VoteReport:
         return (
             f"{self.width:,} features get {self.right:,} points right, {self.exceptions:,} neurons "
             f"memorise the others; leave-one-out accuracy {self.left_out:.4f}"
+        )
+
+
+@dataclass(frozen=True)
+class ListReport:
+    """What a fit with ``objective="bytes"`` found.
+
+    Attributes
+    ----------
+    n_candidates : int
+        Hyperplanes that were chosen from; each counts with both of its sides.
+    neurons, literals : int
+        Conjunctions, and hyperplanes in all of them.
+    estimated_bits : float
+        What all conjunctions take, coded one by one; the file takes some per cent less for them,
+        and its head.
+    trials : tuple of (int, float)
+        Numbers of candidates that were tried, and the estimated bits with each.
+    """
+
+    n_candidates: int
+    neurons: int
+    literals: int
+    estimated_bits: float
+    trials: tuple[tuple[int, float], ...] = ()
+
+    def __str__(self) -> str:
+        return (
+            f"{self.neurons:,} conjunctions of {self.literals:,} literals in all, chosen from "
+            f"{self.n_candidates:,} hyperplanes: about {self.estimated_bits / 8:,.0f} bytes"
         )
 
 
@@ -141,7 +171,11 @@ class FitReport:
     scale : Scaling
         Whether features were multiplied by powers of two, and why.
     vote : VoteReport or None
-        What the read-out does; None with ``decision="cells"``.
+        What the read-out does; None without one.
+    ordered : ListReport or None
+        What the decision list is made of; None but with ``objective="bytes"``.
+    label_entropy : float
+        Bits of a label where only the shares of the classes are known, with ``objective="bytes"``.
     """
 
     n_samples: int
@@ -171,6 +205,8 @@ class FitReport:
     relabelled: np.ndarray = field(default_factory=lambda: np.empty(0, np.int64))
     n_distinct: int = 0
     vote: VoteReport | None = None
+    ordered: ListReport | None = None
+    label_entropy: float = 0.0
 
     def __post_init__(self) -> None:
         self.n_distinct = self.n_distinct or self.n_samples
@@ -180,12 +216,18 @@ class FitReport:
         none = np.empty(0, np.int64)
         new = {
             "contradictory": none, "relabelled": none, "n_distinct": state["n_samples"],
-            "vote": None,
+            "vote": None, "ordered": None,
         }  # fmt: skip
         self.__dict__.update(new | state)
 
     def summary(self) -> dict[str, int | float | str | None]:
-        """The facts that are saved with the network."""
+        """The facts that are saved with the network; with a decision list the fewest."""
+        if self.ordered is not None:
+            few: dict[str, int | float | str | None] = {
+                "n_samples": self.n_samples,
+                "label_entropy": self.label_entropy,
+            }
+            return few
         facts: dict[str, int | float | str | None] = {
             "fastmem": __version__,
             "n_samples": self.n_samples,
@@ -278,6 +320,15 @@ class Trial:
     width: int
     neurons: int
     n_parameters: int
+
+
+def label_entropy(counts: np.ndarray) -> float:
+    """Bits of a label whose class is drawn as often as ``counts`` (K,) say.
+
+    Rounded to 1 / 4,096 bit, as the file of a decision list keeps it.
+    """
+    some = counts[counts > 0] / counts.sum()
+    return round(float(-np.sum(some * np.log2(some))) * 4096) / 4096 + 0.0
 
 
 def n_parameters(width: int, neurons: int, n_features: int) -> int:

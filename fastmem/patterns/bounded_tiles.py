@@ -123,12 +123,7 @@ def bounds_pay(
     For real sums it is less that may vary.
     """
     n_samples, d = points.n_samples, points.n_features
-    if (
-        MODE == "never"
-        or type(hyperplanes) is not Hyperplanes
-        or points.is_sparse
-        or d > MOST_FEATURES
-    ):
+    if MODE == "never" or not hyperplanes.keeps_weights or points.is_sparse or d > MOST_FEATURES:
         return False
     if MODE == "always":
         return True

@@ -1,7 +1,7 @@
 """The way from hyperplanes to the sign patterns of points, whatever kind both are, on all cores.
 
 It goes by passes over the points. Where the weights of all hyperplanes are at hand at once, one
-pass writes all bits. Where they are computed from a key, or points are sparse with many columns,
+pass writes all bits. Where they are too many to be kept, or points are sparse with many columns,
 each pass has the weights of some.
 """
 
@@ -66,7 +66,7 @@ def fill(
 
 
 def _dense_passes(hyperplanes: Hyperplanes, words: tuple[int, int]) -> Sequence[Pass]:
-    if isinstance(hyperplanes, SeededHyperplanes):
+    if isinstance(hyperplanes, SeededHyperplanes) and not hyperplanes.keeps_weights:
         return computed_rows.passes(hyperplanes, words)
     if isinstance(hyperplanes, StructuredHyperplanes):
         return transformed_rows.passes(hyperplanes, words)

@@ -19,6 +19,7 @@ from fastmem.readout.costs import BLOCK_VOTES
 from fastmem.readout.waves import rows_at_once, run_over, waves_of
 
 MAX_WEIGHT = 127
+MULTIPLIERS = (1, 3, 5, 7)
 NEVER = -(1 << 61)
 """Intercept of a class that no point has."""
 _MAX_FEATURES = 1 << 16
@@ -49,6 +50,8 @@ class ReadOut:
         Probabilities are softmax(votes / temperature).
     reach : float
         All points that it was fitted to are within this distance of the offsets, on the grid.
+    multiplier : {1, 3, 5, 7}
+        The whole numbers that coordinates become are multiplied by it, modulo 2^32.
 
     Raises
     ------
@@ -64,6 +67,7 @@ class ReadOut:
     gains: np.ndarray
     temperature: float = 1.0
     reach: float = np.inf
+    multiplier: int = 1
 
     def __post_init__(self) -> None:
         for name, dtype, n_dimensions in (
@@ -104,6 +108,8 @@ class ReadOut:
                 f"temperature is {self.temperature} and reach {self.reach}; pass a positive finite "
                 f"number and a distance"
             )
+        if self.multiplier not in MULTIPLIERS:
+            raise InvalidInputError(f"multiplier is {self.multiplier}; pass 1, 3, 5 or 7")
 
     def __len__(self) -> int:
         return len(self.weights)
@@ -120,7 +126,7 @@ class ReadOut:
 
     @cached_property
     def _waves(self) -> Waves:
-        return waves_of(self.key, self.exponent, self.offsets, len(self))
+        return waves_of(self.key, self.exponent, self.offsets, len(self), self.multiplier)
 
     @cached_property
     def _weights(self) -> np.ndarray:

@@ -20,12 +20,13 @@ _TASK_SUMS = 4_000_000
 _NO_ROWS = frozen(np.empty(0, np.int64))
 
 
-def waves_of(key: int, exponent: int, offsets: np.ndarray, n: int) -> Waves:
+def waves_of(key: int, exponent: int, offsets: np.ndarray, n: int, multiplier: int = 1) -> Waves:
     """What `kernels.cosines` needs to make n features; offsets (d,) float64."""
     size = block_rows(len(offsets))
     flips = np.empty((-(-n // size), ROUNDS, size), np.uint32)
     sign_flips(np.uint64(key), flips)
-    return Waves(frozen(flips), frozen(offsets), float(np.ldexp(1.0, exponent)), n)
+    step = float(np.ldexp(1.0, exponent))
+    return Waves(frozen(flips), frozen(offsets), step, multiplier, n)
 
 
 def run_over(

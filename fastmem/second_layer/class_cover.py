@@ -14,6 +14,7 @@ from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import valid_bits
 from fastmem.second_layer.bounded_points import BoundedPoints, all_points, class_points
 from fastmem.second_layer.counting import TiledPoints, least_over
+from fastmem.second_layer.random_order import random_order
 
 _BATCH = 64
 _COMPACT_BYTES = 64 << 20
@@ -80,7 +81,7 @@ class ClassCover:
         self.valid = valid_bits(n_hyperplanes)
         self.members = patterns.numbers_in_order(code)
         # numbers, until there is a copy of a few points
-        self.order = generator.permutation(np.arange(len(self.members), dtype=np.int32))
+        self.order = random_order(len(self.members), generator, n_threads)
         self._is_copy = False
         self._walked = 0
         self.uncovered = np.zeros((self.own.n_tiles, TILE), np.bool_)

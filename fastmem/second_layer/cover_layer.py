@@ -23,8 +23,9 @@ class CoverLayer:
     thresholds : ndarray of shape (m,), int32 or float64
         Counts of at least 1, or positive real numbers, to which real activations belong.
     owners : ndarray of shape (m,), int32
-        Index into ``classes_`` of the class that the neuron covers; ascending. Of a class, the
-        neurons that covered most training points come first.
+        Index into ``classes_`` of the class that the neuron covers; ascending, but for decision
+        lists, whose neurons stand in their order. Of a class, the neurons that covered most
+        training points come first.
     """
 
     masks: np.ndarray

@@ -45,7 +45,7 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
         How the network decides. "vote" is for points that it was not shown, "cells" is the paper's
         network, whose widths measure the data. "auto" is "vote", unless another parameter has a
         meaning for cells alone: ``width="smallest"``, ``compact`` or a ``covered`` class by name;
-        or X is sparse with more columns than a vote takes, 65,536.
+        or ``objective`` is "bytes"; or X is sparse with more columns than a vote takes, 65,536.
     width : int, "auto" or "smallest", default "auto"
         With a vote the number of its features, a multiple of 64 or rounded up to one; "auto"
         chooses it by leaving training points out. With cells the number of hyperplanes of the first
@@ -89,6 +89,11 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
     complete : bool, default False
         As of :func:`fastmem.interpolate`: whether a given ``width`` is added to until every
         training point is right.
+    objective : {"neurons", "bytes"}, default "neurons"
+        "bytes" looks for the smallest file instead: an ordered list of short conjunctions, as of
+        :func:`fastmem.interpolate`, with ``decision="auto"`` or "cells".
+    effort : float or None, default None
+        Seconds that ``objective="bytes"`` may take.
     random_state : int, RandomState, Generator or None, default None
         An int is the ``seed`` of :func:`fastmem.interpolate`. None draws from NumPy's global state.
     n_jobs : int or None, default None
@@ -155,6 +160,8 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
     scale: Any = "none"
     complete: bool = False
     decision: str = "cells"
+    objective: str = "neurons"
+    effort: float | None = None
 
     def __init__(
         self,
@@ -173,6 +180,8 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
         scale: Any = "auto",
         contradictions: str = "majority",
         complete: bool = False,
+        objective: str = "neurons",
+        effort: float | None = None,
         random_state: Any = None,
         n_jobs: int | None = None,
         verbose: int = 0,
@@ -191,6 +200,8 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
         self.scale = scale
         self.contradictions = contradictions
         self.complete = complete
+        self.objective = objective
+        self.effort = effort
         self.random_state = random_state
         self.n_jobs = n_jobs
         self.verbose = verbose
@@ -244,6 +255,7 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
             max_width=self.max_width, margin=self.margin, compact=self.compact,
             memory_limit=self.memory_limit, contradictions=self.contradictions,
             complete=self.complete, scale=self.scale, decision=self._decision(X),
+            objective=self.objective, effort=self.effort,
         )  # fmt: skip
         assert network.report is not None
         self.relabelled_ = network.report.relabelled
@@ -268,7 +280,9 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
         is_named = not (isinstance(self.covered, str) and self.covered in ("auto", "all"))
         is_smallest = isinstance(self.width, str) and self.width == "smallest"
         is_wide = X is not None and X.shape[1] > MAX_BLOCK
-        return "cells" if self.compact or is_named or is_smallest or is_wide else "vote"
+        is_list = isinstance(self.objective, str) and self.objective == "bytes"
+        others = self.compact or is_named or is_smallest or is_wide or is_list
+        return "cells" if others else "vote"
 
     def _warn_of_relabelled(self, n_samples: int) -> None:
         rows = self.relabelled_
@@ -341,5 +355,5 @@ def _with_classes(network: Network, classes: np.ndarray, names: Any) -> Network:
     known = np.array(classes.tolist()) if classes.dtype.kind == "O" else network.classes_
     return Network(
         known, network.first, network.second, network.covered, network.report, network.summary,
-        names, network.scale, network.encoding, network.readout,
+        names, network.scale, network.encoding, network.readout, network.default,
     )  # fmt: skip

@@ -148,7 +148,7 @@ class HyperplanePatterns(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Base
         generator = np.random.default_rng(settings.seed.spawn(3)[0])
         norms = bias_norms(settings, points, extent)
         source = row_source(settings, generator, extent, norms)
-        self.hyperplanes_ = source.start(int(self.n_hyperplanes), extent.mean, extent.radius)
+        self.hyperplanes_ = source.start(int(self.n_hyperplanes), extent.centre, extent.radius)
         return self
 
     def transform(self, X: Any) -> np.ndarray:

@@ -188,19 +188,8 @@ def _unused(d: int) -> tuple[Hyperplanes, CoverLayer]:
 
 
 def _only_used(first: Hyperplanes, second: CoverLayer) -> tuple[Hyperplanes, CoverLayer]:
-    """Both layers without hyperplanes that no mask has, about a point of few digits.
-
-    What does not depend on them takes room in a file: their biases, and an exact mean.
-    """
+    """Both layers without hyperplanes that no mask has, whose biases take room in a file."""
     if not len(second):
         return _unused(first.n_features)
     second, used = without_unused(second, len(first))
-    first = first.subset(used)
-    size = float(np.sqrt(first.n_features))
-    with np.errstate(divide="ignore", over="ignore", invalid="ignore"):
-        unit = 2.0 ** np.floor(np.log2(first.radius / (2 * size)))
-        origin = np.rint(first.origin / unit) * unit
-    radius = first.radius + unit * size / 2
-    if not (unit > 0 and np.isfinite(origin).all() and np.isfinite(radius)):
-        return first, second
-    return first.about(origin + 0.0, float(radius)), second
+    return first.subset(used), second

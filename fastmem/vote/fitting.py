@@ -101,6 +101,7 @@ def _rounded(ridge: Ridge, key: int, codes: np.ndarray) -> ReadOut:
     return ReadOut(
         key, ridge.grid.exponent, ridge.grid.offsets, weights, intercepts.astype(np.int64),
         np.empty(0, np.int64), temperature_of(both_columns(ridge.unseen * unit), codes),
+        multiplier=ridge.grid.multiplier,
     )  # fmt: skip
 
 

@@ -6,6 +6,7 @@ these errors follow from one factor of its matrix (`factor.left_out`).
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -35,6 +36,8 @@ from fastmem.vote.grid import Cloud, Grid, cloud_of, grid_of
 
 BANDWIDTHS = (0.4, 0.8, 1.6, 3.2)
 """Spreads of projections, in radians, that are tried."""
+_BETWEEN = (math.sqrt(0.5), math.sqrt(2.0))
+"""Steps from the best of them that are tried."""
 PENALTIES = (0.005, 0.05, 0.5, 5.0, 50.0)
 """Penalties that are tried on a sample. They are for a feature of mean square 1 whose weight has a
 variance of 1 / n a priori: p n is added to the sums of squares of n such features, whatever the
@@ -42,10 +45,15 @@ number of points."""
 SAMPLE = 1536
 SAMPLE_WIDTH = LEAST_WIDTH
 _SAMPLE_LEFT_OUT = 384
+MANY = 8192
+"""Points for which a larger bandwidth than the sample's is tried: more points and features than
+there carry it."""
 _LEFT_OUT = (256, MOST_LEFT_OUT)
 """Fewest and most points that are left out, each by itself, where there are so many; and"""
 _LEFT_OUT_VALUES = 1 << 19
 """of so many features in all between."""
+_MOST_WIDER = 2
+"""Steps of that bandwidth up."""
 _MOST_STEPS = 4
 """Steps of a penalty up or down, each a factor of three."""
 _GAIN = 0.95
@@ -61,6 +69,10 @@ class Choice(NamedTuple):
     bandwidth: float
     penalty: float
     error: float
+
+
+def _error(choice: Choice) -> float:
+    return choice.error
 
 
 @dataclass(frozen=True)
@@ -123,7 +135,7 @@ class Regression:
         self.order = generator.permutation(points.n_samples)
         self.codes = codes.astype(np.int64)[self.order]
         self.cloud: Cloud = cloud_of(points, self.order[:SAMPLE])
-        self._last: tuple[tuple[int, int, int], Gram, FeatureTiles] | None = None
+        self._last: tuple[tuple[int, int, int, int], Gram, FeatureTiles] | None = None
 
     @property
     def n_columns(self) -> int:
@@ -134,7 +146,7 @@ class Regression:
         """Find bandwidth and penalty on a sample of the points."""
         middle = len(PENALTIES) // 2
         tried = [self._tried(b, PENALTIES[i]) for b in BANDWIDTHS for i in (middle - 1, middle)]
-        best = min(tried, key=lambda choice: choice.error)
+        best = min(tried, key=_error)
         # penalties go on as long as they help
         step = 1 if best.penalty == PENALTIES[middle] else -1
         place = PENALTIES.index(best.penalty) + step
@@ -143,7 +155,8 @@ class Regression:
             if trial.error >= best.error:
                 break
             best, place = trial, place + step
-        return best
+        between = (best.bandwidth * step for step in _BETWEEN)
+        return min([best, *(self._tried(b, best.penalty) for b in between)], key=_error)
 
     def _tried(self, bandwidth: float, penalty: float) -> Choice:
         grid = grid_of(self.cloud, bandwidth)
@@ -152,25 +165,29 @@ class Regression:
 
     def regress(self, choice: Choice, width: int | None) -> Ridge:
         """Regress on ``width`` features, or on as many as leaving one out says."""
-        grid = grid_of(self.cloud, choice.bandwidth)
-        penalty = choice.penalty
         n = -(-width // PANEL) * PANEL if width is not None else self._first_width()
-        while True:
-            trial = self._smoothest(grid, n, penalty)
-            penalty = trial.penalty
-            if width is not None or not self._goes_on(trial):
-                break
+        if n >= FEW and self.points.n_samples >= MANY:
+            choice = self._sharpest(choice)
+        bandwidth, trial = choice.bandwidth, self._at_width(n, choice.bandwidth, choice.penalty)
+        while width is None and self._goes_on(trial):
             n = 2 * n
+            trial = self._at_width(n, bandwidth, trial.penalty)
         kept = n if width is not None else _narrowest(trial.errors)
         self._last = None
-        return self._solved(grid, trial, kept, choice.bandwidth)
+        return self._solved(grid_of(self.cloud, bandwidth), trial, kept, bandwidth)
 
-    def _smoothest(self, grid: Grid, n: int, penalty: float) -> Trial:
-        """The best of some penalties about one; of more than FEW features that one alone."""
+    def _at_width(self, n: int, bandwidth: float, penalty: float) -> Trial:
+        """A regression on n features; of at most FEW the best of some penalties about one."""
         n_points = points_in_gram(n, self.points.n_samples, self.n_columns)
         n_left = max(_LEFT_OUT[0], min(_LEFT_OUT[1], _LEFT_OUT_VALUES // n))
-        best = self.fitted(grid, n, penalty, n_points, n_left, n > FEW)
-        for step in (1 / 3, 3.0) if n <= FEW else ():
+        grid = grid_of(self.cloud, bandwidth)
+        trial = self.fitted(grid, n, penalty, n_points, n_left, n > FEW)
+        return self._smoothest(grid, trial) if n <= FEW else trial
+
+    def _smoothest(self, grid: Grid, best: Trial) -> Trial:
+        """The best of some penalties about that of a trial."""
+        n, n_points, n_left, penalty = best.width, best.n_points, best.n_left, best.penalty
+        for step in (1 / 3, 3.0):
             for _ in range(_MOST_STEPS):
                 trial = self.fitted(grid, n, best.penalty * step, n_points, n_left, False)
                 if trial.error >= best.error:
@@ -179,6 +196,22 @@ class Regression:
             if best.penalty != penalty:
                 break
         return best
+
+    def _sharpest(self, choice: Choice) -> Choice:
+        """The sample's choice, or a larger bandwidth that more points and features carry."""
+        best = self._of_many(choice.bandwidth, choice.penalty)
+        for _ in range(_MOST_WIDER):
+            wider = best.bandwidth * _BETWEEN[1]
+            trial = min((self._of_many(wider, best.penalty * p) for p in (1.0, 3.0)), key=_error)
+            if trial.error >= best.error:
+                break
+            best = trial
+        return best
+
+    def _of_many(self, bandwidth: float, penalty: float) -> Choice:
+        grid, n = grid_of(self.cloud, bandwidth), FEW // 2
+        trial = self.fitted(grid, n, penalty, MANY, _LEFT_OUT_VALUES // FEW, False)
+        return Choice(bandwidth, penalty, trial.error)
 
     def _first_width(self) -> int:
         """Features to begin with: as many as several penalties are tried with."""
@@ -221,7 +254,7 @@ class Regression:
         return Trial(matrix, gram.mean, n_points, penalty, diagonal, errors, n_left)
 
     def _gram(self, grid: Grid, n: int, n_points: int, n_left: int) -> tuple[Gram, FeatureTiles]:
-        key = (grid.exponent, n, n_points)
+        key = (grid.exponent, grid.multiplier, n, n_points)
         if self._last is None or self._last[0] != key:
             self._last = None
             features = self._features(grid, n, n_points)
@@ -230,7 +263,7 @@ class Regression:
         return self._last[1:]
 
     def _features(self, grid: Grid, n: int, n_points: int) -> FeatureTiles:
-        waves = waves_of(self.key, grid.exponent, grid.offsets, n)
+        waves = waves_of(self.key, grid.exponent, grid.offsets, n, grid.multiplier)
         rows = self.order[:n_points]
         return FeatureTiles(self.points, rows, waves, self.n_threads, FEATURE_BYTES)
 

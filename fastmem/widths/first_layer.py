@@ -47,7 +47,7 @@ class FirstLayer:
     def start(self, n: int) -> None:
         """Draw the first n hyperplanes."""
         extent = self._problem.extent
-        self.hyperplanes = self.source.start(n, extent.mean, extent.radius)
+        self.hyperplanes = self.source.start(n, extent.centre, extent.radius)
 
     def draw(self, n: int) -> None:
         """Draw n more."""

@@ -133,7 +133,7 @@ def targeted_rows(
     high_rows = patterns.rows_at(np.array([high for _, _, high in pairs]))
     ends = np.stack([low_rows, high_rows], axis=1)[:n_targets]
     targets = (points.dense(pair).astype(np.float64) for pair in ends)
-    trial = source.between(targets, generator, _CANDIDATES, extent.mean, extent.radius)
+    trial = source.between(targets, generator, _CANDIDATES, extent.centre, extent.radius)
     parted = ~_bits(points.take(low_rows), trial) & _bits(points.take(high_rows), trial)
     left = np.ones(len(pairs), np.bool_)
     chosen_rows: list[int] = []

@@ -10,6 +10,7 @@ from fastmem.machine.loops import run_loop
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import valid_bits
 from fastmem.second_layer.class_cover import ClassCover, least_counts
+from fastmem.second_layer.random_order import random_order
 
 MANY = 0.05
 """Share of failing points above which random rows are added as long as they help."""
@@ -71,9 +72,8 @@ class OpenPoints:
         self, patterns: Patterns, width: int, seed: np.random.SeedSequence, n_threads: int
     ) -> int:
         """As `look`, each point by itself: bounds leave little to count."""
-        numbers = np.arange(patterns.class_size(self.code), dtype=np.int32)
-        order = np.random.default_rng(seed).permutation(numbers)
-        is_open = np.zeros(len(numbers), np.bool_)
+        order = random_order(patterns.class_size(self.code), np.random.default_rng(seed), n_threads)
+        is_open = np.zeros(len(order), np.bool_)
         is_open[self.members] = True
         order = order[is_open[order]]
         probe = order[:_PROBE]

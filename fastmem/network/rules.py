@@ -1,0 +1,47 @@
+"""The neurons of a decision list in words: what a point must be for each of them to be on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.network.lists import literals_of
+from fastmem.second_layer.cover_layer import CoverLayer
+
+
+def rules_of(
+    first: Hyperplanes, second: CoverLayer, names: Sequence[str], scale: np.ndarray | None
+) -> Iterator[str]:
+    """What each neuron of a list asks for, in their order, as one comparison a literal.
+
+    Parameters
+    ----------
+    first, second
+        Layers of a decision list.
+    names : sequence of str
+        Of the features.
+    scale : ndarray of shape (d,), float64, or None
+        Powers of two that points are multiplied by before the first layer.
+    """
+    starts, literals = literals_of(second, len(first))
+    weights = first.weights if scale is None else first.weights * scale
+    for begin, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
+        yield " and ".join(
+            _comparison(weights[row], float(first.biases[row]), names)
+            for row in literals[begin:end].tolist()
+        )
+
+
+def _comparison(weights: np.ndarray, bias: float, names: Sequence[str]) -> str:
+    """<w, x> + b <= 0 as "a + 2 b <= 3.5", with a positive first factor."""
+    used = np.flatnonzero(weights)
+    sign, relation = (1.0, "<=") if len(used) == 0 or weights[used[0]] > 0 else (-1.0, ">=")
+    text = ""
+    for k in used.tolist():
+        factor = sign * float(weights[k])
+        mark = ("-" if factor < 0 else "") if not text else (" - " if factor < 0 else " + ")
+        size = "" if abs(factor) == 1 else f"{abs(factor):.9g} "
+        text += f"{mark}{size}{names[k]}"
+    return f"{text or '0'} {relation} {-sign * bias + 0.0:.6g}"
