@@ -206,11 +206,15 @@ def splits(y: np.ndarray, n_splits: int) -> Iterator[tuple[np.ndarray, np.ndarra
             yield next(splitter.split(np.zeros(len(y)), y))
 
 
-def scores(X: np.ndarray, y: np.ndarray, n_splits: int) -> dict[str, list[Score]]:
-    """All sides on all splits."""
+def scores(
+    X: np.ndarray, y: np.ndarray, n_splits: int, some: list[str] | None = None
+) -> dict[str, list[Score]]:
+    """All sides, or some of them, on all splits."""
     found: dict[str, list[Score]] = {}
     for train, test in splits(y, n_splits):
         for name, fit in sides(X[train], y[train]).items():
+            if some is not None and name not in some:
+                continue
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 seconds, (model, n_bytes) = timed(fit)
@@ -291,12 +295,27 @@ def picture(path: Path, everything: dict[str, dict[str, list[Score]]]) -> None:
     figure.savefig(path, dpi=110)
 
 
+def _read(path: Path | None) -> dict[str, dict[str, list[Score]]]:
+    """Figures that were written before."""
+    if path is None or not path.exists():
+        return {}
+    plain = json.loads(path.read_text())
+    return {
+        name: {side: [Score(**entry) for entry in some] for side, some in found.items()}
+        for name, found in plain.items()
+    }
+
+
 def main() -> None:
     """Run the command line."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--only", nargs="+", metavar="NAME", help="data sets whose name has it")
     parser.add_argument("--splits", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="file to write all figures to")
+    parser.add_argument("--sides", nargs="+", metavar="SIDE", help="these sides alone")
+    parser.add_argument(
+        "--json", type=Path, help="file to write all figures to; those in it that are not measured "
+        "anew are kept",
+    )  # fmt: skip
     parser.add_argument("--picture", type=Path, help="picture to draw")
     parser.add_argument("--smoke", action="store_true", help="one split of the smallest sets")
     arguments = parser.parse_args()
@@ -307,7 +326,7 @@ def main() -> None:
         chosen = {
             name: make for name, make in chosen.items() if any(o in name for o in arguments.only)
         }
-    everything: dict[str, dict[str, list[Score]]] = {}
+    everything = _read(arguments.json)
     print(table(COLUMNS, []), flush=True)
     for name, make in chosen.items():
         try:
@@ -317,7 +336,8 @@ def main() -> None:
             continue
         X = np.ascontiguousarray(X)
         y = np.unique(y, return_inverse=True)[1]
-        everything[name] = scores(X, y, arguments.splits)
+        found = scores(X, y, arguments.splits, arguments.sides)
+        everything[name] = everything.get(name, {}) | found
         print("| " + " | ".join(row(name, everything[name])) + " |", flush=True)
         if arguments.json:
             plain = {

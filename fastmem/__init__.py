@@ -16,7 +16,7 @@ from fastmem.hyperplanes.seeded import SeededHyperplanes
 from fastmem.hyperplanes.structured import StructuredHyperplanes
 from fastmem.moved import register as _register_moved_paths
 from fastmem.network.network import Network, load
-from fastmem.network.report import FitReport, GrowthStep, VoteReport
+from fastmem.network.report import FitReport, GrowthStep, ListReport, VoteReport
 from fastmem.patterns.of_points import sign_patterns
 from fastmem.readout import ReadOut
 from fastmem.second_layer.cover_layer import CoverLayer
@@ -31,6 +31,7 @@ __all__ = [
     "Hyperplanes",
     "InvalidInputError",
     "KeyedHyperplanes",
+    "ListReport",
     "ModelFileError",
     "Network",
     "ReadOut",
