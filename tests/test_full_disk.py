@@ -241,7 +241,7 @@ def test_commands_refuse_in_one_sentence(place, tmp_path, moons):
     export = ["export", net, "--out"]
     calls = {
         "net.npz": fit, "labels.csv": predict, "labels.npy": predict, "net.h": export,
-        "demo.png": ["demo", "--samples", "500", "--width", "64", "--seed", "1", "--out"],
+        "demo.png": ["demo", "--samples", "500", "--width", "64", "--seed", "2", "--out"],
     }  # fmt: skip
     assert testing.CliRunner().invoke(app, [*fit, net]).exit_code == 0
     folder = tmp_path / "here"

@@ -198,9 +198,10 @@ def test_the_mean_depends_on_no_order_and_no_storage(seed, n, d, exponent):
 
 def test_the_mean_is_the_sum_of_whole_numbers():
     X = np.array([[0.5, 0.1], [0.25, 0.2], [-0.125, 0.75]])
-    quantised = [round(v * 2**30) for v in X[:, 1].tolist()]
+    middle = 0.1 / 2 + 0.75 / 2  # from which the numbers are 2^-2 to 2^-1 away at most
+    quantised = [round((v - middle) * 2**31) for v in X[:, 1].tolist()]
     found = extent_of(check_points(X), 1).mean
-    assert found.tolist() == [0.625 / 3, sum(quantised) / 3 / 2**30]
+    assert found.tolist() == [0.1875 + 0.0625 / 3, middle + sum(quantised) / 3 / 2**31]
 
 
 @pytest.mark.parametrize("radius", [1e-300, 1e-5, 1.0, 3e200])
