@@ -22,7 +22,7 @@ from fastmem.inputs.points import some_points
 from fastmem.network.network import Network
 from fastmem.network.report import label_entropy
 
-__all__ = ["MOST_POINTS", "CodeLength", "code_length"]
+__all__ = ["CodeLength", "code_length"]
 
 MOST_POINTS = 5_000
 KEYS = 3
