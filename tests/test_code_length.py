@@ -12,6 +12,7 @@ from fastmem.experiments import complexity as study
 from fastmem.experiments.code_length import code_length
 from fastmem.experiments.complexity_report import ComplexityReport
 from fastmem.inputs import InvalidInputError
+from fastmem.network.report import label_entropy
 
 
 def clouds(n=240, seed=0, apart=5.0):
@@ -44,6 +45,11 @@ def test_costs_of_points_are_those_of_the_conjunctions():
     np.testing.assert_allclose(np.dot(found.by_class, counts), found.points.sum())
     # the file is no longer than its conjunctions one by one, but for its head
     assert found.points.sum() < 8 * 40 + found.bits[0] * 240
+
+
+def test_the_entropy_is_that_of_the_shares_of_classes():
+    assert label_entropy(np.array([2, 2, 0, 2, 2])) == 2.0
+    assert label_entropy(np.array([5])) == label_entropy(np.array([0, 5])) == 0.0
 
 
 def test_many_points_are_sampled_with_all_classes():

@@ -198,11 +198,6 @@ def test_lengths_of_conjunctions_are_those_of_their_code(n, n_classes):
         assert abs(found[k] - expected) < 1e-5
 
 
-def test_entropy_of_labels():
-    assert tables.label_entropy(np.array([0, 1, 1, 0, 3, 3, 4, 4])) == 16.0
-    assert tables.label_entropy(np.zeros(5, int)) == 0.0
-
-
 # Kernels ---------------------------------------------------------------------------------------
 
 

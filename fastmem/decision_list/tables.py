@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from functools import lru_cache
 
 import numpy as np
@@ -65,11 +64,3 @@ def conjunction_bits(n: int, n_classes: int) -> np.ndarray:
     lengths = shifts + log2_of(tops)
     lengths += 2.0 * log2_of(np.arange(1, most + 2)) + log2_of(np.array([n_classes]))
     return frozen(lengths)
-
-
-def label_entropy(codes: np.ndarray) -> float:
-    """Bits of the labels where only the shares of the classes are known."""
-    counts = np.bincount(codes)
-    counts = counts[counts > 0]
-    n_points = int(counts.sum())
-    return math.fsum(-c * math.log2(c / n_points) for c in counts.tolist()) if n_points else 0.0
