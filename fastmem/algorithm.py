@@ -348,7 +348,7 @@ def _ordered(problem: Problem, clock: Clock, encoding: Encoding | None) -> Netwo
         covered=covered, unseparated=np.empty(0, np.int64), evaluations=0,
         evaluations_per_candidate=0.0, doubtful_bits=0, scale=scaling, ordered=ordered,
         label_entropy=label_entropy(problem.rows_of_classes),
-        estimated_bytes=problem.estimated_bytes(ordered.n_candidates), **_facts(problem, clock),
+        estimated_bytes=problem.estimated_bytes(WORD_BITS), **_facts(problem, clock),
     )  # fmt: skip
     return Network(
         given.classes, first, second, covered, report, report.summary(),

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from fastmem.algorithm import interpolate
 from fastmem.decision_list.tables import conjunction_bits
+from fastmem.experiments.complexity_points import rows_of
 from fastmem.inputs import check_count, check_labels, check_points, check_seed, check_threads
 from fastmem.inputs.points import some_points
 from fastmem.network.network import Network
@@ -156,7 +157,7 @@ def code_length(
         "objective": "bytes", "contradictions": "majority", "scale": scale, "effort": effort,
         "n_threads": threads,
     }  # fmt: skip
-    held = points.block(0, points.n_samples) if not points.is_sparse else _rows_of(X, rows)
+    held = points.block(0, points.n_samples) if not points.is_sparse else rows_of(X, rows)
     seeds = [int(s.generate_state(1, np.uint64)[0]) for s in fit_seed.spawn(keys + permuted)]
     bits, neurons, literals = [], [], []
     costs = np.zeros(points.n_samples)
@@ -212,7 +213,3 @@ def _sample(codes: Array, most: int, generator: np.random.Generator) -> Array:
     first = order[np.unique(codes[order], return_index=True)[1]]
     others = order[~np.isin(order, first)]
     return np.sort(np.concatenate([first, others[: max(0, most - len(first))]]))
-
-
-def _rows_of(X: Any, rows: Array) -> Any:
-    return X.tocsr()[rows]

@@ -55,7 +55,7 @@ class Usable:
     def sample(self, n: int) -> tuple[Any, Array]:
         """The first n points of the order, as users give them, and their labels."""
         rows = np.sort(self.rows[:n])
-        return _rows(self.X, rows), self.y[rows]
+        return rows_of(self.X, rows), self.y[rows]
 
     def sizes(self) -> list[int]:
         """Sizes of nested samples, each twice the one before, up to all points."""
@@ -66,7 +66,8 @@ class Usable:
         return sizes[::-1]
 
 
-def _rows(X: Any, rows: Array) -> Any:
+def rows_of(X: Any, rows: Array) -> Any:
+    """Some rows of points, as users give them."""
     if hasattr(X, "iloc"):
         return X.iloc[rows]
     if hasattr(X, "tocsr"):

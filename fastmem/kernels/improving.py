@@ -49,6 +49,20 @@ def _missing_all(rows, some, sides, n, missing):
 
 
 @njit(nogil=True, cache=True)
+def _larger(missing, w, bit, inside, p, literal, most):
+    """The literal, and how many of p points are inside, of those of candidate ``bit`` of word w.
+
+    ``inside`` of them have its bit; what was found before stays where no more are inside.
+    """
+    k = w * WORD_BITS + trailing_zeros(bit)
+    if missing[0, w] & bit and inside > most:
+        most, literal = inside, np.int64(2 * k)
+    if missing[1, w] & bit and p - inside > most:
+        most, literal = p - inside, np.int64(2 * k + 1)
+    return literal, most
+
+
+@njit(nogil=True, cache=True)
 def _best_missing(columns, missing, own, p):
     """The literal of ``missing`` that most of the p points ``own`` (W,) are inside; and how many.
 
@@ -66,10 +80,7 @@ def _best_missing(columns, missing, own, p):
             for v in range(own.shape[0]):
                 count += popcount(column[v] & own[v])
             inside = np.int64(count)
-            if missing[0, w] & bit and inside > most:
-                most, literal = inside, np.int64(2 * k)
-            if missing[1, w] & bit and p - inside > most:
-                most, literal = p - inside, np.int64(2 * k + 1)
+            literal, most = _larger(missing, w, bit, inside, p, literal, most)
     return literal, most
 
 
@@ -84,10 +95,7 @@ def _best_counted(counts, missing, p):
             rest ^= bit
             k = w * WORD_BITS + trailing_zeros(bit)
             inside = np.int64(counts[k])
-            if missing[0, w] & bit and inside > most:
-                most, literal = inside, np.int64(2 * k)
-            if missing[1, w] & bit and p - inside > most:
-                most, literal = p - inside, np.int64(2 * k + 1)
+            literal, most = _larger(missing, w, bit, inside, p, literal, most)
     return literal, most
 
 

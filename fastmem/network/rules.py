@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from functools import cache
 
 import numpy as np
 
@@ -25,13 +26,16 @@ def rules_of(
     scale : ndarray of shape (d,), float64, or None
         Powers of two that points are multiplied by before the first layer.
     """
+
+    @cache
+    def comparison(row: int) -> str:
+        weights = first.subset(np.array([row])).weights[0]  # all of them may not fit in memory
+        weights = weights if scale is None else weights * scale
+        return _comparison(weights, float(first.biases[row]), names)
+
     starts, literals = literals_of(second, len(first))
-    weights = first.weights if scale is None else first.weights * scale
     for begin, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
-        yield " and ".join(
-            _comparison(weights[row], float(first.biases[row]), names)
-            for row in literals[begin:end].tolist()
-        )
+        yield " and ".join(comparison(row) for row in literals[begin:end].tolist())
 
 
 def _comparison(weights: np.ndarray, bias: float, names: Sequence[str]) -> str:
