@@ -120,6 +120,14 @@ def test_forms_of_points_do_not_matter():
     assert (thin.predict(rows) == y).all() and (thin.predict(X) == y).all()
 
 
+def test_points_that_few_entries_cannot_tell_apart_are_refused_in_a_sentence():
+    rows = sparse.random(300, 20_000, 1e-4, format="csr", random_state=0)
+    rows.data[:] = 1.0
+    y = np.random.default_rng(0).integers(0, 2, 300)
+    with pytest.raises(InvalidInputError, match="tell too few of the points apart"):
+        fitted(rows, y, contradictions="majority", width=64)
+
+
 def test_labels_and_names_are_kept(tmp_path):
     pandas = pytest.importorskip("pandas")
     X, y = clouds(120, seed=6)

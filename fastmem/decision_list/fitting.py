@@ -10,7 +10,7 @@ import numpy as np
 
 from fastmem.decision_list.candidates import RowCandidates
 from fastmem.decision_list.effort import LADDER, smallest_list
-from fastmem.decision_list.growth import Progress, grow_list
+from fastmem.decision_list.growth import InseparableError, Progress, grow_list
 from fastmem.hyperplanes.keyed import KeyedHyperplanes, keyed_candidates
 from fastmem.inputs import InvalidInputError, Points, exponents_of, spread_scale
 from fastmem.inputs.points import some_points
@@ -59,7 +59,13 @@ class ListFit(NamedTuple):
 def fit_list(
     problem: Problem, clock: Clock, tell: Callable[[str, int, int, int], object]
 ) -> ListFit:
-    """Find the smallest decision list that is right at all points of a problem."""
+    """Find the smallest decision list that is right at all points of a problem.
+
+    Raises
+    ------
+    InvalidInputError
+        Where points are beyond what hyperplanes of few entries reach, or tell apart.
+    """
     settings = problem.settings
     sequence = np.random.SeedSequence(settings.seed.entropy, spawn_key=(_SEED,))
     key_seed, sample_seed, row_seed = sequence.spawn(3)
@@ -80,10 +86,17 @@ def fit_list(
         tell("points", n_points - progress.n_open, n_points, next(steps))
 
     with clock.stage("list"):
-        found, candidates, trials = smallest_list(
-            candidates_of, codes, n_classes, settings.effort, settings.n_threads, step,
-            settings.n_candidates,
-        )  # fmt: skip
+        try:
+            found, candidates, trials = smallest_list(
+                candidates_of, codes, n_classes, settings.effort, settings.n_threads, step,
+                settings.n_candidates,
+            )  # fmt: skip
+        except InseparableError as error:
+            raise InvalidInputError(
+                f"objective is 'bytes', but hyperplanes of {form.n_entries} entries tell too few "
+                f"of the points apart, whose {problem.points.n_features:,} columns are mostly "
+                f"equal; pass objective='neurons', compact=True for a small network"
+            ) from error
     assert isinstance(candidates, RowCandidates)
     hyperplanes = candidates.hyperplanes
     assert isinstance(hyperplanes, KeyedHyperplanes)
@@ -147,7 +160,10 @@ def _bits(points: Points, codes: np.ndarray, key: int, form: Form) -> float:
         _rows(points, key, CANDIDATES, form, 1), points, np.random.default_rng(0), 1
     )
     n_classes = int(codes.max()) + 1
-    found = grow_list(candidates, codes, n_classes, LADDER[0], 1)
+    try:
+        found = grow_list(candidates, codes, n_classes, LADDER[0], 1)
+    except InseparableError:
+        return np.inf
     own = found.estimated_bits(CANDIDATES, n_classes)
     return own + candidates.stored_bits(found.literals)
 
