@@ -47,6 +47,8 @@ else:
 if kind == "border":  # thousands of neurons, looked for among neighbours
     y = (X @ rng.standard_normal(d) > 0).astype(np.int64)
 few = settings | ({"width": 64} if isinstance(settings.get("width"), int) else {})
+if kind == "border":  # compiles what few points do not use
+    fastmem.interpolate(X[:8000].copy(), y[:8000], seed=0, n_threads=2, **settings)
 if settings.get("decision") == "vote":
     some = X[:5000, :300].copy()
     fastmem.interpolate(some, np.arange(len(some)) % 2, width=64, decision="vote")
