@@ -7,7 +7,7 @@ import math
 import numpy as np
 import oracle
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fastmem.decision_list import effort as effort_module
@@ -275,7 +275,8 @@ def improved_slowly(bits, own, others, literals, lengths, gamma, sides):
             del literals[j]
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=30, deadline=None)
+@example(24819, 20, 1, 10)  # a literal comes to stand there twice
 @given(seeds, st.integers(2, 100), st.sampled_from([1, 100]), st.sampled_from([10, 70]))
 def test_improved_conjunctions_equal_the_oracle(seed, n_points, n_words, n):
     rng = np.random.default_rng(seed)
@@ -314,7 +315,15 @@ def open_points(bits, codes, n_words):
     alive = np.pad(oracle.pack(np.ones((1, len(bits)), bool))[0], (0, n_words - 1))
     none = np.zeros(0, np.int64)
     return Open(
-        rows, columns, codes, alive, none.astype(np.int32), none, none, np.zeros((1, 0), np.int32)
+        rows,
+        columns,
+        codes,
+        alive,
+        none,
+        np.zeros((0, len(alive)), np.uint64),
+        none.astype(np.int32),
+        none,
+        np.zeros((1, 0), np.int32),
     )
 
 

@@ -117,13 +117,17 @@ def _count_outside(columns, literals, outside):
 
 
 @njit(nogil=True, cache=True)
-def _only_outside(columns, literal, other, outside, wanted, found):
-    """found (W,) uint64 = those of ``wanted`` outside no literal but these; returns how many."""
+def _only_outside(columns, literals, pair, outside, wanted, found):
+    """found (W,) uint64 = those of ``wanted`` outside no literal but these; returns how many.
+
+    pair: two places among ``literals``, or twice the same.
+    """
+    literal, other = literals[pair[0]], literals[pair[1]]
     a, b = columns[literal >> 1], columns[other >> 1]
     flip_a = EMPTY if literal & 1 else FULL
     flip_b = EMPTY if other & 1 else FULL
     none, one, two = outside[0], outside[1], outside[2]
-    both = EMPTY if literal == other else FULL
+    both = EMPTY if pair[0] == pair[1] else FULL  # a literal may stand there twice
     count = EMPTY
     for w in range(wanted.shape[0]):
         outside_a, outside_b = a[w] ^ flip_a, b[w] ^ flip_b
@@ -154,12 +158,12 @@ def improve_conjunction(points, tables, literals, n_literals, own, lists, room):
         for i in range(n_literals):
             for j in range(i, min(n_literals, i + _PAIRED)):
                 length = tables.lengths[n_literals - (j > i)]
-                pair = literals[i], literals[j]
+                pair = i, j
                 work += n_words
-                n_q = _only_outside(columns, pair[0], pair[1], outside, others, theirs)
+                n_q = _only_outside(columns, literals, pair, outside, others, theirs)
                 if n_q > _MOST_INSTEAD:
                     continue
-                n_p = _only_outside(columns, pair[0], pair[1], outside, own, ours)
+                n_p = _only_outside(columns, literals, pair, outside, own, ours)
                 if length - tables.gamma * tables.logs[n_p] >= best:
                     continue
                 list_points(theirs, theirs, EMPTY, max(np.int64(1), n_q), lists[1])
