@@ -47,9 +47,9 @@ _COMPUTED = 7
 
 MOST_CANDIDATES = 1 << 16
 """Hyperplanes that a decision list is chosen from."""
-LIST_BYTES = 96 << 20
-"""Bytes of bits of the points that its conjunctions grow among, by point and by candidate; of its
-neurons, or of the candidates that they use, at all points."""
+LIST_BYTES = 128 << 20
+"""Bytes of bits of the points that its conjunctions grow among, by point, and again by candidate;
+of its neurons, or of the candidates that they use, at all points."""
 _LIST_COPIES = 3
 _LIST_POINT = 32
 """Class, number and order of a point."""

@@ -18,7 +18,7 @@ from fastmem.decision_list.candidates import Candidates, GivenColumns
 from fastmem.decision_list.growth import InseparableError, Progress, Search, grow_list
 from fastmem.decision_list.lists import DecisionList
 from fastmem.decision_list.runs import in_runs
-from fastmem.fit_memory import MOST_CANDIDATES
+from fastmem.fit_memory import LIST_BYTES, MOST_CANDIDATES
 from fastmem.patterns.spatial_order import sample_rows
 
 LADDER = (
@@ -40,8 +40,6 @@ _THOROUGH = 3
 """The search with which candidates are doubled, where time allows it."""
 _SHRINK = 0.97
 """Twice as many candidates must shrink the list to this, or are no more doubled."""
-_MOST_BYTES = 256 << 20
-"""Bytes of bits of all points by candidate, more than which candidates do not grow to."""
 SECONDS_PER_WORD = 0.6e-9
 _WORDS_PER_BIT = 2
 _CACHED_BITS = 1 << 28
@@ -147,7 +145,7 @@ class _Search:
     def run(self, n_given: int | None = None) -> Smallest:
         """Climb until nothing gains or time is over."""
         n_points = len(self.codes)
-        fitting = 1 << (8 * _MOST_BYTES // n_points).bit_length() >> 1  # a power of two
+        fitting = 1 << (8 * LIST_BYTES // n_points).bit_length() >> 1  # a power of two
         most = n_given or max(FEWEST_CANDIDATES, min(MOST_CANDIDATES, fitting))
         n, level = n_given or min(FEW_CANDIDATES, most), 1
         if n_points >= _PROBED_POINTS:

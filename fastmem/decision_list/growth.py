@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastmem.decision_list.candidates import Candidates, points_of, words_of
+from fastmem.decision_list.candidates import Candidates, points_of
 from fastmem.decision_list.lists import DecisionList, Neuron, new_list
 from fastmem.decision_list.open_sample import OpenSample
 from fastmem.decision_list.tables import conjunction_bits, log2_of, powers_of
@@ -23,7 +23,7 @@ from fastmem.kernels.conjunctions import Grown, grow_conjunctions
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.kernels.open_conjunctions import MOST_LITERALS, Tables, inside_all
 from fastmem.machine.loops import run_loop
-from fastmem.patterns.words import valid_bits
+from fastmem.patterns.words import packed, valid_bits
 
 _FEWEST_SAMPLED = 4096
 _MOST_TASKS = 256
@@ -158,7 +158,9 @@ class _Growth:
         self.at_hand: dict[int, _Conjunction] = {}
         self.n_open = np.bincount(codes, minlength=n_classes)
         self.open = valid_bits(len(codes))
-        self.whole: dict[int, np.ndarray] = {}  # columns at all points, where there is a sample
+        # where there is a sample: columns at all points, and the points of a class
+        self.whole: dict[int, np.ndarray] = {}
+        self.own: dict[int, np.ndarray] = {}
         self.step = self.work = 0
         self.n_bits = 0.0
         self._begin(self._drawn())
@@ -199,7 +201,7 @@ class _Growth:
     def _drawn(self) -> np.ndarray:
         """Numbers of open points to grow among, ascending."""
         numbers = points_of(self.open)
-        most = max(_FEWEST_SAMPLED, 4 * self.sample_bytes // len(self.candidates.sides))
+        most = max(_FEWEST_SAMPLED, 8 * self.sample_bytes // len(self.candidates.sides))
         if len(numbers) <= most:
             return numbers
         # by class, so that each has its share, and at least one point
@@ -305,7 +307,9 @@ class _Growth:
 
     def _accept_everywhere(self, code: int, literals: np.ndarray) -> None:
         """Take a neuron that is right at all points, or grow it on, or improve the sample."""
-        own = words_of(np.flatnonzero(self.codes == code), len(self.codes))
+        if code not in self.own:
+            self.own[code] = packed((self.codes == code)[None])[0]
+        own = self.own[code]
         places = 2 * np.arange(MOST_LITERALS, dtype=np.int32)
         while True:
             columns = self._everywhere(literals >> 1)

@@ -77,7 +77,12 @@ class OpenSample:
         sizes = np.bincount(codes[:size], minlength=self._n_classes).astype(np.int64)
         counts = self._counts(rows, members, sizes)
         first = np.cumsum(sizes) - sizes
-        self.data = Open(rows, columns, codes, alive, members, first, sizes, counts)
+        own = np.zeros((0, columns.shape[1]), np.uint64)
+        if self._n_classes <= _COUNTED_CLASSES:
+            own = np.concatenate([packed((codes == c)[None]) for c in range(self._n_classes)])
+            own &= alive
+            members = np.empty(0, np.int32)
+        self.data = Open(rows, columns, codes, alive, sizes, own, members, first, counts)
 
     def add(self, numbers: np.ndarray) -> bool:
         """Add up to 64 points, which are open, or say that there is no room for them."""
@@ -93,8 +98,14 @@ class OpenSample:
         data.alive[word] = valid_bits(len(numbers))[0]
         more = np.bincount(codes, minlength=self._n_classes).astype(np.int64)
         order = np.argsort(codes, kind="stable")
-        behind = (data.first + data.sizes)[codes[order]]
-        members = np.insert(data.members, behind, places[order])
+        members = data.members
+        if len(data.own):
+            np.bitwise_or.at(
+                data.own[:, word], codes, np.uint64(1) << (places - places[0]).astype(np.uint64)
+            )
+        else:
+            behind = (data.first + data.sizes)[codes[order]]
+            members = np.insert(members, behind, places[order])
         data.sizes[:] += more
         data.counts[:] += self._counts(data.rows, places[order].astype(np.int32), more)
         first = data.first + np.cumsum(more) - more
@@ -135,6 +146,7 @@ class OpenSample:
         if n_words > TASK_WORDS and self.n_open < _COMPACTED * WORD_BITS * n_words:
             places = points_of(self.data.alive)
             columns = picked(self.data.columns, places, self._n_threads)
+            del self.data  # before there are new rows
             self._load(columns, self.numbers[places], 0)
 
     def unseparated(self) -> np.ndarray:
@@ -143,7 +155,10 @@ class OpenSample:
         For each such pattern the first of its points beside the first of another class.
         """
         places = points_of(self.data.alive)
-        return self.numbers[places][pairs_of(self.data.rows[places], self.data.codes[places])]
+        rows = self.data.rows[: len(places)]
+        if places[-1:] >= len(places):
+            rows = self.data.rows[places]
+        return self.numbers[places][pairs_of(rows, self.data.codes[places])]
 
     def stuck(self, sides: np.ndarray) -> np.ndarray:
         """Pairs (m, 2) int64 of an open point and points of other classes that no literal parts.

@@ -281,18 +281,20 @@ def claim(points, code, literals):
     own_points(points, code, covered)
     inside_all(points.columns, literals, literals.shape[0], covered)
     gone = np.empty(size + GROUP, np.int32)
-    n_gone, kept = np.int64(0), first
-    for i in range(first, first + size):
-        point = points.members[i]
-        if (covered[point >> 6] >> np.uint64(point & 63)) & ONE:
-            gone[n_gone] = point
-            n_gone += 1
-        else:
-            points.members[kept] = point
-            kept += 1
-    points.sizes[code] = kept - first
+    n_gone = list_points(covered, covered, EMPTY, size, gone)
+    points.sizes[code] -= n_gone
     for w in range(covered.shape[0]):
         points.alive[w] &= ~covered[w]
+    if points.own.shape[0]:
+        for w in range(covered.shape[0]):
+            points.own[code, w] &= ~covered[w]
+    else:
+        kept = first
+        for i in range(first, first + size):
+            point = points.members[i]
+            if not (covered[point >> 6] >> np.uint64(point & 63)) & ONE:
+                points.members[kept] = point
+                kept += 1
     planes = np.empty((_PLANES, ROW_WORDS), np.uint64)
     counts = np.empty(width, np.int32)
     ones_of(points.rows, gone, n_gone, planes, counts)

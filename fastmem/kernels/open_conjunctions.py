@@ -24,18 +24,21 @@ class Open(NamedTuple):
 
     rows (M + 1, n_words) uint64, as in ``kernels.bit_rows``, and columns (n, W) uint64: the bits of
     n candidates at M points; codes (M,) int32, their classes. alive (W,) uint64: the open points.
-    members int32: those of class c are members[first[c] : first[c] + sizes[c]]; first and sizes
-    (K,) int64. counts (K + 1, 64 n_words) int32: how many of the open points of each class, and,
-    last, of all, each candidate has on its positive side; or (1, 64 n_words), of all alone.
+    sizes (K,) int64: how many of them each class has. own (K, W) uint64: those of each class; or,
+    where classes are many, (0, W), and those of class c are members[first[c] : first[c] +
+    sizes[c]], int32, first (K,) int64. counts (K + 1, 64 n_words) int32: how many of the open
+    points of each class, and, last, of all, each candidate has on its positive side; or
+    (1, 64 n_words), of all alone.
     """
 
     rows: np.ndarray
     columns: np.ndarray
     codes: np.ndarray
     alive: np.ndarray
+    sizes: np.ndarray
+    own: np.ndarray
     members: np.ndarray
     first: np.ndarray
-    sizes: np.ndarray
     counts: np.ndarray
 
 
@@ -79,6 +82,9 @@ class Room(NamedTuple):
 def own_points(points, code, own):
     """Set the bits of the open points of a class in own (W,) uint64; returns how many."""
     first, size = points.first[code], points.sizes[code]
+    if points.own.shape[0]:
+        own[:] = points.own[code]
+        return size
     own[:] = EMPTY
     for point in points.members[first : first + size]:
         own[point >> 6] |= ONE << np.uint64(point & 63)
