@@ -44,7 +44,7 @@ SECONDS_PER_WORD = 0.6e-9
 _WORDS_PER_BIT = 2
 _CACHED_BITS = 1 << 28
 """Bits of all points that lie in a cache: words of so many, or more, take twice as long."""
-BASE_SECONDS, POINT_SECONDS = 1.0, 6e-5
+BASE_SECONDS, POINT_SECONDS = 0.7, 4e-5
 """Without a time, so long as one core of some machine takes for so many words."""
 _PROBED_POINTS = 16384
 """With fewer points the first trial is short in any case."""
@@ -173,7 +173,8 @@ class _Search:
 
     def first_trial(self, n: int) -> tuple[int, int]:
         """What is likely to end in time: candidates, and the place in LADDER."""
-        candidates = self.candidates_for(n)
+        probed = min(n, FEWEST_CANDIDATES)
+        candidates = self.candidates_for(probed)
         costs = []
         for part in _PARTS:
             before = self.used
@@ -181,12 +182,12 @@ class _Search:
             costs.append(max(self.used - before, 1e-9))
         doubled = min(max(costs[1] / costs[0], 1.0), 4.0)
         cost = costs[1] * doubled ** math.log2(_PARTS[1])
-        for level in (1, 0):
-            if cost * _COSTS[level] <= self.budget - self.used:
-                return n, level
-        while n > FEWEST_CANDIDATES and cost > self.budget - self.used:
+        cost *= _MORE_CANDIDATES ** math.log2(n / probed)
+        while cost * _COSTS[1] > self.budget - self.used:
+            if n <= FEWEST_CANDIDATES:
+                return n, 0
             n, cost = n // 2, cost / _MORE_CANDIDATES
-        return n, 0
+        return n, 1
 
     def grow_part(self, candidates: Candidates, rows: np.ndarray) -> None:
         """Grow a list of some points, to see what it takes, without those not separated."""

@@ -124,22 +124,22 @@ def _chosen(
     rows = _sample(problem.codes, generator)
     codes = np.unique(problem.codes[rows], return_inverse=True)[1]
 
-    def best_of(points: Points) -> tuple[float, Form]:
-        bits = [_bits(points, codes, key, form) for form in FORMS]
-        least = int(np.argmin(bits))
-        chosen = least if bits[least] < _GAIN * bits[0] else 0
-        return bits[chosen], FORMS[chosen]
+    def bits_of(points: Points, form: Form) -> float:
+        return _bits(some_points(points, rows), codes, key, form)
 
     name = settings.scale if isinstance(settings.scale, str) else "given"
     chosen = _held(problem)
-    bits, form = best_of(some_points(chosen.points, rows))
+    bits = [bits_of(chosen.points, FORMS[0])]
     if problem.measures_scale:
         scale = spread_scale(problem.points)
         if len(set(exponents_of(scale))) > 1:
             other = problem.times(scale)
-            scaled_bits, scaled_form = best_of(some_points(other.points, rows))
-            if scaled_bits < _GAIN * bits:
-                chosen, form = other, scaled_form
+            scaled_bits = bits_of(other.points, FORMS[0])
+            if scaled_bits < _GAIN * bits[0]:
+                chosen, bits = other, [scaled_bits]
+    bits += [bits_of(chosen.points, form) for form in FORMS[1:]]
+    least = int(np.argmin(bits))
+    form = FORMS[least if bits[least] < _GAIN * bits[0] else 0]
     kept = None if chosen.scale is None else tuple(exponents_of(chosen.scale))
     return chosen, Scaling(name, kept), form
 
