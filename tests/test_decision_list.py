@@ -28,7 +28,7 @@ from fastmem.machine.loops import run_loop
 
 fast = settings(max_examples=30, deadline=None)
 seeds = st.integers(0, 2**32 - 1)
-QUICK, SOME = Search(improves=False), Search((1, 6), 1, improves=False, slack=1.0)
+QUICK, SOME = Search(instead=0), Search((1, 6), 1, instead=0, slack=1.0)
 THOROUGH = Search((1, 2, 3, 4, 6), 1)
 
 
@@ -288,7 +288,7 @@ def test_improved_conjunctions_equal_the_oracle(seed, n_points, n_words, n):
     lengths[: min(2 * n, MOST_LITERALS) + 1] = np.log2(1 + tables.conjunction_bits(n, 2))
     sides = rng.integers(1, 3, size=n).astype(np.uint8)
     logs = tables.log2_of(np.arange(n_points + 1))
-    given_tables = Tables(logs, logs[None], sides, n, n_points, lengths, 0.8, True)
+    given_tables = Tables(logs, logs[None], sides, n, n_points, lengths, 0.8, 512)
     data = open_points(bits, (~own).astype(np.int32), n_words)
     room = Room(
         np.empty((32, ROW_WORDS), np.uint64), np.empty((2, 64 * data.rows.shape[1]), np.int32),

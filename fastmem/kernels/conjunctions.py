@@ -262,7 +262,7 @@ def grow_conjunctions(queue, stop, points, tables, grown):
         for w in range(n_words):
             others[w] = points.alive[w] & ~own[w]
         n_literals = thin_conjunction(points.columns, own, others, literals, n_literals)
-        if tables.improves:
+        if tables.instead:
             n_literals, grown.coverage[task], work = improve_conjunction(
                 points, tables, literals, n_literals, own, (p_list, q_list), room
             )

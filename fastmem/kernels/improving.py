@@ -13,8 +13,6 @@ from fastmem.kernels.open_conjunctions import EMPTY, FULL, ONE, inside_all, list
 CHOICE = 600
 _PAIRED = 16
 """A literal and so many after it are tried in pairs: conjunctions are rarely longer."""
-_MOST_INSTEAD = 512
-"""Points that a literal alone is asked to miss in the place of others."""
 
 
 @njit(nogil=True, cache=True)
@@ -161,7 +159,7 @@ def improve_conjunction(points, tables, literals, n_literals, own, lists, room):
                 pair = i, j
                 work += n_words
                 n_q = _only_outside(columns, literals, pair, outside, others, theirs)
-                if n_q > _MOST_INSTEAD:
+                if n_q > tables.instead:
                     continue
                 n_p = _only_outside(columns, literals, pair, outside, own, ours)
                 if length - tables.gamma * tables.logs[n_p] >= best:

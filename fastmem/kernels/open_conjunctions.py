@@ -52,8 +52,9 @@ class Tables(NamedTuple):
     none of the first ``n_keyed`` candidates tells p from q those after them, whose rows are stored,
     are asked. About ``most`` points of p and of q at most are counted for all literals but the
     first; where none of those of q is left, others are. lengths (MOST_LITERALS + 1,) float64: log2
-    of the bits of k literals; gamma, the power of the coverage that they are divided by, and
-    whether conjunctions are improved by it when they are grown.
+    of the bits of k literals; gamma, the power of the coverage that they are divided by. Grown
+    conjunctions are improved by it: a literal takes the place of others where no more than
+    ``instead`` points, which it has to miss, depend on them; 0: they are not.
     """
 
     logs: np.ndarray
@@ -63,7 +64,7 @@ class Tables(NamedTuple):
     most: int
     lengths: np.ndarray
     gamma: float
-    improves: bool
+    instead: int
 
 
 class Room(NamedTuple):
