@@ -178,14 +178,14 @@ class _Growth:
             self.candidates, None if all_points else numbers, self.codes, self.n_classes,
             self.n_threads, n_spare,
         )  # fmt: skip
-        self.sample = OpenSample(*arguments)
         for _ in range(_ROUNDS):
+            self.__dict__.pop("sample", None)  # there is room for one
+            self.sample = OpenSample(*arguments)
             pairs = self.sample.unseparated()
             if len(pairs) == 0:
                 break
             if not self.candidates.part(pairs):
                 raise InseparableError(pairs)
-            self.sample = OpenSample(*arguments)
         else:
             raise InseparableError(pairs)
         self.n_drawn = self.sample.n_open
