@@ -24,9 +24,9 @@ from fastmem.inputs import (
 from fastmem.machine.memory import require_for_prediction
 from fastmem.network import model_file
 from fastmem.network.cells import Cells
-from fastmem.network.consistency import check_list, check_readout
+from fastmem.network.consistency import check_parts
 from fastmem.network.lists import DecisionList
-from fastmem.network.pages import network_page
+from fastmem.network.pages import network_page, short_text
 from fastmem.network.report import FitReport, n_parameters
 from fastmem.network.rules import rules_of
 from fastmem.network.votes import Votes
@@ -104,38 +104,19 @@ class Network:
         readout: ReadOut | None = None,
         default: int | None = None,
     ) -> None:
-        if second.masks.shape[1] != first.n_words:
-            raise InvalidInputError(
-                f"masks has {second.masks.shape[1]} words a row where {len(first)} hyperplanes "
-                f"have {first.n_words}; build both layers for one width"
+        summary = dict(summary or {})
+        check_parts(
+            model_file.ModelParts(
+                classes, first, second, covered, summary, feature_names, scale, encoding, readout,
+                default,
             )
-        if not np.isin(second.owners, covered).all() or not all(
-            0 <= code < len(classes) for code in covered
-        ):
-            raise InvalidInputError(
-                f"covered is {covered!r}; pass the codes, below {len(classes)}, of all classes "
-                f"that own neurons"
-            )
-        if feature_names is not None and len(feature_names) != first.n_features:
-            raise InvalidInputError(
-                f"feature_names has {len(feature_names)} names for {first.n_features} features; "
-                f"pass one for each, or None"
-            )
-        if encoding is not None and not callable(getattr(encoding, "to_dict", None)):
-            raise InvalidInputError(
-                f"encoding is a {type(encoding).__name__}; pass a fastmem.encoding.Encoding, or "
-                f"None"
-            )
-        if readout is not None:
-            check_readout(readout, len(classes), first, second)
-        if default is not None:
-            check_list(default, len(classes), second, readout)
+        )  # fmt: skip
         self.classes_ = classes
         self.first = first
         self.second = second
         self.covered = tuple(sorted(int(code) for code in covered))
         self.report = report
-        self.summary = dict(summary or {})
+        self.summary = summary
         self.n_features_in_ = first.n_features
         self.feature_names = None if feature_names is None else tuple(map(str, feature_names))
         self.scale = None if scale is None else checked_scale(scale, first.n_features)
@@ -153,19 +134,7 @@ class Network:
         )
 
     def __repr__(self) -> str:
-        n, m = self.widths
-        relu = " with ReLU" if self.second.activation == "relu" else ""
-        if self.readout is not None:
-            return (
-                f"<fastmem.Network: {self.n_features_in_} features, a vote of {len(self.readout)} "
-                f"cosines, {n} hyperplanes and {m} neurons for exceptions, "
-                f"{len(self.classes_)} classes>"
-            )
-        order = "" if self.default is None else " in order"
-        return (
-            f"<fastmem.Network: {self.n_features_in_} features, {n} hyperplanes{relu}, "
-            f"{m} neurons{order}, {len(self.classes_)} classes>"
-        )
+        return short_text(self)
 
     def _repr_html_(self) -> str:
         """What notebooks show."""
@@ -464,32 +433,3 @@ class Network:
                 "margins of cells are no probabilities; fit with decision='vote' for these"
             )
         return self._decider
-
-
-def load(path: str | os.PathLike[str]) -> Network:
-    """Read a network that :meth:`Network.save` wrote.
-
-    Nothing in the file is executed or believed: it holds no pickle, and every size, type and value
-    is checked before it is used.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-
-    Returns
-    -------
-    Network
-        Equal to the saved one bit for bit, except that ``report`` is None.
-
-    Raises
-    ------
-    ModelFileError
-        If the file is damaged, is not a fastmem model, or was written by a newer fastmem.
-    OSError
-        As from ``open``: no such file, no permission, a directory.
-    """
-    parts = model_file.read(path)
-    return Network(
-        parts.classes, parts.first, parts.second, parts.covered, None, parts.summary,
-        parts.feature_names, parts.scale, parts.encoding, parts.readout, parts.default,
-    )  # fmt: skip

@@ -25,6 +25,20 @@ def table(title: str, facts: dict[str, str]) -> str:
     return f"<table><caption>{html.escape(title)}</caption><tbody>{rows}</tbody></table>"
 
 
+def short_text(network: Network) -> str:
+    """Say in a line what a network is."""
+    n, m = network.widths
+    features, classes = f"{network.n_features_in_} features", f"{len(network.classes_)} classes"
+    if network.readout is not None:
+        return (
+            f"<fastmem.Network: {features}, a vote of {len(network.readout)} cosines, "
+            f"{n} hyperplanes and {m} neurons for exceptions, {classes}>"
+        )
+    relu = " with ReLU" if network.second.activation == "relu" else ""
+    order = "" if network.default is None else " in order"
+    return f"<fastmem.Network: {features}, {n} hyperplanes{relu}, {m} neurons{order}, {classes}>"
+
+
 def network_page(network: Network) -> str:
     """Give the facts of a network."""
     n, m = network.widths
