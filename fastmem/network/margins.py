@@ -109,11 +109,15 @@ class CountMargins:
         self, points: Points, start: int, stop: int, tiles: np.ndarray, stop_when_on: bool
     ) -> np.ndarray:
         """See `Margins`."""
+        return self.of_tiles(tiles, stop - start, stop_when_on)
+
+    def of_tiles(self, tiles: np.ndarray, n_points: int, stop_when_on: bool = False) -> np.ndarray:
+        """As ``of``, of patterns alone, whether or not there are points that have them."""
         sizes = np.full(len(tiles), TILE, np.int64)
-        sizes[-1] = stop - start - (len(tiles) - 1) * TILE
+        sizes[-1] = n_points - (len(tiles) - 1) * TILE
         best = np.full((self.n_blocks, len(tiles) * TILE), np.iinfo(np.int64).min)
         margins(tiles, sizes, self._masks, self._thresholds, self._blocks, stop_when_on, best)
-        return self.as_floats(best[:, : stop - start])
+        return self.as_floats(best[:, :n_points])
 
     def as_floats(self, best: np.ndarray) -> np.ndarray:
         """Margins as ``of`` returns them: counts, (n_blocks, P) int64, as float64."""

@@ -24,6 +24,7 @@ from fastmem.inputs import (
 from fastmem.machine.memory import require_for_prediction
 from fastmem.network import model_file
 from fastmem.network.cells import Cells
+from fastmem.network.coincidence import codes_by_coincidence, takes_coincidence
 from fastmem.network.consistency import check_parts
 from fastmem.network.lists import DecisionList
 from fastmem.network.pages import network_page, short_text
@@ -213,8 +214,9 @@ class Network:
         )  # fmt: skip
 
     def predict(
-        self, X, *, n_threads: int | None = None, abstain: float | None = None
-    ) -> np.ndarray:
+        self, X, *, n_threads: int | None = None, abstain: float | None = None,
+        rule: str = "margin",
+    ) -> np.ndarray:  # fmt: skip
         """Label every point; right on every training point that was separated.
 
         Parameters
@@ -226,6 +228,12 @@ class Network:
             Withhold the label of a point whose class has a probability below it (see
             :meth:`predict_proba`), be it a training point, and of one that is further from the
             middle than all training points. Only networks with ``decision="vote"`` can.
+        rule : {"margin", "coincidence"}, default "margin"
+            With "coincidence", of the classes with a neuron on, or of all where none is, the one
+            whose masks u coincide most with q, the zeros of the point's pattern: the largest
+            |q and u|^2 / (|q or u| min(|q|, |u|)). On training points both rules agree. Of cells
+            with ``covered="all"`` and a ``margin`` of at least 0.5 only. Scores of
+            :meth:`decision_function` are margins all the same.
 
         Returns
         -------
@@ -237,13 +245,16 @@ class Network:
         ------
         InvalidInputError
             If X is not a finite real matrix with as many columns as the training set, or a data
-            frame with other columns, or in another order.
+            frame with other columns, or in another order; if the network cannot be asked in this
+            way.
         MemoryError
             If results for so many points have no room.
         """
         points = self._points(X)
         require_for_prediction(points.n_samples, 8 + self.classes_.itemsize)
         threads = check_threads(n_threads)
+        if takes_coincidence(self, rule, abstain):
+            return self.classes_[codes_by_coincidence(self, points, threads)]
         if abstain is None:
             return self.classes_[self._decider.codes(points, threads)]
         least = share(abstain, "abstain")
@@ -380,7 +391,7 @@ class Network:
         labels = self.classes_.tolist()
         texts = rules_of(self.first, self.second, names, self.scale)
         found = [
-            (text, labels[owner])
+            (" and ".join(text), labels[owner])
             for text, owner in zip(texts, self.second.owners.tolist(), strict=True)
         ]
         return [*found, ("else", labels[self.default])]

@@ -14,8 +14,8 @@ from fastmem.second_layer.cover_layer import CoverLayer
 
 def rules_of(
     first: Hyperplanes, second: CoverLayer, names: Sequence[str], scale: np.ndarray | None
-) -> Iterator[str]:
-    """What each neuron of a list asks for, in their order, as one comparison a literal.
+) -> Iterator[tuple[str, ...]]:
+    """What each neuron of a list asks for, in their order: one comparison a literal.
 
     Parameters
     ----------
@@ -35,7 +35,7 @@ def rules_of(
 
     starts, literals = literals_of(second, len(first))
     for begin, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
-        yield " and ".join(comparison(row) for row in literals[begin:end].tolist())
+        yield tuple(comparison(row) for row in literals[begin:end].tolist())
 
 
 def _comparison(weights: np.ndarray, bias: float, names: Sequence[str]) -> str:
