@@ -26,15 +26,21 @@ from fastmem.network import model_file
 from fastmem.network.cells import Cells
 from fastmem.network.coincidence import codes_by_coincidence, takes_coincidence
 from fastmem.network.consistency import check_parts
+from fastmem.network.explanations.explaining import explain
+from fastmem.network.explanations.report import Explanation
+from fastmem.network.graph import Connectivity, connectivity, n_nonzero, network_graph
 from fastmem.network.lists import DecisionList
+from fastmem.network.margins import lead_of_second
 from fastmem.network.pages import network_page, short_text
 from fastmem.network.report import FitReport, n_parameters
-from fastmem.network.rules import rules_of
+from fastmem.network.rules import labelled_rules
 from fastmem.network.votes import Votes
 from fastmem.readout import ReadOut
 from fastmem.second_layer.cover_layer import CoverLayer
 
 if TYPE_CHECKING:
+    import networkx as nx
+
     from fastmem.encoding import Encoding
 
 _COMPUTED = ("_decider", "nbytes")
@@ -165,13 +171,7 @@ class Network:
     @property
     def n_nonzero(self) -> int:
         """Weights and biases that are not zero."""
-        return int(
-            self.first.n_nonzero
-            + np.bitwise_count(self.second.masks).sum(dtype=np.int64)
-            + np.count_nonzero(self.second.thresholds)
-            + len(self.second)
-            + (0 if self.readout is None else np.count_nonzero(self.readout.weights))
-        )
+        return n_nonzero(self.first, self.second, self.readout)
 
     @cached_property
     def nbytes(self) -> int:
@@ -186,10 +186,7 @@ class Network:
 
     @property
     def label_entropy(self) -> float | None:
-        """Bits of a training label in the best code that does not see the points.
-
-        The entropy of the labels' frequencies; None where these are not known.
-        """
+        """Entropy of the training labels' frequencies, in bits; None where it is not known."""
         entropy = self.summary.get("label_entropy")
         return entropy if isinstance(entropy, float) else None
 
@@ -296,10 +293,7 @@ class Network:
         scores = self._decider.scores(points, check_threads(n_threads))
         if len(self.classes_) > 2:
             return scores
-        with np.errstate(invalid="ignore"):
-            difference = scores[:, 1] - scores[:, 0]
-        # two blocks without neurons: -inf - -inf
-        return np.nan_to_num(difference, copy=False, nan=0.0, posinf=np.inf, neginf=-np.inf)
+        return lead_of_second(scores)
 
     def predict_proba(self, X, *, n_threads: int | None = None) -> np.ndarray:
         """Probabilities of the classes: softmax of the votes at a temperature.
@@ -387,14 +381,74 @@ class Network:
         """
         if self.default is None:
             raise InvalidInputError(_NO_ORDER)
-        names = self.feature_names or [f"x{k}" for k in range(self.n_features_in_)]
-        labels = self.classes_.tolist()
-        texts = rules_of(self.first, self.second, names, self.scale)
-        found = [
-            (" and ".join(text), labels[owner])
-            for text, owner in zip(texts, self.second.owners.tolist(), strict=True)
-        ]
-        return [*found, ("else", labels[self.default])]
+        return labelled_rules(self)
+
+    def explain(
+        self, x, X, y, *, n_prototypes: int = 3, n_changes: int = 3, n_threads: int | None = None
+    ) -> Explanation | list[Explanation]:
+        """Say why points get their labels: what decided, rows like it, what would change it.
+
+        Parameters
+        ----------
+        x : array-like of shape (n_features_in_,), or of a dict's columns; or as X
+            One point, or several in rows.
+        X : array-like, CSR matrix or data frame of shape (n_samples, n_features_in_)
+            As a rule the training points.
+        y : array-like of shape (n_samples,)
+            Their labels, among ``classes_``.
+        n_prototypes : int, default 3
+            Rows of either kind at most.
+        n_changes : int, default 3
+            Changes of single columns at most; with 0 none are looked for, nor bits to flip.
+        n_threads : int, optional
+            As for :meth:`predict`.
+
+        Returns
+        -------
+        Explanation, or list of Explanation
+            One for a point, also in a matrix or frame of one row; a list for several rows.
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`predict` and :meth:`score`; or if there are more than 1,000 points.
+
+        Notes
+        -----
+        Rows with count 0 are what a neuron of the paper (arXiv 2310.00327) stores, its prototypes;
+        those of other classes with the least count, by which its threshold was set, are its
+        counter-prototypes. In a list (Rivest 1987) only rows that come as far as the rule count.
+        """
+        return explain(self, self._decider, (x, X, y), n_prototypes, n_changes, n_threads)
+
+    def graph(self, *, features: bool = False) -> nx.DiGraph:
+        """The network as a graph: hyperplanes, neurons and classes, an edge for each connection.
+
+        Parameters
+        ----------
+        features : bool, default False
+            Whether to have the features too, and an edge for each weight that is not zero.
+
+        Returns
+        -------
+        networkx.DiGraph
+            For networkx.write_graphml. Nodes "h0", "n0", "c0", "x0" and so on with ``layer``:
+            hyperplanes have ``bias``, neurons ``threshold``, ``class``, in a list ``place``, in a
+            vote ``gain``, classes ``label``, features ``name``; edges from features ``weight``.
+
+        Raises
+        ------
+        InvalidInputError
+            If it had more than ten million edges.
+        ModuleNotFoundError
+            If networkx, of the extra ``study``, is not installed.
+        """
+        return network_graph(self, features)
+
+    @property
+    def connectivity(self) -> Connectivity:
+        """How many connections lead from the first to the second layer."""
+        return connectivity(self.first, self.second)
 
     def checked_points(self, X, *, stacklevel: int = 3) -> Points:
         """Check points, and encode a raw table where the network was fitted to one.
