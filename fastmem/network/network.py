@@ -26,8 +26,6 @@ from fastmem.network import model_file
 from fastmem.network.cells import Cells
 from fastmem.network.coincidence import codes_by_coincidence, takes_coincidence
 from fastmem.network.consistency import check_parts
-from fastmem.network.explanations.explaining import explain
-from fastmem.network.explanations.report import Explanation
 from fastmem.network.graph import Connectivity, connectivity, n_nonzero, network_graph
 from fastmem.network.lists import DecisionList
 from fastmem.network.margins import lead_of_second
@@ -42,6 +40,7 @@ if TYPE_CHECKING:
     import networkx as nx
 
     from fastmem.encoding import Encoding
+    from fastmem.network.explanations.report import Explanation
 
 _COMPUTED = ("_decider", "nbytes")
 """Attributes that are computed from the layers on demand."""
@@ -401,7 +400,6 @@ class Network:
         n_changes : int, default 3
             Changes of single columns at most; with 0 none are looked for, nor bits to flip.
         n_threads : int, optional
-            As for :meth:`predict`.
 
         Returns
         -------
@@ -419,6 +417,8 @@ class Network:
         those of other classes with the least count, by which its threshold was set, are its
         counter-prototypes. In a list (Rivest 1987) only rows that come as far as the rule count.
         """
+        from fastmem.network.explanations.explaining import explain  # some ms of every import
+
         return explain(self, self._decider, (x, X, y), n_prototypes, n_changes, n_threads)
 
     def graph(self, *, features: bool = False) -> nx.DiGraph:

@@ -17,20 +17,20 @@ _BITS = 12
 
 def explanation_text(found: Explanation) -> str:
     """Say in a few lines why a point has its label."""
-    lines = [_decided(found), *_beside(found)]
+    lines = [_decided(found), *(sentence for _, sentence in _beside(found))]
     for name, examples in (
         ("Prototypes", found.prototypes), ("Counter-prototypes", found.counter_prototypes),
     ):  # fmt: skip
         if examples:
             lines.append(f"{name}: " + "; ".join(_example(found, one) for one in examples) + ".")
     lines += [f"Another label: {_change(one)}." for one in found.changes]
-    return "\n".join(lines + list(_flips(found)))
+    return "\n".join(lines + [sentence for _, sentence in _flips(found)])
 
 
 def explanation_page(found: Explanation) -> str:
     """Give the same as tables of HTML, with the columns of all points that are named."""
     facts = {"label": shown(found.label), "why": _decided(found)}
-    facts |= {f"also {i}": line for i, line in enumerate([*_beside(found), *_flips(found)], 1)}
+    facts |= dict([*_beside(found), *_flips(found)])
     pages = [table("fastmem.Explanation", facts)]
     points: list[tuple[str, Any, dict[str, Any]]] = [("the point", found.label, columns(found))]
     for what, examples in (
@@ -48,7 +48,13 @@ def explanation_page(found: Explanation) -> str:
         pages.append(grid("Points", header, rows))
     if found.changes:
         changes = [
-            [one.what, shown(one.before), shown(one.after), shown(one.label), f"{one.distance:.4g}"]
+            [
+                "all, by the share of the way" if one.what == "all" else one.what,
+                shown(one.before),
+                shown(one.after),
+                shown(one.label),
+                f"{one.distance:.4g}",
+            ]
             for one in found.changes
         ]
         header = ["column", "from", "to", "label", "share of its range"]
@@ -101,41 +107,45 @@ def _decided(found: Explanation) -> str:
     )
 
 
-def _beside(found: Explanation) -> Iterator[str]:
-    """What else there is to say of how it was decided."""
+def _beside(found: Explanation) -> Iterator[tuple[str, str]]:
+    """What else there is to say of how it was decided, each with a name."""
     if found.decision == "cells":
         by = "" if found.runner_up_neuron is None else f", by neuron {found.runner_up_neuron}"
         yield (
+            "next",
             f"Next is {shown(found.runner_up)} with a score of {shown(found.runner_up_score)}{by}, "
-            f"against {shown(found.score)}."
+            f"against {shown(found.score)}.",
         )
     if found.neuron is not None:
         what = "rule decides for" if found.decision == "list" else "neuron is on for"
         yield (
+            "rows",
             f"The {what} {found.n_covered:,} of {found.n_rows:,} rows with this label; "
-            f"{found.n_stored:,} have count 0."
+            f"{found.n_stored:,} have count 0.",
         )
     for rule in found.rules[found.neuron is not None :]:
         failing = [
             text for text, holds in zip(rule.comparisons, rule.hold, strict=True) if not holds
         ]
         yield (
+            f"rule {rule.neuron}",
             f"Rule {rule.neuron} for {shown(rule.label)} comes before and fails by "
-            f"{' and '.join(failing)}."
+            f"{' and '.join(failing)}.",
         )
     if found.contributions:
         most = ", ".join(f"{one.votes:+,} by feature {one.feature}" for one in found.contributions)
-        yield f"Features that add most, for or against it: {most}."
+        yield "features", f"Features that add most, for or against it: {most}."
 
 
-def _flips(found: Explanation) -> Iterator[str]:
+def _flips(found: Explanation) -> Iterator[tuple[str, str]]:
     if found.flips is not None:
         bits = found.flips.hyperplanes
         named = _listed(bits)
         fewest = ", and no fewer" if found.flips.are_fewest and len(bits) > 1 else ""
         yield (
+            "bits",
             f"With {len(bits)} of its bits flipped{fewest}, a pattern gets "
-            f"{shown(found.flips.label)}: hyperplane{'s' * (len(bits) > 1)} {named}."
+            f"{shown(found.flips.label)}: hyperplane{'s' * (len(bits) > 1)} {named}.",
         )
 
 
@@ -146,6 +156,7 @@ def _listed(numbers: Sequence[int]) -> str:
 def _example(found: Explanation, one: Example) -> str:
     count = "" if one.count is None else f"count {shown(one.count)}, "
     unit = "away" if isinstance(one.distance, float) else "hyperplanes away"
+    unit = "hyperplane away" if one.distance == 1 else unit
     label = "" if one.label == found.label else f" ({shown(one.label)})"
     return f"row {one.row}{label}, {count}{shown(one.distance)} {unit}"
 
