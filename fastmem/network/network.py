@@ -42,11 +42,9 @@ if TYPE_CHECKING:
     from fastmem.encoding import Encoding
     from fastmem.network.explanations.report import Explanation
 
-_COMPUTED = ("_decider", "nbytes")
-"""Attributes that are computed from the layers on demand."""
 _NO_ORDER = "neurons of this network have no order; fit with objective='bytes' for one"
-_COMPUTED_BEFORE = ("_stack", "_real")
-"""And those that pickles of version 0.1.0 may hold."""
+_COMPUTED, _COMPUTED_BEFORE = ("_decider", "nbytes"), ("_stack", "_real")
+"""Attributes computed from the layers on demand, and those that pickles of 0.1.0 may hold."""
 
 
 class Network:
@@ -450,19 +448,20 @@ class Network:
         """How many connections lead from the first to the second layer."""
         return connectivity(self.first, self.second)
 
-    def checked_points(self, X, *, stacklevel: int = 3) -> Points:
-        """Check points, and encode a raw table where the network was fitted to one.
+    def checked_points(self, X, *, stacklevel: int = 3, name: str = "X") -> Points:
+        """Check points, and encode a raw table where the network was fitted to one; do not scale.
 
         Parameters
         ----------
         X : array-like, CSR matrix, data frame or Points
         stacklevel : int
             Of the caller of the caller, for warnings.
+        name : str
+            What messages call X.
 
         Returns
         -------
         Points
-            Not scaled yet.
 
         Raises
         ------
@@ -475,8 +474,9 @@ class Network:
             As :meth:`fastmem.tables.Encoding.transform`.
         """
         if self.encoding is not None and is_table(X):
-            X = encoded_points(X, self.encoding, stacklevel=stacklevel + 1)
-        return check_points(X, n_features=self.n_features_in_, feature_names=self.feature_names)
+            X = encoded_points(X, self.encoding, stacklevel=stacklevel + 1, name=name)
+        names = self.feature_names
+        return check_points(X, n_features=self.n_features_in_, feature_names=names, name=name)
 
     def _points(self, X) -> Points:
         return scaled(self.checked_points(X, stacklevel=4), self.scale)

@@ -154,7 +154,7 @@ def change_on_line(
     lines = _Lines(start.point, np.array([-1]), np.array([1.0]), target)
     brackets = _brackets(network, decider, start, lines, codes)
     for _, share, code, point in _narrowed(lines, start.code, codes, brackets):
-        return Change("all", 0.0, share, network.classes_.tolist()[code], share, point)
+        return Change(None, 0.0, share, network.classes_.tolist()[code], share, point)
     return None
 
 

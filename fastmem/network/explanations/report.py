@@ -46,8 +46,8 @@ class Change:
 
     Attributes
     ----------
-    what : str
-        The column that changes, or "all", on the straight line to the first counter-prototype.
+    column : str or None
+        The column that changes; None on the straight line to the first counter-prototype.
     before, after : object
         The column's value, and the next one with another label: for numbers the very float64 at
         which the label changes. On a line the share of the way, from 0 to 1.
@@ -60,7 +60,7 @@ class Change:
         The point there, as the network takes it.
     """
 
-    what: str
+    column: str | None
     before: Any
     after: Any
     label: Any

@@ -49,7 +49,7 @@ def explanation_page(found: Explanation) -> str:
     if found.changes:
         changes = [
             [
-                "all, by the share of the way" if one.what == "all" else one.what,
+                one.column or "all, by the share of the way",
                 shown(one.before),
                 shown(one.after),
                 shown(one.label),
@@ -163,6 +163,6 @@ def _example(found: Explanation, one: Example) -> str:
 
 def _change(one: Change) -> str:
     label = shown(one.label)
-    if one.what == "all":
+    if one.column is None:
         return f"{label} at {one.distance:.4g} of the way to the first counter-prototype"
-    return f"{label} with {one.what} {shown(one.after)} instead of {shown(one.before)}"
+    return f"{label} with {one.column} {shown(one.after)} instead of {shown(one.before)}"
