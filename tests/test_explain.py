@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 import fastmem
 from fastmem.inputs import check_points
-from fastmem.network.explanations.flips import flipped
+from fastmem.network.explanations.flips import fewest_flips, fewest_flips_of_list, flipped
 from fastmem.network.explanations.votes import contributions
-from fastmem.patterns.words import unpacked
+from fastmem.patterns.words import packed, unpacked
 
 KINDS = {
     "merge": {},
@@ -225,10 +225,51 @@ def test_flipped_bits_are_those_named():
     assert flipped(pattern, np.array([0, 2, 65]), 66).tolist() == [0b1110, 3]
 
 
-def test_most_flips_are_proved_to_be_fewest():
+@pytest.mark.parametrize("kind", ["all", "some", "list"])
+def test_flips_against_all_sets_of_bits(kind):
+    rng = np.random.default_rng(0)
+    n_proved = n_not_fewest = n_missed = 0
+    for _ in range(250):
+        n, m, n_classes = int(rng.integers(1, 10)), int(rng.integers(1, 40)), 3
+        masks = rng.random((m, n)) < 0.5
+        owners = rng.integers(0, n_classes - (kind == "some"), m).astype(np.int32)
+        thresholds = np.ones(m, np.int32)
+        if kind != "list":
+            owners.sort()
+            thresholds = rng.integers(1, n + 1, m).astype(np.int32)
+        second = fastmem.CoverLayer(packed(masks), thresholds, owners)
+        covered = tuple(np.unique(owners).tolist())
+        first = fastmem.Hyperplanes(np.zeros((n, 1), np.float32), np.zeros(n))
+        default = 0 if kind == "list" else None
+        network = fastmem.Network(np.arange(n_classes), first, second, covered, default=default)
+        sets = np.array(list(itertools.product([False, True], repeat=n)))
+        bits = rng.random(n) < 0.5
+        labels = labels_by_definition(network, bits ^ sets)
+        sizes = sets.sum(axis=1)
+        changed = labels != labels[0]  # the first flips nothing
+        of_patterns, pattern = network._decider.codes_of_patterns, packed(bits[None])[0]
+        np.testing.assert_array_equal(of_patterns(packed(bits ^ sets)), labels)
+        if kind == "list":
+            found = fewest_flips_of_list(second, pattern, n, of_patterns)
+        else:
+            found = fewest_flips(second, covered, n_classes, pattern, n, of_patterns)
+        if found is None:
+            n_missed += changed.any()
+            continue
+        chosen, are_fewest = found
+        here = np.flatnonzero((sets[:, chosen].all(axis=1)) & (sizes == len(chosen)))
+        assert changed[here].tolist() == [True]
+        if are_fewest:
+            assert len(chosen) == sizes[changed].min()
+        n_proved += are_fewest
+        n_not_fewest += len(chosen) > sizes[changed].min()
+    assert n_proved > 150 and n_not_fewest < 10 and n_missed < 20, (n_proved, n_missed)
+
+
+@pytest.mark.parametrize("kind", ["merge", "all, with a margin", "compact"])
+def test_most_flips_are_proved_to_be_fewest(kind):
     X, y = labelled(4, n=200)
-    network = fitted("merge", X, y)
-    found = network.explain(X[:50], X, y)
+    found = fitted(kind, X, y).explain(X[:50], X, y)
     assert sum(one.flips is not None and one.flips.are_fewest for one in found) > 40
 
 
@@ -270,6 +311,8 @@ def test_votes_add_up():
             found.readout_votes + found.neuron_votes == lead == found.score - found.runner_up_score
         )
         by_neurons += found.neuron is not None
+        alone = network.readout.votes(check_points(X[i : i + 1]).block(0, 1))[0]
+        assert network.scale is None and (found.neuron is None) == (alone.argmax() == code)
         point = check_points(
             X[i : i + 1] if network.scale is None else X[i : i + 1] * network.scale
         )
