@@ -270,3 +270,19 @@ def test_points_with_a_label_column_beside_them_are_taken(tmp_path, monkeypatch)
         ).stdout
     )
     assert found["values"] == dict(table.iloc[0]) and found["prototypes"][0]["row"] == 0
+
+
+def test_predict_takes_the_rule(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    X, y = rng.random((60, 3)), rng.integers(0, 2, 60)
+    np.savez("all.npz", X=X, y=y)
+    fastmem.interpolate(X, y, seed=0, covered="all", margin=0.5).save("net.npz")
+    fastmem.interpolate(X, y, seed=0).save("other.npz")
+    np.save("unseen.npy", rng.random((500, 3)))
+    told = run("predict", "net.npz", "unseen.npy", "--rule", "coincidence").stdout.split()
+    expected = fastmem.load("net.npz").predict(np.load("unseen.npy"), rule="coincidence")
+    assert told == [str(label) for label in expected]
+    assert told != run("predict", "net.npz", "unseen.npy").stdout.split()
+    refused = run("predict", "other.npz", "all.npz", "--rule", "coincidence", code=2).stderr
+    assert "covered='all'" in refused and refused.count("\n") == 1
