@@ -166,7 +166,7 @@ def _labelled(
 
 def _points(network: Network, path: Path, label: str | None, options: ReadingOptions) -> Any:
     """The points of a table, which may have the column of labels too."""
-    from fastmem import InvalidInputError
+    from fastmem.errors import InvalidInputError
     from fastmem.inputs import check_names, check_points
     from fastmem.tables import holds_arrays, load_encoded, load_table
 
