@@ -87,6 +87,21 @@ def test_a_point_may_be_a_row_a_dict_or_a_table_of_one_row(fitted):
     assert len(network.explain(table[4:6], table, y)) == 2
 
 
+def test_a_row_of_numbers_may_have_names():
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame(rng.random((60, 3)), columns=list("abc"))
+    y = np.where(table["a"] > 0.5, "x", "y")
+    network = fastmem.interpolate(table, y, seed=0)
+    expected = network.explain(table[4:5], table, y)
+    assert expected.values == dict(table.iloc[4])
+    for x in (table.iloc[4], dict(table.iloc[4]), table.iloc[4].to_numpy(), list(table.iloc[4])):
+        assert network.explain(x, table, y) == expected
+    with pytest.raises(fastmem.InvalidInputError, match="x"):
+        network.explain(table.iloc[4][["b", "a", "c"]], table, y)
+    bare = fastmem.interpolate(table.to_numpy(), y, seed=0)
+    assert bare.explain(table.iloc[4], table.to_numpy(), y).features == expected.features
+
+
 def test_a_name_is_text_on_a_page_and_rows_are_cut(fitted):
     network, table, y = fitted
     page = network.explain(table[4:5], table, y)._repr_html_()

@@ -8,7 +8,14 @@ import numpy as np
 
 from fastmem.encoding import is_table
 from fastmem.errors import InvalidInputError
-from fastmem.inputs import Points, check_count, check_known_labels, check_threads, scaled
+from fastmem.inputs import (
+    Points,
+    check_count,
+    check_known_labels,
+    check_names,
+    check_threads,
+    scaled,
+)
 from fastmem.machine.arrays import frozen
 from fastmem.network.cells import Cells
 from fastmem.network.explanations.changes import Start, change_on_line, changes_along_features
@@ -54,7 +61,7 @@ def explain(
     n_prototypes = check_count("n_prototypes", n_prototypes, 0)
     n_changes = check_count("n_changes", n_changes, 0)
     threads = check_threads(n_threads)
-    asked = network.checked_points(_in_rows(data[0]), stacklevel=4, name="x")
+    asked = network.checked_points(_in_rows(data[0], network), stacklevel=4, name="x")
     rows = network.checked_points(data[1], stacklevel=4)
     codes = check_known_labels(data[2], rows.n_samples, network.classes_)
     if not 0 < asked.n_samples <= MOST_POINTS:
@@ -66,15 +73,20 @@ def explain(
     return found[0] if len(found) == 1 else found
 
 
-def _in_rows(x: Any) -> Any:
+def _in_rows(x: Any, network: Network) -> Any:
     """One point as a table of one row."""
+    if hasattr(x, "to_frame") and hasattr(x, "to_dict"):  # a row of a pandas frame
+        has_names = network.encoding is not None or network.feature_names is not None
+        x = x.to_dict() if has_names else np.asarray(x)
     if isinstance(x, dict):
-        return {
+        columns = {
             name: [value] if isinstance(value, str) or np.ndim(value) == 0 else value
             for name, value in x.items()
         }
-    if hasattr(x, "to_frame") and hasattr(x, "to_dict"):  # a row of a pandas frame
-        return _in_rows(x.to_dict())
+        if network.encoding is not None or network.feature_names is None:
+            return columns
+        check_names(list(columns), network.feature_names, "x")
+        return np.array(list(columns.values())).T
     if isinstance(x, Points) or is_table(x) or hasattr(x, "tocsr"):
         return x
     try:
