@@ -15,7 +15,10 @@ from fastmem.hyperplanes.keyed import KeyedHyperplanes
 from fastmem.hyperplanes.seeded import SeededHyperplanes
 from fastmem.hyperplanes.structured import StructuredHyperplanes
 from fastmem.moved import register as _register_moved_paths
-from fastmem.network.network import Network, load
+from fastmem.network.explanations.report import Change, Example, Explanation
+from fastmem.network.graph import Connectivity
+from fastmem.network.loading import load
+from fastmem.network.network import Network
 from fastmem.network.report import FitReport, GrowthStep, ListReport, VoteReport
 from fastmem.patterns.of_points import sign_patterns
 from fastmem.readout import ReadOut
@@ -24,8 +27,12 @@ from fastmem.version import __version__
 from fastmem.warming import warmup
 
 __all__ = [
+    "Change",
+    "Connectivity",
     "ContradictionError",
     "CoverLayer",
+    "Example",
+    "Explanation",
     "FitReport",
     "GrowthStep",
     "Hyperplanes",

@@ -121,6 +121,7 @@ def _cases() -> Iterator[Callable[[], object]]:
         yield partial(_study, narrow[4:], y[4:])
         yield partial(_use_neighbours, narrow)
         yield partial(_use_bounds, generator.standard_normal((4 * TILE, 2)).astype(dtype))
+    yield partial(_use_coincidence, narrow, y)
     yield _use_scattered
     yield _use_keyed_order
 
@@ -130,6 +131,12 @@ def _use(X: Any, y: np.ndarray, **settings: Any) -> None:
     network.decision_function(X, n_threads=1)
     if not isinstance(X, np.ndarray):
         network.predict(X.toarray(), n_threads=1)
+
+
+def _use_coincidence(X: np.ndarray, y: np.ndarray) -> None:
+    """The rule that few ask for."""
+    network = interpolate(X, y, seed=0, n_threads=1, covered="all", margin=0.5)
+    network.predict(X, rule="coincidence", n_threads=1)
 
 
 def _use_seeded(X: Any, d: int) -> None:

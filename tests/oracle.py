@@ -480,3 +480,14 @@ def ridge(features: Floats, targets: Floats, penalty: float) -> tuple[Floats, Fl
     matrix = centred.T @ centred + penalty * np.eye(features.shape[1])
     coefficients = np.linalg.solve(matrix, centred.T @ (targets - level))
     return coefficients, level - mean @ coefficients
+
+
+def coincidences(bits: Bits, masks: Bits) -> Floats:
+    """|q and u|^2 / (|q or u| min(|q|, |u|)) of q = 1 - bits (N, n) and masks (m, n); (N, m)."""
+    zeros = ~bits[:, None]
+    both = (zeros & masks).sum(axis=2)
+    either = (zeros | masks).sum(axis=2)
+    smaller = np.minimum(zeros.sum(axis=2), masks.sum(axis=1))
+    below = either * smaller
+    shares: Floats = np.where(below > 0, both * both / np.maximum(below, 1), 0.0)
+    return shares

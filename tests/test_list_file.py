@@ -25,7 +25,8 @@ import fastmem
 from fastmem.errors import ModelFileError
 from fastmem.network import list_code, list_file, subsets
 from fastmem.network.list_code import ListContent, Run, decoded, encoded, mask_order
-from fastmem.network.network import Network, load
+from fastmem.network.loading import load
+from fastmem.network.network import Network
 from fastmem.network.range_coder import CodeError, Decoder, Encoder, choice, number, raw
 from fastmem.second_layer.cover_layer import CoverLayer
 

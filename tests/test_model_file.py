@@ -27,7 +27,8 @@ from fastmem.hyperplanes.structured import StructuredHyperplanes
 from fastmem.inputs import block_rows
 from fastmem.machine import files
 from fastmem.network import file_archive
-from fastmem.network.network import Network, load
+from fastmem.network.loading import load
+from fastmem.network.network import Network
 from fastmem.second_layer.cover_layer import CoverLayer
 
 SEAL = b"fastmem model, sha256 of all before: "

@@ -23,7 +23,8 @@ from fastmem.algorithm import interpolate
 from fastmem.errors import InvalidInputError, ModelFileError
 from fastmem.inputs.scaled_points import MAX_EXPONENT
 from fastmem.network import model_file
-from fastmem.network.network import Network, load
+from fastmem.network.loading import load
+from fastmem.network.network import Network
 
 SCALE = np.array([1.0, 2.0**-500, 2.0**500])
 

@@ -34,7 +34,8 @@ from test_model_file import (
 import fastmem
 from fastmem.errors import ModelFileError
 from fastmem.hyperplanes.seeded import SeededHyperplanes
-from fastmem.network.network import Network, load
+from fastmem.network.loading import load
+from fastmem.network.network import Network
 from fastmem.readout import MULTIPLIERS, ReadOut
 
 COVER = ["biases", "origin", "radius", "masks", "mask_sizes", "mask_gaps", "thresholds", "owners",

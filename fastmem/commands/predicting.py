@@ -61,6 +61,13 @@ def predict(
             show_default="none",
         ),
     ] = None,
+    rule: Annotated[
+        str,
+        typer.Option(
+            help="margin or coincidence; the latter of networks with --covered all and a --margin "
+            "of 0.5 or more."
+        ),
+    ] = "margin",
     missing: Missing = None,
     delimiter: Delimiter = None,
     decimal: Decimal = None,
@@ -99,7 +106,7 @@ def predict(
     with bar as show, writer(out, network.classes_) as write:
         for block, codes in rows.blocks:
             check_names(rows.feature_names(), network.feature_names, str(data), WRONG_NAMES)
-            labels = network.predict(block, abstain=abstain)
+            labels = network.predict(block, abstain=abstain, rule=rule)
             write(labels, *_values(network, block, scores, probabilities))
             if codes is not None:
                 known = (codes >= 0) & ~np.ma.getmaskarray(labels)

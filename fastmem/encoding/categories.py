@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -46,6 +47,25 @@ class _Levels(Column):
                     examples.append(values[i].as_py())
         return numbers
 
+    def _features(self, levels: np.ndarray) -> np.ndarray:
+        """The features of levels by their numbers, -1 for none; (rows, own features)."""
+        raise NotImplementedError
+
+    def _value(self, features: np.ndarray) -> Any:
+        own = len(self.own_features)
+        known = self._features(np.arange(len(self.levels)))
+        found = np.flatnonzero((known == features[:own]).all(axis=1))
+        return self.levels[found[0]] if len(found) else None
+
+    def others(self, features: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
+        """The other levels, each with its features."""
+        known = self._features(np.arange(len(self.levels)))
+        for level, own in zip(self.levels, known, strict=True):
+            other = np.zeros(len(features))
+            other[: len(own)] = own
+            if not (other == features).all():
+                yield level, other
+
 
 @dataclass(frozen=True)
 class OneHot(_Levels):
@@ -65,14 +85,17 @@ class OneHot(_Levels):
     def _write(
         self, chunk: Any, missing: np.ndarray, out: np.ndarray, place: Place, surprises: Surprises
     ) -> None:
-        found = self._found(chunk, missing, surprises)
+        features = self._features(self._found(chunk, missing, surprises))
+        out[:, : features.shape[1]] = features
+
+    def _features(self, levels: np.ndarray) -> np.ndarray:
         if len(self.levels) <= 2:
-            if len(self.levels) == 2:
-                out[:, 0] = np.where(found < 0, UNKNOWN_OF_TWO, found)
-            return
-        out[:, : len(self.levels)] = 0
-        known = np.flatnonzero(found >= 0)
-        out[known, found[known]] = 1
+            features = np.where(levels < 0, UNKNOWN_OF_TWO, levels)[:, None]
+            return features[:, : len(self.levels) - 1]
+        features = np.zeros((len(levels), len(self.levels)))
+        known = np.flatnonzero(levels >= 0)
+        features[known, levels[known]] = 1
+        return features
 
     def described(self) -> str:
         """What the column became."""
@@ -109,7 +132,10 @@ class Code(_Levels):
     def _write(
         self, chunk: Any, missing: np.ndarray, out: np.ndarray, place: Place, surprises: Surprises
     ) -> None:
-        out[:, : self.n_bits] = self._signs[self._found(chunk, missing, surprises)]
+        out[:, : self.n_bits] = self._features(self._found(chunk, missing, surprises))
+
+    def _features(self, levels: np.ndarray) -> np.ndarray:
+        return self._signs[levels]
 
     def described(self) -> str:
         """What the column became."""
@@ -131,8 +157,10 @@ class Ordinal(_Levels):
     def _write(
         self, chunk: Any, missing: np.ndarray, out: np.ndarray, place: Place, surprises: Surprises
     ) -> None:
-        found = self._found(chunk, missing, surprises)
-        out[:, 0] = np.where(found < 0, self.fill, found)
+        out[:, :1] = self._features(self._found(chunk, missing, surprises))
+
+    def _features(self, levels: np.ndarray) -> np.ndarray:
+        return np.where(levels < 0, self.fill, levels)[:, None].astype(np.float64)
 
     def described(self) -> str:
         """What the column became."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, NoReturn
 
@@ -131,6 +131,22 @@ class Column:
     def described(self) -> str:
         """What the column became, in a few words."""
         raise NotImplementedError
+
+    def read_back(self, features: np.ndarray) -> Any:
+        """The value that features (width,) stand for; None where it is missing or unknown."""
+        return None if self.flags_missing and features[-1] else self._value(features)
+
+    def _value(self, features: np.ndarray) -> Any:
+        raise NotImplementedError
+
+    @property
+    def moves_freely(self) -> bool:
+        """Whether each feature may take any value by itself, and the column has others then."""
+        return False
+
+    def others(self, features: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
+        """The other values of a column of few, each with the features that stand for it."""
+        yield from ()
 
 
 def nulls(chunk: Any) -> np.ndarray:

@@ -67,6 +67,17 @@ class Moment(Column):
         for j, part in enumerate(self.parts):
             out[rows, j] = parts[part]
 
+    def _value(self, features: np.ndarray) -> Any:
+        found = dict(zip(self.parts, features.tolist(), strict=False))
+        if "days" not in found:
+            return {part: found[part] for part in self.parts}
+        day = np.datetime64(self.start + int(found["days"]), "D")
+        if "seconds" not in found:
+            return str(day)
+        return (
+            str(day + np.timedelta64(round(found["seconds"] * 1e9), "ns")).rstrip("0").rstrip(".")
+        )
+
     def described(self) -> str:
         """What the column became."""
         return "date: " + ", ".join(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -62,6 +63,29 @@ class Number(Column):
             i = first_unread(values, lambda some: values_of(some, self.form, place.decimal))
             place.refuse(self.name, int(rows[i]), values[i].as_py(), _UNLIKE[self.form])
         return found
+
+    def _value(self, features: np.ndarray) -> Any:
+        value = float(features[0])
+        if self.form == "bool":
+            return {0.0: False, 1.0: True}.get(value)
+        if self.form != "time":
+            return value
+        minutes, seconds = divmod(value, 60)
+        return f"{int(minutes // 60):02}:{int(minutes % 60):02}:{seconds:02g}"
+
+    @property
+    def moves_freely(self) -> bool:
+        """Whether the feature may take any value: but for truth values."""
+        return self.form != "bool"
+
+    def others(self, features: np.ndarray) -> Iterator[tuple[Any, np.ndarray]]:
+        """The other truth value."""
+        if self.form == "bool":
+            for value in (0.0, 1.0):
+                other = np.zeros(len(features))
+                other[0] = value
+                if not (other == features).all():
+                    yield bool(value), other
 
     def described(self) -> str:
         """What the column became."""
@@ -155,6 +179,11 @@ class Integer(Column):
         else:
             out[:, 0] = whole.astype(np.float64)
 
+    def _value(self, features: np.ndarray) -> Any:
+        if self.is_split:
+            return self.start + (int(features[0]) << _LOW_BITS) + int(features[1])
+        return self.start + int(features[0])
+
     def described(self) -> str:
         """What the column became."""
         return f"number - {self.start}" + (", in two parts" if self.is_split else "")
@@ -184,6 +213,14 @@ class Vector(Column):
         reader = ArrowColumn(self.name, chunk.type, place.wording)
         reader.width = self.length
         out[:] = reader.read(chunk, place.row, ())
+
+    def _value(self, features: np.ndarray) -> Any:
+        return features[: self.length].tolist()
+
+    @property
+    def moves_freely(self) -> bool:
+        """Whether each feature may take any value: yes."""
+        return True
 
     def described(self) -> str:
         """What the column became."""

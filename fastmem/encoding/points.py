@@ -48,7 +48,7 @@ def encode_table(X: Any, encode: bool | Encoding) -> tuple[Any, Encoding | None]
     return encoded_points(X, encoding, stacklevel=4), encoding
 
 
-def encoded_points(X: Any, encoding: Encoding, *, stacklevel: int) -> Points:
+def encoded_points(X: Any, encoding: Encoding, *, stacklevel: int, name: str = "X") -> Points:
     """The points of a table, with the names of its features.
 
     Warns
@@ -57,7 +57,7 @@ def encoded_points(X: Any, encoding: Encoding, *, stacklevel: int) -> Points:
         As `Encoding.transform`.
     """
     surprises = Surprises()
-    points = Points(encoding.features(X, "X", surprises))
+    points = Points(encoding.features(X, name, surprises))
     points.feature_names = encoding.feature_names
     for sentence in surprises.sentences():
         warnings.warn(sentence, UnknownValueWarning, stacklevel=stacklevel)

@@ -11,6 +11,7 @@ from fastmem.inputs import Points
 from fastmem.network.in_order import order_pays, run_in_order
 from fastmem.network.margins import CountMargins, margins_of
 from fastmem.patterns.of_points import tiles_of_blocks
+from fastmem.patterns.words import tiles_of
 from fastmem.second_layer.cover_layer import CoverLayer
 
 
@@ -47,6 +48,12 @@ class Cells:
 
         self._run(points, n_threads, only_on, keep)
         return codes
+
+    def codes_of_patterns(self, rows: np.ndarray) -> np.ndarray:
+        """As `codes`, of patterns (P, n_words) uint64; not with ReLU activations."""
+        assert isinstance(self._margins, CountMargins)
+        best = self._margins.of_tiles(tiles_of(rows), len(rows))
+        return self._scores(best).argmax(axis=1)
 
     def scores(self, points: Points, n_threads: int) -> np.ndarray:
         """Margins of all classes, (N, K) float64."""

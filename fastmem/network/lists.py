@@ -9,12 +9,13 @@ import numpy as np
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.keyed import KeyedHyperplanes
 from fastmem.inputs import Points
-from fastmem.kernels.layout import WORD_BITS
+from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.kernels.ordered_neurons import OrderedNeurons, first_of_dense, first_of_sparse
 from fastmem.machine.arrays import frozen
 from fastmem.machine.threads import ranges, run_tasks
+from fastmem.network.margins import CountMargins
 from fastmem.patterns.bit_columns import kernel_points, short_rows, task_points
-from fastmem.patterns.words import unpacked
+from fastmem.patterns.words import tiles_of, unpacked
 from fastmem.second_layer.cover_layer import CoverLayer
 
 _UNPACKED = 16 << 20
@@ -59,7 +60,7 @@ class DecisionList:
         self, first: Hyperplanes, second: CoverLayer, default: int, n_classes: int
     ) -> None:
         self._first, self._owners, self._default = first, second.owners.astype(np.intp), default
-        self._n_classes = n_classes
+        self._n_classes, self._second = n_classes, second
         parts = literals_of(second, len(first))
         together = frozen(np.zeros(len(second), np.int64))
         self._all = OrderedNeurons(*parts, together, 1)
@@ -85,6 +86,19 @@ class DecisionList:
             codes[start:stop] = with_default[found[0]]
 
         self._stream(points, self._all, n_threads, keep)
+        return codes
+
+    def codes_of_patterns(self, rows: np.ndarray) -> np.ndarray:
+        """As `codes`, of patterns (P, n_words) uint64."""
+        m = len(self._second)
+        if not m:
+            return np.full(len(rows), self._default, np.intp)
+        margins = CountMargins(self._second, np.arange(m), m)
+        codes = np.empty(len(rows), np.intp)
+        for start, stop in ranges(len(rows), max(TILE, _TASK_ANSWERS // m)):
+            on = margins.of_tiles(tiles_of(rows[start:stop]), stop - start) > 0
+            earliest = self._owners[on.argmax(axis=0)]
+            codes[start:stop] = np.where(on.any(axis=0), earliest, self._default)
         return codes
 
     def scores(self, points: Points, n_threads: int) -> np.ndarray:

@@ -18,7 +18,7 @@ from fastmem.kernels.cover import margins
 from fastmem.kernels.layout import TILE
 from fastmem.kernels.relu import sum_margins
 from fastmem.kernels.relu_lanes import Masks
-from fastmem.patterns.words import padded
+from fastmem.patterns.words import padded, tiles_of
 from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.second_layer.real_sums import RealSums, rows_in_parts
 
@@ -94,12 +94,8 @@ class CountMargins:
     @cached_property
     def neurons(self) -> Neurons:
         """The neurons as bounds on groups of points are computed by."""
-        masks, m = self._second.masks, len(self._second)
-        tiles = np.zeros((-(-m // TILE), masks.shape[1], TILE), np.uint64)
-        for group, tile in enumerate(tiles):
-            some = masks[group * TILE : (group + 1) * TILE]
-            tile[:, : len(some)] = some.T
-        return Neurons(np.ascontiguousarray(masks), tiles, self._thresholds[:m], self._blocks[:m])
+        masks, m = np.ascontiguousarray(self._second.masks), len(self._second)
+        return Neurons(masks, tiles_of(masks), self._thresholds[:m], self._blocks[:m])
 
     def task_rows(self, points: Points) -> int:
         """Points for which ``of`` should be called at once."""
@@ -109,11 +105,15 @@ class CountMargins:
         self, points: Points, start: int, stop: int, tiles: np.ndarray, stop_when_on: bool
     ) -> np.ndarray:
         """See `Margins`."""
+        return self.of_tiles(tiles, stop - start, stop_when_on)
+
+    def of_tiles(self, tiles: np.ndarray, n_points: int, stop_when_on: bool = False) -> np.ndarray:
+        """As ``of``, of patterns alone, whether or not there are points that have them."""
         sizes = np.full(len(tiles), TILE, np.int64)
-        sizes[-1] = stop - start - (len(tiles) - 1) * TILE
+        sizes[-1] = n_points - (len(tiles) - 1) * TILE
         best = np.full((self.n_blocks, len(tiles) * TILE), np.iinfo(np.int64).min)
         margins(tiles, sizes, self._masks, self._thresholds, self._blocks, stop_when_on, best)
-        return self.as_floats(best[:, : stop - start])
+        return self.as_floats(best[:, :n_points])
 
     def as_floats(self, best: np.ndarray) -> np.ndarray:
         """Margins as ``of`` returns them: counts, (n_blocks, P) int64, as float64."""
@@ -167,3 +167,11 @@ class RealMargins:
             sum_margins(sums.layer, masks, self._thresholds, self._blocks, rows, stop_when_on, here)
             best[:, part] = here
         return best
+
+
+def lead_of_second(scores: np.ndarray) -> np.ndarray:
+    """The second of two classes' scores less the first, (N,) float64."""
+    with np.errstate(invalid="ignore"):
+        difference = scores[:, 1] - scores[:, 0]
+    # two blocks without neurons: -inf - -inf
+    return np.nan_to_num(difference, copy=False, nan=0.0, posinf=np.inf, neginf=-np.inf)

@@ -24,23 +24,27 @@ from fastmem.inputs import (
 from fastmem.machine.memory import require_for_prediction
 from fastmem.network import model_file
 from fastmem.network.cells import Cells
-from fastmem.network.consistency import check_list, check_readout
+from fastmem.network.coincidence import codes_by_coincidence, takes_coincidence
+from fastmem.network.consistency import check_parts
+from fastmem.network.graph import Connectivity, connectivity, n_nonzero, network_graph
 from fastmem.network.lists import DecisionList
-from fastmem.network.pages import network_page
+from fastmem.network.margins import lead_of_second
+from fastmem.network.pages import network_page, short_text
 from fastmem.network.report import FitReport, n_parameters
-from fastmem.network.rules import rules_of
+from fastmem.network.rules import labelled_rules
 from fastmem.network.votes import Votes
 from fastmem.readout import ReadOut
 from fastmem.second_layer.cover_layer import CoverLayer
 
 if TYPE_CHECKING:
-    from fastmem.encoding import Encoding
+    import networkx as nx
 
-_COMPUTED = ("_decider", "nbytes")
-"""Attributes that are computed from the layers on demand."""
+    from fastmem.encoding import Encoding
+    from fastmem.network.explanations.report import Explanation
+
 _NO_ORDER = "neurons of this network have no order; fit with objective='bytes' for one"
-_COMPUTED_BEFORE = ("_stack", "_real")
-"""And those that pickles of version 0.1.0 may hold."""
+_COMPUTED, _COMPUTED_BEFORE = ("_decider", "nbytes"), ("_stack", "_real")
+"""Attributes computed from the layers on demand, and those that pickles of 0.1.0 may hold."""
 
 
 class Network:
@@ -104,38 +108,19 @@ class Network:
         readout: ReadOut | None = None,
         default: int | None = None,
     ) -> None:
-        if second.masks.shape[1] != first.n_words:
-            raise InvalidInputError(
-                f"masks has {second.masks.shape[1]} words a row where {len(first)} hyperplanes "
-                f"have {first.n_words}; build both layers for one width"
+        summary = dict(summary or {})
+        check_parts(
+            model_file.ModelParts(
+                classes, first, second, covered, summary, feature_names, scale, encoding, readout,
+                default,
             )
-        if not np.isin(second.owners, covered).all() or not all(
-            0 <= code < len(classes) for code in covered
-        ):
-            raise InvalidInputError(
-                f"covered is {covered!r}; pass the codes, below {len(classes)}, of all classes "
-                f"that own neurons"
-            )
-        if feature_names is not None and len(feature_names) != first.n_features:
-            raise InvalidInputError(
-                f"feature_names has {len(feature_names)} names for {first.n_features} features; "
-                f"pass one for each, or None"
-            )
-        if encoding is not None and not callable(getattr(encoding, "to_dict", None)):
-            raise InvalidInputError(
-                f"encoding is a {type(encoding).__name__}; pass a fastmem.encoding.Encoding, or "
-                f"None"
-            )
-        if readout is not None:
-            check_readout(readout, len(classes), first, second)
-        if default is not None:
-            check_list(default, len(classes), second, readout)
+        )  # fmt: skip
         self.classes_ = classes
         self.first = first
         self.second = second
         self.covered = tuple(sorted(int(code) for code in covered))
         self.report = report
-        self.summary = dict(summary or {})
+        self.summary = summary
         self.n_features_in_ = first.n_features
         self.feature_names = None if feature_names is None else tuple(map(str, feature_names))
         self.scale = None if scale is None else checked_scale(scale, first.n_features)
@@ -153,19 +138,7 @@ class Network:
         )
 
     def __repr__(self) -> str:
-        n, m = self.widths
-        relu = " with ReLU" if self.second.activation == "relu" else ""
-        if self.readout is not None:
-            return (
-                f"<fastmem.Network: {self.n_features_in_} features, a vote of {len(self.readout)} "
-                f"cosines, {n} hyperplanes and {m} neurons for exceptions, "
-                f"{len(self.classes_)} classes>"
-            )
-        order = "" if self.default is None else " in order"
-        return (
-            f"<fastmem.Network: {self.n_features_in_} features, {n} hyperplanes{relu}, "
-            f"{m} neurons{order}, {len(self.classes_)} classes>"
-        )
+        return short_text(self)
 
     def _repr_html_(self) -> str:
         """What notebooks show."""
@@ -195,13 +168,7 @@ class Network:
     @property
     def n_nonzero(self) -> int:
         """Weights and biases that are not zero."""
-        return int(
-            self.first.n_nonzero
-            + np.bitwise_count(self.second.masks).sum(dtype=np.int64)
-            + np.count_nonzero(self.second.thresholds)
-            + len(self.second)
-            + (0 if self.readout is None else np.count_nonzero(self.readout.weights))
-        )
+        return n_nonzero(self.first, self.second, self.readout)
 
     @cached_property
     def nbytes(self) -> int:
@@ -216,10 +183,7 @@ class Network:
 
     @property
     def label_entropy(self) -> float | None:
-        """Bits of a training label in the best code that does not see the points.
-
-        The entropy of the labels' frequencies; None where these are not known.
-        """
+        """Entropy of the training labels' frequencies, in bits; None where it is not known."""
         entropy = self.summary.get("label_entropy")
         return entropy if isinstance(entropy, float) else None
 
@@ -244,8 +208,9 @@ class Network:
         )  # fmt: skip
 
     def predict(
-        self, X, *, n_threads: int | None = None, abstain: float | None = None
-    ) -> np.ndarray:
+        self, X, *, n_threads: int | None = None, abstain: float | None = None,
+        rule: str = "margin",
+    ) -> np.ndarray:  # fmt: skip
         """Label every point; right on every training point that was separated.
 
         Parameters
@@ -257,6 +222,12 @@ class Network:
             Withhold the label of a point whose class has a probability below it (see
             :meth:`predict_proba`), be it a training point, and of one that is further from the
             middle than all training points. Only networks with ``decision="vote"`` can.
+        rule : {"margin", "coincidence"}, default "margin"
+            With "coincidence", of the classes with a neuron on, or of all where none is, the one
+            whose masks u coincide most with q, the zeros of the point's pattern: the largest
+            |q and u|^2 / (|q or u| min(|q|, |u|)). On training points both rules agree. Of cells
+            with ``covered="all"`` and a ``margin`` of at least 0.5 only. Scores of
+            :meth:`decision_function` are margins all the same.
 
         Returns
         -------
@@ -268,13 +239,16 @@ class Network:
         ------
         InvalidInputError
             If X is not a finite real matrix with as many columns as the training set, or a data
-            frame with other columns, or in another order.
+            frame with other columns, or in another order; if the network cannot be asked in this
+            way.
         MemoryError
             If results for so many points have no room.
         """
         points = self._points(X)
         require_for_prediction(points.n_samples, 8 + self.classes_.itemsize)
         threads = check_threads(n_threads)
+        if takes_coincidence(self, rule, abstain):
+            return self.classes_[codes_by_coincidence(self, points, threads)]
         if abstain is None:
             return self.classes_[self._decider.codes(points, threads)]
         least = share(abstain, "abstain")
@@ -316,10 +290,7 @@ class Network:
         scores = self._decider.scores(points, check_threads(n_threads))
         if len(self.classes_) > 2:
             return scores
-        with np.errstate(invalid="ignore"):
-            difference = scores[:, 1] - scores[:, 0]
-        # two blocks without neurons: -inf - -inf
-        return np.nan_to_num(difference, copy=False, nan=0.0, posinf=np.inf, neginf=-np.inf)
+        return lead_of_second(scores)
 
     def predict_proba(self, X, *, n_threads: int | None = None) -> np.ndarray:
         """Probabilities of the classes: softmax of the votes at a temperature.
@@ -407,28 +378,90 @@ class Network:
         """
         if self.default is None:
             raise InvalidInputError(_NO_ORDER)
-        names = self.feature_names or [f"x{k}" for k in range(self.n_features_in_)]
-        labels = self.classes_.tolist()
-        texts = rules_of(self.first, self.second, names, self.scale)
-        found = [
-            (text, labels[owner])
-            for text, owner in zip(texts, self.second.owners.tolist(), strict=True)
-        ]
-        return [*found, ("else", labels[self.default])]
+        return labelled_rules(self)
 
-    def checked_points(self, X, *, stacklevel: int = 3) -> Points:
-        """Check points, and encode a raw table where the network was fitted to one.
+    def explain(
+        self, x, X, y, *, n_prototypes: int = 3, n_changes: int = 3, n_threads: int | None = None
+    ) -> Explanation | list[Explanation]:
+        """Say why points get their labels: what decided, rows like it, what would change it.
+
+        Parameters
+        ----------
+        x : array-like of shape (n_features_in_,), or of a dict's columns; or as X
+            One point, or several in rows.
+        X : array-like, CSR matrix or data frame of shape (n_samples, n_features_in_)
+            As a rule the training points.
+        y : array-like of shape (n_samples,)
+            Their labels, among ``classes_``.
+        n_prototypes : int, default 3
+            Rows of either kind at most.
+        n_changes : int, default 3
+            Changes of single columns at most; with 0 none are looked for, nor bits to flip.
+        n_threads : int, optional
+
+        Returns
+        -------
+        Explanation, or list of Explanation
+            One for a point, also in a matrix or frame of one row; a list for several rows.
+
+        Raises
+        ------
+        InvalidInputError
+            As :meth:`predict` and :meth:`score`; or if there are more than 1,000 points.
+
+        Notes
+        -----
+        Rows with count 0 are what a neuron of the paper (arXiv 2310.00327) stores, its prototypes;
+        those of other classes with the least count, by which its threshold was set, are its
+        counter-prototypes. In a list (Rivest 1987) only rows that come as far as the rule count.
+        """
+        from fastmem.network.explanations.explaining import explain  # some ms of every import
+
+        return explain(self, self._decider, (x, X, y), n_prototypes, n_changes, n_threads)
+
+    def graph(self, *, features: bool = False) -> nx.DiGraph:
+        """The network as a graph: hyperplanes, neurons and classes, an edge for each connection.
+
+        Parameters
+        ----------
+        features : bool, default False
+            Whether to have the features too, and an edge for each weight that is not zero.
+
+        Returns
+        -------
+        networkx.DiGraph
+            For networkx.write_graphml. Nodes "h0", "n0", "c0", "x0" and so on with ``layer``:
+            hyperplanes have ``bias``, neurons ``threshold``, ``class``, in a list ``place``, in a
+            vote ``gain``, classes ``label``, features ``name``; edges from features ``weight``.
+
+        Raises
+        ------
+        InvalidInputError
+            If it had more than ten million edges.
+        ModuleNotFoundError
+            If networkx, of the extra ``study``, is not installed.
+        """
+        return network_graph(self, features)
+
+    @property
+    def connectivity(self) -> Connectivity:
+        """How many connections lead from the first to the second layer."""
+        return connectivity(self.first, self.second)
+
+    def checked_points(self, X, *, stacklevel: int = 3, name: str = "X") -> Points:
+        """Check points, and encode a raw table where the network was fitted to one; do not scale.
 
         Parameters
         ----------
         X : array-like, CSR matrix, data frame or Points
         stacklevel : int
             Of the caller of the caller, for warnings.
+        name : str
+            What messages call X.
 
         Returns
         -------
         Points
-            Not scaled yet.
 
         Raises
         ------
@@ -441,8 +474,9 @@ class Network:
             As :meth:`fastmem.tables.Encoding.transform`.
         """
         if self.encoding is not None and is_table(X):
-            X = encoded_points(X, self.encoding, stacklevel=stacklevel + 1)
-        return check_points(X, n_features=self.n_features_in_, feature_names=self.feature_names)
+            X = encoded_points(X, self.encoding, stacklevel=stacklevel + 1, name=name)
+        names = self.feature_names
+        return check_points(X, n_features=self.n_features_in_, feature_names=names, name=name)
 
     def _points(self, X) -> Points:
         return scaled(self.checked_points(X, stacklevel=4), self.scale)
@@ -464,32 +498,3 @@ class Network:
                 "margins of cells are no probabilities; fit with decision='vote' for these"
             )
         return self._decider
-
-
-def load(path: str | os.PathLike[str]) -> Network:
-    """Read a network that :meth:`Network.save` wrote.
-
-    Nothing in the file is executed or believed: it holds no pickle, and every size, type and value
-    is checked before it is used.
-
-    Parameters
-    ----------
-    path : str or os.PathLike
-
-    Returns
-    -------
-    Network
-        Equal to the saved one bit for bit, except that ``report`` is None.
-
-    Raises
-    ------
-    ModelFileError
-        If the file is damaged, is not a fastmem model, or was written by a newer fastmem.
-    OSError
-        As from ``open``: no such file, no permission, a directory.
-    """
-    parts = model_file.read(path)
-    return Network(
-        parts.classes, parts.first, parts.second, parts.covered, None, parts.summary,
-        parts.feature_names, parts.scale, parts.encoding, parts.readout, parts.default,
-    )  # fmt: skip

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from fastmem.machine.wording import printable
@@ -23,6 +24,36 @@ def table(title: str, facts: dict[str, str]) -> str:
         for name, value in facts.items()
     )
     return f"<table><caption>{html.escape(title)}</caption><tbody>{rows}</tbody></table>"
+
+
+def grid(title: str, header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Give a table with a header; all of it is text, whatever it holds."""
+
+    def line(cells: Sequence[str], kind: str) -> str:
+        return "".join(
+            f'<{kind} style="text-align: left">{html.escape(printable(cell))}</{kind}>'
+            for cell in cells
+        )
+
+    body = "".join(f"<tr>{line(row, 'td')}</tr>" for row in rows)
+    return (
+        f"<table><caption>{html.escape(title)}</caption><thead><tr>{line(header, 'th')}</tr>"
+        f"</thead><tbody>{body}</tbody></table>"
+    )
+
+
+def short_text(network: Network) -> str:
+    """Say in a line what a network is."""
+    n, m = network.widths
+    features, classes = f"{network.n_features_in_} features", f"{len(network.classes_)} classes"
+    if network.readout is not None:
+        return (
+            f"<fastmem.Network: {features}, a vote of {len(network.readout)} cosines, "
+            f"{n} hyperplanes and {m} neurons for exceptions, {classes}>"
+        )
+    relu = " with ReLU" if network.second.activation == "relu" else ""
+    order = "" if network.default is None else " in order"
+    return f"<fastmem.Network: {features}, {n} hyperplanes{relu}, {m} neurons{order}, {classes}>"
 
 
 def network_page(network: Network) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,11 +12,14 @@ from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.network.lists import literals_of
 from fastmem.second_layer.cover_layer import CoverLayer
 
+if TYPE_CHECKING:
+    from fastmem.network.network import Network
+
 
 def rules_of(
     first: Hyperplanes, second: CoverLayer, names: Sequence[str], scale: np.ndarray | None
-) -> Iterator[str]:
-    """What each neuron of a list asks for, in their order, as one comparison a literal.
+) -> Iterator[tuple[str, ...]]:
+    """What each neuron of a list asks for, in their order: one comparison a literal.
 
     Parameters
     ----------
@@ -35,7 +39,20 @@ def rules_of(
 
     starts, literals = literals_of(second, len(first))
     for begin, end in zip(starts[:-1].tolist(), starts[1:].tolist(), strict=True):
-        yield " and ".join(comparison(row) for row in literals[begin:end].tolist())
+        yield tuple(comparison(row) for row in literals[begin:end].tolist())
+
+
+def labelled_rules(network: Network) -> list[tuple[str, Any]]:
+    """The rules of a list in their order with their labels, and the default."""
+    assert network.default is not None
+    names = network.feature_names or [f"x{k}" for k in range(network.n_features_in_)]
+    labels = network.classes_.tolist()
+    texts = rules_of(network.first, network.second, names, network.scale)
+    found = [
+        (" and ".join(text), labels[owner])
+        for text, owner in zip(texts, network.second.owners.tolist(), strict=True)
+    ]
+    return [*found, ("else", labels[network.default])]
 
 
 def _comparison(weights: np.ndarray, bias: float, names: Sequence[str]) -> str:

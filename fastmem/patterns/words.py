@@ -17,6 +17,15 @@ def rows_of(tiles: np.ndarray, n_points: int) -> np.ndarray:
     return tiles.transpose(0, 2, 1).reshape(-1, tiles.shape[1])[:n_points]
 
 
+def tiles_of(rows: np.ndarray) -> np.ndarray:
+    """The reverse of ``rows_of``: columns beyond the last point are zero."""
+    tiles = np.zeros((-(-len(rows) // TILE), rows.shape[1], TILE), np.uint64)
+    for tile, first in zip(tiles, range(0, len(rows), TILE), strict=True):
+        some = rows[first : first + TILE]
+        tile[:, : len(some)] = some.T
+    return tiles
+
+
 def unpacked(words: np.ndarray, n: int) -> np.ndarray:
     """The first n bits of each row of words, (m, n_words) uint64, as bool (m, n)."""
     octets = np.ascontiguousarray(words, "<u8").view(np.uint8)

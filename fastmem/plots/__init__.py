@@ -2,12 +2,16 @@
 
 from fastmem.plots.cells import tessellation
 from fastmem.plots.curves import coverage_curve, widths_over_samples
+from fastmem.plots.explanations import explained_image
+from fastmem.plots.graphs import network_graph
 from fastmem.plots.regions import decision_regions, save_decision_regions
 from fastmem.plots.supports import neuron_supports
 
 __all__ = [
     "coverage_curve",
     "decision_regions",
+    "explained_image",
+    "network_graph",
     "neuron_supports",
     "save_decision_regions",
     "tessellation",

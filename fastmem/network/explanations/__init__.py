@@ -1,0 +1,1 @@
+"""Why a network gives a point its label, and what would change that."""
