@@ -1,0 +1,191 @@
+"""Cells of one class: whether some of them have a common point, proved either way.
+
+A cell is {x : <W_k, x> + b_k <= 0 for all k in its mask}, so that a set of cells meets iff the
+inequalities of all their masks have a solution. A linear program looks for the deepest one, in a
+box so wide that nothing near the data is cut off. Its answer is never believed:
+
+- a point is in the cells if its exact signs say so;
+- no point of the box is in them if whole numbers q_k >= 0 make sum_k q_k (<W_k, x> + b_k) positive
+  at every corner (Farkas, Theorie der einfachen Ungleichungen, 1902), which integers decide.
+
+A proof that cells do not meet names a few hyperplanes, and serves for all cells that have these.
+"""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.network.lists import literals_of
+from fastmem.patterns.of_points import sign_patterns
+from fastmem.second_layer.cover_layer import CoverLayer
+
+BOX = 1024.0
+"""Half of the box's width, in radii of the data."""
+_INSIDE = BOX * (1 - 2.0**-20)
+_MULTIPLIER_BITS = 60
+
+Floats = NDArray[np.float64]
+
+
+class Cells:
+    """Cells of some neurons, all of threshold 1.
+
+    Parameters
+    ----------
+    first : Hyperplanes
+    second : CoverLayer
+        The neurons.
+    middle : ndarray of shape (d,), float64
+    radius : float
+        Where the points of the network are; the box is about the middle, BOX radii to each side.
+    seen : ndarray of shape (m, S), bool
+        Points in the box that are known: which neurons they turn on.
+
+    Attributes
+    ----------
+    n_programs, n_undecided : int
+        Linear programs solved so far, and sets of cells that were asked for and not decided.
+    half_width : float
+        Of the box.
+    """
+
+    def __init__(
+        self,
+        first: Hyperplanes,
+        second: CoverLayer,
+        middle: Floats,
+        radius: float,
+        seen: NDArray[np.bool_],
+    ) -> None:
+        self._first, self._masks = first, second.masks
+        self._middle, self._radius = middle, radius
+        starts, literals = literals_of(second, len(first))
+        self._literals = [literals[a:b] for a, b in zip(starts, starts[1:], strict=False)]
+        self._hyperplanes = [_bit_set(some) for some in self._literals]
+        # bit j of _points[i]: the j-th known point is in cell i
+        self._points = [_bit_set(np.flatnonzero(row)) for row in seen]
+        self._n_points = seen.shape[1]
+        self._apart: list[int] = []
+        self._rows: dict[int, tuple[Floats, float, float]] = {}
+        self._exact: dict[int, tuple[NDArray[Any], Fraction]] = {}
+        self.half_width = BOX * radius
+        self.n_programs = self.n_undecided = 0
+
+    def __len__(self) -> int:
+        return len(self._literals)
+
+    def meet(self, cells: tuple[int, ...]) -> bool:
+        """Whether cells have a common point; not, and counted, where neither is proved."""
+        answer = self.decide(cells)
+        self.n_undecided += answer is None
+        return bool(answer)
+
+    def decide(self, cells: tuple[int, ...]) -> bool | None:
+        """Whether cells have a common point; None where neither is proved."""
+        known = self.known(cells)
+        return self._solve(cells) if known is None else known
+
+    def known(self, cells: tuple[int, ...]) -> bool | None:
+        """Whether they have one by the points and proofs so far; None where these do not say."""
+        shared = -1
+        for i in cells:
+            shared &= self._points[i]
+        if shared:
+            return True
+        union = 0
+        for i in cells:
+            union |= self._hyperplanes[i]
+        return False if any(some & ~union == 0 for some in self._apart) else None
+
+    def _solve(self, cells: tuple[int, ...]) -> bool | None:
+        from scipy.optimize import linprog
+
+        self.n_programs += 1
+        chosen = np.unique(np.concatenate([self._literals[i] for i in cells]))
+        parts = [self._row(int(k)) for k in chosen]
+        normals = np.array([row for row, _, _ in parts]).reshape(len(chosen), -1)
+        offsets = np.array([offset for _, offset, _ in parts])
+        d = normals.shape[1]
+        found = linprog(
+            np.append(np.zeros(d), -1.0),
+            A_ub=np.column_stack([normals, np.ones(len(chosen))]),
+            b_ub=offsets,
+            bounds=[(-_INSIDE, _INSIDE)] * d + [(None, 1.0)],
+            method="highs",
+        )
+        if found.status == 0:
+            if found.x[d] > 0 and self._keep_point(found.x[:d], cells):
+                return True
+            norms = np.array([norm for _, _, norm in parts])
+            multipliers = np.maximum(-found.ineqlin.marginals, 0.0) / norms
+            if found.x[d] < 0 and self._keep_proof(chosen, multipliers):
+                return False
+        return None
+
+    def _row(self, k: int) -> tuple[Floats, float, float]:
+        """<normal, z> <= offset for a hyperplane, with x = middle + radius z, and its norm."""
+        if k not in self._rows:
+            weights = self._first.weights[k].astype(np.float64)
+            norm = float(np.linalg.norm(weights)) or 1.0
+            offset = -(self._first.biases[k] + weights @ self._middle) / (norm * self._radius)
+            self._rows[k] = weights / norm, float(offset), norm
+        return self._rows[k]
+
+    def _keep_point(self, z: Floats, cells: tuple[int, ...]) -> bool:
+        """Keep a point, with all cells that it is in; whether these cells are among them."""
+        x = self._middle + self._radius * z
+        pattern = sign_patterns(x[None], self._first, n_threads=1)
+        inside = ~(self._masks & pattern).any(axis=1)
+        for i in np.flatnonzero(inside):
+            self._points[i] |= 1 << self._n_points
+        self._n_points += 1
+        return bool(inside[list(cells)].all())
+
+    def _keep_proof(self, chosen: NDArray[np.int32], multipliers: Floats) -> bool:
+        """Keep what proves that no point of the box is in cells with these hyperplanes."""
+        most = multipliers.max()
+        if not 0 < most < np.inf:
+            return False
+        factors = {
+            int(k): factor
+            for k, share in zip(chosen, multipliers / most, strict=True)
+            if (factor := int(share * 2.0**_MULTIPLIER_BITS))
+        }
+        total, level = np.zeros(self._first.n_features, object), Fraction(0)
+        for k, factor in factors.items():
+            weights, bias = self._exact_row(k)
+            total = total + factor * weights
+            level += factor * bias
+        # the least of <total, x> + level over the box
+        half_width = Fraction(self.half_width)
+        for value, middle in zip(total, self._middle.tolist(), strict=True):
+            if value:
+                level += (value * Fraction(middle) - abs(value) * half_width) / _UNIT
+        if level <= 0:
+            return False
+        self._apart.append(_bit_set(np.array(list(factors))))
+        return True
+
+    def _exact_row(self, k: int) -> tuple[NDArray[Any], Fraction]:
+        """The weights of a hyperplane as whole multiples of 1 / _UNIT, and its bias."""
+        if k not in self._exact:
+            weights = [int(Fraction(w) * _UNIT) for w in self._first.weights[k].tolist()]
+            self._exact[k] = np.array(weights, object), Fraction(float(self._first.biases[k]))
+        return self._exact[k]
+
+
+_UNIT = 1 << 149
+"""float32 numbers are whole multiples of 2^-149."""
+
+
+def _bit_set(members: NDArray[Any]) -> int:
+    """A set of small numbers as the ones of an integer."""
+    bits = 0
+    for member in members.tolist():
+        bits |= 1 << member
+    return bits

@@ -1,0 +1,109 @@
+"""The nerve of cells, and the Betti numbers of complexes over the field of two elements."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import combinations
+
+from fastmem.shapes.cells import Cells
+
+Simplex = tuple[int, ...]
+
+
+def nerve(cells: Cells, vertices: Sequence[int], most: int, dimension: int) -> list[list[Simplex]]:
+    """All sets of at most ``most`` cells that have a common point, by size from 1.
+
+    Parameters
+    ----------
+    cells : Cells
+        In R^dimension.
+    vertices : sequence of int
+        Cells that are not empty, ascending.
+    most : int
+
+    Returns
+    -------
+    list of list of tuple of int
+        Ascending.
+
+    Notes
+    -----
+    Convex sets in R^d meet if every d + 1 of them do (Helly, 1923), so that larger sets need no
+    look.
+    """
+    levels: list[list[Simplex]] = [[(i,) for i in vertices]]
+    if len(vertices) > 1:
+        cells.decide(tuple(vertices))  # in many dimensions one point is often in all of them
+    while len(levels) < most:
+        known = set(levels[-1])
+        size = len(levels) + 1
+        found = []
+        by_start: dict[Simplex, list[int]] = {}
+        for simplex in levels[-1]:
+            by_start.setdefault(simplex[:-1], []).append(simplex[-1])
+        for start, ends in by_start.items():
+            for pair in combinations(ends, 2):
+                candidate = start + pair
+                if size > 2 and not all(
+                    candidate[:i] + candidate[i + 1 :] in known for i in range(size - 2)
+                ):
+                    continue
+                if size > dimension + 1 or cells.meet(candidate):
+                    found.append(candidate)
+        levels.append(found)
+    return levels
+
+
+def spanning_pairs(cells: Cells, vertices: Sequence[int]) -> list[Simplex]:
+    """Pairs of cells with a common point that connect the components, and no others."""
+    home = {i: i for i in vertices}
+
+    def root(i: int) -> int:
+        while home[i] != i:
+            home[i] = home[home[i]]
+            i = home[i]
+        return i
+
+    found = []
+    for meet in (cells.known, cells.meet):  # what is known already first, for it costs nothing
+        for i, j in combinations(vertices, 2):
+            if root(i) != root(j) and meet((i, j)):
+                home[root(j)] = root(i)
+                found.append((i, j))
+    return sorted(found)
+
+
+def betti_numbers(levels: Sequence[Sequence[Simplex]]) -> tuple[int, ...]:
+    """Betti numbers of a complex over the field of two elements.
+
+    Parameters
+    ----------
+    levels : sequence of sequence of tuple of int
+        levels[k] are the simplices of k + 1 vertices, these ascending.
+
+    Returns
+    -------
+    tuple of int
+        beta_0, ..., beta_(K-2) for K levels: the last one only fills holes.
+    """
+    ranks = [0] + [
+        _boundary_rank(lower, upper) for lower, upper in zip(levels, levels[1:], strict=False)
+    ]
+    return tuple(len(levels[k]) - ranks[k] - ranks[k + 1] for k in range(len(levels) - 1))
+
+
+def _boundary_rank(lower: Sequence[Simplex], upper: Sequence[Simplex]) -> int:
+    """Rank of the boundary of simplices in terms of those of one vertex fewer."""
+    places = {simplex: 1 << i for i, simplex in enumerate(lower)}
+    pivots: dict[int, int] = {}
+    for simplex in upper:
+        column = 0
+        for i in range(len(simplex)):
+            column ^= places[simplex[:i] + simplex[i + 1 :]]
+        while column:
+            top = column.bit_length()
+            if top not in pivots:
+                pivots[top] = column
+                break
+            column ^= pivots[top]
+    return len(pivots)

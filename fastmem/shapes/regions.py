@@ -1,0 +1,114 @@
+"""Decision regions of a network whose cells are convex, by the nerves of their cells."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from fastmem.geometry.point_sets import Units
+from fastmem.inputs import Points
+from fastmem.inputs.points import SomePoints
+from fastmem.network.network import Network
+from fastmem.network.neurons_on import neurons_on
+from fastmem.second_layer.cover_layer import CoverLayer
+from fastmem.shapes.cells import Cells
+from fastmem.shapes.nerve import betti_numbers, nerve, spanning_pairs
+from fastmem.shapes.report import Region
+
+_AT_ONCE = 1 << 16
+"""Points that are looked at together."""
+
+
+def why_not_convex(network: Network) -> str:
+    """Why the cells of a network are not all convex and closed, and what to do; "" if they are."""
+    if network.second.activation == "relu":
+        return "neurons add up real activations; fit with activation='threshold' and compact=True"
+    above = int(np.count_nonzero(network.second.thresholds != 1))
+    if above:
+        return (
+            f"{above:,} of {len(network.second):,} neurons have a threshold above 1, whose cells "
+            f"are not convex; fit with compact=True, covered='all' and no margin"
+        )
+    return ""
+
+
+def region_of(
+    network: Network,
+    code: int,
+    points: Points,
+    units: Units,
+    *,
+    max_dimension: int,
+    max_cells: int,
+    n_threads: int,
+) -> Region | None:
+    """The shape of the union of the cells of one class; None where it has none.
+
+    Parameters
+    ----------
+    network : Network
+        With convex cells.
+    code : int
+        The class.
+    points : Points
+        Its points, scaled: they prove which cells meet.
+    units : Units
+        Of all points.
+    max_dimension : int
+    max_cells : int
+        Of more, only beta_0 is asked.
+    n_threads : int
+    """
+    own = np.flatnonzero(network.second.owners == code)
+    if not len(own):
+        return None
+    second = CoverLayer(
+        network.second.masks[own], network.second.thresholds[own], network.second.owners[own]
+    )
+    radius = units.radius / units.scale or 1.0
+    seen = _seen(network, second, points, n_threads)
+    cells = Cells(network.first, second, units.mean, radius, seen)
+    vertices = [i for i in range(len(cells)) if cells.meet((i,))]
+    levels: list[list[tuple[int, ...]]] = [[(i,) for i in vertices]]
+    reason = ""
+    if len(vertices) > max_cells or max_dimension == 0:
+        levels.append(spanning_pairs(cells, vertices))
+    else:
+        levels = nerve(cells, vertices, max_dimension + 2, network.first.n_features)
+    if len(vertices) > max_cells and max_dimension > 0:
+        reason = (
+            f"there are {len(vertices):,} cells, of which only the components are counted: pass "
+            f"max_cells={len(vertices)} for all"
+        )
+    betti: tuple[int, ...] | None = betti_numbers(levels)
+    if cells.n_undecided:
+        betti = None
+        reason = (
+            f"{cells.n_undecided} sets of cells meet, or miss each other, by less than float64 "
+            f"tells"
+        )
+    place = {i: k for k, i in enumerate(vertices)}
+    return Region(
+        neurons=tuple(int(own[i]) for i in vertices),
+        n_empty=len(own) - len(vertices),
+        simplices=tuple(
+            tuple(tuple(place[i] for i in simplex) for simplex in level) for level in levels[1:]
+        ),
+        betti=betti,
+        n_programs=cells.n_programs,
+        n_undecided=cells.n_undecided,
+        half_width=cells.half_width,
+        reason=reason,
+    )
+
+
+def _seen(
+    network: Network, second: CoverLayer, points: Points, n_threads: int
+) -> NDArray[np.bool_]:
+    """The different sets of neurons that points turn on, (m, S)."""
+    found = np.zeros((len(second), 0), np.bool_)
+    for start in range(0, points.n_samples, _AT_ONCE):
+        block = SomePoints(points, np.arange(start, min(start + _AT_ONCE, points.n_samples)))
+        on = neurons_on(block, network.first, second, n_threads)
+        found = np.unique(np.concatenate([found, on], axis=1), axis=1)
+    return found
