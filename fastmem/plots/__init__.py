@@ -2,13 +2,16 @@
 
 from fastmem.plots.cells import tessellation
 from fastmem.plots.curves import coverage_curve, widths_over_samples
+from fastmem.plots.persistence import nerve_graph, persistence_bars
 from fastmem.plots.regions import decision_regions, save_decision_regions
 from fastmem.plots.supports import neuron_supports
 
 __all__ = [
     "coverage_curve",
     "decision_regions",
+    "nerve_graph",
     "neuron_supports",
+    "persistence_bars",
     "save_decision_regions",
     "tessellation",
     "widths_over_samples",

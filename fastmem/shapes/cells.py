@@ -14,6 +14,7 @@ A proof that cells do not meet names a few hyperplanes, and serves for all cells
 from __future__ import annotations
 
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -65,7 +66,7 @@ class Cells:
         self._first, self._masks = first, second.masks
         self._middle, self._radius = middle, radius
         starts, literals = literals_of(second, len(first))
-        self._literals = [literals[a:b] for a, b in zip(starts, starts[1:], strict=False)]
+        self._literals = [literals[a:b] for a, b in pairwise(starts)]
         self._hyperplanes = [_bit_set(some) for some in self._literals]
         # bit j of _points[i]: the j-th known point is in cell i
         self._points = [_bit_set(np.flatnonzero(row)) for row in seen]

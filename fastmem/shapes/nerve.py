@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations
+from itertools import combinations, pairwise
 
 from fastmem.shapes.cells import Cells
 
@@ -86,9 +86,7 @@ def betti_numbers(levels: Sequence[Sequence[Simplex]]) -> tuple[int, ...]:
     tuple of int
         beta_0, ..., beta_(K-2) for K levels: the last one only fills holes.
     """
-    ranks = [0] + [
-        _boundary_rank(lower, upper) for lower, upper in zip(levels, levels[1:], strict=False)
-    ]
+    ranks = [0] + [_boundary_rank(lower, upper) for lower, upper in pairwise(levels)]
     return tuple(len(levels[k]) - ranks[k] - ranks[k + 1] for k in range(len(levels) - 1))
 
 

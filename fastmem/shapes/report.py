@@ -143,7 +143,9 @@ class TopologyReport:
         """Sentences about classes whose region has another shape than their points."""
         said = []
         for entry in self.classes:
-            points, region = entry.points.betti, entry.region and entry.region.betti
+            points, region = entry.points.betti, None
+            if entry.region is not None:
+                region = entry.region.betti
             if points is None or region is None:
                 continue
             shared = min(len(points), len(region))

@@ -72,10 +72,10 @@ def topology(
     from those before it; epsilon is the largest distance of a point to them. Bars of their Rips
     complexes with birth at most 2 epsilon and death beyond 4 epsilon count the holes of every set
     that the landmarks cover to epsilon and whose features are large against it (Chazal and Oudot,
-    Towards persistence-based reconstruction in Euclidean spaces, 2008). The points themselves only
-    bound this epsilon from below: no numbers are given where a class has fewer than three different
-    points for each landmark, and beta_2 takes thirty or more. Distances are of points as the network
-    sees them, times its ``scale``, and of patterns in hyperplanes between them.
+    Towards persistence-based reconstruction in Euclidean spaces, 2008). Points only bound that
+    epsilon from below: no numbers are given where a class has fewer than three different points
+    for each landmark, and beta_2 takes a hundred. Distances are of points as the network sees them,
+    times its ``scale``, and of patterns in hyperplanes between them.
 
     *Region*: where a neuron of the class is on, in a box 1,024 times as wide as the data. Its cells
     are closed and convex, so that it has the homology of their nerve. Which cells meet is proved,
