@@ -62,19 +62,21 @@ def topology(
     network = load_network(net)
     options = read_options(missing, delimiter, decimal, encoding, header)
     table: Any
+    said: list[str] = []
     if network.encoding is None or holds_arrays(data):
         table = load_table(data, label, labels_required=True, options=options)
     else:
         if label is None:
             refuse("--label is not given: name the column of the classes")
         table = load_encoded(data, label, network.encoding, options)
+        said = [*table.notes, *left_out(table)]
     report = fastmem.topology(
         network, table.points, table.labels, landmarks=landmarks, max_dimension=max_dimension,
         max_cells=max_cells, n_threads=threads,
     )  # fmt: skip
     if out is not None:
         _save_bars(report, out)
-    for note in (*table.notes, *left_out(table)):
+    for note in said:
         typer.secho(f"Warning: {note}.", fg="yellow", err=True)
     if json:
         print_json(asdict(report) | {"differences": report.differences()})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -149,8 +150,10 @@ def nerve_graph(
         with np.errstate(invalid="ignore"):
             places = own @ dense / own.sum(axis=1)[:, None]
         pairs, triples = [*entry.region.simplices, (), ()][:2]
+        if entry.region.have_common:
+            pairs = tuple(combinations(range(len(places)), 2))
         for triple in triples:
-            ax.fill(*places[list(triple)].T, color=colours[entry.label], alpha=0.08, lw=0, zorder=3)
+            ax.fill(*places[list(triple)].T, color=colours[entry.label], alpha=0.05, lw=0, zorder=3)
         for pair in pairs:
             ax.plot(*places[list(pair)].T, color=LINE_COLOUR, lw=0.8, zorder=4)
         ax.scatter(

@@ -2,7 +2,7 @@
 
 A cell is {x : <W_k, x> + b_k <= 0 for all k in its mask}, so that a set of cells meets iff the
 inequalities of all their masks have a solution. A linear program looks for the deepest one, in a
-box so wide that nothing near the data is cut off. Its answer is never believed:
+box about the data. Its answer is never believed:
 
 - a point is in the cells if its exact signs say so;
 - no point of the box is in them if whole numbers q_k >= 0 make sum_k q_k (<W_k, x> + b_k) positive
@@ -25,9 +25,8 @@ from fastmem.network.lists import literals_of
 from fastmem.patterns.of_points import sign_patterns
 from fastmem.second_layer.cover_layer import CoverLayer
 
-BOX = 1024.0
-"""Half of the box's width, in radii of the data."""
-_INSIDE = BOX * (1 - 2.0**-20)
+_INSIDE = 1 - 2.0**-20
+"""Share of the box in which points are looked for: rounding does not bring them out of it."""
 _MULTIPLIER_BITS = 60
 
 Floats = NDArray[np.float64]
@@ -43,7 +42,9 @@ class Cells:
         The neurons.
     middle : ndarray of shape (d,), float64
     radius : float
-        Where the points of the network are; the box is about the middle, BOX radii to each side.
+        Where the points of the network are.
+    box : float
+        The box is about the middle, so many radii to each side.
     seen : ndarray of shape (m, S), bool
         Points in the box that are known: which neurons they turn on.
 
@@ -61,10 +62,11 @@ class Cells:
         second: CoverLayer,
         middle: Floats,
         radius: float,
+        box: float,
         seen: NDArray[np.bool_],
     ) -> None:
         self._first, self._masks = first, second.masks
-        self._middle, self._radius = middle, radius
+        self._middle, self._radius, self._box = middle, radius, box
         starts, literals = literals_of(second, len(first))
         self._literals = [literals[a:b] for a, b in pairwise(starts)]
         self._hyperplanes = [_bit_set(some) for some in self._literals]
@@ -74,7 +76,7 @@ class Cells:
         self._apart: list[int] = []
         self._rows: dict[int, tuple[Floats, float, float]] = {}
         self._exact: dict[int, tuple[NDArray[Any], Fraction]] = {}
-        self.half_width = BOX * radius
+        self.half_width = box * radius
         self.n_programs = self.n_undecided = 0
 
     def __len__(self) -> int:
@@ -116,7 +118,7 @@ class Cells:
             np.append(np.zeros(d), -1.0),
             A_ub=np.column_stack([normals, np.ones(len(chosen))]),
             b_ub=offsets,
-            bounds=[(-_INSIDE, _INSIDE)] * d + [(None, 1.0)],
+            bounds=[(-_INSIDE * self._box, _INSIDE * self._box)] * d + [(None, 1.0)],
             method="highs",
         )
         if found.status == 0:

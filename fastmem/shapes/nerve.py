@@ -32,8 +32,6 @@ def nerve(cells: Cells, vertices: Sequence[int], most: int, dimension: int) -> l
     look.
     """
     levels: list[list[Simplex]] = [[(i,) for i in vertices]]
-    if len(vertices) > 1:
-        cells.decide(tuple(vertices))  # in many dimensions one point is often in all of them
     while len(levels) < most:
         known = set(levels[-1])
         size = len(levels) + 1

@@ -40,6 +40,7 @@ def region_of(
     *,
     max_dimension: int,
     max_cells: int,
+    box: float,
     n_threads: int,
 ) -> Region | None:
     """The shape of the union of the cells of one class; None where it has none.
@@ -57,6 +58,8 @@ def region_of(
     max_dimension : int
     max_cells : int
         Of more, only beta_0 is asked.
+    box : float
+        Half of the box's width, in radii of the data.
     n_threads : int
     """
     own = np.flatnonzero(network.second.owners == code)
@@ -67,20 +70,24 @@ def region_of(
     )
     radius = units.radius / units.scale or 1.0
     seen = _seen(network, second, points, n_threads)
-    cells = Cells(network.first, second, units.mean, radius, seen)
+    cells = Cells(network.first, second, units.mean, radius, box, seen)
     vertices = [i for i in range(len(cells)) if cells.meet((i,))]
     levels: list[list[tuple[int, ...]]] = [[(i,) for i in vertices]]
     reason = ""
-    if len(vertices) > max_cells or max_dimension == 0:
-        levels.append(spanning_pairs(cells, vertices))
+    # in many dimensions one point is often in all of them
+    have_common = len(vertices) > 0 and bool(cells.decide(tuple(vertices)))
+    if len(vertices) > max_cells or max_dimension == 0 or have_common:
+        levels.append([] if have_common else spanning_pairs(cells, vertices))
     else:
         levels = nerve(cells, vertices, max_dimension + 2, network.first.n_features)
-    if len(vertices) > max_cells and max_dimension > 0:
+    betti: tuple[int, ...] | None = betti_numbers(levels)
+    if have_common:
+        betti = (1,) + (0,) * max_dimension
+    elif len(vertices) > max_cells and max_dimension > 0:
         reason = (
             f"there are {len(vertices):,} cells, of which only the components are counted: pass "
             f"max_cells={len(vertices)} for all"
         )
-    betti: tuple[int, ...] | None = betti_numbers(levels)
     if cells.n_undecided:
         betti = None
         reason = (
@@ -91,6 +98,7 @@ def region_of(
     return Region(
         neurons=tuple(int(own[i]) for i in vertices),
         n_empty=len(own) - len(vertices),
+        have_common=have_common,
         simplices=tuple(
             tuple(tuple(place[i] for i in simplex) for simplex in level) for level in levels[1:]
         ),

@@ -61,6 +61,9 @@ class Region:
         Rows of ``network.second`` whose cells are there: vertices of the nerve.
     n_empty : int
         Neurons of the class that no point turns on.
+    have_common : bool
+        Whether one point is in all cells: the region is a star about it, and ``simplices`` are not
+        listed.
     simplices : tuple of tuple of tuple of int
         simplices[k - 1] are the sets of k + 1 cells that have a point in common, by their places in
         ``neurons``: pairs, triples, ...; of pairs, where only beta_0 is asked, as many as
@@ -79,6 +82,7 @@ class Region:
 
     neurons: tuple[int, ...]
     n_empty: int
+    have_common: bool
     simplices: tuple[tuple[tuple[int, ...], ...], ...]
     betti: tuple[int, ...] | None
     n_programs: int

@@ -10,6 +10,7 @@ from fastmem.errors import InvalidInputError
 from fastmem.geometry.point_sets import Units, refuse_large
 from fastmem.inputs import Points, check_count, check_known_labels, check_threads, scaled
 from fastmem.inputs.points import some_points
+from fastmem.inputs.refusals import typed
 from fastmem.machine.memory import require
 from fastmem.network.network import Network
 from fastmem.patterns.by_class import Patterns
@@ -21,6 +22,7 @@ from fastmem.shapes.report import ClassShape, TopologyReport
 
 LANDMARKS = 300
 MAX_CELLS = 60
+BOX = 1024.0
 
 
 def topology(
@@ -31,6 +33,7 @@ def topology(
     landmarks: int = LANDMARKS,
     max_dimension: int = 1,
     max_cells: int = MAX_CELLS,
+    box: float = BOX,
     n_threads: int | None = None,
 ) -> TopologyReport:
     """Count components, holes and voids of each class: of its points, patterns and region.
@@ -51,6 +54,9 @@ def topology(
     max_cells : int, default 60
         Cells of a class up to which all Betti numbers of its region are computed; of more, beta_0
         alone.
+    box : float, default 1024
+        Half of the width of the box about the points' mean in which regions are looked at, in
+        multiples of the largest distance of a point from it: at least 1.
     n_threads : int, optional
         Threads to use; all cores by default. The report does not depend on it.
 
@@ -77,7 +83,7 @@ def topology(
     for each landmark, and beta_2 takes a hundred. Distances are of points as the network sees them,
     times its ``scale``, and of patterns in hyperplanes between them.
 
-    *Region*: where a neuron of the class is on, in a box 1,024 times as wide as the data. Its cells
+    *Region*: where a neuron of the class is on, in the box, far beyond the points by default. Cells
     are closed and convex, so that it has the homology of their nerve. Which cells meet is proved,
     by a point of exact signs or by multipliers whose sums are checked in whole numbers; linear
     programs (HiGHS) only propose them. Where cells of two classes overlap, one class wins: that is
@@ -86,6 +92,7 @@ def topology(
     count = check_count("landmarks", landmarks, LEAST_LANDMARKS)
     dimension = check_count("max_dimension", max_dimension, 0)
     most_cells = check_count("max_cells", max_cells, 1)
+    half_width = _checked_box(box)
     threads = check_threads(n_threads)
     _refuse_other_networks(network)
     points = scaled(network.checked_points(X), network.scale)
@@ -111,7 +118,8 @@ def topology(
         if not without_region:
             region = region_of(
                 network, code, some_points(points, rows), units,
-                max_dimension=dimension, max_cells=most_cells, n_threads=threads,
+                max_dimension=dimension, max_cells=most_cells, box=half_width,
+                n_threads=threads,
             )  # fmt: skip
         numbers = found[0].betti
         entries.append(
@@ -148,6 +156,13 @@ def _refuse_other_networks(network: Any) -> None:
             f"network decides by {what}, whose classes are no unions of cells; fit with "
             f"decision='cells', compact=True and covered='all'"
         )
+
+
+def _checked_box(box: Any) -> float:
+    is_number = isinstance(box, int | float | np.integer | np.floating)
+    if is_number and not isinstance(box, bool) and 1 <= box <= 2.0**40:
+        return float(box)
+    raise InvalidInputError(f"box is {typed(box)}; pass a number from 1 to 2**40")
 
 
 def _require_memory(network: Network, points: Points, codes: np.ndarray) -> None:
