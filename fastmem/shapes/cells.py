@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
-from fastmem.network.lists import literals_of
+from fastmem.network.lists import literals_of, masks_of
 from fastmem.patterns.of_points import sign_patterns
 from fastmem.second_layer.cover_layer import CoverLayer
 
@@ -47,9 +47,13 @@ class Cells:
         The box is about the middle, so many radii to each side.
     seen : ndarray of shape (m, S), bool
         Points in the box that are known: which neurons they turn on.
+    most_programs : int
+        Linear programs that may be solved.
 
     Attributes
     ----------
+    seen : ndarray of shape (m, S), bool
+        As given.
     n_programs, n_undecided : int
         Linear programs solved so far, and sets of cells that were asked for and not decided.
     half_width : float
@@ -64,16 +68,19 @@ class Cells:
         radius: float,
         box: float,
         seen: NDArray[np.bool_],
+        most_programs: int,
     ) -> None:
         self._first, self._masks = first, second.masks
         self._middle, self._radius, self._box = middle, radius, box
         starts, literals = literals_of(second, len(first))
         self._literals = [literals[a:b] for a, b in pairwise(starts)]
-        self._hyperplanes = [_bit_set(some) for some in self._literals]
         # bit j of _points[i]: the j-th known point is in cell i
         self._points = [_bit_set(np.flatnonzero(row)) for row in seen]
         self._n_points = seen.shape[1]
-        self._apart: list[int] = []
+        self.seen, self._most_programs = seen, most_programs
+        # hyperplanes of each proof that cells are apart; more than there are so far
+        self._apart = np.empty((16, self._masks.shape[1]), np.uint64)
+        self._n_apart = 0
         self._rows: dict[int, tuple[Floats, float, float]] = {}
         self._exact: dict[int, tuple[NDArray[Any], Fraction]] = {}
         self.half_width = box * radius
@@ -93,6 +100,11 @@ class Cells:
         known = self.known(cells)
         return self._solve(cells) if known is None else known
 
+    @property
+    def is_exhausted(self) -> bool:
+        """Whether no further program may be solved."""
+        return self.n_programs >= self._most_programs
+
     def known(self, cells: tuple[int, ...]) -> bool | None:
         """Whether they have one by the points and proofs so far; None where these do not say."""
         shared = -1
@@ -100,14 +112,15 @@ class Cells:
             shared &= self._points[i]
         if shared:
             return True
-        union = 0
-        for i in cells:
-            union |= self._hyperplanes[i]
-        return False if any(some & ~union == 0 for some in self._apart) else None
+        missing = ~np.bitwise_or.reduce(self._masks[list(cells)])
+        proofs = self._apart[: self._n_apart]
+        return None if (proofs & missing).any(axis=1).all() else False
 
     def _solve(self, cells: tuple[int, ...]) -> bool | None:
         from scipy.optimize import linprog
 
+        if self.is_exhausted:
+            return None
         self.n_programs += 1
         chosen = np.unique(np.concatenate([self._literals[i] for i in cells]))
         parts = [self._row(int(k)) for k in chosen]
@@ -171,7 +184,11 @@ class Cells:
                 level += (value * Fraction(middle) - abs(value) * half_width) / _UNIT
         if level <= 0:
             return False
-        self._apart.append(_bit_set(np.array(list(factors))))
+        if self._n_apart == len(self._apart):
+            self._apart = np.concatenate([self._apart, np.empty_like(self._apart)])
+        starts = np.array([0, len(factors)])
+        self._apart[self._n_apart] = masks_of(starts, np.array(list(factors)), len(self._first))[0]
+        self._n_apart += 1
         return True
 
     def _exact_row(self, k: int) -> tuple[NDArray[Any], Fraction]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations, pairwise
 
+import numpy as np
+
 from fastmem.shapes.cells import Cells
 
 Simplex = tuple[int, ...]
@@ -24,7 +26,7 @@ def nerve(cells: Cells, vertices: Sequence[int], most: int, dimension: int) -> l
     Returns
     -------
     list of list of tuple of int
-        Ascending.
+        Ascending; not all where ``cells`` may solve no further program.
 
     Notes
     -----
@@ -48,6 +50,8 @@ def nerve(cells: Cells, vertices: Sequence[int], most: int, dimension: int) -> l
                     continue
                 if size > dimension + 1 or cells.meet(candidate):
                     found.append(candidate)
+                if cells.n_undecided and cells.is_exhausted:
+                    return [*levels, found]
         levels.append(found)
     return levels
 
@@ -63,11 +67,20 @@ def spanning_pairs(cells: Cells, vertices: Sequence[int]) -> list[Simplex]:
         return i
 
     found = []
-    for meet in (cells.known, cells.meet):  # what is known already first, for it costs nothing
-        for i, j in combinations(vertices, 2):
-            if root(i) != root(j) and meet((i, j)):
-                home[root(j)] = root(i)
-                found.append((i, j))
+
+    def join(i: int, j: int) -> None:
+        if root(i) != root(j):
+            home[root(j)] = root(i)
+            found.append((i, j))
+
+    for point in cells.seen.T:  # what is known already costs nothing
+        for i, j in pairwise(np.flatnonzero(point).tolist()):
+            join(i, j)
+    for i, j in combinations(vertices, 2):
+        if root(i) != root(j) and cells.meet((i, j)):
+            join(i, j)
+        if cells.n_undecided and cells.is_exhausted:
+            break
     return sorted(found)
 
 

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from fastmem.geometry.point_sets import Units
 from fastmem.inputs import Points
 from fastmem.inputs.points import SomePoints
+from fastmem.machine.threads import ranges
 from fastmem.network.network import Network
 from fastmem.network.neurons_on import neurons_on
 from fastmem.second_layer.cover_layer import CoverLayer
@@ -15,8 +16,12 @@ from fastmem.shapes.cells import Cells
 from fastmem.shapes.nerve import betti_numbers, nerve, spanning_pairs
 from fastmem.shapes.report import Region
 
-_AT_ONCE = 1 << 16
-"""Points that are looked at together."""
+_AT_ONCE = 1 << 24
+"""Answers, of points times neurons, that are looked at together."""
+_MOST_SEEN = 4_096
+"""Sets of neurons that are kept of those that points turn on: the largest."""
+_PROGRAMS = 100
+"""Linear programs for each of ``max_cells``; some 2 ms each, in few dimensions."""
 
 
 def why_not_convex(network: Network) -> str:
@@ -70,7 +75,7 @@ def region_of(
     )
     radius = units.radius / units.scale or 1.0
     seen = _seen(network, second, points, n_threads)
-    cells = Cells(network.first, second, units.mean, radius, box, seen)
+    cells = Cells(network.first, second, units.mean, radius, box, seen, _PROGRAMS * max_cells)
     vertices = [i for i in range(len(cells)) if cells.meet((i,))]
     levels: list[list[tuple[int, ...]]] = [[(i,) for i in vertices]]
     reason = ""
@@ -90,10 +95,12 @@ def region_of(
         )
     if cells.n_undecided:
         betti = None
-        reason = (
-            f"{cells.n_undecided} sets of cells meet, or miss each other, by less than float64 "
-            f"tells"
-        )
+        reason = f"{cells.n_undecided} sets of cells meet, or miss each other, by less than float64 tells"
+        if cells.is_exhausted:
+            reason = (
+                f"{cells.n_programs:,} linear programs did not decide which of {len(vertices):,} "
+                f"cells meet: pass more than max_cells={max_cells}"
+            )
     place = {i: k for k, i in enumerate(vertices)}
     return Region(
         neurons=tuple(int(own[i]) for i in vertices),
@@ -113,10 +120,12 @@ def region_of(
 def _seen(
     network: Network, second: CoverLayer, points: Points, n_threads: int
 ) -> NDArray[np.bool_]:
-    """The different sets of neurons that points turn on, (m, S)."""
+    """Different sets of neurons that points turn on, (m, S)."""
     found = np.zeros((len(second), 0), np.bool_)
-    for start in range(0, points.n_samples, _AT_ONCE):
-        block = SomePoints(points, np.arange(start, min(start + _AT_ONCE, points.n_samples)))
+    for start, stop in ranges(points.n_samples, max(1, _AT_ONCE // len(second))):
+        block = SomePoints(points, np.arange(start, stop))
         on = neurons_on(block, network.first, second, n_threads)
         found = np.unique(np.concatenate([found, on], axis=1), axis=1)
+        largest = np.argsort(-found.sum(axis=0), kind="stable")
+        found = found[:, largest[:_MOST_SEEN]]
     return found

@@ -29,8 +29,8 @@ class Persistence:
     cut : float or None
         Length of edges where the complexes end; None where nothing is cut off.
     betti : tuple of int, or None
-        beta_0, beta_1, ...: bars with birth <= 2 epsilon and death > 4 epsilon; None where the
-        landmarks do not allow a count.
+        beta_0, beta_1, ...: bars with birth <= 2 epsilon and death > 4 epsilon, with a tenth more
+        epsilon from beta_2 on; None where the landmarks do not allow a count.
     betti_sure : tuple of int, or None
         Those with death > 8 epsilon.
     is_stable : bool or None

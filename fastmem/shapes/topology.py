@@ -80,8 +80,8 @@ def topology(
     that the landmarks cover to epsilon and whose features are large against it (Chazal and Oudot,
     Towards persistence-based reconstruction in Euclidean spaces, 2008). Points only bound that
     epsilon from below: no numbers are given where a class has fewer than three different points
-    for each landmark, and beta_2 takes a hundred. Distances are of points as the network sees them,
-    times its ``scale``, and of patterns in hyperplanes between them.
+    for each landmark, and from beta_2 on a tenth is added. Distances are of points as the network
+    sees them, times its ``scale``, and of patterns in hyperplanes between them.
 
     *Region*: where a neuron of the class is on, in the box, far beyond the points by default. Cells
     are closed and convex, so that it has the homology of their nerve. Which cells meet is proved,
@@ -97,8 +97,6 @@ def topology(
     _refuse_other_networks(network)
     points = scaled(network.checked_points(X), network.scale)
     codes = check_known_labels(y, points.n_samples, network.classes_)
-    if not points.n_samples:
-        raise InvalidInputError("X has no rows; pass the points whose shape is asked for")
     refuse_large(points, "distances")
     _require_memory(network, points, codes)
     without_region = why_not_convex(network)
