@@ -85,11 +85,11 @@ def pattern_dimension(
     Notes
     -----
     TwoNN (Facco, d'Errico, Rodriguez and Laio, Estimating the intrinsic dimension of datasets by a
-    minimal neighborhood information, 2017): log(r2 / r1), for distances r1 and r2 to the two nearest
-    others, is exponential with the dimension as its rate. It is estimated by maximum likelihood,
-    the tenth with the largest ratios censored, as the report on complexity does. Random hyperplanes
-    lie between two points in proportion to their distance, so that Hamming distances are compared
-    with Euclidean ones as they are. No claim on unseen accuracy comes with it.
+    minimal neighborhood information, 2017): log(r2 / r1), for distances r1 and r2 to the two
+    nearest others, is exponential with the dimension as its rate. It is estimated by maximum
+    likelihood, the tenth with the largest ratios censored, as the report on complexity does. Random
+    hyperplanes lie between two points in proportion to their distance, so that Hamming distances
+    are compared with Euclidean ones as they are. No claim on unseen accuracy comes with it.
     """
     count = check_count("n_points", n_points, _LEAST)
     threads = check_threads(n_threads)

@@ -23,9 +23,9 @@ of the shape."""
 _DEAREST = 1
 """Dimension up to which complexes are looked at to the end: beyond, a bar may take minutes."""
 _VOID_SLACK = 1.1
-"""Points are never farther from the landmarks than those of the whole shape are. Voids, born last of
-all, come out right with so much more epsilon: of a shell, 8 of 8 times by points and by patterns,
-without it 7 and 4 (``python -m bench.topology``)."""
+"""Points are never farther from the landmarks than those of the whole shape are. Voids, born last
+of all, come out right with so much more epsilon: of a shell 8 of 8 times by points and by patterns,
+without it 7 and 4 (``python -m bench.topology --only voids``)."""
 _ABOVE = _VOID_SLACK + 2.0**-20
 """The complexes are cut off above what is counted, after rounding to float32."""
 

@@ -95,7 +95,7 @@ def region_of(
         )
     if cells.n_undecided:
         betti = None
-        reason = f"{cells.n_undecided} sets of cells meet, or miss each other, by less than float64 tells"
+        reason = f"{cells.n_undecided} sets of cells meet or miss by less than float64 tells"
         if cells.is_exhausted:
             reason = (
                 f"{cells.n_programs:,} linear programs did not decide which of {len(vertices):,} "
