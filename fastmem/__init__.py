@@ -25,7 +25,7 @@ from fastmem.version import __version__
 from fastmem.warming import warmup
 
 if _TYPE_CHECKING:
-    from fastmem.shapes import topology
+    from fastmem.shapes.class_shapes import topology
 
 __all__ = [
     "ContradictionError",
@@ -52,7 +52,7 @@ __all__ = [
     "warmup",
 ]
 
-_LATE = {"topology": "fastmem.shapes"}
+_LATE = {"topology": "fastmem.shapes.class_shapes"}
 """Functions that are imported when they are asked for, and where they are."""
 
 _register_moved_paths()

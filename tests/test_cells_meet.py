@@ -16,7 +16,7 @@ from scipy import ndimage
 import fastmem
 from fastmem import CoverLayer, Hyperplanes, InvalidInputError, Network
 from fastmem.datasets import two_moons
-from fastmem.patterns.words import packed
+from fastmem.patterns.words import packed, unpacked
 from fastmem.shapes import least_neurons, regions
 from fastmem.shapes.cells import Cells
 from fastmem.shapes.nerve import betti_numbers, nerve, spanning_pairs
@@ -74,6 +74,41 @@ def test_few_pairs_connect_the_components_of_all(found):
     levels = nerve(cells, vertices, 3, 2)
     assert betti_numbers(levels)[0] == betti_numbers([levels[0], spanning_pairs(few, vertices)])[0]
     assert few.n_programs <= math.comb(len(vertices), 2)
+
+
+@given(cells_in_the_plane(), st.integers(-2, 2), st.integers(-2, 2))
+@settings(max_examples=20, deadline=None)
+def test_no_point_of_a_cell_is_beyond_a_bound(found, a, b):
+    weights, biases, masks = found
+    cells = cells_of(*found)
+    first = Hyperplanes(weights, biases)
+    X = np.random.default_rng(0).uniform(-BOX, BOX, (300, 2))
+    X = np.concatenate([X, [[x, y] for x in (-BOX, BOX) for y in (-BOX, BOX)]])
+    off = ~unpacked(fastmem.sign_patterns(X, first), len(first))
+    for i, mask in enumerate(masks):
+        bound = cells.upper_bound(i, np.array([a, b]))
+        inside = off[:, mask].all(axis=1)
+        assert (X[inside] @ [a, b] <= bound).all()
+        assert bound <= BOX * (abs(a) + abs(b)) * (1 + 1e-9) + 1e-9 or not inside.any()
+
+
+def test_bounds_are_taken_where_pairs_ask_for_many_programs(monkeypatch):
+    """Of many small cells far apart: as many components as without bounds, in fewer programs."""
+    from fastmem.shapes import nerve as module
+
+    def grid(m):
+        places = np.stack(np.divmod(np.arange(m), 7), axis=1) - 3.0
+        weights = np.tile([[1, 0], [-1, 0], [0, 1], [0, -1]], (m, 1))
+        reach = np.where(np.arange(m) % 5, 0.2, 0.9)[:, None]
+        biases = np.stack([-places[:, 0], places[:, 0], -places[:, 1], places[:, 1]], 1) - reach
+        return cells_of(weights, biases.ravel(), np.repeat(np.eye(m, dtype=bool), 4, axis=1))
+
+    few, many = grid(42), grid(42)
+    pairs = spanning_pairs(few, range(42))
+    monkeypatch.setattr(module, "_directions", lambda dimension: [])
+    assert spanning_pairs(many, range(42)) == pairs
+    assert 0 < len(pairs) < 41
+    assert few.n_programs < many.n_programs
 
 
 @st.composite

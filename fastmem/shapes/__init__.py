@@ -1,9 +1,9 @@
 """The shape of what a network knows: Betti numbers of its points, patterns and decision regions."""
 
 from fastmem.shapes.bounds import least_neurons
+from fastmem.shapes.class_shapes import topology as topology  # documented as fastmem.topology
 from fastmem.shapes.dimension import Dimensions, pattern_dimension
 from fastmem.shapes.report import ClassShape, Persistence, Region, TopologyReport
-from fastmem.shapes.topology import topology
 
 __all__ = [
     "ClassShape",
@@ -13,5 +13,4 @@ __all__ = [
     "TopologyReport",
     "least_neurons",
     "pattern_dimension",
-    "topology",
 ]

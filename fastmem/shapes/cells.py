@@ -13,6 +13,7 @@ A proof that cells do not meet names a few hyperplanes, and serves for all cells
 
 from __future__ import annotations
 
+import math
 from fractions import Fraction
 from itertools import pairwise
 from typing import Any
@@ -86,6 +87,11 @@ class Cells:
         self.half_width = box * radius
         self.n_programs = self.n_undecided = 0
 
+    @property
+    def dimension(self) -> int:
+        """Of the space of the cells."""
+        return self._first.n_features
+
     def __len__(self) -> int:
         return len(self._literals)
 
@@ -117,31 +123,65 @@ class Cells:
         return None if (proofs & missing).any(axis=1).all() else False
 
     def _solve(self, cells: tuple[int, ...]) -> bool | None:
-        from scipy.optimize import linprog
-
         if self.is_exhausted:
             return None
+        d = self._first.n_features
+        depth = np.append(np.zeros(d), 1.0)
+        chosen, multipliers, found = self._solved(cells, depth)
+        if found is None:
+            return None
+        if found[d] > 0 and self._keep_point(found[:d], cells):
+            return True
+        return False if found[d] < 0 and self._keep_proof(chosen, multipliers) else None
+
+    def _solved(
+        self, cells: tuple[int, ...], objective: Floats
+    ) -> tuple[NDArray[np.int32], Floats, Floats | None]:
+        """Maximise over the cells; of (d + 1,) numbers the last is the depth, which is at most 1.
+
+        Without an objective for it the depth is 0. Returns hyperplanes, their multipliers, and the
+        solution, or None.
+        """
+        from scipy.optimize import linprog
+
         self.n_programs += 1
         chosen = np.unique(np.concatenate([self._literals[i] for i in cells]))
         parts = [self._row(int(k)) for k in chosen]
         normals = np.array([row for row, _, _ in parts]).reshape(len(chosen), -1)
-        offsets = np.array([offset for _, offset, _ in parts])
-        d = normals.shape[1]
+        depths = (None, 1.0) if objective[-1] else (0.0, 0.0)
+        reach = _INSIDE * self._box
         found = linprog(
-            np.append(np.zeros(d), -1.0),
+            -objective,
             A_ub=np.column_stack([normals, np.ones(len(chosen))]),
-            b_ub=offsets,
-            bounds=[(-_INSIDE * self._box, _INSIDE * self._box)] * d + [(None, 1.0)],
+            b_ub=np.array([offset for _, offset, _ in parts]),
+            bounds=[(-reach, reach)] * normals.shape[1] + [depths],
             method="highs",
         )
-        if found.status == 0:
-            if found.x[d] > 0 and self._keep_point(found.x[:d], cells):
-                return True
-            norms = np.array([norm for _, _, norm in parts])
-            multipliers = np.maximum(-found.ineqlin.marginals, 0.0) / norms
-            if found.x[d] < 0 and self._keep_proof(chosen, multipliers):
-                return False
-        return None
+        if found.status != 0:
+            return chosen, np.zeros(len(chosen)), None
+        norms = np.array([norm for _, _, norm in parts])
+        return chosen, np.maximum(-found.ineqlin.marginals, 0.0) / norms, found.x
+
+    def upper_bound(self, cell: int, direction: NDArray[np.int64]) -> float:
+        """A number that <direction, x> does not exceed for any x of the cell in the box.
+
+        Multipliers q >= 0 with sum_k q_k W_k near the direction make it
+        <direction, x> <= <direction - sum_k q_k W_k, x> - sum_k q_k b_k, in exact arithmetic.
+        """
+        chosen, multipliers, found = self._solved((cell,), np.append(direction, 0.0))
+        level = Fraction(0)
+        rest = [Fraction(int(value)) for value in direction]
+        if found is not None and np.isfinite(multipliers).all():
+            for k in np.flatnonzero(multipliers):
+                factor = Fraction(float(multipliers[k]))
+                weights, bias = self._exact_row(int(chosen[k]))
+                rest = [r - factor * w / _UNIT for r, w in zip(rest, weights, strict=True)]
+                level -= factor * bias
+        half_width = Fraction(self.half_width)
+        for value, middle in zip(rest, self._middle.tolist(), strict=True):
+            level += value * Fraction(middle) + abs(value) * half_width
+        bound = float(level)
+        return bound if Fraction(bound) >= level else math.nextafter(bound, math.inf)
 
     def _row(self, k: int) -> tuple[Floats, float, float]:
         """<normal, z> <= offset for a hyperplane, with x = middle + radius z, and its norm."""

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import combinations, pairwise
+from itertools import combinations, pairwise, product
 
 import numpy as np
+from numpy.typing import NDArray
 
 from fastmem.shapes.cells import Cells
 
 Simplex = tuple[int, ...]
+_DIAGONALS = 3
+"""Dimension up to which bounds are also taken between the axes."""
+_BOUNDED = 8
+"""Dimension up to which cells are bounded: there are as many programs for each as directions."""
 
 
 def nerve(cells: Cells, vertices: Sequence[int], most: int, dimension: int) -> list[list[Simplex]]:
@@ -76,12 +81,46 @@ def spanning_pairs(cells: Cells, vertices: Sequence[int]) -> list[Simplex]:
     for point in cells.seen.T:  # what is known already costs nothing
         for i, j in pairwise(np.flatnonzero(point).tolist()):
             join(i, j)
-    for i, j in combinations(vertices, 2):
-        if root(i) != root(j) and cells.meet((i, j)):
-            join(i, j)
+    # first as many programs as bounds would take: where most cells meet, a few connect all
+    directions = _directions(cells.dimension)
+    patience = cells.n_programs + 2 * len(directions) * len(vertices)
+    apart = np.zeros((len(vertices), len(vertices)), bool)
+    has_bounds = not directions
+    for i, j in combinations(range(len(vertices)), 2):
+        one, other = vertices[i], vertices[j]
+        if apart[i, j] or root(one) == root(other):
+            continue
+        if cells.n_programs >= patience and not has_bounds:
+            apart, has_bounds = _apart_by_bounds(cells, vertices, directions), True
+            if apart[i, j]:
+                continue
+        if cells.meet((one, other)):
+            join(one, other)
         if cells.n_undecided and cells.is_exhausted:
             break
     return sorted(found)
+
+
+def _directions(dimension: int) -> list[Simplex]:
+    """One of each two opposite directions in which cells are bounded."""
+    if dimension <= _DIAGONALS:
+        return [u for u in product((-1, 0, 1), repeat=dimension) if u > (0,) * dimension]
+    if dimension <= _BOUNDED:
+        return [tuple(row) for row in np.eye(dimension, dtype=int).tolist()]
+    return []
+
+
+def _apart_by_bounds(
+    cells: Cells, vertices: Sequence[int], directions: Sequence[Simplex]
+) -> NDArray[np.bool_]:
+    """Which pairs of cells are apart in one of some directions, (m, m)."""
+    apart = np.zeros((len(vertices), len(vertices)), bool)
+    for u in directions:
+        direction = np.array(u)
+        highs = np.array([cells.upper_bound(i, direction) for i in vertices])
+        lows = -np.array([cells.upper_bound(i, -direction) for i in vertices])
+        apart |= highs[:, None] < lows
+    return apart | apart.T
 
 
 def betti_numbers(levels: Sequence[Sequence[Simplex]]) -> tuple[int, ...]:

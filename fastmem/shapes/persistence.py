@@ -21,7 +21,8 @@ _POINTS_A_LANDMARK = 3
 """Different points for each landmark at least: or epsilon says how dense the sample is, and nothing
 of the shape."""
 _DEAREST = 1
-"""Dimension up to which complexes are looked at to the end: beyond, a bar may take minutes."""
+"""Dimension up to which complexes are looked at to the end: of a shell, 300 landmarks take 9 s for
+voids that last to 8 epsilon, 0.1 s to 4."""
 _VOID_SLACK = 1.1
 """Points are never farther from the landmarks than those of the whole shape are. Voids, born last
 of all, come out right with so much more epsilon: of a shell 8 of 8 times by points and by patterns,
@@ -43,19 +44,15 @@ def persistence(metric: str, found: Landmarks, asked: int, max_dimension: int) -
     max_dimension : int
     """
     epsilon = float(found.radii[-1])
-    cut = 8 * epsilon * _ABOVE if max_dimension > _DEAREST and epsilon > 0 else None
-    diagrams = _diagrams(found.distances, max_dimension, cut)
+    diagrams, cut = _diagrams(found.distances, max_dimension, epsilon)
     reason = _reason(metric, found, asked)
-    half = -(-len(found.rows) // 2)
-    numbers = None if reason else _alive(diagrams, epsilon, 4)
-    stable = None
-    if numbers is not None:
+    numbers = sure = stable = None
+    if not reason:
+        numbers = _alive(diagrams, epsilon, 4)
+        sure = _alive(diagrams[: _DEAREST + 1], epsilon, 8)
+        half = -(-len(found.rows) // 2)
         radius = float(found.radii[half - 1])
-        fewer = _diagrams(
-            found.distances[:half, :half],
-            max_dimension,
-            None if cut is None else 4 * _ABOVE * radius,
-        )
+        fewer, _ = _diagrams(found.distances[:half, :half], max_dimension, radius)
         stable = _alive(fewer, radius, 4) == numbers
     return Persistence(
         metric=metric,
@@ -65,22 +62,32 @@ def persistence(metric: str, found: Landmarks, asked: int, max_dimension: int) -
         bars=tuple(_bars(diagram) for diagram in diagrams),
         cut=cut,
         betti=numbers,
-        betti_sure=None if reason else _alive(diagrams, epsilon, 8),
+        betti_sure=sure,
         is_stable=stable,
         reason=reason,
     )
 
 
 @needs("topology")
-def _diagrams(distances: NDArray[Any], max_dimension: int, cut: float | None) -> list[NDArray[Any]]:
-    """For each dimension the bars, (m, 2) float64, of the Rips complexes up to a length."""
+def _diagrams(
+    distances: NDArray[Any], max_dimension: int, epsilon: float
+) -> tuple[list[NDArray[Any]], float | None]:
+    """For each dimension the bars, (m, 2) float64, of the Rips complexes, and where they end.
+
+    From voids on they are cut off above what is counted.
+    """
     if len(distances) == 1:  # which ripser takes for no square matrix
-        return [np.array([[0.0, np.inf]])] + [np.empty((0, 2))] * max_dimension
+        return [np.array([[0.0, np.inf]])] + [np.empty((0, 2))] * max_dimension, None
     from ripser import ripser
 
-    end = np.inf if cut is None else cut
-    found = ripser(distances, maxdim=max_dimension, thresh=end, distance_matrix=True)
-    return [diagram.astype(np.float64) for diagram in found["dgms"]]
+    low = min(max_dimension, _DEAREST)
+    found = ripser(distances, maxdim=low, distance_matrix=True)["dgms"]
+    cut = None
+    if max_dimension > low:
+        cut = 4 * epsilon * _ABOVE
+        more = ripser(distances, maxdim=max_dimension, thresh=cut, distance_matrix=True)["dgms"]
+        found = found + more[low + 1 :]
+    return [diagram.astype(np.float64) for diagram in found], cut
 
 
 def _alive(diagrams: list[NDArray[Any]], epsilon: float, factor: int) -> tuple[int, ...]:

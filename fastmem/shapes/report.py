@@ -25,14 +25,14 @@ class Persistence:
         hyperplanes.
     bars : tuple of tuple of (float, float or None)
         For each dimension k the bars (birth, death) of the landmarks' Rips complexes, by the length
-        of edges, longest first; None where a class does not die.
+        of edges, longest first; None where what is born does not die.
     cut : float or None
-        Length of edges where the complexes end; None where nothing is cut off.
+        Length of edges where the bars of voids, and beyond, are cut off; None without these.
     betti : tuple of int, or None
         beta_0, beta_1, ...: bars with birth <= 2 epsilon and death > 4 epsilon, with a tenth more
         epsilon from beta_2 on; None where the landmarks do not allow a count.
     betti_sure : tuple of int, or None
-        Those with death > 8 epsilon.
+        Those with death > 8 epsilon, of beta_0 and beta_1.
     is_stable : bool or None
         Whether half the landmarks give the same ``betti``.
     reason : str
