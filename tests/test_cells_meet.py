@@ -50,7 +50,7 @@ def cells_in_the_plane(draw):
 
 
 @given(cells_in_the_plane())
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_cells_meet_where_clipping_in_fractions_says_so(found):
     weights, biases, masks = found
     cells = cells_of(*found)
@@ -96,18 +96,18 @@ def test_bounds_are_taken_where_pairs_ask_for_many_programs(monkeypatch):
     """Of many small cells far apart: as many components as without bounds, in fewer programs."""
     from fastmem.shapes import nerve as module
 
-    def grid(m):
-        places = np.stack(np.divmod(np.arange(m), 7), axis=1) - 3.0
-        weights = np.tile([[1, 0], [-1, 0], [0, 1], [0, -1]], (m, 1))
-        reach = np.where(np.arange(m) % 5, 0.2, 0.9)[:, None]
-        biases = np.stack([-places[:, 0], places[:, 0], -places[:, 1], places[:, 1]], 1) - reach
-        return cells_of(weights, biases.ravel(), np.repeat(np.eye(m, dtype=bool), 4, axis=1))
+    def intervals(m):
+        places = np.arange(m) / 2 - 3.5
+        reach = np.where(np.arange(m) % 4, 0.1, 0.45)
+        biases = np.stack([-places, places], axis=1) - reach[:, None]
+        masks = np.repeat(np.eye(m, dtype=bool), 2, axis=1)
+        return cells_of(np.tile([[1], [-1]], (m, 1)), biases.ravel(), masks)
 
-    few, many = grid(42), grid(42)
-    pairs = spanning_pairs(few, range(42))
+    few, many = intervals(14), intervals(14)
+    pairs = spanning_pairs(few, range(14))
     monkeypatch.setattr(module, "_directions", lambda dimension: [])
-    assert spanning_pairs(many, range(42)) == pairs
-    assert 0 < len(pairs) < 41
+    assert spanning_pairs(many, range(14)) == pairs
+    assert len(pairs) == 7
     assert few.n_programs < many.n_programs
 
 
@@ -121,7 +121,7 @@ def rectangles(draw):
 
 
 @given(rectangles())
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_the_region_has_the_components_and_holes_of_a_grid(found):
     grid = np.zeros((18, 18), bool)
     weights, biases, masks = [], [], np.zeros((len(found), 4 * len(found)), bool)
