@@ -21,8 +21,8 @@ _POINTS_A_LANDMARK = 3
 """Different points for each landmark at least: or epsilon says how dense the sample is, and nothing
 of the shape."""
 _DEAREST = 1
-"""Dimension up to which complexes are looked at to the end: of a shell, 300 landmarks take 9 s for
-voids that last to 8 epsilon, 0.1 s to 4."""
+"""Dimension up to which complexes are looked at to the end: for voids, all those of 8 epsilon would
+take many times as long as those of 4."""
 _VOID_SLACK = 1.1
 """Points are never farther from the landmarks than those of the whole shape are. Voids, born last
 of all, come out right with so much more epsilon: of a shell 8 of 8 times by points and by patterns,
