@@ -12,6 +12,7 @@ import oracle
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 from bench.shapes import SHAPES, shape
 
@@ -180,6 +181,32 @@ def test_points_count_as_the_network_sees_them():
     found = topology(network, stretched, y, landmarks=100)
     assert [entry.points.betti for entry in found.classes] == [(1, 0), (1, 1)]
     assert [entry.region.betti for entry in found.classes] == [(1, 0), (1, 1)]
+
+
+@pytest.mark.parametrize(("shift", "factor"), [(1e9, 1.0), (0.0, 1e-200), (0.0, 1e200)])
+def test_shapes_may_be_anywhere_and_of_any_size(shift, factor):
+    X, y = shape("disc in ring", 2_000)
+    X = X * factor + shift
+    network = fastmem.interpolate(X, y, seed=0, compact=True, covered="all")
+    found = topology(network, X, y, landmarks=100)
+    assert [entry.points.betti for entry in found.classes] == [(1, 0), (1, 1)]
+    assert [entry.region.betti for entry in found.classes] == [(1, 0), (1, 1)]
+
+
+@pytest.mark.parametrize("kind", ["structured", "sparse", "float32"])
+def test_layers_and_points_of_all_kinds(kind):
+    X, y = shape("disc in ring", 2_000)
+    if kind == "float32":
+        X = X.astype(np.float32)
+    given = sparse.csr_matrix(X) if kind == "sparse" else X
+    projection = "structured" if kind == "structured" else "gaussian"
+    network = fastmem.interpolate(
+        given, y, seed=0, compact=True, covered="all", projection=projection
+    )
+    found = topology(network, given, y, landmarks=100)
+    assert [entry.points.betti for entry in found.classes] == [(1, 0), (1, 1)]
+    assert [entry.region.betti for entry in found.classes] == [(1, 0), (1, 1)]
+    assert found == topology(network, X, y, landmarks=100)
 
 
 def test_neurons_of_real_activations_have_no_regions():

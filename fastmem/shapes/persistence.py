@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -80,14 +81,18 @@ def _diagrams(
         return [np.array([[0.0, np.inf]])] + [np.empty((0, 2))] * max_dimension, None
     from ripser import ripser
 
+    # float32 inside: a power of two brings distances of any magnitude near 1
+    exponent = int(np.frexp(distances.max())[1])
+    near_one = np.ldexp(distances, -exponent)
     low = min(max_dimension, _DEAREST)
-    found = ripser(distances, maxdim=low, distance_matrix=True)["dgms"]
+    found = ripser(near_one, maxdim=low, distance_matrix=True)["dgms"]
     cut = None
     if max_dimension > low:
         cut = 4 * epsilon * _ABOVE
-        more = ripser(distances, maxdim=max_dimension, thresh=cut, distance_matrix=True)["dgms"]
+        end = math.ldexp(cut, -exponent)
+        more = ripser(near_one, maxdim=max_dimension, thresh=end, distance_matrix=True)["dgms"]
         found = found + more[low + 1 :]
-    return [diagram.astype(np.float64) for diagram in found], cut
+    return [np.ldexp(diagram.astype(np.float64), exponent) for diagram in found], cut
 
 
 def _alive(diagrams: list[NDArray[Any]], epsilon: float, factor: int) -> tuple[int, ...]:
