@@ -1,6 +1,7 @@
 """Networks that memorise labelled data exactly, built without training."""
 
 from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from fastmem.algorithm import interpolate
 from fastmem.errors import (
@@ -25,6 +26,9 @@ from fastmem.readout import ReadOut
 from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.version import __version__
 from fastmem.warming import warmup
+
+if _TYPE_CHECKING:
+    from fastmem.shapes.class_shapes import topology
 
 __all__ = [
     "Change",
@@ -51,14 +55,23 @@ __all__ = [
     "interpolate",
     "load",
     "sign_patterns",
+    "topology",
     "warmup",
 ]
+
+_LATE = {"topology": "fastmem.shapes.class_shapes"}
+"""Functions that are imported when they are asked for, and where they are."""
 
 _register_moved_paths()
 
 
 def __getattr__(name: str) -> object:
-    """Import what only keeps a documented path when it is asked for, as ``fastmem.memory`` is."""
+    """Import what is not needed at once when it is asked for.
+
+    These are functions, and what only keeps a documented path, as ``fastmem.memory`` does.
+    """
+    if name in _LATE:
+        return getattr(_import_module(_LATE[name]), name)
     if name in ("compact", "memory"):
         return _import_module(f"fastmem.{name}")
     raise AttributeError(f"module 'fastmem' has no attribute {name!r}")

@@ -124,6 +124,7 @@ def _cases() -> Iterator[Callable[[], object]]:
     yield partial(_use_coincidence, narrow, y)
     yield _use_scattered
     yield _use_keyed_order
+    yield _use_shapes
 
 
 def _use(X: Any, y: np.ndarray, **settings: Any) -> None:
@@ -215,3 +216,17 @@ def _use_scattered() -> None:
 def _use_keyed_order() -> None:
     """An order that only classes of points by the million have."""
     keyed_order(np.uint64(0), 5, 0, np.empty(5, np.int32))
+
+
+def _use_shapes() -> None:
+    """Distances of patterns, which only what looks at the shape of classes asks for."""
+    from fastmem.shapes.dimension import pattern_dimension
+    from fastmem.shapes.landmarks import hamming_landmarks
+
+    X = np.random.default_rng(0).standard_normal((_N_SAMPLES, 2))
+    codes = (np.arange(len(X)) % 2).astype(np.uint16)
+    network = interpolate(X, codes, seed=0, n_threads=1)
+    patterns = Patterns(codes, 2)
+    patterns.fill(check_points(X), network.first, 1)
+    hamming_landmarks(patterns, 0, 2, 1)
+    pattern_dimension(network, X, n_points=_N_SAMPLES, n_threads=1)

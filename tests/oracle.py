@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -491,3 +492,58 @@ def coincidences(bits: Bits, masks: Bits) -> Floats:
     below = either * smaller
     shares: Floats = np.where(below > 0, both * both / np.maximum(below, 1), 0.0)
     return shares
+
+
+# --- shapes ----------------------------------------------------------------------------------
+
+
+def hamming(rows: Words, other: Words) -> Integers:
+    """Bits in which each row (N, n_words) differs from other (n_words,)."""
+    return np.bitwise_count(rows ^ other).sum(axis=1, dtype=np.int64)
+
+
+def betti(simplices: Sequence[Sequence[tuple[int, ...]]]) -> list[int]:
+    """Betti numbers over two elements of a complex, by dense elimination of its boundaries.
+
+    simplices[k] are those of k + 1 vertices, ascending; one number fewer than there are lists.
+    """
+    ranks = [0]
+    for lower, upper in pairwise(simplices):
+        matrix = np.array(
+            [[set(face) < set(simplex) for simplex in upper] for face in lower], bool
+        ).reshape(len(lower), len(upper))
+        rank = 0
+        for column in range(len(upper)):
+            ones = np.flatnonzero(matrix[rank:, column]) + rank
+            if len(ones):
+                matrix[[rank, ones[0]]] = matrix[[ones[0], rank]]
+                for row in ones[1:]:
+                    matrix[row] ^= matrix[rank]
+                rank += 1
+        ranks.append(rank)
+    return [len(simplices[k]) - ranks[k] - ranks[k + 1] for k in range(len(simplices) - 1)]
+
+
+def have_common_point(
+    half_planes: Sequence[tuple[Fraction, Fraction, Fraction]], half_width: Fraction
+) -> bool:
+    """Whether a x + b y + c <= 0, for all (a, b, c), has a solution in a square about 0.
+
+    The square is clipped by one half-plane after the other, in fractions.
+    """
+    w = half_width
+    corners = [(-w, -w), (w, -w), (w, w), (-w, w)]
+    for a, b, c in half_planes:
+        values = [a * x + b * y + c for x, y in corners]
+        kept = []
+        for i, (x, y) in enumerate(corners):
+            j = (i + 1) % len(corners)
+            if values[i] <= 0:
+                kept.append((x, y))
+            if values[i] * values[j] < 0:
+                share = values[i] / (values[i] - values[j])
+                kept.append((x + share * (corners[j][0] - x), y + share * (corners[j][1] - y)))
+        corners = kept
+        if not corners:
+            return False
+    return True

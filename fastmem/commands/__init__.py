@@ -1,6 +1,13 @@
 """The commands behind `fastmem.cli`."""
 
-from fastmem.commands import explaining, fitting, networks, predicting, studies  # noqa: F401 (they add commands)
+from fastmem.commands import (  # noqa: F401 (they add commands)
+    explaining,
+    fitting,
+    knowing,
+    networks,
+    predicting,
+    studies,
+)
 from fastmem.commands.application import app
 
 __all__ = ["app"]

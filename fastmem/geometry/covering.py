@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from fastmem.errors import ContradictionError, InvalidInputError
 from fastmem.geometry.building import CoveringBuilder
 from fastmem.geometry.class_points import ClassPoints
-from fastmem.geometry.point_sets import Floats, Rows, Units
+from fastmem.geometry.point_sets import Floats, Rows, Units, refuse_large
 from fastmem.inputs import (
     Points,
     check_count,
@@ -34,7 +34,6 @@ SECOND_CONSTANT = 0.409
 """Both fitted to 23 data sets by ``python -m fastmem.experiments.theory --out DIR``."""
 DRAWS = 256
 MAX_CENTRES = 10_000
-_MOST_DENSE_BYTES = 1 << 32
 
 
 @dataclass(frozen=True, eq=False)
@@ -231,7 +230,7 @@ def mutual_covering(
     factor = check_radius_factor(radius_factor)
     limit = MAX_CENTRES if max_centres is None else check_count("max_centres", max_centres, 2)
     n_draws = check_count("draws", draws, 2)
-    _refuse_large(points)
+    refuse_large(points, "coverings")
     code = _covered_code(classes, covered)
     _refuse_equal_points(points, codes, code, classes, threads)
     units = Units(points, threads)
@@ -281,16 +280,6 @@ def _refuse_equal_points(
         pairs,
         count,
     )
-
-
-def _refuse_large(points: Points) -> None:
-    size = points.n_samples * points.n_features * points.dtype.itemsize
-    if points.is_sparse and size > _MOST_DENSE_BYTES:
-        raise InvalidInputError(
-            f"X is a sparse matrix of {points.n_samples:,} rows and {points.n_features:,} columns, "
-            f"which would take {size / 2**30:.1f} GiB as the dense array that coverings need, more "
-            f"than {_MOST_DENSE_BYTES >> 30} GiB; pass fewer rows or columns"
-        )
 
 
 def _covering_of(builder: CoveringBuilder, label: Any, draws: int) -> MutualCovering:

@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from fastmem.errors import InvalidInputError
 from fastmem.hyperplanes.extent import extent_of
 from fastmem.inputs import Points
 from fastmem.kernels.distances import MARKS, TILE, Balls, PointTiles
 
 _SPREAD = 256
 _ROUND = 2.0**-53
+_MOST_DENSE_BYTES = 1 << 32
 
 Floats = NDArray[np.float64]
 Rows = NDArray[np.int64]
@@ -97,3 +99,14 @@ class PointSet:
         if limits is None:
             limits = np.full(len(places), np.inf)
         return Balls(self.coordinates(places), marks, limits)
+
+
+def refuse_large(points: Points, what: str) -> None:
+    """Raise InvalidInputError where sparse points are too large as dense ones, which what needs."""
+    size = points.n_samples * points.n_features * points.dtype.itemsize
+    if points.is_sparse and size > _MOST_DENSE_BYTES:
+        raise InvalidInputError(
+            f"X is a sparse matrix of {points.n_samples:,} rows and {points.n_features:,} columns, "
+            f"which would take {size / 2**30:.1f} GiB as the dense array that {what} need, more "
+            f"than {_MOST_DENSE_BYTES >> 30} GiB; pass fewer rows or columns"
+        )
