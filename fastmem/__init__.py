@@ -1,6 +1,7 @@
 """Networks that memorise labelled data exactly, built without training."""
 
 from importlib import import_module as _import_module
+from typing import TYPE_CHECKING as _TYPE_CHECKING
 
 from fastmem.algorithm import interpolate
 from fastmem.errors import (
@@ -41,17 +42,26 @@ __all__ = [
     "UnseparatedWarning",
     "VoteReport",
     "__version__",
+    "audit",
     "interpolate",
     "load",
     "sign_patterns",
     "warmup",
 ]
 
+if _TYPE_CHECKING:
+    from fastmem.leaks import audit
+
 _register_moved_paths()
+
+_LATE = {"audit": "leaks"}
+"""Functions for a finished network, and their rooms: most programs need none of these."""
 
 
 def __getattr__(name: str) -> object:
-    """Import what only keeps a documented path when it is asked for, as ``fastmem.memory`` is."""
+    """Import what most programs do without, or what only keeps a documented path, when asked."""
+    if name in _LATE:
+        return getattr(_import_module(f"fastmem.{_LATE[name]}"), name)
     if name in ("compact", "memory"):
         return _import_module(f"fastmem.{name}")
     raise AttributeError(f"module 'fastmem' has no attribute {name!r}")

@@ -1,0 +1,22 @@
+"""What a network gives away of its training points: membership, stored records, reconstructions."""
+
+from fastmem.leaks.audit import audit
+from fastmem.leaks.page import page, save_page
+from fastmem.leaks.report import (
+    LeakReport,
+    MaskTest,
+    Membership,
+    Reconstruction,
+    StoredRecords,
+)
+
+__all__ = [
+    "LeakReport",
+    "MaskTest",
+    "Membership",
+    "Reconstruction",
+    "StoredRecords",
+    "audit",
+    "page",
+    "save_page",
+]

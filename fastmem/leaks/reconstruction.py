@@ -1,0 +1,152 @@
+"""Points recovered from a neuron's mask, by accelerated projected gradients.
+
+A mask that is 1 - Phi(x) says on which side of every hyperplane x is. A point on all these sides
+is looked for in a box that is known to hold the data: the squares of what is missing to a small
+distance from each hyperplane are minimised by Nesterov's method (1983) with restarts where the
+momentum points uphill (O'Donoghue and Candès, 2015). The sum is convex, so that nothing depends on
+where it begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.patterns.words import unpacked
+
+MOST_STEPS = 1500
+_LEAST_STEPS = 100
+_DISTANCE = 0.05
+"""Of the mean distance between hyperplanes and the box's middle: what points keep from each."""
+_POWER_STEPS = 30
+_PART = 1 << 21
+"""Weights that are made at a time."""
+_STILL = 1e-7
+"""A step that is shorter than this share of the radius ends the search."""
+
+
+@dataclass(frozen=True)
+class Sides:
+    """Hyperplanes in units of the data: rows of length 1, the origin at 0, the radius 1.
+
+    Attributes
+    ----------
+    normals : ndarray of shape (n, d), float32
+    offsets : ndarray of shape (n,), float32
+    lengths : ndarray of shape (n,), float64
+        Of the rows as they were.
+    origin : ndarray of shape (d,), float64
+    radius : float
+    """
+
+    normals: np.ndarray
+    offsets: np.ndarray
+    lengths: np.ndarray
+    origin: np.ndarray
+    radius: float
+
+    def units(self, x: np.ndarray) -> np.ndarray:
+        """Points of the network's space in these units."""
+        return np.ascontiguousarray((x - self.origin) / self.radius, np.float32)
+
+    def points(self, v: np.ndarray) -> np.ndarray:
+        """The reverse of `units`, float64."""
+        return self.origin + self.radius * v.astype(np.float64)
+
+
+def row_blocks(first: Hyperplanes) -> Iterator[tuple[slice, np.ndarray]]:
+    """Weights as float64, some rows at a time, also where all of them are stored."""
+    made = getattr(first, "weights_of", None)
+    size = max(1, _PART // first.n_features)
+    for start in range(0, len(first), size):
+        some = slice(start, start + size)
+        weights = first.weights[some] if made is None else made(some)
+        yield some, weights.astype(np.float64)
+
+
+def sides_of(first: Hyperplanes) -> Sides:
+    """Make all rows length 1; a row of zeros stays one."""
+    n, d = len(first), first.n_features
+    normals = np.empty((n, d), np.float32)
+    offsets = np.empty(n, np.float32)
+    lengths = np.empty(n)
+    for some, weights in row_blocks(first):
+        lengths[some] = np.sqrt((weights**2).sum(axis=1))
+        lengths[some][lengths[some] == 0] = 1.0
+        weights /= lengths[some, None]
+        normals[some] = weights
+        shifts = weights @ first.origin + first.biases[some] / lengths[some]
+        offsets[some] = shifts / first.radius
+    return Sides(normals, offsets, lengths, first.origin, first.radius)
+
+
+def wanted_sides(masks: np.ndarray, n: int) -> np.ndarray:
+    """-1 for the hyperplanes of each mask and 1 for all others, (B, n) float32."""
+    return np.where(unpacked(masks, n), np.float32(-1), np.float32(1))
+
+
+def missing_distances(sides: Sides, wanted: np.ndarray, points: np.ndarray) -> np.ndarray:
+    """How far points are on the wrong sides, for rows as they were: (B, n) float64, 0 or above."""
+    v = sides.units(points)
+    missing = np.maximum(-wanted * (v @ sides.normals.T + sides.offsets), 0)
+    return missing.astype(np.float64) / sides.lengths
+
+
+def recovered(
+    sides: Sides, wanted: np.ndarray, low: np.ndarray, high: np.ndarray, *, closer: float = 1.0
+) -> np.ndarray:
+    """Look for points on the wanted sides of all hyperplanes.
+
+    Parameters
+    ----------
+    sides : Sides
+    wanted : ndarray of shape (B, n), float32
+        Signs.
+    low, high : ndarray of shape (d,), float64
+        The box that the points are in.
+    closer : float
+        Points may be nearer to hyperplanes by this factor.
+
+    Returns
+    -------
+    ndarray of shape (B, d), float64
+    """
+    normals, offsets = sides.normals, sides.offsets
+    floor, ceiling = sides.units(low), sides.units(high)
+    middle = (floor + ceiling) / 2
+    distance = np.float32(closer * _DISTANCE * np.abs(normals @ middle + offsets).mean())
+    step = np.float32(1.0 / (2.0 * _largest_eigenvalue(normals)))
+    x: np.ndarray = np.repeat(middle[None], len(wanted), axis=0)
+    ahead: np.ndarray = x.copy()
+    momentum: np.ndarray = np.ones(len(wanted), np.float32)
+    for i in range(MOST_STEPS):
+        missing = distance - wanted * (ahead @ normals.T + offsets)
+        np.maximum(missing, 0, out=missing)
+        missing *= wanted
+        new: np.ndarray = np.clip(ahead + 2 * step * (missing @ normals), floor, ceiling)
+        moved = new - x
+        if i >= _LEAST_STEPS and np.sqrt((moved**2).sum(axis=1)).max() < _STILL:
+            return sides.points(new)
+        uphill = ((ahead - new) * moved).sum(axis=1) > 0
+        momentum[uphill] = 1
+        grown = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
+        ahead = new + ((momentum - 1) / grown)[:, None] * moved
+        x, momentum = new, grown
+    return sides.points(x)
+
+
+def _largest_eigenvalue(normals: np.ndarray) -> float:
+    """Of normals^T normals, a few per cent above what the power method has reached."""
+    random = np.random.default_rng(0)
+    v: np.ndarray = random.standard_normal((normals.shape[1],), np.float32)
+    value = 1.0
+    for _ in range(_POWER_STEPS):
+        v = normals.T @ (normals @ v)
+        value = float(np.linalg.norm(v))
+        if not value > 0:
+            return 1.0
+        v /= np.float32(value)
+    return 1.05 * value
