@@ -1,6 +1,12 @@
 """The commands behind `fastmem.cli`."""
 
-from fastmem.commands import fitting, networks, predicting, studies  # noqa: F401 (they add commands)
+from fastmem.commands import (  # noqa: F401 (they add commands)
+    auditing,
+    fitting,
+    networks,
+    predicting,
+    studies,
+)
 from fastmem.commands.application import app
 
 __all__ = ["app"]

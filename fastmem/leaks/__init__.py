@@ -1,7 +1,7 @@
 """What a network gives away of its training points: membership, stored records, reconstructions."""
 
 from fastmem.leaks.audit import audit
-from fastmem.leaks.page import page, save_page
+from fastmem.leaks.page import save_page
 from fastmem.leaks.report import (
     LeakReport,
     MaskTest,
@@ -17,6 +17,5 @@ __all__ = [
     "Reconstruction",
     "StoredRecords",
     "audit",
-    "page",
     "save_page",
 ]

@@ -11,6 +11,7 @@ from fastmem.machine.wording import printable
 
 __all__ = ["facts", "page", "reconstruction_rows", "save_page", "sentences", "signal_rows"]
 
+NAME = "the network"
 SIGNALS = {
     "counts": "from the second layer's weights",
     "score": "from what decision_function returns",
@@ -51,7 +52,7 @@ RECOVERED = (
 )
 
 
-def save_page(report: LeakReport, path: Path) -> None:
+def save_page(report: LeakReport, path: Path, name: str = NAME) -> None:
     """Write `page` to a file, whole or not at all.
 
     Raises
@@ -61,10 +62,10 @@ def save_page(report: LeakReport, path: Path) -> None:
     ModuleNotFoundError
         If matplotlib is not installed.
     """
-    pages.save(page(report), Path(path))
+    pages.save(page(report, name), Path(path))
 
 
-def page(report: LeakReport, name: str = "the network") -> str:
+def page(report: LeakReport, name: str = NAME) -> str:
     """Give the report as the text of an HTML page.
 
     Everything is in it: pictures as data, no script, nothing from elsewhere; names and labels are
@@ -126,15 +127,15 @@ def sentences(report: LeakReport) -> list[str]:
     same = [entry for entry in report.reconstructions if entry.right == 1.0]
     if same:
         said.append(
-            f"{len(same)} of {len(report.reconstructions)} points that were recovered from the "
-            f"network alone are training points, in every value."
+            f"{len(same)} of {len(report.reconstructions)} points that were recovered from "
+            f"masks are training points, in every value."
         )
     elif (found := [entry for entry in report.reconstructions if entry.is_identified]) and any(
         entry.is_consistent for entry in found
     ):
         said.append(
-            f"{len(found)} of {len(report.reconstructions)} points that were recovered from the "
-            f"network alone are nearest to the training point that they were recovered from."
+            f"{len(found)} of {len(report.reconstructions)} points that were recovered from "
+            f"masks are nearest to the training point whose mask it is."
         )
     best = _best(report)
     if best is not None:
@@ -284,7 +285,7 @@ def _value_rows(report: LeakReport) -> tuple[list[str], list[list[str]]]:
 
 
 def _percent(share: float) -> str:
-    return f"{100 * share:.3g} %"
+    return f"{100 * share:.3g}\u00a0%"
 
 
 def _yes(value: bool | None) -> str:
