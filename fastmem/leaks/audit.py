@@ -25,10 +25,10 @@ if TYPE_CHECKING:
 
 _MOST_TESTED = 64
 _LEAST_TESTED = 8
-_WORK = 5e7
+_WORK = 1e7
 """Neurons times hyperplanes times features that are tested: some seconds of products."""
-_MOST_WEIGHTS = 1 << 26
-"""Weights of the first layer that are kept for reconstructions: 256 MB."""
+_MOST_WEIGHTS = 1 << 25
+"""Weights of the first layer that are kept, in three orders, for reconstructions: 128 MB each."""
 _MOST_VALUES = 4096
 """Values of a reconstruction that a report keeps."""
 
@@ -132,7 +132,7 @@ def audit(
     with clock.stage("masks"):
         known = None if members is None else values_of(members.plain)
         area = known_box(network, box, known)
-        tested, made = _from_masks(network, area, n_wanted, random, skipped)
+        tested, made = _from_masks(network, area, n_wanted, random, skipped, threads)
     with clock.stage("records"):
         if members is not None and known is not None:
             made = _beside_records(network, made, members, known, threads)
@@ -209,7 +209,12 @@ def _signals(
 
 
 def _from_masks(
-    network: Network, box: Box, n_wanted: int, random: np.random.Generator, skipped: dict[str, str]
+    network: Network,
+    box: Box,
+    n_wanted: int,
+    random: np.random.Generator,
+    skipped: dict[str, str],
+    n_threads: int,
 ) -> tuple[MaskTest | None, list[Reconstruction]]:
     """What the network alone shows: masks that are a pattern, and points recovered from some."""
     first, second = network.first, network.second
@@ -233,13 +238,15 @@ def _from_masks(
     chosen = random.choice(m, n_looked, replace=False)
     masks = np.ascontiguousarray(second.masks[chosen])
     sides, wanted = sides_of(first), wanted_sides(masks, n)
-    points = recovered(sides, wanted, box.low, box.high)
+    points = recovered(sides, wanted, box.low, box.high, n_threads=n_threads)
     answers = np.full(n_looked, UNDECIDED)
     n_tested = min(n_tested, n_looked)
     if n_tested:
         some = slice(0, n_tested)
         edges = box.low, box.high
-        answers[some] = decide(first, sides, masks[some], wanted[some], points[some], edges)
+        answers[some] = decide(
+            first, sides, masks[some], wanted[some], points[some], edges, n_threads
+        )
     patterns, empty = (int((answers[:n_tested] == kind).sum()) for kind in (PATTERN, EMPTY))
     undecided = n_tested - patterns - empty if n_tested else m
     why = BLUNT if is_blunt else DRAWN.format(n_tested, m) if n_tested < m else ""

@@ -41,6 +41,7 @@ def decide(
     wanted: np.ndarray,
     found: np.ndarray,
     box: tuple[np.ndarray, np.ndarray],
+    n_threads: int = 1,
 ) -> np.ndarray:
     """Say of masks whether they are the pattern of a point in the box.
 
@@ -56,6 +57,7 @@ def decide(
         What `recovered` found for them.
     box : (low, high)
         Of shape (d,), float64.
+    n_threads : int
 
     Returns
     -------
@@ -76,7 +78,9 @@ def decide(
 
     rows = settle(np.arange(len(masks)), found)
     if len(rows):
-        rows = settle(rows, recovered(sides, wanted[rows], *box, closer=_CLOSER))
+        rows = settle(
+            rows, recovered(sides, wanted[rows], *box, closer=_CLOSER, n_threads=n_threads)
+        )
     if wanted.shape[1] * len(box[0]) <= _MOST_ENTRIES:
         for row in rows[:_MOST_PROGRAMS]:
             point, multipliers = _program(sides, wanted[row], box)

@@ -42,7 +42,8 @@ def rates(members: np.ndarray, unseen: np.ndarray) -> tuple[np.ndarray, np.ndarr
     values = np.concatenate([members, unseen])
     order = np.argsort(-values, kind="stable")
     is_member = (order < len(members)).astype(np.int64)
-    last = np.append(np.flatnonzero(np.diff(values[order]) != 0), len(values) - 1)
+    ordered = values[order]
+    last = np.append(np.flatnonzero(ordered[1:] != ordered[:-1]), len(values) - 1)
     true = np.concatenate([[0.0], np.cumsum(is_member)[last] / len(members)])
     false = np.concatenate([[0.0], np.cumsum(1 - is_member)[last] / len(unseen)])
     return true, false

@@ -11,10 +11,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.kernels.descent import descend
+from fastmem.kernels.layout import TILE_ROWS, WORD_BITS
+from fastmem.machine.arrays import aligned_zeros
+from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.words import unpacked
 
 MOST_STEPS = 1500
@@ -22,6 +27,8 @@ _LEAST_STEPS = 100
 _DISTANCE = 0.05
 """Of the mean distance between hyperplanes and the box's middle: what points keep from each."""
 _POWER_STEPS = 30
+_TASK_WORK = 6e7
+"""Weights times steps of a task: tens of milliseconds."""
 _PART = 1 << 21
 """Weights that are made at a time."""
 _STILL = 1e-7
@@ -48,6 +55,31 @@ class Sides:
     origin: np.ndarray
     radius: float
 
+    @cached_property
+    def panels(self) -> np.ndarray:
+        """The normals as `kernels.descent.descend` multiplies points by them."""
+        n, d = self.normals.shape
+        panels = aligned_zeros((-(-n // WORD_BITS), _padded(d), WORD_BITS), np.float32)
+        for w, panel in enumerate(panels):
+            some = self.normals[w * WORD_BITS : (w + 1) * WORD_BITS]
+            panel[:d, : len(some)] = some.T
+        return panels
+
+    @cached_property
+    def rows(self) -> np.ndarray:
+        """The normals as `kernels.descent.descend` adds them up."""
+        n, d = self.normals.shape
+        rows = aligned_zeros((_padded(d) // WORD_BITS, _padded(n), WORD_BITS), np.float32)
+        for v, row in enumerate(rows):
+            some = self.normals[:, v * WORD_BITS : (v + 1) * WORD_BITS]
+            row[:n, : some.shape[1]] = some
+        return rows
+
+    @cached_property
+    def step(self) -> float:
+        """Of a gradient, so that the sum of squares does not grow."""
+        return 1.0 / (2.0 * _largest_eigenvalue(self.normals))
+
     def units(self, x: np.ndarray) -> np.ndarray:
         """Points of the network's space in these units."""
         return np.ascontiguousarray((x - self.origin) / self.radius, np.float32)
@@ -55,6 +87,10 @@ class Sides:
     def points(self, v: np.ndarray) -> np.ndarray:
         """The reverse of `units`, float64."""
         return self.origin + self.radius * v.astype(np.float64)
+
+
+def _padded(n: int) -> int:
+    return -(-n // WORD_BITS) * WORD_BITS
 
 
 def row_blocks(first: Hyperplanes) -> Iterator[tuple[slice, np.ndarray]]:
@@ -96,7 +132,13 @@ def missing_distances(sides: Sides, wanted: np.ndarray, points: np.ndarray) -> n
 
 
 def recovered(
-    sides: Sides, wanted: np.ndarray, low: np.ndarray, high: np.ndarray, *, closer: float = 1.0
+    sides: Sides,
+    wanted: np.ndarray,
+    low: np.ndarray,
+    high: np.ndarray,
+    *,
+    closer: float = 1.0,
+    n_threads: int = 1,
 ) -> np.ndarray:
     """Look for points on the wanted sides of all hyperplanes.
 
@@ -109,33 +151,55 @@ def recovered(
         The box that the points are in.
     closer : float
         Points may be nearer to hyperplanes by this factor.
+    n_threads : int
+        The points do not depend on it.
 
     Returns
     -------
     ndarray of shape (B, d), float64
     """
-    normals, offsets = sides.normals, sides.offsets
-    floor, ceiling = sides.units(low), sides.units(high)
-    middle = (floor + ceiling) / 2
-    distance = np.float32(closer * _DISTANCE * np.abs(normals @ middle + offsets).mean())
-    step = np.float32(1.0 / (2.0 * _largest_eigenvalue(normals)))
-    x: np.ndarray = np.repeat(middle[None], len(wanted), axis=0)
-    ahead: np.ndarray = x.copy()
-    momentum: np.ndarray = np.ones(len(wanted), np.float32)
-    for i in range(MOST_STEPS):
-        missing = distance - wanted * (ahead @ normals.T + offsets)
-        np.maximum(missing, 0, out=missing)
-        missing *= wanted
-        new: np.ndarray = np.clip(ahead + 2 * step * (missing @ normals), floor, ceiling)
-        moved = new - x
-        if i >= _LEAST_STEPS and np.sqrt((moved**2).sum(axis=1)).max() < _STILL:
-            return sides.points(new)
-        uphill = ((ahead - new) * moved).sum(axis=1) > 0
-        momentum[uphill] = 1
-        grown = (1 + np.sqrt(1 + 4 * momentum**2)) / 2
-        ahead = new + ((momentum - 1) / grown)[:, None] * moved
-        x, momentum = new, grown
-    return sides.points(x)
+    n, d = sides.normals.shape
+    panels, rows = sides.panels, sides.rows
+    box = np.zeros((2, panels.shape[1]), np.float32)
+    box[:, :d] = sides.units(low), sides.units(high)
+    middle: np.ndarray = (box[0] + box[1]) / 2
+    offsets = np.zeros(rows.shape[1], np.float32)
+    offsets[:n] = sides.offsets
+    distance = closer * _DISTANCE * np.abs(sides.normals @ middle[:d] + sides.offsets).mean()
+    scalars = np.array([distance, sides.step], np.float32)
+    n_steps = int(np.clip(_TASK_WORK / rows.size, 1, _LEAST_STEPS))
+
+    def work(search: _Search) -> None:
+        search.length = descend(
+            panels, rows, offsets, search.wanted, scalars, box, search.x, search.ahead,
+            search.momentum, n_steps,
+        )  # fmt: skip
+
+    searches = [
+        _Search(middle, wanted[start:stop], len(offsets))
+        for start, stop in ranges(len(wanted), TILE_ROWS)
+    ]
+    going = searches
+    for done in range(n_steps, MOST_STEPS + n_steps, n_steps):
+        # in short tasks, between which Ctrl-C is seen
+        run_tasks(work, going, n_threads)
+        if done >= _LEAST_STEPS:
+            going = [search for search in going if not search.length < _STILL]
+    found = [search.x[0, :d, : search.size].T for search in searches]
+    return sides.points(np.concatenate(found))
+
+
+class _Search:
+    """Where the search for up to TILE_ROWS points is; see `kernels.descent.descend`."""
+
+    def __init__(self, start: np.ndarray, wanted: np.ndarray, n_padded: int) -> None:
+        self.size, n = wanted.shape
+        self.wanted = np.zeros((n_padded, TILE_ROWS), np.float32)
+        self.wanted[:n, : self.size] = wanted.T
+        self.x = np.repeat(start[None, :, None], TILE_ROWS, axis=2)
+        self.ahead = self.x.copy()
+        self.momentum = np.ones(TILE_ROWS, np.float32)
+        self.length = np.float32(np.inf)
 
 
 def _largest_eigenvalue(normals: np.ndarray) -> float:
