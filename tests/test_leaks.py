@@ -203,7 +203,9 @@ def dense_steps(first, wanted, box, n_steps):
     lengths = np.linalg.norm(first.weights.astype(float), axis=1)
     normals, offsets = first.weights / lengths[:, None], first.biases / lengths
     middle = (box[0] + box[1]) / 2
-    distance = 0.05 * np.abs(normals @ middle + offsets).mean()
+    distance = (
+        min(0.5, 2.25 * normals.shape[1] / len(normals)) * np.abs(normals @ middle + offsets).mean()
+    )
     step = 1 / (2 * 1.05 * np.linalg.eigvalsh(normals.T @ normals).max())
     x = ahead = np.repeat(middle[None], len(wanted), axis=0)
     momentum = np.ones(len(wanted))

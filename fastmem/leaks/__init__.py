@@ -1,6 +1,6 @@
 """What a network gives away of its training points: membership, stored records, reconstructions."""
 
-from fastmem.leaks.audit import audit
+from fastmem.leaks.auditing import audit
 from fastmem.leaks.page import save_page
 from fastmem.leaks.report import (
     LeakReport,

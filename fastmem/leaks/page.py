@@ -9,8 +9,6 @@ from fastmem.leaks.pictures import image_side, images, signal_picture
 from fastmem.leaks.report import LeakReport, Membership
 from fastmem.machine.wording import printable
 
-__all__ = ["facts", "page", "reconstruction_rows", "save_page", "sentences", "signal_rows"]
-
 NAME = "the network"
 SIGNALS = {
     "counts": "from the second layer's weights",

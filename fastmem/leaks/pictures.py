@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-__all__ = ["image_side", "images", "signal_picture"]
-
 _LEAST_SIDE = 8
 _MOST_COLUMNS = 8
 

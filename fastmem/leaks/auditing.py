@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from fastmem.hyperplanes.extent import extent_of
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import InvalidInputError, check_count, check_seed, check_threads
 from fastmem.leaks.counts import OwnCounts, own_counts
 from fastmem.leaks.data import Box, Data, checked_data, known_box, own_scores
 from fastmem.leaks.masks import EMPTY, LEAST_RATIO, PATTERN, UNDECIDED, decide, have_pattern
 from fastmem.leaks.membership import membership
 from fastmem.leaks.nearest import Values, nearest_rows, values_of
-from fastmem.leaks.reconstruction import recovered, sides_of, wanted_sides
+from fastmem.leaks.reconstruction import Sides, recovered, sides_of, wanted_sides
 from fastmem.leaks.report import LeakReport, MaskTest, Membership, Reconstruction, StoredRecords
 from fastmem.machine.clock import Clock
 from fastmem.network.neurons_on import neurons_on
@@ -29,6 +30,7 @@ _WORK = 1e7
 """Neurons times hyperplanes times features that are tested: some seconds of products."""
 _MOST_WEIGHTS = 1 << 25
 """Weights of the first layer that are kept, in three orders, for reconstructions: 128 MB each."""
+_OTHER_DISTANCES = (0.5, 2.0)
 _MOST_VALUES = 4096
 """Values of a reconstruction that a report keeps."""
 
@@ -132,7 +134,7 @@ def audit(
     with clock.stage("masks"):
         known = None if members is None else values_of(members.plain)
         area = known_box(network, box, known)
-        tested, made = _from_masks(network, area, n_wanted, random, skipped, threads)
+        tested, made = _from_masks(network, area, n_wanted, random, skipped, known, threads)
     with clock.stage("records"):
         if members is not None and known is not None:
             made = _beside_records(network, made, members, known, threads)
@@ -214,6 +216,7 @@ def _from_masks(
     n_wanted: int,
     random: np.random.Generator,
     skipped: dict[str, str],
+    known: Values | None,
     n_threads: int,
 ) -> tuple[MaskTest | None, list[Reconstruction]]:
     """What the network alone shows: masks that are a pattern, and points recovered from some."""
@@ -239,6 +242,8 @@ def _from_masks(
     masks = np.ascontiguousarray(second.masks[chosen])
     sides, wanted = sides_of(first), wanted_sides(masks, n)
     points = recovered(sides, wanted, box.low, box.high, n_threads=n_threads)
+    if known is not None and known.are_whole and not is_blunt and network.scale is None:
+        points = _whole(first, sides, masks, wanted, points, box, n_threads)
     answers = np.full(n_looked, UNDECIDED)
     n_tested = min(n_tested, n_looked)
     if n_tested:
@@ -262,6 +267,24 @@ def _from_masks(
         )
     ]
     return tested, made
+
+
+def _whole(
+    first: Hyperplanes, sides: Sides, masks: np.ndarray, wanted: np.ndarray, points: np.ndarray,
+    box: Box, n_threads: int,
+) -> np.ndarray:  # fmt: skip
+    """Look again where a point that is rounded has not the pattern, which is seen without data."""
+    points = points.copy()
+    for closer in _OTHER_DISTANCES:
+        rows = np.flatnonzero(~have_pattern(np.rint(points), masks, first))
+        if not len(rows):
+            break
+        again = recovered(
+            sides, wanted[rows], box.low, box.high, closer=closer, n_threads=n_threads
+        )
+        is_right = have_pattern(np.rint(again), masks[rows], first)
+        points[rows[is_right]] = again[is_right]
+    return points
 
 
 def _values(point: np.ndarray) -> list[float] | None:
