@@ -79,10 +79,10 @@ def audit(
         refuse("--label is given without --data and --unseen: give the points of these labels too")
     network = load_network(net)
     options = read_options(missing, delimiter, decimal, encoding, header)
-    import fastmem
+    from fastmem.leaks import audit as measure
 
     X, y = (None, None) if data is None else _labelled(network, data, label, options)
-    report = fastmem.audit(
+    report = measure(
         network, X, y, reconstruct=reconstruct, sample=sample, seed=seed, n_threads=threads,
         unseen=None if unseen is None else _labelled(network, unseen, label, options),
     )  # fmt: skip
