@@ -28,7 +28,8 @@ from fastmem.version import __version__
 from fastmem.warming import warmup
 
 if _TYPE_CHECKING:
-    from fastmem.shapes.class_shapes import topology
+    from fastmem.leaks import audit
+    from fastmem.shapes import topology
 
 __all__ = [
     "Change",
@@ -52,6 +53,7 @@ __all__ = [
     "UnseparatedWarning",
     "VoteReport",
     "__version__",
+    "audit",
     "interpolate",
     "load",
     "sign_patterns",
@@ -59,19 +61,16 @@ __all__ = [
     "warmup",
 ]
 
-_LATE = {"topology": "fastmem.shapes.class_shapes"}
-"""Functions that are imported when they are asked for, and where they are."""
-
 _register_moved_paths()
+
+_LATE = {"audit": "leaks", "topology": "shapes"}
+"""What only some programs ask for, and its room."""
 
 
 def __getattr__(name: str) -> object:
-    """Import what is not needed at once when it is asked for.
-
-    These are functions, and what only keeps a documented path, as ``fastmem.memory`` does.
-    """
+    """Import what most programs do without, or what only keeps a documented path, when asked."""
     if name in _LATE:
-        return getattr(_import_module(_LATE[name]), name)
+        return getattr(_import_module(f"fastmem.{_LATE[name]}"), name)
     if name in ("compact", "memory"):
         return _import_module(f"fastmem.{name}")
     raise AttributeError(f"module 'fastmem' has no attribute {name!r}")

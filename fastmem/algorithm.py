@@ -119,7 +119,8 @@ def interpolate(
         inside its neuron's cell every training point must lie, as a share of the neuron's
         threshold. Cells merge only while they keep this share of the first point's threshold. At 1
         every distinct training point gets a neuron of its own, which comes near to 1-nearest
-        neighbour. "auto" is 0, or 0.2 with ``decision="vote"``.
+        neighbour. "auto" is 0, or 0.2 with ``decision="vote"``. A network with a margin gives its
+        training points away, with 1 it stores each of them: see :func:`fastmem.audit`.
     compact : bool, default False
         Spend more time on a network with fewer parameters, right on the same training points: the
         second layer is chosen anew on the hyperplanes that it needs most, and, without a

@@ -125,6 +125,16 @@ def _cases() -> Iterator[Callable[[], object]]:
     yield _use_scattered
     yield _use_keyed_order
     yield _use_shapes
+    yield _use_audit
+
+
+def _use_audit() -> None:
+    """The search for stored records."""
+    from fastmem.leaks import audit  # which programs that only warm up need not import
+
+    X = np.random.default_rng(0).standard_normal((_N_SAMPLES, 2))
+    y = np.arange(_N_SAMPLES) % 3
+    audit(interpolate(X, y, seed=0, n_threads=1), X, y, reconstruct=2, seed=0, n_threads=1)
 
 
 def _use(X: Any, y: np.ndarray, **settings: Any) -> None:

@@ -1,6 +1,7 @@
 """The commands behind `fastmem.cli`."""
 
 from fastmem.commands import (  # noqa: F401 (they add commands)
+    auditing,
     explaining,
     fitting,
     knowing,

@@ -7,10 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import typer
+
 from fastmem.commands.printing import print_rows, size_of
 
 if TYPE_CHECKING:
     from fastmem import Network
+    from fastmem.tables import ReadingOptions
 
 
 def load_network(path: Path) -> Network:
@@ -34,6 +37,21 @@ def is_network(path: Path) -> bool:
     except (fastmem.ModelFileError, OSError):
         return False
     return True
+
+
+def points_for(
+    network: Network, data: Path, label: str | None, options: ReadingOptions
+) -> tuple[Any, Any]:
+    """Read points for a network, encoded as at its fit, and their labels or None."""
+    from fastmem.tables import holds_arrays, load_encoded, load_table
+
+    if network.encoding is None or holds_arrays(data):
+        table: Any = load_table(data, label, labels_required=label is not None, options=options)
+    else:
+        table = load_encoded(data, label, network.encoding, options)
+        for note in table.notes:
+            typer.secho(f"Warning: {note}.", fg="yellow", err=True)
+    return table.points, table.labels
 
 
 def memorise(X: Any, y: Any, **settings: Any) -> Network:

@@ -125,8 +125,8 @@ def fit(
     margin: Annotated[
         str,
         typer.Option(
-            help="0 for the narrowest network, to 1 for the best on new points; auto is 0, or 0.2 "
-            "for the exceptions of a vote."
+            help="0 for the narrowest network, to 1 for the best on new points, which stores "
+            "every row (see fastmem audit); auto is 0, or 0.2 for the exceptions of a vote."
         ),
     ] = "auto",
     complete: Annotated[

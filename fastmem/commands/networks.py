@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -12,6 +12,7 @@ from fastmem.commands.application import Json, ModelFile, Threads, app, complain
 from fastmem.commands.describing import (
     load_network,
     network_facts,
+    points_for,
     print_columns,
     shape_facts,
 )
@@ -56,7 +57,6 @@ def export(
 ) -> None:
     """Write a network for other programs, and check that it gives the same labels there."""
     from fastmem.export import ExportWarning, to_c, to_onnx
-    from fastmem.tables import holds_arrays, load_encoded, load_table
 
     kind = format or {".onnx": "onnx", ".h": "c"}.get(out.suffix.lower(), "")
     if kind not in ("onnx", "c"):
@@ -69,13 +69,7 @@ def export(
     X = y = None
     if data is not None:
         options = read_options(missing, delimiter, decimal, encoding, header)
-        if network.encoding is None or holds_arrays(data):
-            table: Any = load_table(data, label, labels_required=label is not None, options=options)
-        else:
-            table = load_encoded(data, label, network.encoding, options)
-            for note in table.notes:
-                typer.secho(f"Warning: {note}.", fg="yellow", err=True)
-        X, y = table.points, table.labels
+        X, y = points_for(network, data, label, options)
     elif label is not None:
         refuse("--label is given without --data: give the points of these labels too")
     with warnings.catch_warnings():

@@ -2,78 +2,32 @@
 
 from __future__ import annotations
 
-import base64
-import html
-import io
-import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from string import Template
-from typing import Any
 
 import numpy as np
 
+from fastmem import pages
 from fastmem.experiments.complexity_report import ComplexityReport
-from fastmem.machine.files import moved_when_complete
 
 __all__ = ["facts", "page", "save_page", "width_rows"]
 
-PAGE = Template("""<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:;
- style-src 'unsafe-inline'">
-<title>Complexity of $name</title>
-<style>
-:root { color-scheme: light; }
-body { background: #fff; color: #1a1a1a; font: 16px/1.5 system-ui, sans-serif;
- max-width: 68rem; margin: 2rem auto; padding: 0 1rem; }
-h1, h2 { line-height: 1.2; overflow-wrap: anywhere; }
-h2 { margin-top: 2.2rem; border-bottom: 1px solid #ccc; padding-bottom: .2rem; }
-.wide { overflow-x: auto; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .8rem .25rem 0; text-align: right; border-bottom: 1px solid #e4e4e4;
- max-width: 24rem; overflow-wrap: break-word; }
-th { vertical-align: bottom; font-weight: 600; }
-th:first-child, td:first-child { text-align: left; }
-.pictures { display: flex; flex-wrap: wrap; gap: 1.5rem; }
-figure { margin: 0; flex: 1 1 26rem; max-width: 34rem; }
-figure img { width: 100%; height: auto; }
-figcaption { font-weight: 600; }
-.note { color: #444; max-width: 46rem; }
-</style>
-</head>
-<body>
-<h1>Complexity of $name</h1>
-$facts
-<h2>Pictures</h2>
-<div class="pictures">
-$pictures
-</div>
-<h2>Widths over N</h2>
-<p class="note">Nested samples, each twice the one before. Medians of $trials networks, their range
-in brackets. The least first width is that of <code>width="auto"</code>; all classes are
-covered.</p>
-$widths
-<h2>Classes</h2>
-<p class="note">Random hyperplanes needed until that share of the class can be told from all other
-points: the median of several first layers; “&gt;” where not all of them got there.</p>
-$classes
-<p class="note">$class_note</p>
-$shapes
-<h2>The hardest points</h2>
-<p class="note">Hardness compares how near a point's own class and the nearest other class are, as
-the hyperplanes see it: above 0.5 the point is nearer to the other class, so its label may be wrong.
-m is the threshold of the point's own neuron, as a share of the median of its class; alone is how
-often that neuron covers no other point. The values are the point's own.</p>
-$hardest
-$skipped
-<p class="note">Seed $seed. Seconds: $seconds.</p>
-</body>
-</html>
-""")
+WIDTHS = (
+    "Nested samples, each twice the one before. Medians of {} networks, their range in brackets. "
+    "The least first width is that of ",
+    pages.code('width="auto"'),
+    "; all classes are covered.",
+)
+SEPARATED = (
+    "Random hyperplanes needed until that share of the class can be told from all other points: "
+    "the median of several first layers; “>” where not all of them got there."
+)
+HARDEST = (
+    "Hardness compares how near a point's own class and the nearest other class are, as the "
+    "hyperplanes see it: above 0.5 the point is nearer to the other class, so its label may be "
+    "wrong. m is the threshold of the point's own neuron, as a share of the median of its class; "
+    "alone is how often that neuron covers no other point. The values are the point's own."
+)
 
 
 def save_page(report: ComplexityReport, path: Path) -> None:
@@ -81,17 +35,12 @@ def save_page(report: ComplexityReport, path: Path) -> None:
 
     Raises
     ------
-    OSError
+    InvalidInputError
         If the file cannot be written.
     ModuleNotFoundError
         If matplotlib is not installed.
     """
-    text = page(report)
-    with (
-        moved_when_complete(path) as temporary,
-        open(temporary, "x", encoding="utf-8") as file,
-    ):
-        file.write(text)
+    pages.save(page(report), path)
 
 
 def page(report: ComplexityReport) -> str:
@@ -107,40 +56,31 @@ def page(report: ComplexityReport) -> str:
     """
     from fastmem.experiments.complexity_pictures import pictures
 
-    images = []
-    for title, figure in pictures(report).items():
-        buffer = io.BytesIO()
-        with warnings.catch_warnings():
-            # labels of scripts that the font lacks: they are boxes there, and text in the tables
-            warnings.filterwarnings("ignore", "Glyph .* missing", UserWarning)
-            figure.savefig(buffer, format="png")
-        data = base64.b64encode(buffer.getvalue()).decode("ascii")
-        images.append(
-            f"<figure><figcaption>{html.escape(title)}</figcaption>"
-            f'<img alt="{html.escape(title)}" src="data:image/png;base64,{data}"></figure>'
-        )
-    skipped = "".join(
-        f"<li>{html.escape(what)}: {html.escape(why)}</li>" for what, why in report.skipped.items()
+    seconds = ", ".join(f"{name} {value:.1f}" for name, value in report.seconds.items())
+    hardest = _beside(
+        hard_rows(report, len(report.hardest)), hard_values(report, len(report.hardest))
     )
-    return PAGE.substitute(
-        name=html.escape(report.name),
-        facts=_table([], facts(report).items()),
-        pictures="\n".join(images),
-        trials=report.trials,
-        widths=_table(*width_rows(report)),
-        classes=_table(*class_rows(report)),
-        shapes=_table(*shape_rows(report)),
-        class_note=html.escape(class_note(report)),
-        hardest=_table(
-            *_beside(
-                hard_rows(report, len(report.hardest)), hard_values(report, len(report.hardest))
-            )
-        ),
-        skipped=f"<h2>Not measured</h2><ul>{skipped}</ul>" if skipped else "",
-        seed=html.escape(report.seed),
-        seconds=html.escape(
-            ", ".join(f"{name} {value:.1f}" for name, value in report.seconds.items())
-        ),
+    skipped = (pages.heading("Not measured"), pages.listed(report.skipped))
+    return pages.page(
+        f"Complexity of {report.name}",
+        [
+            pages.table([], facts(report).items()),
+            pages.heading("Pictures"),
+            pages.gallery(pages.figure(*titled) for titled in pictures(report).items()),
+            pages.heading("Widths over N"),
+            pages.note(WIDTHS[0].format(report.trials), *WIDTHS[1:]),
+            pages.table(*width_rows(report)),
+            pages.heading("Classes"),
+            pages.note(SEPARATED),
+            pages.table(*class_rows(report)),
+            pages.note(class_note(report)),
+            pages.table(*shape_rows(report)),
+            pages.heading("The hardest points"),
+            pages.note(HARDEST),
+            pages.table(*hardest),
+            *(skipped if report.skipped else ()),
+            pages.note(f"Seed {report.seed}. Seconds: {seconds}."),
+        ],
     )
 
 
@@ -324,13 +264,3 @@ def _beside(
         return left
     rows = [a + b[1:] for a, b in zip(left[1], right[1], strict=True)]
     return left[0] + right[0][1:], rows
-
-
-def _table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    head = "".join(f"<th>{html.escape(name)}</th>" for name in header)
-    body = "\n".join(
-        "<tr>" + "".join(f"<td>{html.escape(str(cell))}</td>" for cell in row) + "</tr>"
-        for row in rows
-    )
-    top = f"<thead><tr>{head}</tr></thead>" if head else ""
-    return f'<div class="wide"><table>{top}<tbody>\n{body}\n</tbody></table></div>'

@@ -72,7 +72,8 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
     margin : float from 0 to 1 or "auto", default "auto"
         How deep inside its neuron's cell every training point must lie: 0 is the narrowest network.
         "auto" is 0.2 for the exceptions of a vote, 0 for cells, of which those with 0.5 or 1, a
-        ``width`` of 1,024 or more and ``complete=True`` predict unseen points best.
+        ``width`` of 1,024 or more and ``complete=True`` predict unseen points best, and give
+        training points away: see :func:`fastmem.audit`.
     compact : bool, default False
         Spend more time on a network with fewer parameters, right on the same points.
     memory_limit : int, str or None, default None
