@@ -13,6 +13,7 @@ program decides.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -34,9 +35,17 @@ _SHIFTS = (1e-11, 1e-11)
 factors of so shifted matrices make an orthonormal basis of columns whose condition is up to 1e15
 (Fukaya, Kannan, Nakatsukasa, Yamamoto and Yanagisawa, Shifted Cholesky QR for computing the QR
 factorization of ill-conditioned matrices, 2020)."""
-_LP_VALUES = 1 << 21
-"""Rows times columns that a linear program is tried with."""
+_LP_VALUES = 1 << 19
+"""Rows times columns that a linear program is tried with: some seconds."""
 _LP_MARGIN = 1e-7
+
+
+class OutOfTime(Exception):
+    """The time that a search may take is over."""
+
+
+def _no_limit() -> bool:
+    return False
 
 
 class Outcome(NamedTuple):
@@ -69,10 +78,14 @@ class Solver:
     rows : ndarray of shape (m, n), float64
         One column is constant: the intercept's.
     n_threads : int
+    deadline : callable
+        Says whether time is over: then `OutOfTime` is raised.
     """
 
-    def __init__(self, rows: np.ndarray, n_threads: int) -> None:
-        self._rows, self._n_threads = rows, n_threads
+    def __init__(
+        self, rows: np.ndarray, n_threads: int, deadline: Callable[[], bool] = _no_limit
+    ) -> None:
+        self._rows, self._n_threads, self._deadline = rows, n_threads, deadline
         self._longest = float(np.sqrt((rows * rows).sum(axis=1).max()))
         self._ridge: dict[float, Factor] = {}
         self._basis: tuple[Solver, list[Factor]] | None = None
@@ -124,6 +137,8 @@ class Solver:
         margins = signs * times(self._rows, weights)
         active = margins < 1.0
         for _ in range(_STEPS):
+            if self._deadline():
+                raise OutOfTime
             target = self._ridge_of(np.flatnonzero(active), signs, cost)
             if target is None:
                 break
@@ -196,7 +211,7 @@ class Solver:
             rows = padded[:m, :n] * np.sqrt(m)
             factors.append(factor)
         # each factor divides by sqrt(m) less than the rows were multiplied with: signs stay
-        return Solver(np.ascontiguousarray(rows), self._n_threads), factors
+        return Solver(np.ascontiguousarray(rows), self._n_threads, self._deadline), factors
 
     def _by_program(self, signs: np.ndarray) -> Outcome:
         """The largest t with s_i <w, a_i> >= t, |w_j| <= 1 and t <= 1, as HiGHS has it."""
