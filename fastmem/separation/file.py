@@ -120,9 +120,7 @@ def read(path: str | os.PathLike[str]) -> SeparatorParts:
 
 
 def _refusal(path: str, done: str, problem: str, remedy: str) -> ModelFileError:
-    return ModelFileError(
-        f"The separator cannot be {done} {path!r} because {problem}; {remedy}."
-    )
+    return ModelFileError(f"The separator cannot be {done} {path!r} because {problem}; {remedy}.")
 
 
 def contents(parts: SeparatorParts) -> bytes:

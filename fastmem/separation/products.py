@@ -107,9 +107,7 @@ class Factor:
         L^-1 b, row by row.
     """
 
-    def __init__(
-        self, matrix: np.ndarray, shift: float, right: np.ndarray, n_threads: int
-    ) -> None:
+    def __init__(self, matrix: np.ndarray, shift: float, right: np.ndarray, n_threads: int) -> None:
         n = len(matrix)
         self._n, self._n_threads = n, n_threads
         size = -(-n // PANEL) * PANEL

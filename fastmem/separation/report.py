@@ -176,5 +176,3 @@ class SeparationWidth:
     max_width: int
     seconds: float
     note: str = ""
-
-

@@ -19,7 +19,7 @@ from fastmem.problem import Problem
 from fastmem.separation.features import Features
 from fastmem.separation.products import columns_of, multiplied, times
 from fastmem.separation.report import TriedWidth
-from fastmem.separation.solver import Outcome, OutOfTime, Solver
+from fastmem.separation.solver import MACHINE, RIDGE, Outcome, OutOfTime, Solver
 from fastmem.widths.first_layer import FirstLayer
 
 FIRST_WIDTH = 8
@@ -154,15 +154,15 @@ class Search:
     def _solve(self, n: int, every: bool, hard: bool = False) -> Weights:
         features = self.features(n)
         problem = self._problem
-        self._take_rows(min(problem.points.n_samples, max(_FIRST_ROWS, 3 * n + 40)), n)
+        most = max(_FIRST_ROWS, 3 * n + 40, _MOST_VALUES // n if every else 0)
+        self._take_rows(min(problem.points.n_samples, most), n)
         found = self._of_rows(n, every, hard)
         for _ in range(_ROUNDS):
             if not found.outcomes or len(self._rows) == problem.points.n_samples:
                 break
-            sought = [k for k, one in enumerate(found.outcomes) if one.is_separable]
-            if not sought:
+            if not any(one.is_separable for one in found.outcomes):
                 break
-            wrong = self._wrong(features, found, sought, n)
+            wrong = self._wrong(features, found, n, every)
             if not len(wrong):
                 break
             self._join(wrong, n)
@@ -181,6 +181,8 @@ class Search:
         np.subtract(values, mean, out=rows[:, :n])
         rows[:, :n] /= spread
         solver = Solver(rows, self._problem.n_threads, self._deadline)
+        if every and not hard and (soft := self._by_largest(solver, signs)) is not None:
+            return self._in_features(soft, mean, spread)
         order = np.roll(np.arange(len(self._columns)), -self._last_failed)
         outcomes: dict[int, Outcome] = {}
         for k in order.tolist():
@@ -195,8 +197,35 @@ class Search:
                     nothing = np.empty((n, 0))
                     return Weights(nothing, np.empty(0), (), False, failed.word, bound)
         found = [outcomes[k] for k in range(len(order))]
-        margins = [signs[:, k] * times(rows, one.weights) for k, one in outcomes.items()]
-        self._margins = np.min(margins, axis=0)
+        self._margins = np.min(
+            [signs[:, k] * times(rows, one.weights) for k, one in outcomes.items()], axis=0
+        )
+        return self._in_features(found, mean, spread)
+
+    def _by_largest(self, solver: Solver, signs: np.ndarray) -> list[Outcome] | None:
+        """Weights whose largest score is every point's own, found with little effort, or None."""
+        for cost in RIDGE:
+            weights = solver.ridge(signs, cost)
+            if weights is not None and self._is_right(solver, weights, signs):
+                return [Outcome(column, True, "margins") for column in weights.T]
+        if signs.shape[1] == 1:
+            return None
+        weights = np.zeros((solver.width, signs.shape[1]))
+        for cost in MACHINE:
+            for k in range(signs.shape[1]):
+                weights[:, k] = solver.machine(signs[:, k], cost, weights[:, k])
+            if self._is_right(solver, weights, signs):
+                return [Outcome(column, True, "margins") for column in weights.T]
+        return None
+
+    def _is_right(self, solver: Solver, weights: np.ndarray, signs: np.ndarray) -> bool:
+        scores = np.stack([solver.scores(column) for column in weights.T], axis=1)
+        self._margins = _margins(scores, signs)
+        return bool((self._margins > 0).all())
+
+    def _in_features(self, found: list[Outcome], mean: np.ndarray, spread: np.ndarray) -> Weights:
+        """Weights for features as they are, from those for centred ones of spread 1."""
+        n = len(mean)
         weights = np.stack([one.weights[:n] / spread for one in found], axis=1)
         shifts = [float(np.sum(column * mean)) for column in weights.T]
         intercepts = np.array([one.weights[n] for one in found]) - np.array(shifts)
@@ -207,25 +236,29 @@ class Search:
         known = bound if np.isfinite(bound) else None
         return Weights(weights, intercepts, tuple(found), False, failures[0].word, known)
 
-    def _wrong(
-        self, features: Features, found: Weights, sought: Sequence[int], n: int
-    ) -> np.ndarray:
-        """Points with the least margins of some columns, all of them at most 0; ascending."""
+    def _wrong(self, features: Features, found: Weights, n: int, every: bool) -> np.ndarray:
+        """Points with the least margins, all of them at most 0; ascending.
+
+        A margin is the own score less the largest other one; or, where each class is to be
+        separated from all others, the least of all columns that are.
+        """
         problem, most = self._problem, n + 20
         columns = columns_of(found.weights.T, found.intercepts)
-        rows: list[np.ndarray] = [np.empty(0, np.int64) for _ in sought]
-        margins: list[np.ndarray] = [np.empty(0) for _ in sought]
+        sought = np.array([one.is_separable for one in found.outcomes])
+        rows, margins = np.empty(0, np.int64), np.empty(0)
         for start, stop, values, _ in features.blocks(problem.points, problem.n_threads):
             scores = multiplied(values * features.unit, columns, problem.n_threads)
             signs = _signs(problem.codes[start:stop], self._columns)
-            for j, k in enumerate(sought):
-                here = signs[:, k] * scores[:, k]
-                wrong = np.flatnonzero(~(here > 0))
-                rows[j] = np.concatenate([rows[j], start + wrong])
-                margins[j] = np.concatenate([margins[j], here[wrong]])
-                worst = np.argsort(margins[j], kind="stable")[:most]
-                rows[j], margins[j] = rows[j][worst], margins[j][worst]
-        return np.setdiff1d(np.concatenate(rows), self._rows)
+            by_largest = every and sought.all()
+            here = (
+                _margins(scores, signs) if by_largest else (signs * scores)[:, sought].min(axis=1)
+            )
+            wrong = np.flatnonzero(~(here > 0))
+            rows = np.concatenate([rows, start + wrong])
+            margins = np.concatenate([margins, here[wrong]])
+            worst = np.argsort(margins, kind="stable")[:most]
+            rows, margins = rows[worst], margins[worst]
+        return np.setdiff1d(rows, self._rows)
 
     def _draw(self, n: int) -> None:
         layer = self._layer
@@ -296,6 +329,15 @@ def _never() -> bool:
 def _signs(codes: np.ndarray, columns: Sequence[int]) -> np.ndarray:
     """Signs of points of these classes for each column, (m, T) float64: +1 for its own class."""
     return np.where(codes[:, None] == np.array(columns), 1.0, -1.0)
+
+
+def _margins(scores: np.ndarray, signs: np.ndarray) -> np.ndarray:
+    """Own score less the largest other one, (m,), of scores and signs (m, T)."""
+    if scores.shape[1] == 1:
+        return (scores * signs)[:, 0]
+    own = np.where(signs > 0, scores, -np.inf).max(axis=1)
+    others = np.where(signs > 0, -np.inf, scores).max(axis=1)
+    return own - others
 
 
 def _stratified(codes: np.ndarray, n_classes: int, generator: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""separate(): the fewest random features that make classes linearly separable, with a certificate."""
+"""separate(): few random features that make classes linearly separable, with a certificate."""
 
 from __future__ import annotations
 

@@ -241,9 +241,7 @@ class Separator:
     def _points(self, X: Any) -> Points:
         if self.encoding is not None and is_table(X):
             X = encoded_points(X, self.encoding, stacklevel=4)
-        points = check_points(
-            X, n_features=self.n_features_in_, feature_names=self.feature_names
-        )
+        points = check_points(X, n_features=self.n_features_in_, feature_names=self.feature_names)
         return scaled(points, self.scale)
 
     @cached_property

@@ -1,6 +1,6 @@
 """Whether a hyperplane parts two sets of vectors, and which: Newton's method, then an LP.
 
-A support vector machine with squared hinge loss, min |w|^2 / 2 + C / 2 sum max(0, 1 - s_i <w, a_i>)^2,
+A support vector machine with squared hinge loss, |w|^2 / 2 + C / 2 sum max(0, 1 - s_i <w, a_i>)^2,
 is solved by Newton's method with an exact line search (Mangasarian, A finite Newton method for
 classification, 2002; Keerthi and DeCoste, A modified finite Newton method for fast solution of
 large scale linear SVMs, 2005). Its first step is ridge regression; each next one is the ridge
@@ -22,10 +22,14 @@ from fastmem.kernels.panel_products import PANEL_ROWS
 from fastmem.separation.products import Factor, combined, gram, times
 from fastmem.vote.factor import continued
 
-SOFT = 100.0
-"""C of a read-out that is not to separate at any price: unseen points are labelled best with it."""
-_HARDER = (1e4, 1e6)
-_HARDEST = (1e5, 1e9)
+RIDGE = (10.0, 100.0, 1000.0)
+"""C of ridge regressions, times the mean square of a row's length. The first labels unseen points
+best, better than support vector machines do (`python -m bench.separation --readouts`)."""
+MACHINE = (10.0, 100.0, 1e3, 1e4)
+"""And those of support vector machines, each from where the last has ended; then"""
+_HARDER = (1e6, 1e8)
+_HARDEST = (1e5, 1e7, 1e9)
+"""in an orthonormal basis."""
 _NONE = 1e-9
 """Two sets are called inseparable if no margin is above this share of the longest vector."""
 _STEPS = 40
@@ -86,27 +90,47 @@ class Solver:
         self, rows: np.ndarray, n_threads: int, deadline: Callable[[], bool] = _no_limit
     ) -> None:
         self._rows, self._n_threads, self._deadline = rows, n_threads, deadline
-        self._longest = float(np.sqrt((rows * rows).sum(axis=1).max()))
-        self._ridge: dict[float, Factor] = {}
+        squares = (rows * rows).sum(axis=1)
+        self._longest, self._unit = float(np.sqrt(squares.max())), 1.0 / float(squares.mean())
+        self._ridge: tuple[float, Factor] | None = None
         self._basis: tuple[Solver, list[Factor]] | None = None
+
+    @property
+    def width(self) -> int:
+        """Columns, the intercept's among them."""
+        return self._rows.shape[1]
+
+    def scores(self, weights: np.ndarray) -> np.ndarray:
+        """<w, a_i> of all rows, (m,)."""
+        return times(self._rows, weights)
+
+    def ridge(self, signs: np.ndarray, cost: float) -> np.ndarray | None:
+        """Ridge regressions on columns of signs (m, T), (n, T); None where they cannot be told."""
+        everything = np.arange(len(self._rows))
+        found = [self._ridge_of(everything, column, cost * self._unit) for column in signs.T]
+        return None if any(one is None for one in found) else np.stack(found, axis=1)  # type: ignore[arg-type]
+
+    def machine(self, signs: np.ndarray, cost: float, weights: np.ndarray) -> np.ndarray:
+        """The support vector machine of signs (m,) and C, (n,), from weights of a like one."""
+        return self._newton(signs, cost * self._unit, weights)[0]
 
     def separate(self, signs: np.ndarray) -> Outcome:
         """Find weights with which all margins are positive, or why there are none.
 
         signs (m,) float64, +-1.
         """
-        soft, ends = self._path(signs, (SOFT,), None)
+        weights, ends = self._path(signs, MACHINE, None)
         if ends is None:
-            _, ends = self._path(signs, _HARDER, soft)
+            _, ends = self._path(signs, _HARDER, weights)
         if ends is None:
             ends = self._in_a_basis(signs)
         if ends is None:
             ends = self._by_program(signs)
-        return ends if ends.is_separable else ends._replace(weights=soft)
+        return ends if ends.is_separable else ends._replace(weights=weights)
 
     def harder(self, signs: np.ndarray) -> np.ndarray:
         """Weights that have nearly the largest least margin, of vectors that can be parted."""
-        weights, _ = self._path(signs, _HARDEST, None, until=False)
+        weights, _ = self._path(signs, (*MACHINE, *_HARDER), None, until=False)
         return weights
 
     def _path(
@@ -117,7 +141,7 @@ class Solver:
         rows = self._rows
         weights = np.zeros(rows.shape[1]) if weights is None else weights
         for cost in costs:
-            weights, margins = self._newton(signs, cost, weights)
+            weights, margins = self._newton(signs, cost * self._unit, weights)
             if until and (margins > 0).all():
                 return weights, Outcome(weights, True, "margins")
             violations = np.maximum(0.0, 1.0 - margins)
@@ -159,27 +183,29 @@ class Solver:
         rows, n = self._rows, self._rows.shape[1]
         if len(some) == 0:
             return None
-        if len(some) == len(rows) > n:  # of all classes
-            if cost not in self._ridge:
-                self._ridge = {cost: self._normal(rows, cost, np.empty((0, n)))}
-            factor = self._ridge[cost]
-            if not factor.is_definite:
-                return None
+        targets = signs[some]
+        if len(some) == len(rows):  # of all classes
+            if self._ridge is None or self._ridge[0] != cost:
+                none = np.empty((0, min(len(rows), n)))
+                self._ridge = cost, self._normal(rows, cost, none)
+            factor = self._ridge[1]
             right = np.zeros((PANEL_ROWS, factor.factor.shape[1]))
-            right[0, :n] = combined(rows, signs)
+            right[0, : min(len(rows), n)] = combined(rows, signs) if len(rows) > n else signs
             continued(factor.factor, right, right.shape[1], self._n_threads)
-            return factor.solution(right[:1])[0]
-        few, targets = rows[some], signs[some]
-        if len(some) > n:
-            factor = self._normal(few, cost, combined(few, targets)[None])
-            return factor.solution()[0] if factor.is_definite else None
-        products = gram(few, self._n_threads)
-        factor = Factor(products, 1.0 / cost, targets[None], self._n_threads)
-        return combined(few, factor.solution()[0]) if factor.is_definite else None
+            answers = factor.solution(right[:1])[0]
+        else:
+            rows = rows[some]
+            right = combined(rows, targets) if len(rows) > n else targets
+            factor = self._normal(rows, cost, right[None])
+            answers = factor.solution()[0]
+        if not factor.is_definite:
+            return None
+        return answers if len(rows) > n else combined(rows, answers)
 
     def _normal(self, rows: np.ndarray, cost: float, right: np.ndarray) -> Factor:
-        columns = np.ascontiguousarray(rows.T)
-        return Factor(gram(columns, self._n_threads), 1.0 / cost, right, self._n_threads)
+        """The matrix of a ridge regression: products of columns, or of rows if they are fewer."""
+        some = np.ascontiguousarray(rows.T) if len(rows) > rows.shape[1] else rows
+        return Factor(gram(some, self._n_threads), 1.0 / cost, right, self._n_threads)
 
     def _in_a_basis(self, signs: np.ndarray) -> Outcome | None:
         """As `separate`, in a basis in which the columns are nearly orthonormal."""
