@@ -20,8 +20,8 @@ model files. The arrays::
     intercepts      (T,)              float64
     weights         (n, T)            ``bits`` bits each, the lowest first, as numbers from 0 on
 
-All numbers are little-endian. The checksum tells damage, and proves nothing against a file forged on
-purpose: no size, type or value is believed before it is compared with what is there.
+All numbers are little-endian. The checksum tells damage, and proves nothing against a file forged
+on purpose: no size, type or value is believed before it is compared with what is there.
 """
 
 from __future__ import annotations

@@ -8,18 +8,20 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastmem.inputs.refusals import refuse, typed
 from fastmem.machine.memory import require
+from fastmem.machine.threads import ranges
 from fastmem.problem import Problem
 from fastmem.separation.features import Features
 from fastmem.separation.products import columns_of, multiplied, times
 from fastmem.separation.report import TriedWidth
-from fastmem.separation.solver import MACHINE, RIDGE, Outcome, OutOfTime, Solver
+from fastmem.separation.ridge import bent_regression
+from fastmem.separation.solver import Outcome, OutOfTime, Solver
 from fastmem.widths.first_layer import FirstLayer
 
 FIRST_WIDTH = 8
@@ -31,6 +33,7 @@ minutes."""
 _FIRST_ROWS = 2048
 _ROUNDS = 40
 """How often points on the wrong side may join for one width."""
+_BLOCK_VALUES = 1 << 21
 _MOST_VALUES = 1 << 23
 """Features of the points that weights are found for, at most, unless a width needs more."""
 
@@ -43,8 +46,6 @@ class Weights(NamedTuple):
     weights : ndarray of shape (n, T), float64
         T is 1 for two classes. They are for features times ``Features.unit``.
     intercepts : ndarray of shape (T,), float64
-    outcomes : tuple of Outcome
-        Of each column, among the points that weights were found for.
     is_separated : bool
         Whether all margins of all points are positive, in float64.
     word : str
@@ -54,7 +55,6 @@ class Weights(NamedTuple):
 
     weights: np.ndarray
     intercepts: np.ndarray
-    outcomes: tuple[Outcome, ...]
     is_separated: bool
     word: str
     bound: float | None
@@ -96,6 +96,7 @@ class Search:
         self.tried: list[TriedWidth] = []
         self.stopped = ""
         self._last_failed = 0
+        self._start = time.perf_counter()
 
     def features(self, n: int) -> Features:
         """The first n features."""
@@ -107,17 +108,17 @@ class Search:
 
     def least(self) -> tuple[int, Weights, bool]:
         """The least width, its weights, and whether it is the least; or where the search ended."""
-        n, found = min(FIRST_WIDTH, self._most), self._try(min(FIRST_WIDTH, self._most), True)
+        n, found = min(FIRST_WIDTH, self._most), self._try(min(FIRST_WIDTH, self._most))
         below = 0
         while not found.is_separated:
             if self.stopped or n >= self._most:
                 self.stopped = self.stopped or "max_width"
-                return n, self._soft(n, found), False
+                return n, self._regressed(n)._replace(word=found.word, bound=found.bound), False
             below, n = n, min(2 * n, self._most)
-            found = self._try(n, True)
+            found = self._try(n)
         while n - below > max(1, n // FINENESS) and not self.stopped:
             middle = (below + n) // 2
-            trial = self._try(middle, True)
+            trial = self._try(middle)
             if trial.is_separated:
                 n, found = middle, trial
             elif not self.stopped:
@@ -125,134 +126,129 @@ class Search:
         return n, found, not self.stopped
 
     def at(self, n: int) -> Weights:
-        """Weights for one width, soft ones of the classes that it does not separate."""
-        return self._soft(n, self._try(n, False))
+        """Weights for one width, whether or not it separates all points."""
+        soft = self._regressed(n)
+        if soft.is_separated:
+            self.tried.append(TriedWidth(n, True, "margins", None, self._since()))
+            return soft
+        found = self._try(n)
+        if found.is_separated:
+            return found
+        # of several classes each may be inseparable from the others, and yet its score the largest
+        word = found.word if len(self._columns) == 1 else "open"
+        return soft._replace(word=word, bound=found.bound)
+
+    def _regressed(self, n: int) -> Weights:
+        """A ridge regression on all points, bent to be right on those that it can be."""
+        problem = self._problem
+        self._start = time.perf_counter()
+        self._check_memory(min(problem.points.n_samples, _MOST_VALUES // n), n)
+        self._take_rows(min(problem.points.n_samples, max(_FIRST_ROWS, _MOST_VALUES // n)), n)
+        values = self._values[:, :n]
+        mean, spread = _moments(values)
+        features = self.features(n)
+        is_all = len(self._rows) == problem.points.n_samples
+
+        def blocks() -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+            if is_all:  # these are at hand
+                ranges_ = ranges(len(values), max(1, _BLOCK_VALUES // n))
+                parts = ((start, values[start:stop]) for start, stop in ranges_)
+            else:
+                every = features.blocks(problem.points, problem.n_threads)
+                parts = ((start, some * features.unit) for start, _, some, _ in every)
+            for start, some in parts:
+                signs = _signs(problem.codes[start : start + len(some)], self._columns)
+                yield start, _centred(some, mean, spread), signs
+
+        sizes = n + 1, len(self._columns)
+        found = bent_regression(blocks, sizes, problem.n_threads, self._deadline)
+        outcomes = [Outcome(column, not found.n_wrong, "open") for column in found.weights.T]
+        return _in_features(outcomes, mean, spread)
 
     def harder(self, n: int) -> Weights:
         """Weights for a width that separates, with a larger least margin."""
-        return self._solve(n, every=True, hard=True)
+        return self._solve(n, hard=True)
 
-    def _soft(self, n: int, found: Weights) -> Weights:
-        if found.weights.shape[1] == len(self._columns):
-            return found
-        self._deadline = _never
-        return self._solve(n, every=False)
+    def _since(self) -> float:
+        return time.perf_counter() - self._start
 
-    def _try(self, n: int, only_all: bool) -> Weights:
-        """Test a width; with ``only_all`` its weights are of use only where all are separated."""
-        start = time.perf_counter()
+    def _try(self, n: int) -> Weights:
+        """Test a width: whether each class is separated from all others."""
+        self._start = time.perf_counter()
         try:
-            found = self._solve(n, every=not only_all)
+            found = self._solve(n)
         except OutOfTime:
             self.stopped = "time_limit"
             nothing = np.empty((n, 0))
-            return Weights(nothing, np.empty(0), (), False, "open", None)
-        seconds = time.perf_counter() - start
-        self.tried.append(TriedWidth(n, found.is_separated, found.word, found.bound, seconds))
+            return Weights(nothing, np.empty(0), False, "open", None)
+        tried = TriedWidth(n, found.is_separated, found.word, found.bound, self._since())
+        self.tried.append(tried)
         return found
 
-    def _solve(self, n: int, every: bool, hard: bool = False) -> Weights:
+    def _solve(self, n: int, hard: bool = False) -> Weights:
         features = self.features(n)
-        problem = self._problem
-        most = max(_FIRST_ROWS, 3 * n + 40, _MOST_VALUES // n if every else 0)
-        self._take_rows(min(problem.points.n_samples, most), n)
-        found = self._of_rows(n, every, hard)
+        n_points = self._problem.points.n_samples
+        self._take_rows(min(n_points, max(_FIRST_ROWS, 3 * n + 40)), n)
+        moments = _moments(self._values[:, :n])
+        outcomes: dict[int, Outcome] = {}
         for _ in range(_ROUNDS):
-            if not found.outcomes or len(self._rows) == problem.points.n_samples:
+            failed = self._separate_rows(n, moments, outcomes)
+            if failed is not None:
+                bound = failed.bound if np.isfinite(failed.bound) else None
+                return Weights(np.empty((n, 0)), np.empty(0), False, failed.word, bound)
+            found = _in_features([outcomes[k] for k in range(len(outcomes))], *moments)
+            if len(self._rows) == n_points:
                 break
-            if not any(one.is_separable for one in found.outcomes):
-                break
-            wrong = self._wrong(features, found, n, every)
+            wrong = self._wrong(features, found, n)
             if not len(wrong):
                 break
             self._join(wrong, n)
-            found = self._of_rows(n, every, hard)
         else:  # still some on the wrong side
             return found._replace(is_separated=False, word="open")
-        return found
+        return self._widened(n, moments, outcomes) if hard else found
 
-    def _of_rows(self, n: int, every: bool, hard: bool) -> Weights:
-        """Weights for the points that are looked at; of no class where one is not separable."""
+    def _separate_rows(
+        self, n: int, moments: tuple[np.ndarray, np.ndarray], outcomes: dict[int, Outcome]
+    ) -> Outcome | None:
+        """Renew the outcomes of classes that the rows at hand need; or one that cannot be."""
+        rows = _centred(self._values[:, :n], *moments)
         signs = _signs(self._problem.codes[self._rows], self._columns)
-        values = self._values[:, :n]
-        mean, spread = values.mean(axis=0), values.std(axis=0)
-        spread = np.where(spread > 0, spread, np.inf)
-        rows = np.ones((len(values), n + 1))
-        np.subtract(values, mean, out=rows[:, :n])
-        rows[:, :n] /= spread
         solver = Solver(rows, self._problem.n_threads, self._deadline)
-        if every and not hard and (soft := self._by_largest(solver, signs)) is not None:
-            return self._in_features(soft, mean, spread)
-        order = np.roll(np.arange(len(self._columns)), -self._last_failed)
-        outcomes: dict[int, Outcome] = {}
-        for k in order.tolist():
-            outcomes[k] = solver.separate(signs[:, k])
-            if hard:
-                outcomes[k] = outcomes[k]._replace(weights=solver.harder(signs[:, k]))
-            if not outcomes[k].is_separable:
-                self._last_failed = k
-                if not every:
-                    failed = outcomes[k]
-                    bound = failed.bound if np.isfinite(failed.bound) else None
-                    nothing = np.empty((n, 0))
-                    return Weights(nothing, np.empty(0), (), False, failed.word, bound)
-        found = [outcomes[k] for k in range(len(order))]
-        self._margins = np.min(
-            [signs[:, k] * times(rows, one.weights) for k, one in outcomes.items()], axis=0
-        )
-        return self._in_features(found, mean, spread)
-
-    def _by_largest(self, solver: Solver, signs: np.ndarray) -> list[Outcome] | None:
-        """Weights whose largest score is every point's own, found with little effort, or None."""
-        for cost in RIDGE:
-            weights = solver.ridge(signs, cost)
-            if weights is not None and self._is_right(solver, weights, signs):
-                return [Outcome(column, True, "margins") for column in weights.T]
-        if signs.shape[1] == 1:
-            return None
-        weights = np.zeros((solver.width, signs.shape[1]))
-        for cost in MACHINE:
-            for k in range(signs.shape[1]):
-                weights[:, k] = solver.machine(signs[:, k], cost, weights[:, k])
-            if self._is_right(solver, weights, signs):
-                return [Outcome(column, True, "margins") for column in weights.T]
+        self._margins = np.full(len(rows), np.inf)
+        # what has failed last fails soonest
+        for k in np.roll(np.arange(len(self._columns)), -self._last_failed).tolist():
+            before = outcomes[k].weights if k in outcomes else None
+            margins = None if before is None else signs[:, k] * times(rows, before)
+            if margins is None or not (margins > 0).all():
+                one = solver.separate(signs[:, k], before)
+                if not one.is_separable:
+                    self._last_failed = k
+                    return one
+                outcomes[k] = one
+                margins = signs[:, k] * times(rows, one.weights)
+            self._margins = np.minimum(self._margins, margins)
         return None
 
-    def _is_right(self, solver: Solver, weights: np.ndarray, signs: np.ndarray) -> bool:
-        scores = np.stack([solver.scores(column) for column in weights.T], axis=1)
-        self._margins = _margins(scores, signs)
-        return bool((self._margins > 0).all())
+    def _widened(
+        self, n: int, moments: tuple[np.ndarray, np.ndarray], outcomes: dict[int, Outcome]
+    ) -> Weights:
+        """Weights of larger margins for the same rows."""
+        rows = _centred(self._values[:, :n], *moments)
+        signs = _signs(self._problem.codes[self._rows], self._columns)
+        solver = Solver(rows, self._problem.n_threads)
+        found = [
+            outcomes[k]._replace(weights=solver.harder(signs[:, k])) for k in range(len(outcomes))
+        ]
+        return _in_features(found, *moments)
 
-    def _in_features(self, found: list[Outcome], mean: np.ndarray, spread: np.ndarray) -> Weights:
-        """Weights for features as they are, from those for centred ones of spread 1."""
-        n = len(mean)
-        weights = np.stack([one.weights[:n] / spread for one in found], axis=1)
-        shifts = [float(np.sum(column * mean)) for column in weights.T]
-        intercepts = np.array([one.weights[n] for one in found]) - np.array(shifts)
-        failures = [one for one in found if not one.is_separable]
-        if not failures:
-            return Weights(weights, intercepts, tuple(found), True, "margins", None)
-        bound = max(one.bound for one in failures)
-        known = bound if np.isfinite(bound) else None
-        return Weights(weights, intercepts, tuple(found), False, failures[0].word, known)
-
-    def _wrong(self, features: Features, found: Weights, n: int, every: bool) -> np.ndarray:
-        """Points with the least margins, all of them at most 0; ascending.
-
-        A margin is the own score less the largest other one; or, where each class is to be
-        separated from all others, the least of all columns that are.
-        """
+    def _wrong(self, features: Features, found: Weights, n: int) -> np.ndarray:
+        """Points with the least margins of any class, all of them at most 0; ascending."""
         problem, most = self._problem, n + 20
         columns = columns_of(found.weights.T, found.intercepts)
-        sought = np.array([one.is_separable for one in found.outcomes])
         rows, margins = np.empty(0, np.int64), np.empty(0)
         for start, stop, values, _ in features.blocks(problem.points, problem.n_threads):
             scores = multiplied(values * features.unit, columns, problem.n_threads)
-            signs = _signs(problem.codes[start:stop], self._columns)
-            by_largest = every and sought.all()
-            here = (
-                _margins(scores, signs) if by_largest else (signs * scores)[:, sought].min(axis=1)
-            )
+            here = (_signs(problem.codes[start:stop], self._columns) * scores).min(axis=1)
             wrong = np.flatnonzero(~(here > 0))
             rows = np.concatenate([rows, start + wrong])
             margins = np.concatenate([margins, here[wrong]])
@@ -331,13 +327,28 @@ def _signs(codes: np.ndarray, columns: Sequence[int]) -> np.ndarray:
     return np.where(codes[:, None] == np.array(columns), 1.0, -1.0)
 
 
-def _margins(scores: np.ndarray, signs: np.ndarray) -> np.ndarray:
-    """Own score less the largest other one, (m,), of scores and signs (m, T)."""
-    if scores.shape[1] == 1:
-        return (scores * signs)[:, 0]
-    own = np.where(signs > 0, scores, -np.inf).max(axis=1)
-    others = np.where(signs > 0, -np.inf, scores).max(axis=1)
-    return own - others
+def _moments(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation of columns (m, n), which is infinite where all are the same."""
+    mean, spread = values.mean(axis=0), values.std(axis=0)
+    same = (values == values[:1]).all(axis=0)  # rounding of the mean may make a spread of them
+    return mean, np.where(same | ~(spread > 0), np.inf, spread)
+
+
+def _centred(values: np.ndarray, mean: np.ndarray, spread: np.ndarray) -> np.ndarray:
+    """Columns of mean 0 and spread 1, and one of ones after them."""
+    rows = np.ones((len(values), len(mean) + 1))
+    np.subtract(values, mean, out=rows[:, :-1])
+    rows[:, :-1] /= spread
+    return rows
+
+
+def _in_features(found: list[Outcome], mean: np.ndarray, spread: np.ndarray) -> Weights:
+    """Weights for features as they are, from those for centred ones of spread 1."""
+    n = len(mean)
+    weights = np.stack([one.weights[:n] / spread for one in found], axis=1)
+    shifts = [float(np.sum(column * mean)) for column in weights.T]
+    intercepts = np.array([one.weights[n] for one in found]) - np.array(shifts)
+    return Weights(weights, intercepts, all(one.is_separable for one in found), "margins", None)
 
 
 def _stratified(codes: np.ndarray, n_classes: int, generator: np.random.Generator) -> np.ndarray:

@@ -22,11 +22,9 @@ from fastmem.kernels.panel_products import PANEL_ROWS
 from fastmem.separation.products import Factor, combined, gram, times
 from fastmem.vote.factor import continued
 
-RIDGE = (10.0, 100.0, 1000.0)
-"""C of ridge regressions, times the mean square of a row's length. The first labels unseen points
-best, better than support vector machines do (`python -m bench.separation --readouts`)."""
 MACHINE = (10.0, 100.0, 1e3, 1e4)
-"""And those of support vector machines, each from where the last has ended; then"""
+"""C of support vector machines, times the mean square of a row's length, each from where the last
+has ended; then"""
 _HARDER = (1e6, 1e8)
 _HARDEST = (1e5, 1e7, 1e9)
 """in an orthonormal basis."""
@@ -95,31 +93,12 @@ class Solver:
         self._ridge: tuple[float, Factor] | None = None
         self._basis: tuple[Solver, list[Factor]] | None = None
 
-    @property
-    def width(self) -> int:
-        """Columns, the intercept's among them."""
-        return self._rows.shape[1]
-
-    def scores(self, weights: np.ndarray) -> np.ndarray:
-        """<w, a_i> of all rows, (m,)."""
-        return times(self._rows, weights)
-
-    def ridge(self, signs: np.ndarray, cost: float) -> np.ndarray | None:
-        """Ridge regressions on columns of signs (m, T), (n, T); None where they cannot be told."""
-        everything = np.arange(len(self._rows))
-        found = [self._ridge_of(everything, column, cost * self._unit) for column in signs.T]
-        return None if any(one is None for one in found) else np.stack(found, axis=1)  # type: ignore[arg-type]
-
-    def machine(self, signs: np.ndarray, cost: float, weights: np.ndarray) -> np.ndarray:
-        """The support vector machine of signs (m,) and C, (n,), from weights of a like one."""
-        return self._newton(signs, cost * self._unit, weights)[0]
-
-    def separate(self, signs: np.ndarray) -> Outcome:
+    def separate(self, signs: np.ndarray, start: np.ndarray | None = None) -> Outcome:
         """Find weights with which all margins are positive, or why there are none.
 
-        signs (m,) float64, +-1.
+        signs (m,) float64, +-1; start (n,) weights of most of the rows.
         """
-        weights, ends = self._path(signs, MACHINE, None)
+        weights, ends = self._path(signs, MACHINE[0 if start is None else 1 :], start)
         if ends is None:
             _, ends = self._path(signs, _HARDER, weights)
         if ends is None:
