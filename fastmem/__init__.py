@@ -20,6 +20,7 @@ from fastmem.network.report import FitReport, GrowthStep, ListReport, VoteReport
 from fastmem.patterns.of_points import sign_patterns
 from fastmem.readout import ReadOut
 from fastmem.second_layer.cover_layer import CoverLayer
+from fastmem.separation import SeparationReport, Separator, TriedWidth, separate
 from fastmem.version import __version__
 from fastmem.warming import warmup
 
@@ -36,13 +37,17 @@ __all__ = [
     "Network",
     "ReadOut",
     "SeededHyperplanes",
+    "SeparationReport",
+    "Separator",
     "StructuredHyperplanes",
+    "TriedWidth",
     "UnknownValueWarning",
     "UnseparatedWarning",
     "VoteReport",
     "__version__",
     "interpolate",
     "load",
+    "separate",
     "sign_patterns",
     "warmup",
 ]

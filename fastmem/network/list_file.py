@@ -294,6 +294,7 @@ def _read_description(text: bytes, content: ListContent) -> dict[str, Any]:
 
 
 def checked_labels(given: Any, n_classes: int) -> np.ndarray:
+    """Labels from a pair of a dtype and a list; 0 to K - 1 for None."""
     if given is None:
         if n_classes > _MOST_CLASSES:
             raise Fault(f"it has {n_classes} classes without names")

@@ -160,9 +160,16 @@ def _weights(problem: Problem, search: Search) -> tuple[int, Weights, bool, str]
     if settings.width is not None:
         real = search.at(settings.width)
         return settings.width, real, False, "open" if real.is_separated else real.word
-    first = search.features(1).first
-    if not first.biases.any() and alternate(problem.points, problem.codes, settings.activation):
+    if forbidden(problem, search):
         n = min(_RAYS_WIDTH, settings.max_width or _RAYS_WIDTH)
         return n, search.at(n), False, "rays"
     n, real, is_least = search.least()
     return n, real, is_least, "open" if real.is_separated else real.word
+
+
+def forbidden(problem: Problem, search: Search) -> bool:
+    """Whether no number of features separates, because all hyperplanes pass through the origin."""
+    first = search.features(1).first
+    if first.biases.any():
+        return False
+    return alternate(problem.points, problem.codes, problem.settings.activation)

@@ -120,7 +120,7 @@ class Solver:
         rows = self._rows
         weights = np.zeros(rows.shape[1]) if weights is None else weights
         for cost in costs:
-            weights, margins = self._newton(signs, cost * self._unit, weights)
+            weights, margins = self._newton(signs, cost * self._unit, weights, until)
             if until and (margins > 0).all():
                 return weights, Outcome(weights, True, "margins")
             violations = np.maximum(0.0, 1.0 - margins)
@@ -134,9 +134,12 @@ class Solver:
         return weights, None
 
     def _newton(
-        self, signs: np.ndarray, cost: float, weights: np.ndarray
+        self, signs: np.ndarray, cost: float, weights: np.ndarray, until: bool
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Weights, and the margins of all rows, of the support vector machine of one C."""
+        """Weights, and the margins of all rows, of the support vector machine of one C.
+
+        Or those on the way there with which all margins are positive, if ``until``.
+        """
         margins = signs * times(self._rows, weights)
         active = margins < 1.0
         for _ in range(_STEPS):
@@ -146,7 +149,7 @@ class Solver:
             if target is None:
                 break
             there = signs * times(self._rows, target)
-            if np.array_equal(there < 1.0, active):
+            if np.array_equal(there < 1.0, active) or (until and (there > 0).all()):
                 return target, there
             step = _exact_step(weights, target, margins, there, cost)
             if step == 1.0:
