@@ -27,6 +27,7 @@ from fastmem.readout.waves import FeatureTiles, waves_of
 from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.near_cells import NearCells
 from fastmem.second_layer.selection import Selector, cover_layer
+from fastmem.separation import separate
 from fastmem.vote.conjugate import NormalEquations
 from fastmem.vote.ridge import feature_sums
 from fastmem.widths.open_points import OpenPoints
@@ -119,6 +120,7 @@ def _cases() -> Iterator[Callable[[], object]]:
             yield partial(_use, points, y, activation="relu", projection="gaussian")
         yield partial(_use, narrow, y, activation="relu", selection="random")
         yield partial(_study, narrow[4:], y[4:])
+        yield partial(separate, narrow[4:], y[4:], width=64, seed=0, n_threads=1)
         yield partial(_use_neighbours, narrow)
         yield partial(_use_bounds, generator.standard_normal((4 * TILE, 2)).astype(dtype))
     yield _use_scattered
