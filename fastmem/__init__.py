@@ -29,6 +29,7 @@ from fastmem.warming import warmup
 
 if _TYPE_CHECKING:
     from fastmem.leaks import audit
+    from fastmem.separation import SeparationReport, Separator, TriedWidth, separate
     from fastmem.shapes import topology
 
 __all__ = [
@@ -48,7 +49,10 @@ __all__ = [
     "Network",
     "ReadOut",
     "SeededHyperplanes",
+    "SeparationReport",
+    "Separator",
     "StructuredHyperplanes",
+    "TriedWidth",
     "UnknownValueWarning",
     "UnseparatedWarning",
     "VoteReport",
@@ -56,6 +60,7 @@ __all__ = [
     "audit",
     "interpolate",
     "load",
+    "separate",
     "sign_patterns",
     "topology",
     "warmup",
@@ -63,7 +68,14 @@ __all__ = [
 
 _register_moved_paths()
 
-_LATE = {"audit": "leaks", "topology": "shapes"}
+_LATE = {
+    "SeparationReport": "separation",
+    "Separator": "separation",
+    "TriedWidth": "separation",
+    "audit": "leaks",
+    "separate": "separation",
+    "topology": "shapes",
+}
 """What only some programs ask for, and its room."""
 
 

@@ -119,6 +119,7 @@ def _cases() -> Iterator[Callable[[], object]]:
             yield partial(_use, points, y, activation="relu", projection="gaussian")
         yield partial(_use, narrow, y, activation="relu", selection="random")
         yield partial(_study, narrow[4:], y[4:])
+        yield partial(_separate, narrow[4:], y[4:])
         yield partial(_use_neighbours, narrow)
         yield partial(_use_bounds, generator.standard_normal((4 * TILE, 2)).astype(dtype))
     yield partial(_use_coincidence, narrow, y)
@@ -126,6 +127,12 @@ def _cases() -> Iterator[Callable[[], object]]:
     yield _use_keyed_order
     yield _use_shapes
     yield _use_audit
+
+
+def _separate(X: np.ndarray, y: np.ndarray) -> None:
+    from fastmem.separation import separate  # as late
+
+    separate(X, y, width=64, seed=0, n_threads=1)
 
 
 def _use_audit() -> None:

@@ -285,7 +285,7 @@ def _read_description(text: bytes, content: ListContent) -> dict[str, Any]:
         except InvalidInputError as error:
             raise Fault(f"its encoding is none: {str(error).partition('; ')[0]}") from error
     return {
-        "classes": _labels(described.get("classes"), k),
+        "classes": checked_labels(described.get("classes"), k),
         "feature_names": None if names is None else checked_names("feature_names", names, d),
         "scale": None if scale is None else np.ldexp(1.0, checked_exponents(scale, d)),
         "encoding": encoding,
@@ -293,7 +293,8 @@ def _read_description(text: bytes, content: ListContent) -> dict[str, Any]:
     }
 
 
-def _labels(given: Any, n_classes: int) -> np.ndarray:
+def checked_labels(given: Any, n_classes: int) -> np.ndarray:
+    """Labels from a pair of a dtype and a list; 0 to K - 1 for None."""
     if given is None:
         if n_classes > _MOST_CLASSES:
             raise Fault(f"it has {n_classes} classes without names")
