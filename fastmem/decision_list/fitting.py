@@ -72,7 +72,7 @@ def fit_list(
     key = int(key_seed.generate_state(1, np.uint64)[0] % _KEYS)
     with clock.stage("probe"):
         problem, scaling, form = _chosen(problem, key, np.random.default_rng(sample_seed))
-    codes, n_classes = problem.codes.astype(np.int64), len(problem.classes)
+    codes, n_classes = problem.codes, len(problem.classes)
 
     def candidates_of(n: int) -> RowCandidates:
         rows = _rows(problem.points, key, n, form, settings.n_threads)

@@ -145,8 +145,9 @@ class OpenSample:
         n_words = self.data.columns.shape[1]
         if n_words > TASK_WORDS and self.n_open < _COMPACTED * WORD_BITS * n_words:
             places = points_of(self.data.alive)
-            columns = picked(self.data.columns, places, self._n_threads)
-            del self.data  # before there are new rows
+            columns = self.data.columns
+            del self.data  # its rows, before there are others
+            columns = picked(columns, places, self._n_threads)
             self._load(columns, self.numbers[places], 0)
 
     def unseparated(self) -> np.ndarray:
