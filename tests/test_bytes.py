@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 import fastmem
+import fastmem.decision_list.fitting as fitting_module
+import fastmem.decision_list.growth as growth_module
 from fastmem.inputs import InvalidInputError
 from fastmem.sklearn import InterpolatingClassifier
 
@@ -120,7 +122,20 @@ def test_forms_of_points_do_not_matter():
     assert (thin.predict(rows) == y).all() and (thin.predict(X) == y).all()
 
 
-def test_points_that_few_entries_cannot_tell_apart_are_refused_in_a_sentence():
+@pytest.mark.parametrize("as_points", [sparse.csr_matrix, np.asarray])
+def test_points_of_few_entries_have_rows_of_many(as_points):
+    rows = sparse.random(100, 2_000, 1e-3, format="csr", random_state=0)
+    y = np.random.default_rng(0).integers(0, 2, 100)
+    X = as_points(rows.toarray())
+    net = fitted(X, y, contradictions="majority", width=256)
+    kept = np.setdiff1d(np.arange(100), net.report.relabelled)
+    assert net.first.n_entries == 256 and len(kept) > 60
+    assert (net.predict(X)[kept] == y[kept]).all()
+
+
+def test_points_that_no_rows_of_few_entries_tell_apart_are_refused_in_a_sentence(monkeypatch):
+    monkeypatch.setattr(fitting_module, "_longer_forms", lambda points: ())
+    monkeypatch.setattr(growth_module, "_ROUNDS", 2)
     rows = sparse.random(300, 20_000, 1e-4, format="csr", random_state=0)
     rows.data[:] = 1.0
     y = np.random.default_rng(0).integers(0, 2, 300)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from itertools import count
 from typing import NamedTuple
@@ -36,6 +37,9 @@ class Form(NamedTuple):
 
 FORMS = (Form(5, 0.5), Form(3, 1.0), Form(3, 0.5), Form(10, 0.5), Form(10, 1.0))
 """What is tried on a sample; the first of them where the others gain little."""
+_MOST_ENTRIES = 256
+"""Entries of a row where points have few that are not 0."""
+_LOOKED_AT = 256
 _GAIN = 0.98
 """Share of the first one's bits that another must not exceed."""
 SAMPLE, CANDIDATES = 4096, 1024
@@ -137,11 +141,23 @@ def _chosen(
             scaled_bits = bits_of(other.points, FORMS[0])
             if scaled_bits < _GAIN * bits[0]:
                 chosen, bits = other, [scaled_bits]
-    bits += [bits_of(chosen.points, form) for form in FORMS[1:]]
+    forms = FORMS + _longer_forms(chosen.points)
+    bits += [bits_of(chosen.points, form) for form in forms[1:]]
     least = int(np.argmin(bits))
-    form = FORMS[least if bits[least] < _GAIN * bits[0] else 0]
+    form = forms[least if bits[least] < _GAIN * bits[0] else 0]
     kept = None if chosen.scale is None else tuple(exponents_of(chosen.scale))
     return chosen, Scaling(name, kept), form
+
+
+def _longer_forms(points: Points) -> tuple[Form, ...]:
+    """Rows of which about one entry meets one of a point, where the others miss most points."""
+    n_samples, d = points.n_samples, points.n_features
+    n_values = points.row_values
+    if not points.is_sparse:
+        some = points.dense(np.arange(0, n_samples, max(1, n_samples // _LOOKED_AT)))
+        n_values = np.count_nonzero(some) / len(some)
+    n_entries = min(d, _MOST_ENTRIES, math.ceil(d / max(n_values, 1e-9)))
+    return (Form(n_entries, 0.5), Form(n_entries, 1.0)) if n_entries > FORMS[-1].n_entries else ()
 
 
 def _sample(codes: np.ndarray, generator: np.random.Generator) -> np.ndarray:
