@@ -1,0 +1,68 @@
+"""Components and holes of each class, and the dimension of patterns beside that of points."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from fastmem.experiments.sections.study import Skip, Study
+from fastmem.inputs import check_points
+from fastmem.shapes import Dimensions, Persistence, TopologyReport, pattern_dimension
+from fastmem.shapes import topology as shapes_of
+
+MOST_CLASSES = 20
+LANDMARKS = 300
+FEWEST_LANDMARKS = 30
+POINTS_A_LANDMARK = 3
+"""Different points for each landmark, with fewer of which nothing is counted."""
+BARS_KEPT = 40
+"""Of a dimension: as many as can be told apart in a picture."""
+
+
+def topology(study: Study) -> TopologyReport:
+    """Betti numbers of the classes' points and patterns, with their longest bars."""
+    network, X, y = study.wide
+    if check_points(X).is_sparse:
+        raise Skip("points are sparse")
+    sizes = np.unique(y, return_counts=True)[1]
+    if len(sizes) > MOST_CLASSES:
+        raise Skip(f"{len(sizes)} classes are more than {MOST_CLASSES}")
+    most = int(sizes.min()) // POINTS_A_LANDMARK
+    landmarks = min(LANDMARKS, max(FEWEST_LANDMARKS, most))
+    try:
+        found = shapes_of(network, X, y, landmarks=landmarks, n_threads=study.n_threads)
+    except ModuleNotFoundError as missing:
+        raise Skip(str(missing)) from missing
+    study.tell("topology", 1, 1, 0)
+    return replace(
+        found,
+        classes=tuple(
+            replace(entry, points=_thinned(entry.points), patterns=_thinned(entry.patterns))
+            for entry in found.classes
+        ),
+    )
+
+
+def patterns(study: Study) -> Dimensions:
+    """The intrinsic dimension of sign patterns, and of the points beside it."""
+    network, X, _ = study.wide
+    if check_points(X).is_sparse:
+        raise Skip("points are sparse")
+    seed = study.seeds.several("patterns", 1)[0]
+    found = pattern_dimension(network, X, seed=seed, n_threads=study.n_threads)
+    if found.points is None and found.patterns is None:
+        raise Skip("fewer than twenty points differ, or all neighbours are equally far")
+    return found
+
+
+def _thinned(found: Persistence) -> Persistence:
+    """Without the rows of landmarks, and with the longest bars to seven digits."""
+    bars = tuple(
+        tuple(
+            (float(f"{birth:.7g}"), None if death is None else float(f"{death:.7g}"))
+            for birth, death in some[:BARS_KEPT]
+        )
+        for some in found.bars
+    )
+    return replace(found, landmarks=(), bars=bars)
