@@ -9,7 +9,7 @@ import numpy as np
 
 from fastmem.experiments.complexity_report import BINS, NEARER_TO_ANOTHER, ComplexityReport
 from fastmem.machine.extras import needs
-from fastmem.plots.canvas import CLASS_COLOURS, MARKERS
+from fastmem.plots.canvas import CLASS_COLOURS, MARKERS, plain_text
 from fastmem.plots.curves import widths_over_samples
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _separation(report: ComplexityReport, ax: Axes) -> None:
     handles, labels = ax.get_legend_handles_labels()
     by_name = sorted(zip(labels, handles, strict=True), key=lambda pair: pair[0])
     ax.legend(
-        [handle for _, handle in by_name], [_safe(label) for label, _ in by_name],
+        [handle for _, handle in by_name], [plain_text(label) for label, _ in by_name],
         title="class", frameon=False, fontsize="small", ncols=1 + (len(labels) > 6),
         loc="upper left",
     )  # fmt: skip
@@ -204,9 +204,3 @@ def _tidy(ax: Axes, both: bool = False) -> None:
     (ax.yaxis if both else ax.xaxis).set_major_formatter(plain)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.25, lw=0.5)
-
-
-def _safe(text: str) -> str:
-    """A label that matplotlib does not take for a formula, and that is not too long."""
-    shown = text if len(text) <= 24 else text[:23] + "…"
-    return shown.replace("$", r"\$")

@@ -39,7 +39,7 @@ table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular
 th, td { padding: .25rem .8rem .25rem 0; text-align: right; max-width: 24rem;
  border-bottom: 1px solid var(--faint); overflow-wrap: break-word; }
 th { vertical-align: bottom; font-weight: 600; }
-th:first-child, td:first-child { text-align: left; }
+th.text, td.text { text-align: left; }
 .card { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr));
  gap: 1rem; margin: 1.2rem 0; }
 .card div { background: var(--panel); border-radius: .4rem; padding: .7rem .9rem; }

@@ -6,7 +6,8 @@ import base64
 import html
 import io
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -55,7 +56,9 @@ def note(*texts: str) -> Markup:
     return Markup(f'<p class="note">{whole}</p>' if whole else "")
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Markup:
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[Any]], *, texts: Collection[int] = (0,)
+) -> Markup:
     """Give a table, which scrolls by itself where the page is narrow.
 
     Parameters
@@ -63,12 +66,20 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Markup:
     header : sequence of str
         Names of the columns; empty for a table without a head.
     rows : iterable of sequences
-        Cells, as text or what `str` makes a text of. The first column stands at the left.
+        Cells, as text or what `str` makes a text of.
+    texts : collection of int, default (0,)
+        Columns that stand at the left; numbers stand at the right.
     """
-    head = "".join(f"<th>{_escaped(name)}</th>" for name in header)
-    body = "\n".join(
-        "<tr>" + "".join(f"<td>{_escaped(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
+    kinds = [' class="text"' if k in texts else "" for k in range(1 + max(texts, default=0))]
+
+    def cells(tag: str, values: Sequence[Any]) -> str:
+        return "".join(
+            f"<{tag}{kind}>{_escaped(value)}</{tag}>"
+            for value, kind in zip_longest(values, kinds[: len(values)], fillvalue="")
+        )
+
+    head = cells("th", header)
+    body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     top = f"<thead><tr>{head}</tr></thead>" if head else ""
     return Markup(f'<div class="wide"><table>{top}<tbody>\n{body}\n</tbody></table></div>')
 
