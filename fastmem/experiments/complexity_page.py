@@ -70,7 +70,7 @@ TOPOLOGY = (
     "points lie in space and as their patterns of {} hyperplanes lie. Up to {} landmarks stand for "
     "a class; what appears and disappears as balls about them grow is a bar, and long bars count. "
     "Sure: counted by bars twice as long. Half: whether half the landmarks say the same; numbers "
-    "that do not are worth little. "
+    "that do not are worth little. Where points are few or scattered nothing is counted. "
 )
 REPRESENTATION = (
     "The same points written down in other ways, each memorised anew, medians of {}. Hyperplanes "
@@ -129,12 +129,8 @@ def page(report: ComplexityReport) -> str:
         [
             pages.card(card(report)),
             pages.note(INTRODUCTION),
-            pages.heading("The whole table"),
-            pages.table(
-                ["figure", "value", "in words"],
-                [[name, value, meaning(name)] for name, value in facts(report).items()],
-                texts=(0, 1, 2),
-            ),
+            pages.heading("All figures of the whole"),
+            pages.explained((name, value, meaning(name)) for name, value in facts(report).items()),
             pages.heading("Pictures"),
             pages.gallery(pages.figure(*titled) for titled in pictures(report).items()),
             *_widths(report),
@@ -186,8 +182,8 @@ def _topology(report: ComplexityReport) -> list[pages.Markup]:
 
     used = drawn(found.n_samples, report.n_samples - report.n_contradictory)
     words = (
-        "A line for each piece or hole, from the radius where it appears to that where it is gone, "
-        "the longest of each; those that cross the shaded strip are counted."
+        "A line for each piece (dimension 0) or hole (1), from the distance at which it appears to "
+        "that at which it is gone, the longest of each; those that cross the shaded strip count."
     )
     # beside two panels a class there is room for so many classes in one picture
     parts = [

@@ -288,6 +288,7 @@ def topology_notes(report: ComplexityReport) -> list[str]:
         whys: dict[str, list[str]] = {}
         for entry in () if report.topology is None else report.topology.classes:
             if why := getattr(entry, of).reason:
+                why = why.split(": pass", 1)[0]  # no argument of the report
                 whys.setdefault(why, []).append(str(entry.label))
         said += [f"No numbers by {of} of {', '.join(who)}: {why}." for why, who in whys.items()]
     return said

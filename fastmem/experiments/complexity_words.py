@@ -88,16 +88,16 @@ def _neurons(report: ComplexityReport) -> tuple[str, str, str]:
     middle = float(np.median(last.merged))
     each = (last.n_samples - float(np.median(last.unseparated))) / max(1.0, middle)
     judged = (
-        "many: classes are a few simple regions"
-        if each >= 100
-        else "few: most points are remembered almost one by one"
+        "Classes are a few simple regions"
+        if middle <= 3 * len(report.classes)
+        else "Most points are remembered almost one by one"
         if each < 5
-        else "some: classes are made of many parts"
+        else "Classes are made of many parts"
     )
     return (
         "neurons", spread(last.merged),
         f"on {report.width:,} hyperplanes, each for points of one class only: {each:,.3g} points a "
-        f"neuron, {judged}.",
+        f"neuron. {judged}.",
     )  # fmt: skip
 
 
@@ -119,8 +119,8 @@ def _bits(report: ComplexityReport) -> tuple[str, str, str] | None:
         return None
     return (
         "bits a label", f"{np.mean(found.bits):.3g}",
-        f"say each label exactly to who knows the points. Knowing only how frequent classes are "
-        f"takes {found.label_entropy:.3g}; labels in a random order take "
+        f"say every label exactly to somebody who knows the points. Knowing only how frequent "
+        f"classes are takes {found.label_entropy:.3g}; labels in a random order take "
         f"{np.mean(found.permuted):.3g}.",
     )  # fmt: skip
 
@@ -155,14 +155,14 @@ def _unseen(report: ComplexityReport) -> tuple[str, str, str] | None:
     found = report.representation
     if found is None:
         return None
-    first, best = found.rows[0], found.best()
+    first, best = found.usual(), found.best()
     right, most = (float(np.median(row.unseen)) for row in (first, best))
     frequent = max(entry.n_samples for entry in report.classes) / report.n_samples
-    better = "" if best is first or most <= right else f" Best {best.name}: {_percent(most)}."
+    better = "" if most <= right else f" Best: {best.name}, {_percent(most)}."
     return (
         "right on unseen points", _percent(right),
-        f"of {found.n_unseen:,} points that were held out; the most frequent class alone has "
-        f"{_percent(frequent)}.{better}",
+        f"of {found.n_unseen:,} points that were held out get their label; the most "
+        f"frequent class alone has {_percent(frequent)}.{better}",
     )  # fmt: skip
 
 

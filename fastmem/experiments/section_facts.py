@@ -8,6 +8,8 @@ from fastmem.network.graph import Connectivity
 
 __all__ = ["CompactNetwork", "Representation", "Representations"]
 
+POWERS = "in powers of two"
+
 
 @dataclass(frozen=True)
 class Representation:
@@ -50,6 +52,11 @@ class Representations:
     n_unseen: int
     width: int
     rows: list[Representation]
+
+    def usual(self) -> Representation:
+        """The points as a fit sees them: in powers of two, where it would scale them."""
+        named = [row for row in self.rows if row.name == POWERS]
+        return (named or self.rows)[0]
 
     def best(self) -> Representation:
         """The first one of the largest median accuracy on unseen points."""

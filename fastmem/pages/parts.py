@@ -18,6 +18,7 @@ __all__ = [
     "card",
     "code",
     "details",
+    "explained",
     "figure",
     "gallery",
     "heading",
@@ -92,6 +93,15 @@ def card(facts: Iterable[tuple[str, str, str]]) -> Markup:
         for name, value, meaning in facts
     )
     return Markup(f'<dl class="card">\n{panels}\n</dl>')
+
+
+def explained(facts: Iterable[tuple[str, str, str]]) -> Markup:
+    """Give a table of names and values, with what each means in words below the value."""
+    rows = (
+        [name, Markup(f'{_escaped(value)}<span class="words">{_escaped(words)}</span>')]
+        for name, value, words in facts
+    )
+    return table([], rows, texts=(0, 1))
 
 
 def figure(title: str, picture: Figure, words: str = "", *, is_whole: bool = False) -> Markup:

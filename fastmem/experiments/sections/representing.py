@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastmem.errors import InvalidInputError
-from fastmem.experiments.section_facts import Representation, Representations
+from fastmem.experiments.section_facts import POWERS, Representation, Representations
 from fastmem.experiments.sections.study import Array, Skip, Study, memorised
 from fastmem.inputs import check_count, check_labels, check_points, check_seed, check_threads
 
@@ -123,7 +123,7 @@ def _represented(
         generator = np.random.default_rng(seed)
         fitted, unseen = _split(y, generator)
         n_unseen = len(unseen)
-        kinds = [("in powers of two", X[fitted], X[unseen])]
+        kinds = [(POWERS, X[fitted], X[unseen])]
         if raw is not None:
             kinds.insert(0, ("as given", raw[fitted], raw[unseen]))
         else:

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from fastmem.experiments.complexity_points import rows_of
 from fastmem.experiments.sections.study import Skip, Study
 from fastmem.inputs import check_points
 from fastmem.shapes import Dimensions, Persistence, TopologyReport, pattern_dimension
@@ -13,7 +14,7 @@ from fastmem.shapes import topology as shapes_of
 
 MOST_CLASSES = 20
 LANDMARKS = 300
-FEWEST_LANDMARKS = 30
+FEWEST_LANDMARKS = 20
 POINTS_A_LANDMARK = 3
 """Different points for each landmark, with fewer of which nothing is counted."""
 BARS_KEPT = 40
@@ -25,21 +26,32 @@ def topology(study: Study) -> TopologyReport:
     network, X, y = study.wide
     if check_points(X).is_sparse:
         raise Skip("points are sparse")
-    sizes = np.unique(y, return_counts=True)[1]
-    if len(sizes) > MOST_CLASSES:
-        raise Skip(f"{len(sizes)} classes are more than {MOST_CLASSES}")
-    most = int(sizes.min()) // POINTS_A_LANDMARK
-    landmarks = min(LANDMARKS, max(FEWEST_LANDMARKS, most))
-    try:
-        found = shapes_of(network, X, y, landmarks=landmarks, n_threads=study.n_threads)
-    except ModuleNotFoundError as missing:
-        raise Skip(str(missing)) from missing
-    study.tell("topology", 1, 1, 0)
+    labels, codes = np.unique(y, return_inverse=True)
+    if len(labels) > MOST_CLASSES:
+        raise Skip(f"{len(labels)} classes are more than {MOST_CLASSES}")
+    found = []
+    for code in range(len(labels)):
+        rows = np.flatnonzero(codes == code)
+        # by as many landmarks as the points of this class allow
+        landmarks = min(LANDMARKS, max(FEWEST_LANDMARKS, len(rows) // POINTS_A_LANDMARK))
+        try:
+            found.append(
+                shapes_of(
+                    network, rows_of(X, rows), y[rows], landmarks=landmarks,
+                    n_threads=study.n_threads,
+                )
+            )  # fmt: skip
+        except ModuleNotFoundError as missing:
+            raise Skip(str(missing)) from missing
+        study.tell("topology", code + 1, len(labels), 0)
     return replace(
-        found,
+        found[0],
+        n_samples=len(y),
+        landmarks=max(one.landmarks for one in found),
         classes=tuple(
             replace(entry, points=_thinned(entry.points), patterns=_thinned(entry.patterns))
-            for entry in found.classes
+            for one in found
+            for entry in one.classes
         ),
     )
 
