@@ -57,6 +57,9 @@ def complexity(
     width: Annotated[int, typer.Option(help="Hyperplanes at which neurons are compared.")] = 2048,
     trials: Annotated[int, typer.Option(help="Networks for each sample and class.")] = 3,
     hardest: Annotated[int, typer.Option(help="How many of the hardest points to list.")] = 100,
+    most: Annotated[
+        int, typer.Option(help="Points of which networks are made, drawn at random from more.")
+    ] = 20_000,
     projection: Annotated[
         str, typer.Option(help="First layer: gaussian, structured or auto, as for fit.")
     ] = "auto",
@@ -97,7 +100,8 @@ def complexity(
 
     with terminal_progress() as show:
         report = study.complexity(
-            X, y, name=data.name, width=width, trials=trials, hard_points=hardest, seed=seed,
+            X, y, name=data.name, width=width, trials=trials, hard_points=hardest,
+            most_points=most, seed=seed,
             max_bias=largest_bias, projection=projection, scale=scale, n_threads=threads,
             progress=show,
             feature_names=getattr(table.points, "feature_names", None),

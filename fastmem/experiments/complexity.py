@@ -48,6 +48,7 @@ __all__ = [
 ]
 
 HARD_POINTS = 100
+MOST_POINTS = 20_000
 
 Array = NDArray[Any]
 
@@ -61,6 +62,7 @@ def complexity(
     trials: int = 3,
     n_layers: int = LAYERS,
     hard_points: int = HARD_POINTS,
+    most_points: int = MOST_POINTS,
     max_bias: float | str = "auto",
     projection: str = "auto",
     center: bool = True,
@@ -89,6 +91,10 @@ def complexity(
         First layers from which the hardness is averaged.
     hard_points : int, default 100
         How many of the hardest points to list.
+    most_points : int, default 20,000
+        Of more points, networks are made of random samples only: a few minutes' work becomes
+        seconds. Hardness, the gap and R are of all points. The sections of which one fit would
+        take as long take fewer still, and the report's page says how many.
     max_bias, projection, center, scale, n_threads
         As for `fastmem.interpolate`, but that ``max_bias="auto"`` is the largest norm, as in the
         paper. Distances, the hardness too, are those of the scaled points: units of measure would
@@ -123,6 +129,7 @@ def complexity(
         ("width", width),
         ("trials", trials),
         ("hard_points", hard_points),
+        ("most_points", most_points),
     ):
         if isinstance(value, bool) or not isinstance(value, int) or value < 1:
             raise InvalidInputError(f"{argument} is {value!r}: pass an int of at least 1")
@@ -168,7 +175,8 @@ def complexity(
             )  # fmt: skip
         study = Study(
             Usable(X, y, codes, usable, np.random.default_rng(seeds["order"])), given, classes,
-            found, width, trials, fit, seeds, tell, seconds=seconds,
+            found, width, trials, max(most_points, 4 * len(classes)), fit, seeds, tell,
+            seconds=seconds,
         )  # fmt: skip
         measured: dict[str, Any] = {}
         for section, measure in SECTIONS.items():

@@ -27,6 +27,9 @@ __all__ = [
     "width_rows",
 ]
 
+NAMED = 5
+"""Classes that a sentence names."""
+
 
 def facts(report: ComplexityReport) -> dict[str, str]:
     """Give the facts about the whole data set, as names and texts."""
@@ -283,14 +286,17 @@ def topology_rows(report: ComplexityReport) -> tuple[list[str], list[list[str]]]
 
 def topology_notes(report: ComplexityReport) -> list[str]:
     """Say why there are no numbers, where there are none."""
+    whys: dict[str, dict[str, list[str]]] = {}
+    for entry in () if report.topology is None else report.topology.classes:
+        for of in ("points", "patterns"):
+            why = getattr(entry, of).reason.split(": pass", 1)[0]  # no argument of the report
+            if why:
+                whys.setdefault(why, {}).setdefault(str(entry.label), []).append(of)
     said = []
-    for of in ("points", "patterns"):
-        whys: dict[str, list[str]] = {}
-        for entry in () if report.topology is None else report.topology.classes:
-            if why := getattr(entry, of).reason:
-                why = why.split(": pass", 1)[0]  # no argument of the report
-                whys.setdefault(why, []).append(str(entry.label))
-        said += [f"No numbers by {of} of {', '.join(who)}: {why}." for why, who in whys.items()]
+    for why, who in whys.items():
+        by = " and ".join(sorted({of for ways in who.values() for of in ways}, reverse=True))
+        named = ", ".join(list(who)[:NAMED]) + (" and others" if len(who) > NAMED else "")
+        said.append(f"No numbers of {named} by {by}: {why}.")
     return said
 
 

@@ -24,7 +24,7 @@ def class_facts(study: Study) -> list[ClassFacts]:
     """What each class takes against all others."""
     seeds = study.seeds.several("classes", study.trials)
     usable, classes, found = study.usable, study.classes, study.hardness
-    X, y = usable.sample(len(usable.rows))
+    X, y = usable.sample(study.most)
     few = len(classes) <= MOST_CLASSES
     if not few:
         study.skipped["each class alone"] = f"{len(classes)} classes are more than {MOST_CLASSES}"

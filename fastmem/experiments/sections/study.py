@@ -76,7 +76,8 @@ class Study:
     classes : ndarray of shape (K,)
     hardness : Hardness
         Of all points.
-    width, trials : int
+    width, trials, most : int
+        ``most``: points that networks are made of, where all of them would take long.
     fit : dict
         Arguments of each `interpolate`.
     seeds : Seeds
@@ -94,6 +95,7 @@ class Study:
     hardness: Hardness
     width: int
     trials: int
+    most: int
     fit: dict[str, Any]
     seeds: Seeds
     tell: ProgressCallback
@@ -114,11 +116,6 @@ class Study:
         """Threads to use."""
         return int(self.fit["n_threads"])
 
-    @property
-    def n_usable(self) -> int:
-        """Points that can be memorised."""
-        return len(self.usable.rows)
-
     def dense_sample(self, most: int) -> tuple[Points, Array]:
         """Up to so many points and their labels; skips the section where points are sparse."""
         X, y = self.usable.sample(most)
@@ -134,7 +131,7 @@ class Study:
     @cached_property
     def wide(self) -> tuple[Network, Any, Array]:
         """A network of ``width`` hyperplanes, and the points and labels that it is of."""
-        X, y = self.usable.sample(MOST_WIDE)
+        X, y = self.usable.sample(min(self.most, MOST_WIDE))
         seed = self.seeds.several("wide", 1)[0]
         return memorised(X, y, width=self.width, seed=seed, **self.fit), X, y
 

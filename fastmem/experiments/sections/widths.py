@@ -12,7 +12,7 @@ from fastmem.network.coverage import coverage
 def widths(study: Study) -> tuple[list[Widths], dict[str, list[list[int]]]]:
     """Widths over nested samples; and the coverage curves of the largest one, for one seed."""
     width = study.width
-    sizes, seeds = study.usable.sizes(), study.seeds.several("widths", study.trials)
+    sizes, seeds = study.usable.sizes(study.most), study.seeds.several("widths", study.trials)
     total, done = sum(sizes), 0
     found, curves = [], {}
     for size in sizes:
