@@ -109,6 +109,7 @@ class TestSections:
         assert found.topology is None or found.topology.n_samples == 100
         page = complexity_page.page(found)
         assert "A random sample was used: 100 of 400 points." in page
+        assert "random samples were used: least widths by 100." in page
         for wrong in (0, True, 2.5):
             with pytest.raises(fastmem.InvalidInputError, match="most_points"):
                 complexity(X, y, most_points=wrong, **SMALL)
@@ -289,7 +290,7 @@ class TestPage:
         noise = dict(
             (n, w) for n, _, w in complexity_words.card(complexity(*random_labels(200, 4), **SMALL))
         )
-        assert "simple regions" in easy["neurons"] and "one by one" in noise["neurons"]
+        assert "simple regions" in easy["neurons"] and "fast as the points" in noise["neurons"]
         assert "None:" in easy["suspects"] and "Many:" in noise["suspects"]
 
     def test_later_rows_are_behind_a_click(self, moons):

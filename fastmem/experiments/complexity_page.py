@@ -12,6 +12,7 @@ from fastmem.experiments.complexity_tables import (
     beside,
     class_note,
     class_rows,
+    class_samples,
     connection_rows,
     drawn,
     facts,
@@ -159,6 +160,7 @@ def _classes(report: ComplexityReport) -> list[pages.Markup]:
         pages.note(SEPARATED, drawn(report.n_samples, report.n_samples)),
         *_opened(*class_rows(report), "classes"),
         pages.note(class_note(report)),
+        pages.note(class_samples(report)),
         *_opened(*shape_rows(report), "classes"),
     ]
 

@@ -177,14 +177,14 @@ def _hardness(report: ComplexityReport, ax: Axes) -> None:
     counts = np.array(report.curves.hardness)
     edges = np.linspace(0, 1, BINS + 1)
     beyond = edges[:-1] >= NEARER_TO_ANOTHER - 1e-9
+    suspects = sum(entry.nearer_to_another for entry in report.classes)
     for which, colour, hatch, label in (
-        (~beyond, CLASS_COLOURS[0], None, "nearer to their own class"),
-        (beyond, CLASS_COLOURS[1], "///", "nearer to another class"),
+        (~beyond, CLASS_COLOURS[0], None, f"nearer to their own class: {sum(counts) - suspects:,}"),
+        (beyond, CLASS_COLOURS[1], "///", f"nearer to another class: {suspects:,}"),
     ):
         ax.bar(
             edges[:-1][which], counts[which], width=1 / BINS, align="edge", color=colour,
-            hatch=hatch, edgecolor="white", linewidth=0.3,
-            label=f"{label}: {counts[which].sum():,}",
+            hatch=hatch, edgecolor="white", linewidth=0.3, label=label,
         )  # fmt: skip
     ax.axvline(NEARER_TO_ANOTHER, color="#222222", lw=1)
     ax.set_yscale("log")

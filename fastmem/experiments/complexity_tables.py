@@ -13,6 +13,7 @@ __all__ = [
     "beside",
     "class_note",
     "class_rows",
+    "class_samples",
     "connection_rows",
     "drawn",
     "facts",
@@ -171,6 +172,23 @@ def class_note(report: ComplexityReport) -> str:
         "A class's bits a label are what its conjunctions take in the smallest exact network, for "
         "each of its points."
     )
+
+
+def class_samples(report: ComplexityReport) -> str:
+    """Say how many points the columns of `shape_rows` are of, where some are of a sample."""
+    n_all = report.n_samples - report.n_contradictory
+    said = []
+    n_memorised = report.widths[-1].n_samples
+    if n_memorised < n_all and any(entry.least_width is not None for entry in report.classes):
+        said.append(f"least widths by {n_memorised:,}")
+    if any(entry.covering is not None for entry in report.classes):
+        # in words alone, as older reports have it
+        words = report.skipped.get("covering of all points", "").removesuffix(" was covered")
+        if words:
+            said.append(f"balls by {words}")
+    if report.bits is not None and report.bits.n_samples < n_all:
+        said.append(f"bits by {report.bits.n_samples:,}")
+    return f"Of {n_all:,} points random samples were used: {', '.join(said)}." if said else ""
 
 
 def hard_values(report: ComplexityReport, count: int) -> tuple[list[str], list[list[str]]]:

@@ -72,7 +72,7 @@ def _hyperplanes(report: ComplexityReport) -> tuple[str, str, str]:
     judged = (
         "Few: classes lie well apart"
         if middle <= 128
-        else "A usual number for classes that touch here and there"
+        else "A usual number"
         if middle <= 1_000
         else "Many: points of different classes lie close together, or labels are noise"
     )
@@ -87,18 +87,32 @@ def _neurons(report: ComplexityReport) -> tuple[str, str, str]:
     last = report.widths[-1]
     middle = float(np.median(last.merged))
     each = (last.n_samples - float(np.median(last.unseparated))) / max(1.0, middle)
+    growth = _growth(report)
     judged = (
-        "Classes are a few simple regions"
+        "Few: classes are some simple regions"
         if middle <= 3 * len(report.classes)
-        else "Most points are remembered almost one by one"
-        if each < 5
-        else "Classes are made of many parts"
+        else ""
+        if growth is None
+        else "More points hardly add any: classes are simple regions"
+        if growth < 0.35
+        else "They grow more slowly than the points: classes have borders that are still filled in"
+        if growth < 0.85
+        else "They grow as fast as the points: classes mix, or labels are noise"
     )
     return (
         "neurons", spread(last.merged),
         f"on {report.width:,} hyperplanes, each for points of one class only: {each:,.3g} points a "
-        f"neuron. {judged}.",
+        f"neuron. {judged}{'.' if judged else ''}".rstrip(),
     )  # fmt: skip
+
+
+def _growth(report: ComplexityReport) -> float | None:
+    """The power of N with which merged neurons grow, over the last two doublings."""
+    if len(report.widths) < 3:
+        return None
+    first, last = report.widths[-3], report.widths[-1]
+    neurons = np.median(last.merged) / max(1.0, float(np.median(first.merged)))
+    return float(np.log(max(neurons, 1.0)) / np.log(last.n_samples / first.n_samples))
 
 
 def _separation(report: ComplexityReport) -> tuple[str, str, str] | None:
@@ -161,8 +175,8 @@ def _unseen(report: ComplexityReport) -> tuple[str, str, str] | None:
     better = "" if most <= right else f" Best: {best.name}, {_percent(most)}."
     return (
         "right on unseen points", _percent(right),
-        f"of {found.n_unseen:,} points that were held out get their label; the most "
-        f"frequent class alone has {_percent(frequent)}.{better}",
+        f"of {found.n_unseen:,} points that were held out get their label, by cells alone: a vote "
+        f"predicts better. The most frequent class has {_percent(frequent)}.{better}",
     )  # fmt: skip
 
 

@@ -23,8 +23,6 @@ from fastmem.machine.progress import ProgressCallback
 from fastmem.network.network import Network
 
 CURVE_POINTS = 200
-MOST_WIDE = 10_000
-"""Points of the network whose patterns are looked at."""
 
 Array = NDArray[Any]
 
@@ -131,7 +129,7 @@ class Study:
     @cached_property
     def wide(self) -> tuple[Network, Any, Array]:
         """A network of ``width`` hyperplanes, and the points and labels that it is of."""
-        X, y = self.usable.sample(min(self.most, MOST_WIDE))
+        X, y = self.usable.sample(self.most)
         seed = self.seeds.several("wide", 1)[0]
         return memorised(X, y, width=self.width, seed=seed, **self.fit), X, y
 
