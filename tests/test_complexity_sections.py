@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 pytest.importorskip("matplotlib")
 
 import fastmem
+from fastmem import pages
 from fastmem.datasets import clusters, random_labels, two_moons
 from fastmem.experiments import complexity_page, complexity_tables, complexity_words
 from fastmem.experiments.complexity import ComplexityReport, complexity
@@ -292,6 +293,14 @@ class TestPage:
         )
         assert "simple regions" in easy["neurons"] and "fast as the points" in noise["neurons"]
         assert "None:" in easy["suspects"] and "Many:" in noise["suspects"]
+
+    def test_cells_of_text_and_explained_figures(self):
+        table = pages.table(["a", "b"], [["<i>", "1 [0 to 2]"], ["x", "w" * 40]], texts=(0,))
+        assert '<td class="text">&lt;i&gt;</td><td class="short">1 [0 to 2]</td>' in table
+        assert f"<td>{'w' * 40}</td>" in table
+        explained = pages.explained([("<a>", "<b>", "<c>")])
+        assert '&lt;b&gt;<span class="words">&lt;c&gt;</span>' in explained
+        assert "<a>" not in explained and isinstance(explained, pages.Markup)
 
     def test_later_rows_are_behind_a_click(self, moons):
         X, y = moons

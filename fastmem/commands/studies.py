@@ -151,10 +151,12 @@ def _print_sections(report: Any) -> None:
     from fastmem.experiments import complexity_page as page
 
     header, rows = page.topology_rows(report)
+    notes = page.topology_notes(report)
     if rows:
         print_rows("Pieces and holes (Betti numbers)", header, rows)
-        notes = page.topology_notes(report)
-        print_text(" ".join(["Sure: by bars twice as long; half: by half the landmarks.", *notes]))
+        notes.insert(0, "Sure: by bars twice as long; half: by half the landmarks.")
+    if notes:
+        print_text(" ".join(["Pieces and holes.", *notes]))
     header, rows = page.representation_rows(report)
     if rows:
         print_rows("The points in other representations", header, rows)

@@ -49,6 +49,8 @@ __all__ = [
 
 HARD_POINTS = 100
 MOST_POINTS = 20_000
+ZEROS_SHOWN = 100
+"""Features up to which also zeros stand among the values of a point."""
 
 Array = NDArray[Any]
 
@@ -184,7 +186,8 @@ def complexity(
                 measured[section] = measure(study)
     widths, covered = measured["widths"]
     compact, network = measured.get("connectivity", (None, None))
-    zeros = not hasattr(X, "tocsr")
+    # of images a line of zeros says nothing
+    zeros = not hasattr(X, "tocsr") and points.n_features <= ZEROS_SHOWN
     shown = [
         (int(row), shown_values(points, row, names, zeros)) for row in found.hardest(hard_points)
     ]

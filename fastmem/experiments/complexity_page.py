@@ -183,6 +183,7 @@ def _topology(report: ComplexityReport) -> list[pages.Markup]:
     from fastmem.plots import persistence_bars
 
     used = drawn(found.n_samples, report.n_samples - report.n_contradictory)
+    header, rows = topology_rows(report)
     words = (
         "A line for each piece (dimension 0) or hole (1), from the distance at which it appears to "
         "that at which it is gone, the longest of each; those that cross the shaded strip count."
@@ -190,7 +191,8 @@ def _topology(report: ComplexityReport) -> list[pages.Markup]:
     # beside two panels a class there is room for so many classes in one picture
     parts = [
         pages.figure(
-            "Bars", persistence_bars(replace(found, classes=found.classes[k : k + 4])),
+            f"Bars of classes {k + 1} to {min(k + 4, len(found.classes))}",
+            persistence_bars(replace(found, classes=found.classes[k : k + 4])),
             words if k == 0 else "", is_whole=True,
         )
         for k in range(0, len(found.classes), 4)
@@ -198,7 +200,7 @@ def _topology(report: ComplexityReport) -> list[pages.Markup]:
     return [
         pages.heading("Pieces and holes"),
         pages.note(TOPOLOGY.format(f"{found.n_hyperplanes:,}", f"{found.landmarks:,}"), used),
-        pages.table(*topology_rows(report)),
+        *([pages.table(header, rows)] if rows else []),
         *(pages.note(sentence) for sentence in topology_notes(report)),
         pages.details("The bars", parts),
     ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import numpy as np
@@ -288,7 +289,7 @@ def separation_rows(report: ComplexityReport) -> tuple[list[str], list[list[str]
 
 
 def topology_rows(report: ComplexityReport) -> tuple[list[str], list[list[str]]]:
-    """Give the table of the classes' Betti numbers: header and rows; none where there is none."""
+    """Give the table of the classes' Betti numbers: header and rows of those that have any."""
     header = ["class", "points"]
     for of in ("points", "patterns"):
         header += [f"of {of}", "sure", "half"]
@@ -298,6 +299,7 @@ def topology_rows(report: ComplexityReport) -> tuple[list[str], list[list[str]]]
             *_numbers(entry.points), *_numbers(entry.patterns),
         ]
         for entry in (() if report.topology is None else report.topology.classes)
+        if entry.points.betti is not None or entry.patterns.betti is not None
     ]  # fmt: skip
     return header, rows
 
@@ -307,8 +309,7 @@ def topology_notes(report: ComplexityReport) -> list[str]:
     whys: dict[str, dict[str, list[str]]] = {}
     for entry in () if report.topology is None else report.topology.classes:
         for of in ("points", "patterns"):
-            why = getattr(entry, of).reason.split(": pass", 1)[0]  # no argument of the report
-            if why:
+            if why := _short(getattr(entry, of).reason):
                 whys.setdefault(why, {}).setdefault(str(entry.label), []).append(of)
     said = []
     for why, who in whys.items():
@@ -316,6 +317,12 @@ def topology_notes(report: ComplexityReport) -> list[str]:
         named = ", ".join(list(who)[:NAMED]) + (" and others" if len(who) > NAMED else "")
         said.append(f"No numbers of {named} by {by}: {why}.")
     return said
+
+
+def _short(why: str) -> str:
+    """A reason without what to pass, which is no argument here, and without a class's numbers."""
+    why = re.sub(r"^[\d,]+ landmarks", "landmarks", why.split(": pass", 1)[0])
+    return re.sub(r"^[\d,]+ (different .* too few for) [\d,]+", r"its \1 the", why)
 
 
 def connection_rows(report: ComplexityReport) -> tuple[list[str], list[list[str]]]:

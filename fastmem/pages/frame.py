@@ -40,9 +40,9 @@ table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular
 th, td { padding: .25rem .7rem .25rem 0; text-align: right; max-width: 24rem;
  border-bottom: 1px solid var(--faint); overflow-wrap: break-word; }
 th { vertical-align: bottom; font-weight: 600; }
-td { white-space: nowrap; }
+td { vertical-align: top; }
+td.short { white-space: nowrap; }
 th.text, td.text { text-align: left; }
-td.text { white-space: normal; vertical-align: top; }
 td .words { display: block; color: var(--soft); font-size: .9rem; max-width: 42rem; }
 td:has(.words) { max-width: 42rem; }
 .card { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr));

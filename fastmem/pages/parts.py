@@ -7,7 +7,6 @@ import html
 import io
 import warnings
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,6 +28,9 @@ __all__ = [
 
 GROUND = "#f7f7f5"
 """Behind all pictures, whose black lines and texts could not be read on a dark page."""
+
+SHORT = 30
+"""Characters of a number with its range, which is not broken into lines."""
 
 
 class Markup(str):
@@ -71,12 +73,15 @@ def table(
     texts : collection of int, default (0,)
         Columns that stand at the left; numbers stand at the right.
     """
-    kinds = [' class="text"' if k in texts else "" for k in range(1 + max(texts, default=0))]
+
+    def kind(k: int, value: Any) -> str:
+        if k in texts:
+            return ' class="text"'
+        return ' class="short"' if len(str(value)) <= SHORT else ""
 
     def cells(tag: str, values: Sequence[Any]) -> str:
         return "".join(
-            f"<{tag}{kind}>{_escaped(value)}</{tag}>"
-            for value, kind in zip_longest(values, kinds[: len(values)], fillvalue="")
+            f"<{tag}{kind(k, value)}>{_escaped(value)}</{tag}>" for k, value in enumerate(values)
         )
 
     head = cells("th", header)
