@@ -258,7 +258,7 @@ class TestReport:
         assert "<script" not in text and "a &lt;b&gt; &amp; c" in text
         assert "&lt;script&gt;alert(&#x27;x&#x27;)&lt;/script&gt;" in text
         addresses = re.findall(r'(?:src|href)="([^"]*)"', text) + re.findall(r"url\(([^)]*)", text)
-        assert len(addresses) == 6
+        assert len(addresses) == 7  # six pictures and the bars
         assert all(address.startswith("data:image/png;base64,") for address in addresses)
         assert "Not measured" not in text and "http" not in text.replace("http-equiv", "")
 

@@ -47,9 +47,19 @@ def complexity(
         Path | None,
         typer.Option(help="Table of every point's hardness: csv.", show_default="none"),
     ] = None,
+    graph: Annotated[
+        Path | None,
+        typer.Option(
+            help="Graph of a compact network to write: graphml, or svg of at most 200 nodes.",
+            show_default="none",
+        ),
+    ] = None,
     width: Annotated[int, typer.Option(help="Hyperplanes at which neurons are compared.")] = 2048,
     trials: Annotated[int, typer.Option(help="Networks for each sample and class.")] = 3,
     hardest: Annotated[int, typer.Option(help="How many of the hardest points to list.")] = 100,
+    most: Annotated[
+        int, typer.Option(help="Points of which networks are made, drawn at random from more.")
+    ] = 20_000,
     projection: Annotated[
         str, typer.Option(help="First layer: gaussian, structured or auto, as for fit.")
     ] = "auto",
@@ -75,11 +85,12 @@ def complexity(
     from fastmem.tables import load_labelled, plain_arrays
 
     largest_bias = read_max_bias(max_bias)
-    for path, suffix in ((out, ".html"), (json, ".json"), (points, ".csv")):
+    for path, suffixes in (
+        (out, (".html",)), (json, (".json",)), (points, (".csv",)), (graph, (".graphml", ".svg")),
+    ):  # fmt: skip
         if path is not None and path != _PRINTED:
-            check_output(path, (suffix,), inputs=[data])
-    if out is not None:
-        _require_matplotlib(out)
+            check_output(path, suffixes, inputs=[data])
+    _require_extras(out, graph)
     options = read_options(missing, delimiter, decimal, encoding, header)
     table = load_labelled(data, label, options, read_choices(drop, keep, kinds))
     X, y = plain_arrays(table)
@@ -89,7 +100,8 @@ def complexity(
 
     with terminal_progress() as show:
         report = study.complexity(
-            X, y, name=data.name, width=width, trials=trials, hard_points=hardest, seed=seed,
+            X, y, name=data.name, width=width, trials=trials, hard_points=hardest,
+            most_points=most, seed=seed,
             max_bias=largest_bias, projection=projection, scale=scale, n_threads=threads,
             progress=show,
             feature_names=getattr(table.points, "feature_names", None),
@@ -107,6 +119,8 @@ def complexity(
     if out is not None:
         page.save_page(report, out)
         written.append(f"Page: {out}")
+    if graph is not None:
+        written.append(_graph(report, graph))
     if json == _PRINTED:
         typer.echo(report.to_json())
         for line in (*written, *left_out(table)):
@@ -121,6 +135,7 @@ def complexity(
     print_rows("Classes: hyperplanes that separate a share", *page.class_rows(report))
     print_rows("Classes against all others", *page.shape_rows(report))
     print_text(page.class_note(report))
+    _print_sections(report)
     print_rows("Hardest points", *page.hard_rows(report, HARDEST_SHOWN))
     names, values = page.hard_values(report, HARDEST_SHOWN)
     if values:
@@ -131,15 +146,56 @@ def complexity(
         typer.echo(line)
 
 
-def _require_matplotlib(out: Path) -> None:
-    """Refuse a page before the work, rather than after it."""
+def _print_sections(report: Any) -> None:
+    """Print the tables of shapes and representations, where there are any."""
+    from fastmem.experiments import complexity_page as page
+
+    header, rows = page.topology_rows(report)
+    notes = page.topology_notes(report)
+    if rows:
+        print_rows("Pieces and holes (Betti numbers)", header, rows)
+        notes.insert(0, "Sure: by bars twice as long; half: by half the landmarks.")
+    if notes:
+        print_text(" ".join(["Pieces and holes.", *notes]))
+    header, rows = page.representation_rows(report)
+    if rows:
+        print_rows("The points in other representations", header, rows)
+
+
+def _graph(report: Any, path: Path) -> str:
+    """Write the graph, or say why there is none: all else is written already."""
+    from fastmem.errors import InvalidInputError
+    from fastmem.experiments.complexity_graph import save_graph
+
+    if report.network is None:
+        return f"No graph: {report.skipped.get('connectivity', 'there is no network')}"
     try:
-        import matplotlib  # noqa: F401
-    except ModuleNotFoundError:
-        refuse(
-            f"{out} needs matplotlib, which is not installed: "
-            'pip install "fastmem-nets[plot]", or leave out --out.'
-        )
+        save_graph(report, path)
+    except InvalidInputError as error:
+        return f"No graph: {error}"
+    return f"Graph: {path}"
+
+
+def _require_extras(out: Path | None, graph: Path | None) -> None:
+    """Refuse a page or a graph before the work, rather than after it."""
+    if out is not None or (graph is not None and graph.suffix.lower() == ".svg"):
+        try:
+            import matplotlib  # noqa: F401
+        except ModuleNotFoundError:
+            _refuse_without("plot", "matplotlib", out, graph)
+    if graph is not None and graph.suffix.lower() == ".graphml":
+        try:
+            import networkx  # noqa: F401
+        except ModuleNotFoundError:
+            _refuse_without("study", "networkx", None, graph)
+
+
+def _refuse_without(extra: str, name: str, out: Path | None, graph: Path | None) -> None:
+    path, option = (graph, "--graph") if out is None else (out, "--out")
+    refuse(
+        f"{path} needs {name}, which is not installed: "
+        f'pip install "fastmem-nets[{extra}]", or leave out {option}.'
+    )
 
 
 @app.command()

@@ -3,30 +3,99 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-
-import numpy as np
 
 from fastmem import pages
 from fastmem.experiments.complexity_report import ComplexityReport
+from fastmem.experiments.complexity_tables import (
+    beside,
+    class_note,
+    class_rows,
+    class_samples,
+    connection_rows,
+    drawn,
+    facts,
+    hard_rows,
+    hard_values,
+    representation_rows,
+    separation_rows,
+    shape_rows,
+    topology_notes,
+    topology_rows,
+    width_rows,
+)
+from fastmem.experiments.complexity_words import INTRODUCTION, card, meaning
 
-__all__ = ["facts", "page", "save_page", "width_rows"]
+__all__ = [
+    "class_note",
+    "class_rows",
+    "facts",
+    "hard_rows",
+    "hard_values",
+    "page",
+    "representation_rows",
+    "save_page",
+    "shape_rows",
+    "topology_notes",
+    "topology_rows",
+    "width_rows",
+]
 
+ROWS_SHOWN = 20
+"""Rows of a table that are not behind a click."""
 WIDTHS = (
-    "Nested samples, each twice the one before. Medians of {} networks, their range in brackets. "
-    "The least first width is that of ",
+    "Does more data of this kind need a larger network? Random samples, each twice as large as the "
+    "one before, are memorised one by one. Numbers that stay flat say that more points add "
+    "nothing; numbers that grow, that the border between classes is still being filled in. "
+    "Medians of {} networks, their range in brackets. The least first width is the number of "
+    "hyperplanes of ",
     pages.code('width="auto"'),
-    "; all classes are covered.",
+    "; all classes are covered. Merged neurons hold as many points as they can, random ones are "
+    "the paper's. ",
 )
 SEPARATED = (
     "Random hyperplanes needed until that share of the class can be told from all other points: "
-    "the median of several first layers; “>” where not all of them got there."
+    "the median of several first layers; “>” where not all of them got there. A class whose "
+    "“all” is far above its “99 %” has a few points in another class's midst. "
+)
+SEPARATION = (
+    "Random features, each max(w·x + b, 0) of random w and b, are added until a flat cut through "
+    "the features separates the classes, one class from all others where there are more than two. "
+    "In contrast to the widths above this number hardly minds a small gap. For labels by coin "
+    "flips it is about half the number of points (Cover 1965), for two far clusters less than ten. "
+    "That fewer features do not separate is the solver's word; that these do is checked. "
+)
+TOPOLOGY = (
+    "How many pieces (the first number) and how many holes (the second) each class has, as its "
+    "points lie in space and as their patterns of {} hyperplanes lie. Up to {} landmarks stand for "
+    "a class; what appears and disappears as balls about them grow is a bar, and long bars count. "
+    "Sure: counted by bars twice as long. Half: whether half the landmarks say the same; numbers "
+    "that do not are worth little. Where points are few or scattered nothing is counted. "
+)
+REPRESENTATION = (
+    "The same points written down in other ways, each memorised anew, medians of {}. Hyperplanes "
+    "know no units: they mind which columns are large. Rotation changes nothing but by chance. "
+    "Principal components leave out directions of little variance; whitening makes all directions "
+    "equally large, which lifts noise to the size of what matters. Unseen: the share of {} "
+    "held-out points whose label the network of {} hyperplanes gives. A row that is much better "
+    "than the first says how to prepare the table. "
+)
+CONNECTIONS = (
+    "A network with as few connections as ",
+    pages.code("compact=True"),
+    " finds, every label of its points still right. Each neuron is a conjunction: on where a point "
+    "is on the right side of all the hyperplanes it is connected to. ",
+    pages.code("fastmem complexity --graph net.graphml"),
+    " writes them for programs that draw graphs, ",
+    pages.code("net.svg"),
+    " as a picture where there are at most 200 nodes. ",
 )
 HARDEST = (
     "Hardness compares how near a point's own class and the nearest other class are, as the "
     "hyperplanes see it: above 0.5 the point is nearer to the other class, so its label may be "
     "wrong. m is the threshold of the point's own neuron, as a share of the median of its class; "
-    "alone is how often that neuron covers no other point. The values are the point's own."
+    "alone is how often that neuron covers no other point. The values are the point's own. "
 )
 
 
@@ -56,211 +125,144 @@ def page(report: ComplexityReport) -> str:
     """
     from fastmem.experiments.complexity_pictures import pictures
 
-    seconds = ", ".join(f"{name} {value:.1f}" for name, value in report.seconds.items())
-    hardest = _beside(
-        hard_rows(report, len(report.hardest)), hard_values(report, len(report.hardest))
-    )
-    skipped = (pages.heading("Not measured"), pages.listed(report.skipped))
     return pages.page(
         f"Complexity of {report.name}",
         [
-            pages.table([], facts(report).items()),
+            pages.card(card(report)),
+            pages.note(INTRODUCTION),
+            pages.heading("All figures of the whole"),
+            pages.explained((name, value, meaning(name)) for name, value in facts(report).items()),
             pages.heading("Pictures"),
             pages.gallery(pages.figure(*titled) for titled in pictures(report).items()),
-            pages.heading("Widths over N"),
-            pages.note(WIDTHS[0].format(report.trials), *WIDTHS[1:]),
-            pages.table(*width_rows(report)),
-            pages.heading("Classes"),
-            pages.note(SEPARATED),
-            pages.table(*class_rows(report)),
-            pages.note(class_note(report)),
-            pages.table(*shape_rows(report)),
-            pages.heading("The hardest points"),
-            pages.note(HARDEST),
-            pages.table(*hardest),
-            *(skipped if report.skipped else ()),
-            pages.note(f"Seed {report.seed}. Seconds: {seconds}."),
+            *_widths(report),
+            *_classes(report),
+            *_separation(report),
+            *_topology(report),
+            *_representation(report),
+            *_connections(report),
+            *_hardest(report),
+            *_ending(report),
         ],
     )
 
 
-def facts(report: ComplexityReport) -> dict[str, str]:
-    """Give the facts about the whole data set, as names and texts."""
-    found = {
-        "points": f"{report.n_samples:,}",
-        "features": f"{report.n_features:,}",
-        "classes": f"{len(report.classes):,}",
-        "radius R": f"{report.radius:.4g}",
-    }
-    if report.scale:
-        found["scale"] = report.scale
-    if report.n_contradictory:
-        found["equal points with different labels"] = f"{report.n_contradictory:,}"
-    if report.gap is not None:
-        (i, j), (one, other) = report.gap.rows, report.gap.labels
-        found["gap δ between classes"] = (
-            f"{'' if report.gap.is_exact else 'at most '}{report.gap.delta:.4g} "
-            f"= R / {report.radius / report.gap.delta:,.4g} (rows {i} and {j}: {one} and {other})"
-            if report.gap.delta > 0
-            else f"below the resolution of float64 (rows {i} and {j}: {one} and {other})"
-        )
-    if report.dimension is not None:
-        found["intrinsic dimension"] = ", ".join(
-            f"{value:.3g} ({name})" for name, value in report.dimension.items()
-        )
-    last = report.widths[-1]
-    found["least first width"] = spread(last.least)
-    found["neurons, merged, at the least width"] = spread(last.merged_at_least)
-    found["neurons, random, at the least width"] = spread(last.random_at_least)
-    found[f"neurons, merged, n = {report.width:,}"] = spread(last.merged)
-    found[f"neurons, random, n = {report.width:,}"] = spread(last.random)
-    if any(last.unseparated):
-        found[f"points not separated, n = {report.width:,}"] = spread(last.unseparated)
-    if report.bits is not None:
-        found["bits a label"] = str(report.bits)
-        if report.bits.n_samples < report.n_samples - report.n_contradictory:
-            found["bits a label"] += f" ({report.bits.n_samples:,} of the points)"
-    suspects = sum(entry.nearer_to_another for entry in report.classes)
-    found["points nearer to another class"] = f"{suspects:,}"
-    return found
-
-
-def width_rows(report: ComplexityReport) -> tuple[list[str], list[list[str]]]:
-    """Give the table of widths: its header and rows."""
-    n = f"n = {report.width:,}"
-    header = [
-        "N", "least first width", "merged, least", "random, least", f"merged, {n}", f"random, {n}",
+def _widths(report: ComplexityReport) -> list[pages.Markup]:
+    texts = WIDTHS[0].format(report.trials), *WIDTHS[1:]
+    used = drawn(report.widths[-1].n_samples, report.n_samples - report.n_contradictory)
+    return [
+        pages.heading("Widths over N"), pages.note(*texts, used), pages.table(*width_rows(report))
     ]  # fmt: skip
-    columns = ["least", "merged_at_least", "random_at_least", "merged", "random"]
-    if any(any(row.unseparated) for row in report.widths):
-        header.append(f"not separated, {n}")
-        columns.append("unseparated")
-    rows = [
-        [f"{row.n_samples:,}", *(spread(getattr(row, column)) for column in columns)]
-        for row in report.widths
+
+
+def _classes(report: ComplexityReport) -> list[pages.Markup]:
+    return [
+        pages.heading("Classes"),
+        pages.note(SEPARATED, drawn(report.n_samples, report.n_samples)),
+        *_opened(*class_rows(report), "classes"),
+        pages.note(class_note(report)),
+        pages.note(class_samples(report)),
+        *_opened(*shape_rows(report), "classes"),
     ]
-    return header, rows
 
 
-def class_rows(report: ComplexityReport) -> tuple[list[str], list[list[str]]]:
-    """Give the table of what separates the classes: its header and rows."""
-    header = ["class", "points", "50 %", "90 %", "99 %", "all"]
-    rows = [
-        [
-            str(entry.label), f"{entry.n_samples:,}",
-            *(spread(values, report.width) for values in entry.separated_at.values()),
-        ]
-        for entry in report.classes
-    ]  # fmt: skip
-    return header, rows
-
-
-def shape_rows(report: ComplexityReport) -> tuple[list[str], list[list[str]]]:
-    """Give the table of each class against all others, which `class_note` explains."""
-    header = ["class"]
-    alone = any(entry.least_width is not None for entry in report.classes)
-    covered = any(entry.covering is not None for entry in report.classes)
-    header += ["least width"] if alone else []
-    header += ["M⁻", "M⁺", "ω"] if covered else []
-    header += ["median hardness", "nearer to another"]
-    by_class = [] if report.bits is None else report.bits.by_class
-    if len(by_class) != len(report.classes):  # all points of a class contradict others
-        by_class = []
-    header += ["bits a label"] if by_class else []
-    rows = []
-    for number, entry in enumerate(report.classes):
-        row = [str(entry.label)]
-        if alone:
-            row.append("-" if entry.least_width is None else spread(entry.least_width))
-        if covered:
-            balls = entry.covering
-            more = "" if balls is None or balls.is_complete else "≥ "
-            row += (
-                ["-"] * 3
-                if balls is None
-                else [
-                    f"{more}{balls.n_negative:,}", f"{more}{balls.n_positive:,}",
-                    f"{balls.omega:.3g} ± {balls.omega_error:.1g}",
-                ]
-            )  # fmt: skip
-        row += [f"{entry.hardness:.3f}", f"{entry.nearer_to_another:,}"]
-        row += [f"{by_class[number]:.3g}"] if by_class else []
-        rows.append(row)
-    return header, rows
-
-
-def class_note(report: ComplexityReport) -> str:
-    """Say in some sentences what the columns of `shape_rows` are."""
-    alone = any(entry.least_width is not None for entry in report.classes)
-    covered = any(entry.covering is not None for entry in report.classes)
-    note = (
-        'Least width: the hyperplanes of width="auto" for the class against all others. '
-        if alone
-        else ""
-    )
-    if covered:
-        note += (
-            "M⁻ balls hold the class and M⁺ balls all other points, each so small that no two of "
-            "unlike classes meet: many balls mean that the classes interlock. ω is large where a "
-            "ball's points spread in many directions beside its distance from the other side (the "
-            "largest squared Gaussian mean width over that distance cubed). By the paper's theorem "
-            "hyperplanes grow with R ω and log(M⁻ M⁺), neurons with M⁻. "
-        )
-    return note + (
-        "Hardness is the median of the class; nearer to another: its points of hardness above 0.5. "
-        "A class's bits a label are what its conjunctions take in the smallest exact network, for "
-        "each of its points."
-    )
-
-
-def hard_values(report: ComplexityReport, count: int) -> tuple[list[str], list[list[str]]]:
-    """Give the table of the hardest points' values; no rows where a report has none."""
-    points = report.hardest[:count]
-    if not any(point.values for point in points):
-        return ["row", "values"], []
-    return ["row", "values"], [[f"{point.row}", point.values] for point in points]
-
-
-def hard_rows(report: ComplexityReport, count: int) -> tuple[list[str], list[list[str]]]:
-    """Give the table of the hardest points: its header and rows."""
-    header = [
-        "row",
-        "label",
-        "nearest other class",
-        "hardness",
-        "m / median",
-        "alone",
-        "separated at",
+def _separation(report: ComplexityReport) -> list[pages.Markup]:
+    found = report.separation
+    if found is None:
+        return []
+    return [
+        pages.heading("Separation by random features"),
+        pages.note(SEPARATION, drawn(found.n_used, report.n_samples - report.n_contradictory)),
+        pages.table(*separation_rows(report)),
     ]
-    rows = [
-        [
-            f"{point.row}", str(point.label), str(point.suggested), f"{point.hardness:.3f}",
-            f"{point.relative_threshold:.2f}", f"{100 * point.alone:.0f} %",
-            f"> {report.width:,}" if point.separated_at > report.width
-            else f"{point.separated_at:,.0f}",
-        ]
-        for point in report.hardest[:count]
+
+
+def _topology(report: ComplexityReport) -> list[pages.Markup]:
+    found = report.topology
+    if found is None:
+        return []
+    from fastmem.plots import persistence_bars
+
+    used = drawn(found.n_samples, report.n_samples - report.n_contradictory)
+    header, rows = topology_rows(report)
+    words = (
+        "A line for each piece (dimension 0) or hole (1), from the distance at which it appears to "
+        "that at which it is gone, the longest of each; those that cross the shaded strip count."
+    )
+    # beside two panels a class there is room for so many classes in one picture
+    parts = [
+        pages.figure(
+            f"Bars of classes {k + 1} to {min(k + 4, len(found.classes))}",
+            persistence_bars(replace(found, classes=found.classes[k : k + 4])),
+            words if k == 0 else "", is_whole=True,
+        )
+        for k in range(0, len(found.classes), 4)
     ]  # fmt: skip
-    return header, rows
+    return [
+        pages.heading("Pieces and holes"),
+        pages.note(TOPOLOGY.format(f"{found.n_hyperplanes:,}", f"{found.landmarks:,}"), used),
+        *([pages.table(header, rows)] if rows else []),
+        *(pages.note(sentence) for sentence in topology_notes(report)),
+        pages.details("The bars", parts),
+    ]
 
 
-def spread(values: Sequence[float], limit: int | None = None) -> str:
-    """Give a median and, in brackets, the range; values beyond ``limit`` are only bounds."""
-    middle = float(np.median(values))
-    if limit is not None and middle > limit:
-        return f"> {limit:,}"
-    shown = f"{middle:,.0f}" if middle == round(middle) else f"{middle:,.1f}"
-    if min(values) == max(values):
-        return shown
-    beyond = limit is not None and max(values) > limit
-    return f"{shown} [{min(values):,} to {f'> {limit:,}' if beyond else f'{max(values):,}'}]"
+def _representation(report: ComplexityReport) -> list[pages.Markup]:
+    found = report.representation
+    if found is None:
+        return []
+    words = REPRESENTATION.format(
+        "one trial" if report.trials == 1 else f"{report.trials:,} trials", f"{found.n_unseen:,}",
+        f"{found.width:,}",
+    )  # fmt: skip
+    used = drawn(found.n_fitted + found.n_unseen, report.n_samples - report.n_contradictory)
+    return [
+        pages.heading("Representation"), pages.note(words, used),
+        pages.table(*representation_rows(report)),
+    ]  # fmt: skip
 
 
-def _beside(
-    left: tuple[list[str], list[list[str]]], right: tuple[list[str], list[list[str]]]
-) -> tuple[list[str], list[list[str]]]:
-    """Join two tables of the same rows, whose first columns are equal."""
-    if not right[1]:
-        return left
-    rows = [a + b[1:] for a, b in zip(left[1], right[1], strict=True)]
-    return left[0] + right[0][1:], rows
+def _connections(report: ComplexityReport) -> list[pages.Markup]:
+    found = report.connectivity
+    if found is None:
+        return []
+    used = drawn(found.n_samples, report.n_samples - report.n_contradictory)
+    return [
+        pages.heading("Connections"), pages.note(*CONNECTIONS, used),
+        pages.table(*connection_rows(report)),
+    ]  # fmt: skip
+
+
+def _hardest(report: ComplexityReport) -> list[pages.Markup]:
+    count = len(report.hardest)
+    header, rows = beside(hard_rows(report, count), hard_values(report, count))
+    has_values = header[-1] == "values"
+    texts = (0, 1, 2, len(header) - 1) if has_values else (0, 1, 2)
+    return [
+        pages.heading("The hardest points"),
+        pages.note(HARDEST, drawn(report.n_samples, report.n_samples)),
+        *_opened(header, rows, "points", texts),
+    ]
+
+
+def _ending(report: ComplexityReport) -> list[pages.Markup]:
+    skipped = [pages.heading("Not measured"), pages.listed(report.skipped)]
+    times = [[name, f"{value:.1f}"] for name, value in report.seconds.items()]
+    return [
+        *(skipped if report.skipped else ()),
+        pages.note(f"Seed {report.seed}."),
+        pages.details(
+            f"Seconds: {sum(report.seconds.values()):,.0f}",
+            [pages.table(["part", "seconds"], times)],
+        ),
+    ]
+
+
+def _opened(
+    header: Sequence[str], rows: list[list[str]], what: str, texts: Sequence[int] = (0,)
+) -> list[pages.Markup]:
+    """A table whose later rows a reader opens."""
+    parts = [pages.table(header, rows[:ROWS_SHOWN], texts=texts)]
+    if len(rows) > ROWS_SHOWN:
+        more = pages.table(header, rows[ROWS_SHOWN:], texts=texts)
+        parts.append(pages.details(f"{len(rows) - ROWS_SHOWN:,} more {what}", [more]))
+    return parts

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastmem.experiments.complexity_report import BINS, NEARER_TO_ANOTHER, ComplexityReport
 from fastmem.machine.extras import needs
-from fastmem.plots.canvas import CLASS_COLOURS, MARKERS
+from fastmem.plots.canvas import CLASS_COLOURS, MARKERS, plain_text
 from fastmem.plots.curves import widths_over_samples
 
 if TYPE_CHECKING:
@@ -167,7 +167,7 @@ def _separation(report: ComplexityReport, ax: Axes) -> None:
     handles, labels = ax.get_legend_handles_labels()
     by_name = sorted(zip(labels, handles, strict=True), key=lambda pair: pair[0])
     ax.legend(
-        [handle for _, handle in by_name], [_safe(label) for label, _ in by_name],
+        [handle for _, handle in by_name], [plain_text(label) for label, _ in by_name],
         title="class", frameon=False, fontsize="small", ncols=1 + (len(labels) > 6),
         loc="upper left",
     )  # fmt: skip
@@ -177,14 +177,14 @@ def _hardness(report: ComplexityReport, ax: Axes) -> None:
     counts = np.array(report.curves.hardness)
     edges = np.linspace(0, 1, BINS + 1)
     beyond = edges[:-1] >= NEARER_TO_ANOTHER - 1e-9
+    suspects = sum(entry.nearer_to_another for entry in report.classes)
     for which, colour, hatch, label in (
-        (~beyond, CLASS_COLOURS[0], None, "nearer to their own class"),
-        (beyond, CLASS_COLOURS[1], "///", "nearer to another class"),
+        (~beyond, CLASS_COLOURS[0], None, f"nearer to their own class: {sum(counts) - suspects:,}"),
+        (beyond, CLASS_COLOURS[1], "///", f"nearer to another class: {suspects:,}"),
     ):
         ax.bar(
             edges[:-1][which], counts[which], width=1 / BINS, align="edge", color=colour,
-            hatch=hatch, edgecolor="white", linewidth=0.3,
-            label=f"{label}: {counts[which].sum():,}",
+            hatch=hatch, edgecolor="white", linewidth=0.3, label=label,
         )  # fmt: skip
     ax.axvline(NEARER_TO_ANOTHER, color="#222222", lw=1)
     ax.set_yscale("log")
@@ -204,9 +204,3 @@ def _tidy(ax: Axes, both: bool = False) -> None:
     (ax.yaxis if both else ax.xaxis).set_major_formatter(plain)
     ax.spines[["top", "right"]].set_visible(False)
     ax.grid(alpha=0.25, lw=0.5)
-
-
-def _safe(text: str) -> str:
-    """A label that matplotlib does not take for a formula, and that is not too long."""
-    shown = text if len(text) <= 24 else text[:23] + "…"
-    return shown.replace("$", r"\$")

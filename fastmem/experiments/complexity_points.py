@@ -57,9 +57,9 @@ class Usable:
         rows = np.sort(self.rows[:n])
         return rows_of(self.X, rows), self.y[rows]
 
-    def sizes(self) -> list[int]:
-        """Sizes of nested samples, each twice the one before, up to all points."""
-        sizes = [len(self.rows)]
+    def sizes(self, most: int) -> list[int]:
+        """Sizes of nested samples, each twice the one before, up to all points or so many."""
+        sizes = [min(most, len(self.rows))]
         least = max(SMALLEST_SAMPLE, 2 * len(np.unique(self.codes)))
         while len(sizes) < MOST_SAMPLES and sizes[-1] // 2 >= least:
             sizes.append(sizes[-1] // 2)

@@ -6,16 +6,21 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from fastmem.errors import InvalidInputError
 from fastmem.experiments.code_length import CodeLength
 from fastmem.experiments.hardness import Hardness
+from fastmem.experiments.plain_data import built
+from fastmem.experiments.section_facts import CompactNetwork, Representations
 from fastmem.inputs import Points
 from fastmem.machine.files import moved_when_complete
 from fastmem.machine.wording import printable
+from fastmem.network.network import Network
+from fastmem.separation.report import SeparationWidth
+from fastmem.shapes.dimension import Dimensions
+from fastmem.shapes.report import TopologyReport
 
 FORMAT = 1
 BINS = 50
@@ -63,8 +68,19 @@ class ComplexityReport:
         Whether the features were multiplied by powers of two, and why; "" where nobody asked.
     bits : CodeLength or None
         What the smallest network takes for a label; None in older reports.
+    separation : SeparationWidth or None
+        How many random features make the classes linearly separable.
+    topology : TopologyReport or None
+        Components and holes of each class, with the longest bars.
+    patterns : Dimensions or None
+        The intrinsic dimension of patterns beside that of the same points.
+    representation : Representations or None
+    connectivity : CompactNetwork or None
+        These five are None in older reports, and where ``skipped`` says why.
     points : Hardness or None
         The values of all points; not part of the JSON.
+    network : Network or None
+        That of ``connectivity``; not part of the JSON.
     """
 
     name: str
@@ -86,13 +102,19 @@ class ComplexityReport:
     trials: int
     scale: str = ""
     bits: CodeLength | None = None
+    separation: SeparationWidth | None = None
+    topology: TopologyReport | None = None
+    patterns: Dimensions | None = None
+    representation: Representations | None = None
+    connectivity: CompactNetwork | None = None
     points: Hardness | None = field(default=None, compare=False, repr=False)
+    network: Network | None = field(default=None, compare=False, repr=False)
 
     def to_json(self) -> str:
-        """The report as JSON text, all but ``points``."""
+        """The report as JSON text, all but ``points`` and ``network``."""
         bits = None if self.bits is None else replace(self.bits, rows=None, points=None)
-        facts = asdict(replace(self, points=None, bits=bits))
-        del facts["points"]
+        facts = asdict(replace(self, points=None, network=None, bits=bits))
+        del facts["points"], facts["network"]
         if bits is not None:
             del facts["bits"]["rows"], facts["bits"]["points"]
         return json.dumps({"format": FORMAT, **facts}, indent=1, ensure_ascii=False)
@@ -110,16 +132,8 @@ class ComplexityReport:
             facts = json.loads(text)
             if facts.pop("format") != FORMAT:
                 raise KeyError("format")
-            facts["classes"] = [
-                ClassFacts(**entry | {"covering": _or_none(Covering, entry["covering"])})
-                for entry in facts["classes"]
-            ]
-            facts["gap"] = _or_none(Gap, facts["gap"])
-            facts["widths"] = [Widths(**entry) for entry in facts["widths"]]
-            facts["hardest"] = [HardPoint(**entry) for entry in facts["hardest"]]
-            facts["curves"] = Curves(**facts["curves"])
-            facts["bits"] = _or_none(CodeLength, facts.get("bits"))
-            return cls(**facts)
+            report: ComplexityReport = built(cls, facts)
+            return report
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise InvalidInputError(
                 f"This is no complexity report of format {FORMAT}: give what to_json wrote"
@@ -307,7 +321,3 @@ def shown_values(points: Points, row: int, names: Sequence[str], zeros: bool) ->
         if len(text) > VALUES_SHOWN:
             return text[: VALUES_SHOWN - 3] + "..."
     return text
-
-
-def _or_none(kind: Any, facts: dict[str, Any] | None) -> Any:
-    return None if facts is None else kind(**facts)

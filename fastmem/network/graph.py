@@ -107,6 +107,14 @@ def network_graph(network: Network, features: bool) -> nx.DiGraph:
     return graph
 
 
+def graphml(network: Network) -> str:
+    """Give the text of a GraphML file of the graph, without features."""
+    graph = network_graph(network, False)  # says what is missing
+    import networkx as nx
+
+    return "\n".join(nx.generate_graphml(graph))
+
+
 def _add_features(graph: Any, network: Network) -> None:
     first, d = network.first, network.n_features_in_
     names = network.feature_names or tuple(f"x{k}" for k in range(d))

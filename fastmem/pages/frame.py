@@ -35,11 +35,16 @@ body { background: var(--ground); color: var(--text); font: 16px/1.5 system-ui, 
 h1, h2 { line-height: 1.2; overflow-wrap: anywhere; }
 h2 { margin-top: 2.2rem; border-bottom: 1px solid var(--line); padding-bottom: .2rem; }
 .wide { overflow-x: auto; }
-table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .8rem .25rem 0; text-align: right; max-width: 24rem;
+table { border-collapse: collapse; margin: 1rem 0; font-variant-numeric: tabular-nums;
+ font-size: .94rem; }
+th, td { padding: .25rem .7rem .25rem 0; text-align: right; max-width: 24rem;
  border-bottom: 1px solid var(--faint); overflow-wrap: break-word; }
 th { vertical-align: bottom; font-weight: 600; }
-th:first-child, td:first-child { text-align: left; }
+td { vertical-align: top; }
+td.short { white-space: nowrap; }
+th.text, td.text { text-align: left; }
+td .words { display: block; color: var(--soft); font-size: .9rem; max-width: 42rem; }
+td:has(.words) { max-width: 42rem; }
 .card { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(100%, 15rem), 1fr));
  gap: 1rem; margin: 1.2rem 0; }
 .card div { background: var(--panel); border-radius: .4rem; padding: .7rem .9rem; }

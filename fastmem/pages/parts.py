@@ -6,7 +6,7 @@ import base64
 import html
 import io
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -17,6 +17,7 @@ __all__ = [
     "card",
     "code",
     "details",
+    "explained",
     "figure",
     "gallery",
     "heading",
@@ -27,6 +28,9 @@ __all__ = [
 
 GROUND = "#f7f7f5"
 """Behind all pictures, whose black lines and texts could not be read on a dark page."""
+
+SHORT = 30
+"""Characters of a number with its range, which is not broken into lines."""
 
 
 class Markup(str):
@@ -55,7 +59,9 @@ def note(*texts: str) -> Markup:
     return Markup(f'<p class="note">{whole}</p>' if whole else "")
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Markup:
+def table(
+    header: Sequence[str], rows: Iterable[Sequence[Any]], *, texts: Collection[int] = (0,)
+) -> Markup:
     """Give a table, which scrolls by itself where the page is narrow.
 
     Parameters
@@ -63,12 +69,23 @@ def table(header: Sequence[str], rows: Iterable[Sequence[Any]]) -> Markup:
     header : sequence of str
         Names of the columns; empty for a table without a head.
     rows : iterable of sequences
-        Cells, as text or what `str` makes a text of. The first column stands at the left.
+        Cells, as text or what `str` makes a text of.
+    texts : collection of int, default (0,)
+        Columns that stand at the left; numbers stand at the right.
     """
-    head = "".join(f"<th>{_escaped(name)}</th>" for name in header)
-    body = "\n".join(
-        "<tr>" + "".join(f"<td>{_escaped(cell)}</td>" for cell in row) + "</tr>" for row in rows
-    )
+
+    def kind(k: int, value: Any) -> str:
+        if k in texts:
+            return ' class="text"'
+        return ' class="short"' if len(str(value)) <= SHORT else ""
+
+    def cells(tag: str, values: Sequence[Any]) -> str:
+        return "".join(
+            f"<{tag}{kind(k, value)}>{_escaped(value)}</{tag}>" for k, value in enumerate(values)
+        )
+
+    head = cells("th", header)
+    body = "\n".join(f"<tr>{cells('td', row)}</tr>" for row in rows)
     top = f"<thead><tr>{head}</tr></thead>" if head else ""
     return Markup(f'<div class="wide"><table>{top}<tbody>\n{body}\n</tbody></table></div>')
 
@@ -81,6 +98,15 @@ def card(facts: Iterable[tuple[str, str, str]]) -> Markup:
         for name, value, meaning in facts
     )
     return Markup(f'<dl class="card">\n{panels}\n</dl>')
+
+
+def explained(facts: Iterable[tuple[str, str, str]]) -> Markup:
+    """Give a table of names and values, with what each means in words below the value."""
+    rows = (
+        [name, Markup(f'{_escaped(value)}<span class="words">{_escaped(words)}</span>')]
+        for name, value, words in facts
+    )
+    return table([], rows, texts=(0, 1))
 
 
 def figure(title: str, picture: Figure, words: str = "", *, is_whole: bool = False) -> Markup:

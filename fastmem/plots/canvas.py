@@ -44,6 +44,12 @@ def new_figure(size: tuple[float, float] = (9, 6.2)) -> Figure:
     return Figure(figsize=size, dpi=150, layout="constrained")
 
 
+def plain_text(text: str) -> str:
+    """Give a label that matplotlib does not take for a formula, and that is not too long."""
+    shown = text if len(text) <= 24 else text[:23] + "…"
+    return shown.replace("$", r"\$")
+
+
 def in_plane(network: Network, X: Any, y: Any) -> tuple[Points, NDArray[Any]]:
     """Check that there are points of two features, (N, 2), and labels, (N,), to draw."""
     if network.n_features_in_ != 2:

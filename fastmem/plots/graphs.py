@@ -9,7 +9,7 @@ import numpy as np
 from fastmem.errors import InvalidInputError
 from fastmem.machine.extras import needs
 from fastmem.patterns.words import unpacked
-from fastmem.plots.canvas import CLASS_COLOURS, LINE_COLOUR, new_figure
+from fastmem.plots.canvas import CLASS_COLOURS, LINE_COLOUR, new_figure, plain_text
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -86,7 +86,9 @@ def network_graph(network: Network) -> Figure:
             f"h{k}", (0, y), (-4, 0), textcoords="offset points", ha="right", va="center", size=5
         )
     for y, label in zip(classes, network.classes_.tolist(), strict=True):
-        ax.annotate(str(label), (2, y), (7, 0), textcoords="offset points", va="center", size=8)
+        ax.annotate(
+            plain_text(str(label)), (2, y), (7, 0), textcoords="offset points", va="center", size=8
+        )
     ax.set(xlim=(-0.12, 2.35), ylim=(height, -1))
     ax.set_axis_off()
     titles = (f"{len(used)} hyperplanes", f"{len(second)} neurons", f"{n_classes} classes")

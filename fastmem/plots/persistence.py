@@ -17,6 +17,7 @@ from fastmem.plots.canvas import (
     class_colours,
     in_plane,
     new_figure,
+    plain_text,
     plane_axes,
     scatter_points,
     view_of,
@@ -62,7 +63,9 @@ def persistence_bars(report: TopologyReport) -> Figure:
         ):
             _draw_bars(ax, found)
             numbers = "no numbers" if found.betti is None else f"{found.betti}"
-            ax.set_title(f"{entry.label}, {name}: {numbers}", fontsize="small", loc="left")
+            ax.set_title(
+                f"{plain_text(str(entry.label))}, {name}: {numbers}", fontsize="small", loc="left"
+            )
     axes[0, 0].legend(frameon=False, fontsize="x-small", loc="lower right")
     return figure
 

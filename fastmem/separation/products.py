@@ -58,7 +58,8 @@ def multiplied(
     whole = np.empty((-(-m // PANEL_ROWS) * PANEL_ROWS, rows.shape[1]))
     whole[:m], whole[m:] = rows, 0.0
     n_panels = len(columns.panels)
-    products = np.empty((len(whole), n_panels * PANEL))
+    # what is above the diagonal is added up too: not what happened to be in memory
+    products = (np.zeros if triangle else np.empty)((len(whole), n_panels * PANEL))
     n_tasks = -(-len(whole) // TASK_ROWS) * n_panels
     arguments = whole, columns.panels, columns.levels, from_zero, triangle, products
     run_loop(row_products, n_tasks, n_threads, arguments)
