@@ -152,10 +152,10 @@ def _chosen(
 def _longer_forms(points: Points) -> tuple[Form, ...]:
     """Rows of which about one entry meets one of a point, where the others miss most points."""
     n_samples, d = points.n_samples, points.n_features
-    n_values = points.row_values
+    n_values = float(points.row_values)
     if not points.is_sparse:
         some = points.dense(np.arange(0, n_samples, max(1, n_samples // _LOOKED_AT)))
-        n_values = np.count_nonzero(some) / len(some)
+        n_values = float(np.count_nonzero(some) / len(some))
     n_entries = min(d, _MOST_ENTRIES, math.ceil(d / max(n_values, 1e-9)))
     return (Form(n_entries, 0.5), Form(n_entries, 1.0)) if n_entries > FORMS[-1].n_entries else ()
 
