@@ -288,7 +288,7 @@ def interpolate(
         evaluations=evaluations + selector.evaluations,
         evaluations_per_candidate=selector.evaluations / max(1, selector.candidates),
         doubtful_bits=layer.patterns.doubtful, growth=growth, trials=trials,
-        file_bytes=layer.patterns.store.file_bytes,
+        file_bytes=layer.patterns.file_bytes,
         estimated_bytes=problem.estimated_bytes(layer.patterns.n_words * WORD_BITS), scale=scaling,
         **_facts(problem, clock),
     )  # fmt: skip

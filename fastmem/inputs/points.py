@@ -84,6 +84,10 @@ class Points:
         rows = self.take(indices)
         return rows.dense() if self.is_sparse else rows
 
+    def at_hand(self, indices: np.ndarray) -> Points:
+        """Return points of which the rows at ``indices`` can be taken at once, one by one."""
+        return self
+
 
 class ConvertedPoints(Points):
     """Points whose blocks are copied out: any strides, byte order or real dtype."""

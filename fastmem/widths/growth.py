@@ -129,8 +129,9 @@ def targeted_rows(
         pairs = [pairs[i] for i in np.sort(chosen)]
     pairs = pairs[: max(1, _PAIR_VALUES // points.row_values)]
     n_targets = min(most, len(pairs), source.max_targets)
-    low_rows = np.array([patterns.rows(code, np.array(low)) for code, low, _ in pairs])
-    high_rows = patterns.rows_at(np.array([high for _, _, high in pairs]))
+    codes, lows, highs = np.array(pairs, np.int64).T
+    low_rows, high_rows = patterns.rows_of(codes, lows), patterns.rows_at(highs)
+    points = points.at_hand(np.concatenate([low_rows, high_rows]))
     ends = np.stack([low_rows, high_rows], axis=1)[:n_targets]
     targets = (points.dense(pair).astype(np.float64) for pair in ends)
     trial = source.between(targets, generator, _CANDIDATES, extent.centre, extent.radius)

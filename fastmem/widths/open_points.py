@@ -9,8 +9,9 @@ from fastmem.kernels.open_points import look_for_lower
 from fastmem.machine.loops import run_loop
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import valid_bits
-from fastmem.second_layer.class_cover import ClassCover, least_counts
+from fastmem.second_layer.cover import PatternsElsewhere
 from fastmem.second_layer.random_order import random_order
+from fastmem.second_layer.selection import new_cover
 
 MANY = 0.05
 """Share of failing points above which random rows are added as long as they help."""
@@ -36,7 +37,12 @@ class OpenPoints:
         below its own.
     """
 
-    def __init__(self, patterns: Patterns, code: int, members: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        patterns: Patterns | PatternsElsewhere,
+        code: int,
+        members: np.ndarray | None = None,
+    ) -> None:
         self.code = code
         if members is None:
             members = np.arange(patterns.class_size(code), dtype=np.int32)
@@ -45,21 +51,27 @@ class OpenPoints:
         self.pairs: list[tuple[int, int]] = []
 
     def look(
-        self, patterns: Patterns, width: int, seed: np.random.SeedSequence, n_threads: int
+        self,
+        patterns: Patterns | PatternsElsewhere,
+        width: int,
+        seed: np.random.SeedSequence,
+        n_threads: int,
     ) -> int:
         """Find out which members ``width`` hyperplanes separate; returns the counts made."""
-        if patterns.is_spatial and patterns.bounded is None:
+        is_tree = patterns.is_spatial and not patterns.is_bounded
+        if isinstance(patterns, Patterns) and is_tree:
             return self._look_by_bounds(patterns, width, seed, n_threads)
-        cover = ClassCover(
+        cover = new_cover(
             patterns, width, self.code, np.random.default_rng(seed), n_threads, self.members
         )
         probe = cover.next_candidates(_PROBE)
-        least, nearest = least_counts([cover] * len(probe), cover.masks_of(probe))
+        least, nearest = cover.least_counts([cover] * len(probe), cover.masks_of(probe))
         fails = np.flatnonzero(least == 0)
         share = len(fails) / len(probe)
         if share > MANY:
             self.failing = int(np.ceil(share * len(self.members)))
-            self.pairs = [(int(cover.members[probe[i]]), int(nearest[i])) for i in fails]
+            numbers = cover.numbers_of(probe[fails]).tolist()
+            self.pairs = list(zip(numbers, nearest[fails].tolist(), strict=True))
             return cover.evaluations
         while not cover.done:
             cover.step_random()
