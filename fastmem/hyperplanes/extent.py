@@ -6,12 +6,12 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Protocol
 
 import numpy as np
 
 from fastmem.errors import InvalidInputError
 from fastmem.inputs import Points, SparseRows
+from fastmem.inputs.measures import Measures
 from fastmem.inputs.points import row_ranges
 from fastmem.kernels.rows import add_whole_columns, largest_squares, raise_extremes
 from fastmem.kernels.sparse import (
@@ -67,24 +67,6 @@ class Extent:
         return centre if np.isfinite(centre).all() else self.mean
 
 
-class Measures(Protocol):
-    """What is measured of all points to know where they are, wherever they are.
-
-    All of it can be measured of some points at a time, and joined in any order.
-    """
-
-    n_samples: int
-
-    def extremes(self) -> tuple[np.ndarray, np.ndarray]:
-        """The least and the largest number of each column, (d,) float64 each."""
-
-    def sums(self, middle: np.ndarray, digits: np.ndarray) -> np.ndarray:
-        """Sums of columns, (d,) int64, of rint((x - middle) 2^digits)."""
-
-    def largest_squares(self, mean: np.ndarray, scale: float) -> tuple[float, float]:
-        """The largest square of a norm, and of a distance from ``mean``; of points times scale."""
-
-
 def extent_of(points: Points, n_threads: int) -> Extent:
     """Mean and radius of the points.
 
@@ -92,6 +74,8 @@ def extent_of(points: Points, n_threads: int) -> Extent:
     that the mean depends neither on ``n_threads`` nor on the order of the rows. Sparse rows are
     added by one thread, into one sum: a sum a range could be larger than the rows.
     """
+    if points.elsewhere is not None:
+        return measured_extent(points.elsewhere)
     return measured_extent(PointMeasures(points, n_threads))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmem.inputs.measures import MeasuresElsewhere
 from fastmem.machine.arrays import frozen
 from fastmem.machine.threads import ranges
 
@@ -57,6 +58,16 @@ class Points:
         """All points as kernels take them, (n_samples, n_features); None where only blocks are."""
         source: np.ndarray = self._source
         return source
+
+    @property
+    def elsewhere(self) -> MeasuresElsewhere | None:
+        """What measures the points where they are, if that is not here."""
+        return None
+
+    @property
+    def is_one_array(self) -> bool:
+        """Whether the points are in one array, here or if they were here."""
+        return self.array is not None
 
     @property
     def row_values(self) -> int:
@@ -344,7 +355,7 @@ def some_points(points: Points, rows: np.ndarray) -> Points:
 def fits_one_array(points: Points) -> bool:
     """Whether points are in one array, or are dense and few enough to be copied to one."""
     size = points.n_samples * points.n_features * points.dtype.itemsize
-    return points.array is not None or (not points.is_sparse and size <= MOST_COPIED)
+    return points.is_one_array or (not points.is_sparse and size <= MOST_COPIED)
 
 
 def in_one_array(points: Points) -> Points:
