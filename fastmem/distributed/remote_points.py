@@ -1,0 +1,116 @@
+"""Points that are on shards: rows are fetched, and all of them measured there."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+
+from fastmem.distributed.fleet import Fleet, in_order
+from fastmem.distributed.numbering import Placing
+from fastmem.inputs import Points
+from fastmem.inputs.equal_rows import repeated
+from fastmem.machine.arrays import frozen
+
+_HASHES = 1 << 22
+"""Hashes that are at the driver at a time."""
+
+
+class RemotePoints(Points):
+    """Points on shards, of which single rows are fetched.
+
+    Parameters
+    ----------
+    fleet : Fleet
+    placing : Placing
+    """
+
+    __slots__ = ("_fleet", "_measures")
+    array = None
+
+    def __init__(self, fleet: Fleet, placing: Placing) -> None:
+        self._fleet = fleet
+        self.n_samples, self.n_features = placing.n_rows, placing.n_features
+        self.dtype = np.dtype(placing.dtype)
+        self.feature_names = None
+        self.max_block_rows = max(1, (1 << 24) // (self.n_features * self.dtype.itemsize))
+        self._measures = _RemoteMeasures(fleet, placing)
+
+    @property
+    def elsewhere(self) -> _RemoteMeasures:
+        """What measures the points on the shards."""
+        return self._measures
+
+    @property
+    def is_one_array(self) -> bool:
+        """So they are taken to be where a fit on one machine has them."""
+        return True
+
+    def block(self, start: int, stop: int) -> np.ndarray:
+        """Return rows as in `Points`, fetched."""
+        return self.take(np.arange(start, min(stop, self.n_samples)))
+
+    def take(self, indices: np.ndarray) -> np.ndarray:
+        """Return rows as in `Points`, fetched in one round."""
+        rows = np.asarray(indices, np.int64)
+        _, block = in_order(self._fleet.ask(("take", rows))[0])
+        return frozen(np.ascontiguousarray(block, self.dtype))
+
+    def at_hand(self, indices: np.ndarray) -> Points:
+        """Return points of which the rows at ``indices`` are here."""
+        return _Fetched(self, np.unique(indices))
+
+
+class _Fetched(Points):
+    """Some rows of points, which go by their rows there."""
+
+    __slots__ = ("_rows",)
+
+    def __init__(self, points: Points, rows: np.ndarray) -> None:
+        super().__init__(points.take(rows))
+        self._rows = rows
+
+    def take(self, indices: np.ndarray) -> Any:
+        """Return those at ``indices``, which are among the rows."""
+        return super().take(np.searchsorted(self._rows, indices))
+
+
+class _RemoteMeasures:
+    """See ``inputs.measures``."""
+
+    def __init__(self, fleet: Fleet, placing: Placing) -> None:
+        self._fleet = fleet
+        self.n_samples = placing.n_rows
+
+    def extremes(self) -> tuple[np.ndarray, np.ndarray]:
+        """See ``inputs.measures``."""
+        found = [pair for pair in self._fleet.ask(("extremes",))[0] if pair is not None]
+        lows, highs = zip(*found, strict=True)
+        return np.min(lows, axis=0), np.max(highs, axis=0)
+
+    def sums(self, middle: np.ndarray, digits: np.ndarray) -> np.ndarray:
+        """See ``inputs.measures``."""
+        total: np.ndarray = np.sum(self._fleet.ask(("sums", middle, digits))[0], axis=0)
+        return total
+
+    def largest_squares(self, mean: np.ndarray, scale: float) -> tuple[float, float]:
+        """See ``inputs.measures``."""
+        norms, radii = zip(*self._fleet.ask(("largest_squares", mean, scale))[0], strict=True)
+        return max(norms), max(radii)
+
+    def equal_hashes(self, like: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, int]:
+        """See ``inputs.measures``: looked for by ranges of hashes, so that few are here at once."""
+        if like is not None:
+            rows = np.asarray(like, np.int64)
+            wanted = np.unique(np.concatenate(self._fleet.ask(("hashes_of", rows))[0]))
+        else:
+            n_ranges = -(-self.n_samples // _HASHES)
+            bounds = [2**64 * i // n_ranges for i in range(n_ranges + 1)]
+            found = []
+            for low, stop in itertools.pairwise(bounds):
+                pieces = self._fleet.ask(("hashes", low, stop - 1))[0]
+                found.append(repeated(np.sort(np.concatenate(pieces))))
+            wanted = np.concatenate(found)
+        rows, group = in_order(self._fleet.ask(("with_hashes", wanted))[0])
+        return rows, group, len(wanted)
