@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -31,3 +31,15 @@ class MeasuresElsewhere(Measures, Protocol):
         Among all hashes that do, of which the number comes last; or, given rows ``like``, all rows
         that have the hash of one of them.
         """
+
+    def ranges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See ``spread.ranges_of``."""
+
+    def spread_sums(self, middle: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        """See ``spread.spread_sums``."""
+
+    def magnitudes(self) -> tuple[float, float]:
+        """See ``scaled_points.magnitudes``."""
+
+    def times(self, scale: np.ndarray, dtype: np.dtype) -> Any:
+        """The points, `Points`, multiplied by a scale for good, as numbers of a dtype."""
