@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -71,6 +73,8 @@ def interpolate_on(transport: Transport, **parameters: Any) -> Network:
         points = RemotePoints(fleet, placing)
         problem = problem_of(points, placing.classes, codes, **parameters)
         _refuse_what_is_local(problem)
+        if len(problem.given.relabelled):
+            placing = _relabelled(fleet, placing, problem)
     problem, scaling = chosen_scale(problem, clock)
     return covering_cells(problem, scaling, clock, None, partial(RemoteLayer, fleet, placing))
 
@@ -98,6 +102,20 @@ def _placing(facts: list[PartFacts]) -> Placing:
         counts[fact.number, codes[np.searchsorted(values, fact.labels)]] = fact.counts
     dtype = np.result_type(*[fact.dtype for fact in some])
     return Placing(classes, some[0].n_features, dtype.name, counts)
+
+
+def _relabelled(fleet: Fleet, placing: Placing, problem: Problem) -> Placing:
+    """Let the shards know which rows have other labels; where classes begin then."""
+    kept, codes, rows = problem.given.kept, problem.codes, problem.given.relabelled
+    counts = np.array([
+        np.bincount(codes[start:stop], minlength=len(kept))
+        for start, stop in pairwise(placing.first_rows.tolist())
+    ])  # fmt: skip
+    new = np.zeros(len(placing.classes), codes.dtype)  # where a class is lost, all its rows are new
+    new[kept] = np.arange(len(kept))
+    placing = replace(placing, classes=problem.classes, part_counts=counts)
+    fleet.tell("relabel", placing, rows, codes[rows], new)
+    return placing
 
 
 def _refuse_what_is_local(problem: Problem) -> None:

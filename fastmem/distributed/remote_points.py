@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -80,7 +81,7 @@ class _RemoteMeasures:
     """See ``inputs.measures``."""
 
     def __init__(self, fleet: Fleet, placing: Placing) -> None:
-        self._fleet = fleet
+        self._fleet, self._placing = fleet, placing
         self.n_samples = placing.n_rows
 
     def extremes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -114,3 +115,26 @@ class _RemoteMeasures:
             wanted = np.concatenate(found)
         rows, group = in_order(self._fleet.ask(("with_hashes", wanted))[0])
         return rows, group, len(wanted)
+
+    def ranges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See ``inputs.measures``."""
+        lows, highs, least = zip(*self._fleet.ask(("ranges",))[0], strict=True)
+        return np.min(lows, axis=0), np.max(highs, axis=0), np.min(least, axis=0)
+
+    def spread_sums(self, middle: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        """See ``inputs.measures``."""
+        total: np.ndarray = np.sum(self._fleet.ask(("spread_sums", middle, shift))[0], axis=0)
+        return total
+
+    def magnitudes(self) -> tuple[float, float]:
+        """See ``inputs.measures``."""
+        found = [pair for pair in self._fleet.ask(("magnitudes",))[0] if pair is not None]
+        if not found:
+            return 1.0, 1.0
+        smallest, largest = zip(*found, strict=True)
+        return min(smallest), max(largest)
+
+    def times(self, scale: np.ndarray, dtype: np.dtype) -> RemotePoints:
+        """See ``inputs.measures``."""
+        self._fleet.tell("scale", scale, dtype.name)
+        return RemotePoints(self._fleet, replace(self._placing, dtype=dtype.name))

@@ -13,6 +13,8 @@ from fastmem.hyperplanes.extent import PointMeasures
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
 from fastmem.inputs.equal_rows import occurrences, row_hashes
+from fastmem.inputs.scaled_points import ScaledPoints
+from fastmem.inputs.spread import ranges_of, spread_sums
 from fastmem.kernels.layout import TILE
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import rows_of
@@ -66,10 +68,13 @@ class Shard:
     n_threads : int
     """
 
-    _changes: ClassVar = frozenset({"place", "fill", "open_class", "cover", "be_at"})
+    _changes: ClassVar = frozenset({
+        "place", "relabel", "scale", "fill", "open_class", "cover", "be_at",
+    })  # fmt: skip
     _asks: ClassVar = frozenset({
-        "facts", "codes", "extremes", "sums", "largest_squares", "take", "hashes_of", "hashes",
-        "with_hashes", "rows", "peek", "least", "nearest", "patterns_at",
+        "facts", "codes", "extremes", "sums", "largest_squares", "ranges", "spread_sums",
+        "magnitudes", "take", "hashes_of", "hashes", "with_hashes", "rows", "peek", "least",
+        "nearest", "patterns_at",
     })  # fmt: skip
     points: Points
     patterns: Patterns
@@ -112,6 +117,21 @@ class Shard:
         self._placing = placing
         self.points, self._codes = joined(self._parts, placing)
         self._numbering = Numbering(placing, [part.number for part in self._parts])
+        self._measures = PointMeasures(self.points, self._n_threads)
+
+    def relabel(
+        self, placing: Placing, rows: np.ndarray, codes: np.ndarray, new: np.ndarray
+    ) -> None:
+        """Give some rows other classes, and all others the ``new`` code of their old one."""
+        which, places = self._numbering.local_rows(rows)
+        changed = new[self._codes]
+        changed[places] = codes[which]
+        self._codes, self._placing = changed, placing
+        self._numbering = Numbering(placing, [part.number for part in self._parts])
+
+    def scale(self, scale: np.ndarray, dtype: str) -> None:
+        """Multiply all points."""
+        self.points = ScaledPoints(self.points, scale, np.dtype(dtype))
         self._measures = PointMeasures(self.points, self._n_threads)
 
     def fill(self, hyperplanes: Hyperplanes, first: int) -> int:
@@ -171,6 +191,22 @@ class Shard:
     def largest_squares(self, mean: np.ndarray, scale: float) -> tuple[float, float]:
         """See ``inputs.measures``."""
         return self._measures.largest_squares(mean, scale)
+
+    def ranges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See ``inputs.measures``."""
+        found = ranges_of(self.points)
+        return found.low, found.high, found.least
+
+    def spread_sums(self, middle: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        """See ``inputs.measures``."""
+        return spread_sums(self.points, middle, shift)
+
+    def magnitudes(self) -> tuple[float, float] | None:
+        """See ``inputs.measures``; None where all coordinates are 0."""
+        found = ranges_of(self.points)
+        largest = max(np.abs(found.low).max(), np.abs(found.high).max())
+        is_zero = not self.points.n_samples or not largest
+        return None if is_zero else (float(found.least.min()), float(largest))
 
     def take(self, rows: np.ndarray) -> tuple[np.ndarray, Any]:
         """Which of some rows, by place among them, are here, and their points."""
