@@ -20,15 +20,23 @@ import fastmem
 from fastmem import datasets
 from fastmem.distributed import fitting, remote_points, window
 from fastmem.distributed.fitting import interpolate_on
+from fastmem.distributed.fleet import Fleet
 from fastmem.distributed.numbering import Numbering, Placing
 from fastmem.distributed.parts import Part
+from fastmem.distributed.remote_cover import RemoteCover
+from fastmem.distributed.remote_patterns import RemotePatterns
 from fastmem.distributed.shard import Shard, StaleShard
 from fastmem.distributed.transport import ATTEMPTS, LocalShards, LostShardError
 from fastmem.distributed.window import Window
 from fastmem.inputs import check_points
 from fastmem.inputs.spread import spread_sums
+from fastmem.kernels.layout import TILE
 from fastmem.patterns import neighbourhoods
+from fastmem.patterns.by_class import Patterns
+from fastmem.patterns.words import packed
 from fastmem.second_layer import merged_cells, random_order
+from fastmem.second_layer.class_cover import ClassCover
+from fastmem.second_layer.selection import new_cover
 
 
 def blobs(n=300, d=6, n_classes=4, dtype=np.float64, noise=1.0):
@@ -408,6 +416,44 @@ def test_a_window_shows_the_open_points_along_the_order(size, data):
         seen.close(closed)
         is_open[closed] = False
         assert seen.is_open(found).tolist() == is_open[found].tolist()
+
+
+@settings(max_examples=25)
+@given(partitionings, st.integers(1, 70), st.integers(0, 2**32))
+def test_counts_and_the_points_they_name_are_those_of_one_machine(partitioning, n, seed):
+    """Few hyperplanes, so that many points have one count: of zeros the first is named."""
+    cuts, owners, n_shards = partitioning
+    X, y = coins(150, 2, 3)
+    rng = np.random.default_rng(seed)
+    layer = fastmem.Hyperplanes(rng.standard_normal((n, 2)).astype(np.float32), np.zeros(n))
+    here = Patterns(y, 3)
+    here.fill(check_points(X), layer, 1)
+    fleet = Fleet(LocalShards(shards_of(X, y, cuts, owners[::-1], n_shards)))
+    placing = fitting._placing([fact for some in fleet.ask(("facts",))[0] for fact in some])
+    fleet.tell("place", placing)
+    there = RemotePatterns(fleet, placing, False, False)
+    there.fill(None, layer, 1)
+    mine, theirs = (
+        [new_cover(patterns, n, code, np.random.default_rng(code), 1) for code in range(3)]
+        for patterns in (there, here)
+    )
+    codes = rng.integers(0, 3, 5)
+    masks = packed(rng.random((5, n)) < rng.random((5, 1)))
+    found = RemoteCover.least_counts([mine[code] for code in codes], masks)
+    expected = ClassCover.least_counts([theirs[code] for code in codes], masks)
+    assert np.array_equal(found, expected)
+    assert np.array_equal(there.rows_at(found[1]), here.rows_at(expected[1]))
+    assert np.array_equal(there.rows_of(codes, codes), here.rows_of(codes, codes))
+    levels = rng.integers(0, 9, 5)
+    for given_levels in (None, levels):
+        ranges = RemoteCover.least_counts([mine[code] for code in codes], masks, True, given_levels)
+        assert np.array_equal(ranges[0].min(axis=0), expected[0])
+        named = ranges[1][ranges[1] >= 0]
+        assert given_levels is None or (ranges[0][ranges[1] >= 0] < levels.max(initial=0)).all()
+        tiles, copies = np.zeros((2, len(named) // TILE + 1, here.n_words, TILE), np.uint64)
+        mine[0].copy_others(named, tiles, 0)
+        theirs[0].copy_others(named, copies, 0)
+        assert np.array_equal(tiles, copies)
 
 
 @given(st.integers(0, 99))
