@@ -101,12 +101,12 @@ class RemoteCover(Cover):
     @property
     def done(self) -> bool:
         """Whether every point is covered or has failed."""
-        self._look_ahead([self], 1)
+        self.expect([self], 1)
         return self._window.n_open == 0
 
     def next_candidates(self, count: int) -> np.ndarray:
         """The next uncovered points along the random order, by number."""
-        self._look_ahead([self], count)
+        self.expect([self], count)
         return self._window.next_open(count)
 
     def numbers_of(self, places: np.ndarray) -> np.ndarray:
@@ -205,7 +205,7 @@ class RemoteCover(Cover):
     @classmethod
     def step_all(cls, covers: Sequence[Self]) -> None:
         """As in the base class: candidates of all covers are counted in one round."""
-        cls._look_ahead(covers, covers[0]._batch)
+        cls.expect(covers, covers[0]._batch)
         asked = [cover.ask_random() for cover in covers]
         owners = [cover for cover, (some, _) in zip(covers, asked, strict=True) for _ in some]
         least, nearest = cls.least_counts(owners, np.concatenate([masks for _, masks in asked]))
@@ -216,7 +216,7 @@ class RemoteCover(Cover):
             cover.settle_random(candidates, masks, least[here], nearest[here])
 
     @classmethod
-    def _look_ahead(cls, covers: Sequence[Self], count: int) -> None:
+    def expect(cls, covers: Sequence[Self], count: int) -> None:
         """Fetch open points until every window has so many, or all that are left."""
         while True:
             few = [cover for cover in covers if cover._window.lacks(count)]

@@ -82,6 +82,10 @@ class ClassCover(Cover):
         """Whether the points in ``own`` are in the order of their numbers."""
         return self._is_copy or self.patterns.numbers is None
 
+    @classmethod
+    def expect(cls, covers: Sequence[Self], count: int) -> None:
+        """As in the base class: they are at hand."""
+
     def next_candidates(self, count: int) -> np.ndarray:
         """The next uncovered points along the random order."""
         if not self.goes_by_number and _SPARSE * self.remaining < len(self.order) - self._walked:

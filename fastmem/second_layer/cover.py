@@ -89,6 +89,11 @@ class Cover(ABC):
         """``remaining``, the points that are neither covered nor failed, as far as is known."""
         return self.remaining
 
+    @classmethod
+    @abstractmethod
+    def expect(cls, covers: Sequence[Self], count: int) -> None:
+        """Make the next candidates of several covers ready, if that takes a while."""
+
     @abstractmethod
     def next_candidates(self, count: int) -> np.ndarray:
         """The next uncovered points along the random order, by place."""

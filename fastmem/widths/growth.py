@@ -20,7 +20,7 @@ from fastmem.patterns.of_points import fill
 from fastmem.patterns.words import new_tiles, rows_of, unpacked
 from fastmem.problem import Problem
 from fastmem.widths.first_layer import FirstLayer
-from fastmem.widths.open_points import MANY, OpenPoints
+from fastmem.widths.open_points import MANY, OpenPoints, look_at_all
 
 _HELPS = 0.75
 """Random rows help if they leave at most this share of the failing points."""
@@ -82,9 +82,9 @@ def separate(
     while True:
         layer.fill()
         width = len(layer)
-        for c in classes:
-            if len(c.members):
-                evaluations += c.look(layer.patterns, width, seed.spawn(1)[0], problem.n_threads)
+        some = [c for c in classes if len(c.members)]
+        seeds = seed.spawn(len(some))
+        evaluations += look_at_all(some, layer.patterns, width, seeds, problem.n_threads)
         needed = _without_the_hardest(classes) if problem.leave_one_out else classes
         open_points = sum(len(c.members) for c in needed)
         steps.append(GrowthStep(width, kind, open_points))
