@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from scipy import sparse
 
 import fastmem
 from fastmem import datasets
@@ -68,6 +69,24 @@ def contradicting():
     return np.concatenate([X[:12], X]), np.concatenate([(y[:11] + 1) % 4, [9], y])
 
 
+def rare(n=150, d=300, each=9):
+    """CSR points of few values; the first two are as near as floats can be."""
+    rng = np.random.default_rng(7)
+    values = rng.integers(1, 64, (n, each)) / 16
+    columns = rng.integers(0, d - each, (n, 1)) + np.arange(each)
+    columns[1], values[1] = columns[0], values[0]
+    values[1, 0] = np.nextafter(values[0, 0], 9)
+    starts = np.arange(0, each * n + 1, each)
+    y = rng.integers(0, 3, n)
+    y[:2] = 0, 1
+    return sparse.csr_matrix((values.ravel(), columns.ravel(), starts), (n, d)), y
+
+
+def rather_dense():
+    X, y = blobs(150)
+    return sparse.csr_matrix(X), y
+
+
 CASES = {
     "random": (blobs, dict(width=120, selection="random")),
     "merge": (blobs, dict(width=120)),
@@ -88,6 +107,10 @@ CASES = {
     "scaled where it pays": (in_units, {}),
     "contradictions": (contradicting, dict(width=70)),
     "majority": (contradicting, dict(contradictions="majority")),
+    "sparse": (rare, dict(width=90, selection="random")),
+    "sparse, auto": (rare, dict(scale="std")),
+    "sparse, structured": (rare, dict(projection="structured", margin=0.2)),
+    "sparse as dense": (rather_dense, {}),
     "moons": (lambda: datasets.two_moons(400, seed=5), dict(max_bias=3.0)),
 }
 
@@ -114,7 +137,7 @@ def on_one_machine(name):
 
 def shards_of(X, y, cuts, owners, n_shards):
     """Parts between cuts, each on its owner's shard."""
-    bounds = [0, *sorted(cuts), len(X)]
+    bounds = [0, *sorted(cuts), X.shape[0]]
     shards = [[] for _ in range(n_shards)]
     for number, (start, stop) in enumerate(pairwise(bounds)):
         owner = owners[number % len(owners)] % n_shards
@@ -328,6 +351,11 @@ WRONG = {
     "empty": ([Part(0, X[:0], Y[:0])], "X has no rows; pass parts with points"),
     "one class": ([Part(0, X, 0 * Y), Part(1, X[:0], Y[:0])], "holds one class only"),
     "not finite": ([Part(0, X, Y), Part(1, X * np.inf, Y)], "X"),
+    "ways": ([Part(0, X, Y), Part(1, sparse.csr_matrix(X), Y)], "part 0 is dense and others"),
+    "twice": (
+        [Part(0, sparse.csr_matrix(([1.0, 2.0], [1, 1], [0, 2]), (1, 6)), np.array([0]))],
+        re.escape("call sum_duplicates() on it"),
+    ),
     "repeats": ([Part(0, X, Y), Part(1, X, Y)], "drop the duplicates first"),
     "far out": ([Part(0, X, Y), Part(1, X * 2.0**1000, Y)], "divide X by a power of two"),
 }
@@ -411,7 +439,7 @@ def test_a_window_shows_the_open_points_along_the_order(size, data):
         levels = np.array([rng.integers(1, 40), 1])
         counts = np.bitwise_count(masks[:, None] & patterns).sum(axis=2, dtype=np.int64)
         is_open &= ~(counts < levels[:, None]).any(axis=0)
-        seen.take_covered(masks, levels)
+        seen.take_covered(masks, levels, 1)
         closed = found[: data.draw(st.integers(0, 2))]
         seen.close(closed)
         is_open[closed] = False

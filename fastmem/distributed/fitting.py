@@ -42,7 +42,7 @@ class RemoteLayer(FirstLayer):
 def interpolate_on(transport: Transport, **parameters: Any) -> Network:
     """As `fastmem.interpolate`, of the parts that shards hold: the same network, byte for byte.
 
-    Rows are in the order of parts. The shards' points are dense.
+    Rows are in the order of parts.
 
     Parameters
     ----------
@@ -94,6 +94,13 @@ def _placing(facts: list[PartFacts]) -> Placing:
                 f"part {fact.number} has {fact.n_features} features and part {some[0].number} has "
                 f"{some[0].n_features}; pass the same columns in all parts"
             )
+    stored = [fact.n_stored for fact in some]
+    known = [count for count in stored if count is not None]
+    if known and len(known) < len(some):
+        raise InvalidInputError(
+            f"part {some[stored.index(None)].number} is dense and others are sparse; pass all "
+            f"parts in one way"
+        )
     values = np.unique(np.concatenate([fact.labels for fact in some]))
     labels = EncodedLabels(values, np.arange(len(values)))
     classes, codes = check_labels(labels, len(values), narrow=True)
@@ -101,7 +108,8 @@ def _placing(facts: list[PartFacts]) -> Placing:
     for fact in some:
         counts[fact.number, codes[np.searchsorted(values, fact.labels)]] = fact.counts
     dtype = np.result_type(*[fact.dtype for fact in some])
-    return Placing(classes, some[0].n_features, dtype.name, counts)
+    n_stored = sum(known) if known else None
+    return Placing(classes, some[0].n_features, dtype.name, counts, n_stored)
 
 
 def _relabelled(fleet: Fleet, placing: Placing, problem: Problem) -> Placing:

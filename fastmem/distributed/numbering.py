@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 
+from fastmem.inputs.arrays import stay_sparse
 from fastmem.kernels.layout import TILE
 
 
@@ -27,12 +28,22 @@ class Placing:
         Of the points: float32 or float64.
     part_counts : ndarray of shape (parts, K), int64
         Points of each class in each part.
+    n_stored : int or None
+        Stored values of CSR parts; None for dense ones.
     """
 
     classes: np.ndarray
     n_features: int
     dtype: str
     part_counts: np.ndarray
+    n_stored: int | None = None
+
+    @property
+    def is_sparse(self) -> bool:
+        """Whether points are handed out as sparse rows."""
+        return self.n_stored is not None and stay_sparse(
+            self.n_rows, self.n_features, self.n_stored
+        )
 
     @cached_property
     def counts(self) -> np.ndarray:

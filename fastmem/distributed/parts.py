@@ -10,7 +10,8 @@ import numpy as np
 from fastmem.distributed.numbering import Placing
 from fastmem.errors import InvalidInputError
 from fastmem.inputs import Points, check_points
-from fastmem.inputs.points import ColumnPoints
+from fastmem.inputs.points import ColumnPoints, NarrowPoints, SparsePoints
+from fastmem.inputs.values import is_scipy_sparse
 
 
 class Part(NamedTuple):
@@ -42,6 +43,8 @@ class PartFacts(NamedTuple):
         Those that occur, ascending; and
     counts : ndarray of int64
         how often each.
+    n_stored : int or None
+        Values that a CSR part stores; None for a dense one.
     """
 
     number: int
@@ -50,6 +53,7 @@ class PartFacts(NamedTuple):
     dtype: np.dtype
     labels: np.ndarray
     counts: np.ndarray
+    n_stored: int | None = None
 
 
 def facts_of(part: Part) -> PartFacts:
@@ -61,15 +65,22 @@ def facts_of(part: Part) -> PartFacts:
             f"the same parts"
         )
     labels, counts = np.unique(np.asarray(part.labels), return_counts=True)
-    if not n_rows:
-        dtype = np.dtype(np.float32)
-        return PartFacts(part.number, 0, part.points.shape[1], dtype, labels, counts)
-    points = check_points(part.points)
-    if points.is_sparse:
+    n_stored = _stored(part)
+    dtype = np.dtype(np.float32) if not n_rows else check_points(part.points).dtype
+    n_features = part.points.shape[1]
+    return PartFacts(part.number, n_rows, n_features, dtype, labels, counts, n_stored)
+
+
+def _stored(part: Part) -> int | None:
+    if not is_scipy_sparse(part.points):
+        return None
+    matrix = part.points.tocsr()
+    if not matrix.has_canonical_format:
         raise InvalidInputError(
-            "X is sparse, which is not for several machines yet; pass dense parts, or fit on one"
+            f"part {part.number} has columns that do not ascend, or occur twice in a row; call "
+            f"sum_duplicates() on it"
         )
-    return PartFacts(part.number, n_rows, points.n_features, points.dtype, labels, counts)
+    return int(matrix.nnz)
 
 
 def joined(parts: Sequence[Part], placing: Placing) -> tuple[Points, np.ndarray]:
@@ -79,16 +90,30 @@ def joined(parts: Sequence[Part], placing: Placing) -> tuple[Points, np.ndarray]
     """
     dtype = np.dtype(placing.dtype)
     kind = np.uint16 if len(placing.classes) <= 1 << 16 else np.int64
-    codes = [np.empty(0, kind)]
+    some = [part for part in parts if part.points.shape[0]]
+    codes = np.concatenate([
+        np.empty(0, kind),
+        *(np.searchsorted(placing.classes, np.asarray(part.labels)).astype(kind) for part in some),
+    ])  # fmt: skip
+    if placing.n_stored is not None:
+        return _joined_sparse([part.points for part in some], placing, dtype), codes
     batches = []
-    for part in parts:
-        if not part.points.shape[0]:
-            continue
-        codes.append(np.searchsorted(placing.classes, np.asarray(part.labels)).astype(kind))
+    for part in some:
         points = check_points(part.points)
         whole = points.array if points.array is not None else points.block(0, points.n_samples)
         batches.append([whole])
-    all_codes = np.concatenate(codes)
     if len(batches) == 1 and batches[0][0].dtype == dtype:
-        return Points(batches[0][0]), all_codes
-    return ColumnPoints(batches, (len(all_codes), placing.n_features), dtype), all_codes
+        return Points(batches[0][0]), codes
+    return ColumnPoints(batches, (len(codes), placing.n_features), dtype), codes
+
+
+def _joined_sparse(matrices: Sequence[Any], placing: Placing, dtype: np.dtype) -> Points:
+    from scipy import sparse
+
+    nothing = sparse.csr_matrix((0, placing.n_features), dtype=dtype)
+    matrix = sparse.csr_matrix(sparse.vstack([nothing, *matrices], format="csr"))
+    if placing.is_sparse:
+        return NarrowPoints(matrix, dtype, has_duplicates=False)
+    points = SparsePoints(matrix, matrix.shape, dtype)
+    points.has_duplicates = False
+    return points

@@ -24,7 +24,7 @@ class NamedPoints:
     """Patterns of points of all classes that shards have named."""
 
     def __init__(self, fleet: Fleet, n_words: int) -> None:
-        self._fleet = fleet
+        self.fleet = fleet
         self._most = max(1, _NAMED_BYTES // (8 * n_words))
         self._known: OrderedDict[int, np.ndarray] = OrderedDict()
 
@@ -39,7 +39,7 @@ class NamedPoints:
         """Patterns of some of them, one row each, uint64."""
         if all(position in self._known for position in positions.tolist()):
             return np.array([self._known[position] for position in positions.tolist()])
-        return in_order(self._fleet.ask(("patterns_at", positions))[0])[1]
+        return in_order(self.fleet.ask(("patterns_at", positions))[0])[1]
 
 
 class RemoteCover(Cover):
@@ -62,24 +62,22 @@ class RemoteCover(Cover):
     def __init__(
         self,
         patterns: PatternsElsewhere,
-        fleet: Fleet,
         named: NamedPoints,
+        window: Window,
         code: int,
         n_hyperplanes: int,
-        generator: np.random.Generator,
-        members: np.ndarray | None,
+        n_threads: int,
         margin: float,
         only_inside: bool,
     ) -> None:
-        super().__init__(code, n_hyperplanes, 1, margin, only_inside)
-        self.patterns, self._fleet, self._named = patterns, fleet, named
-        size = patterns.class_size(code)
-        self.n_members = size if members is None else len(members)
+        super().__init__(code, n_hyperplanes, n_threads, margin, only_inside)
+        self.patterns, self._named, self._window = patterns, named, window
+        self._fleet = named.fleet
+        self.n_members = window.n_members
         self.steps: list[tuple[int, int]] = []
         self._gained: list[int] = []
-        self._id = fleet.new_cover()
-        fleet.tell("open_class", self._id, code, members)
-        self._window = Window(size, generator, members, len(self.valid))
+        self._id = self._fleet.new_cover()
+        self._fleet.tell("open_class", self._id, code, window.members)
 
     @property
     def gained(self) -> list[int]:  # type: ignore[override]
@@ -141,7 +139,7 @@ class RemoteCover(Cover):
     def accept(self, masks: np.ndarray, thresholds: np.ndarray) -> None:
         """Add neurons; the shards will be told."""
         levels = self.levels(thresholds)
-        self._window.take_covered(masks, levels)
+        self._window.take_covered(masks, levels, self.n_threads)
         self._fleet.tell("cover", self._id, masks, levels, then=self._count)
         self.masks.extend(masks)
         self.thresholds.extend(thresholds.tolist())

@@ -11,6 +11,7 @@ from fastmem.distributed.fleet import Fleet, in_order
 from fastmem.distributed.neighbours import may_be_many
 from fastmem.distributed.numbering import Placing
 from fastmem.distributed.remote_cover import NamedPoints, RemoteCover
+from fastmem.distributed.window import Window
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import InvalidInputError
 from fastmem.second_layer.cover import Cover
@@ -83,10 +84,10 @@ class RemotePatterns:
         """A cover of a class."""
         if members is not None and len(members) == self.class_size(code):
             members = None
+        window = Window(self.class_size(code), generator, members, self.n_words)
         return RemoteCover(
-            self, self._fleet, self._named, code, n_hyperplanes, generator, members, margin,
-            only_inside,
-        )  # fmt: skip
+            self, self._named, window, code, n_hyperplanes, n_threads, margin, only_inside
+        )
 
     def refuse_neighbours(self) -> NoReturn:
         """See `PatternsElsewhere`."""

@@ -10,8 +10,9 @@ import numpy as np
 
 from fastmem.distributed.fleet import Fleet, in_order
 from fastmem.distributed.numbering import Placing
-from fastmem.inputs import Points
+from fastmem.inputs import Points, SparseRows
 from fastmem.inputs.equal_rows import repeated
+from fastmem.inputs.points import BLOCK_BYTES, NarrowPoints, PointsOfPoints
 from fastmem.machine.arrays import frozen
 
 _HASHES = 1 << 22
@@ -27,7 +28,7 @@ class RemotePoints(Points):
     placing : Placing
     """
 
-    __slots__ = ("_fleet", "_measures")
+    __slots__ = ("_fleet", "_measures", "_n_stored", "is_sparse")
     array = None
 
     def __init__(self, fleet: Fleet, placing: Placing) -> None:
@@ -35,7 +36,9 @@ class RemotePoints(Points):
         self.n_samples, self.n_features = placing.n_rows, placing.n_features
         self.dtype = np.dtype(placing.dtype)
         self.feature_names = None
-        self.max_block_rows = max(1, (1 << 24) // (self.n_features * self.dtype.itemsize))
+        self.is_sparse, self._n_stored = placing.is_sparse, placing.n_stored
+        row_bytes = 16 * self.row_values if self.is_sparse else 8 * self.n_features
+        self.max_block_rows = max(1, BLOCK_BYTES // row_bytes)
         self._measures = _RemoteMeasures(fleet, placing)
 
     @property
@@ -45,36 +48,67 @@ class RemotePoints(Points):
 
     @property
     def is_one_array(self) -> bool:
-        """So they are taken to be where a fit on one machine has them."""
-        return True
+        """Where they are dense, they are taken to be so on one machine."""
+        return self._n_stored is None
 
-    def block(self, start: int, stop: int) -> np.ndarray:
+    @property
+    def row_values(self) -> int:
+        """Return values of a row as in `Points`."""
+        if not self.is_sparse or self._n_stored is None:
+            return self.n_features
+        return 1 + self._n_stored // max(1, self.n_samples)
+
+    def block(self, start: int, stop: int) -> Any:
         """Return rows as in `Points`, fetched."""
         return self.take(np.arange(start, min(stop, self.n_samples)))
 
-    def take(self, indices: np.ndarray) -> np.ndarray:
+    def take(self, indices: np.ndarray) -> Any:
         """Return rows as in `Points`, fetched in one round."""
         rows = np.asarray(indices, np.int64)
-        _, block = in_order(self._fleet.ask(("take", rows))[0])
-        return frozen(np.ascontiguousarray(block, self.dtype))
+        pieces = self._fleet.ask(("take", rows))[0]
+        if self.is_sparse:
+            return _sparse_in_order(pieces, self.n_features)
+        return frozen(np.ascontiguousarray(in_order(pieces)[1], self.dtype))
 
     def at_hand(self, indices: np.ndarray) -> Points:
         """Return points of which the rows at ``indices`` are here."""
         return _Fetched(self, np.unique(indices))
 
 
-class _Fetched(Points):
-    """Some rows of points, which go by their rows there."""
+class _Fetched(PointsOfPoints):
+    """Some rows of points that were fetched; they go by their rows there."""
 
-    __slots__ = ("_rows",)
+    __slots__ = ("_places",)
 
     def __init__(self, points: Points, rows: np.ndarray) -> None:
-        super().__init__(points.take(rows))
-        self._rows = rows
+        block = points.take(rows)
+        if isinstance(block, SparseRows):
+            from scipy import sparse
+
+            parts = block.values, block.columns, block.starts
+            matrix = sparse.csr_matrix(parts, shape=(len(block), block.n_features), copy=False)
+            some: Points = NarrowPoints(matrix, points.dtype, has_duplicates=False)
+        else:
+            some = Points(block)
+        super().__init__(some, points.n_samples, points.dtype)
+        self._places = rows
 
     def take(self, indices: np.ndarray) -> Any:
         """Return those at ``indices``, which are among the rows."""
-        return super().take(np.searchsorted(self._rows, indices))
+        return self._points.take(np.searchsorted(self._places, indices))
+
+
+def _sparse_in_order(pieces: list[tuple[np.ndarray, SparseRows]], n_features: int) -> SparseRows:
+    """Join what shards have of some rows."""
+    counts = np.concatenate([np.diff(rows.starts) for _, rows in pieces])
+    order = np.argsort(np.concatenate([which for which, _ in pieces]), kind="stable")
+    ends = np.cumsum(counts[order])
+    starts = np.concatenate([[0], ends])
+    before = (np.cumsum(counts) - counts)[order]
+    chosen = np.arange(starts[-1]) + np.repeat(before - starts[:-1], counts[order])
+    values = np.concatenate([rows.values for _, rows in pieces])[chosen]
+    columns = np.concatenate([rows.columns for _, rows in pieces])[chosen]
+    return SparseRows(frozen(values), frozen(columns), frozen(starts), n_features)
 
 
 class _RemoteMeasures:

@@ -84,6 +84,7 @@ class Shard:
         self._n_threads = n_threads
         self._seq = 0
         self._open: dict[int, _Open] = {}
+        self._hashes: np.ndarray | None = None
 
     def run(self, seq: int, commands: Sequence[Command]) -> list[Any]:
         """Run commands in order, if the shard is at the number ``seq``; returns their results.
@@ -131,12 +132,12 @@ class Shard:
 
     def scale(self, scale: np.ndarray, dtype: str) -> None:
         """Multiply all points."""
-        self.points = ScaledPoints(self.points, scale, np.dtype(dtype))
+        self.points, self._hashes = ScaledPoints(self.points, scale, np.dtype(dtype)), None
         self._measures = PointMeasures(self.points, self._n_threads)
 
     def fill(self, hyperplanes: Hyperplanes, first: int) -> int:
         """Compute the patterns' bits for all but the first hyperplanes; returns doubtful bits."""
-        self._open = {}
+        self._open, self._hashes = {}, None
         self._n_words = hyperplanes.n_words
         if not first:
             self.patterns = Patterns(self._codes, len(self._placing.counts))
@@ -216,19 +217,25 @@ class Shard:
     def hashes_of(self, rows: np.ndarray) -> np.ndarray:
         """Hashes of those of some rows that are here."""
         _, places = self._numbering.local_rows(rows)
-        return row_hashes(self.points, self._n_threads)[places]
+        return self._all_hashes()[places]
 
     def hashes(self, low: int, high: int) -> np.ndarray:
         """All hashes from ``low`` to ``high``, which counts, ascending uint64."""
-        found = row_hashes(self.points, self._n_threads)
+        found = self._all_hashes()
         found = found[(found >= np.uint64(low)) & (found <= np.uint64(high))]
         found.sort()
         return found
 
     def with_hashes(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Rows whose hash is among the ascending ``wanted``, and its place there."""
-        places, which = occurrences_or_none(row_hashes(self.points, self._n_threads), wanted)
+        places, which = _occurrences(self._all_hashes(), wanted)
         return self._numbering.global_rows(places), which
+
+    def _all_hashes(self) -> np.ndarray:
+        """Hashes of all rows; kept until there are patterns, as ranges of them are asked for."""
+        if self._hashes is None:
+            self._hashes = row_hashes(self.points, self._n_threads)
+        return self._hashes
 
     # With patterns --------------------------------------------------------------------------------
 
@@ -316,7 +323,7 @@ class Shard:
         return np.ascontiguousarray(rows_of(tiles, len(places)))
 
 
-def occurrences_or_none(hashes: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _occurrences(hashes: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """See `occurrences`; nothing where there is no hash, or none is wanted."""
     if not len(hashes) or not len(wanted):
         return np.empty(0, np.int64), np.empty(0, np.int64)

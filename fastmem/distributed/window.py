@@ -27,6 +27,9 @@ class Window:
 
     Attributes
     ----------
+    members : ndarray of int32, or None
+    n_members : int
+        How many they are.
     n_open : int
         Points that are here and not known to be covered or failed.
     """
@@ -39,6 +42,7 @@ class Window:
             is_member = np.zeros(size, np.bool_)
             is_member[members] = True
             order = order[is_member[order]]
+        self.members, self.n_members = members, len(order)
         self._order, self._walked = order, 0
         self._numbers = np.empty(0, np.int64)
         self._patterns = np.empty((0, n_words), np.uint64)
@@ -95,10 +99,10 @@ class Window:
         tiles = tiles_of(self.patterns(numbers))
         return TiledPoints(tiles, sizes_of(len(numbers)))
 
-    def take_covered(self, masks: np.ndarray, levels: np.ndarray) -> None:
+    def take_covered(self, masks: np.ndarray, levels: np.ndarray, n_threads: int) -> None:
         """Close what neurons cover."""
         if self.n_open:
-            self._points.take_covered(masks, levels, self._uncovered, 1)
+            self._points.take_covered(masks, levels, self._uncovered, n_threads)
             self.n_open = int(np.count_nonzero(self._flat))
 
     def close(self, numbers: np.ndarray) -> None:
