@@ -94,6 +94,11 @@ def _placing(facts: list[PartFacts]) -> Placing:
                 f"part {fact.number} has {fact.n_features} features and part {some[0].number} has "
                 f"{some[0].n_features}; pass the same columns in all parts"
             )
+        if fact.names != some[0].names:
+            raise InvalidInputError(
+                f"part {fact.number} has other names of columns than part {some[0].number}; pass "
+                f"frames with the same columns, or arrays"
+            )
     stored = [fact.n_stored for fact in some]
     known = [count for count in stored if count is not None]
     if known and len(known) < len(some):
@@ -108,8 +113,10 @@ def _placing(facts: list[PartFacts]) -> Placing:
     for fact in some:
         counts[fact.number, codes[np.searchsorted(values, fact.labels)]] = fact.counts
     dtype = np.result_type(*[fact.dtype for fact in some])
-    n_stored = sum(known) if known else None
-    return Placing(classes, some[0].n_features, dtype.name, counts, n_stored)
+    return Placing(
+        classes, some[0].n_features, dtype.name, counts, sum(known) if known else None,
+        some[0].names, not known and all(fact.is_array for fact in some),
+    )  # fmt: skip
 
 
 def _relabelled(fleet: Fleet, placing: Placing, problem: Problem) -> Placing:

@@ -30,6 +30,10 @@ class Placing:
         Points of each class in each part.
     n_stored : int or None
         Stored values of CSR parts; None for dense ones.
+    names : list of str, or None
+        Of the columns of data frames.
+    is_one_array : bool
+        Whether dense points would be in one array on one machine.
     """
 
     classes: np.ndarray
@@ -37,6 +41,8 @@ class Placing:
     dtype: str
     part_counts: np.ndarray
     n_stored: int | None = None
+    names: list[str] | None = None
+    is_one_array: bool = True
 
     @property
     def is_sparse(self) -> bool:

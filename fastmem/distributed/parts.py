@@ -45,6 +45,10 @@ class PartFacts(NamedTuple):
         how often each.
     n_stored : int or None
         Values that a CSR part stores; None for a dense one.
+    names : list of str, or None
+        Of the columns of a data frame.
+    is_array : bool
+        Whether its points are an array as kernels take it.
     """
 
     number: int
@@ -54,6 +58,8 @@ class PartFacts(NamedTuple):
     labels: np.ndarray
     counts: np.ndarray
     n_stored: int | None = None
+    names: list[str] | None = None
+    is_array: bool = True
 
 
 def facts_of(part: Part) -> PartFacts:
@@ -66,9 +72,13 @@ def facts_of(part: Part) -> PartFacts:
         )
     labels, counts = np.unique(np.asarray(part.labels), return_counts=True)
     n_stored = _stored(part)
-    dtype = np.dtype(np.float32) if not n_rows else check_points(part.points).dtype
     n_features = part.points.shape[1]
-    return PartFacts(part.number, n_rows, n_features, dtype, labels, counts, n_stored)
+    known = part.number, n_rows, n_features
+    if not n_rows:
+        return PartFacts(*known, np.dtype(np.float32), labels, counts, n_stored)
+    points = check_points(part.points)
+    names, is_array = points.feature_names, points.array is not None
+    return PartFacts(*known, points.dtype, labels, counts, n_stored, names, is_array)
 
 
 def _stored(part: Part) -> int | None:

@@ -28,14 +28,14 @@ class RemotePoints(Points):
     placing : Placing
     """
 
-    __slots__ = ("_fleet", "_measures", "_n_stored", "is_sparse")
+    __slots__ = ("_fleet", "_is_one_array", "_measures", "_n_stored", "is_sparse")
     array = None
 
     def __init__(self, fleet: Fleet, placing: Placing) -> None:
         self._fleet = fleet
         self.n_samples, self.n_features = placing.n_rows, placing.n_features
         self.dtype = np.dtype(placing.dtype)
-        self.feature_names = None
+        self.feature_names, self._is_one_array = placing.names, placing.is_one_array
         self.is_sparse, self._n_stored = placing.is_sparse, placing.n_stored
         row_bytes = 16 * self.row_values if self.is_sparse else 8 * self.n_features
         self.max_block_rows = max(1, BLOCK_BYTES // row_bytes)
@@ -48,8 +48,8 @@ class RemotePoints(Points):
 
     @property
     def is_one_array(self) -> bool:
-        """Where they are dense, they are taken to be so on one machine."""
-        return self._n_stored is None
+        """Whether the points would be in one array on one machine, by what the parts are."""
+        return self._is_one_array
 
     @property
     def row_values(self) -> int:
