@@ -20,7 +20,7 @@ from fastmem.machine.clock import Clock, peak_bytes
 from fastmem.machine.progress import drawing
 from fastmem.network.network import Network
 from fastmem.network.neurons_on import first_neuron_on
-from fastmem.network.report import FitReport, GrowthStep, Trial, label_entropy
+from fastmem.network.report import FitReport, GrowthStep, Scaling, Trial, label_entropy
 from fastmem.problem import GivenRows, Problem, checked_problem
 from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.second_layer.real_sums import real_thresholds
@@ -228,10 +228,23 @@ def interpolate(
         return _voting(problem, clock, encoding)
     if problem.settings.decision == "list":
         return _ordered(problem, clock, encoding)
-    problem, scaling = chosen_scale(problem, clock)
+    return covering_cells(*chosen_scale(problem, clock), clock, encoding)
+
+
+def covering_cells(
+    problem: Problem,
+    scaling: Scaling,
+    clock: Clock,
+    encoding: Encoding | None = None,
+    make_layer: Callable[[Problem, np.random.SeedSequence], FirstLayer] = FirstLayer,
+) -> Network:
+    """Cover the classes of a checked problem by cells: the algorithm itself.
+
+    The problem's points, and the patterns of what ``make_layer`` makes, are here or elsewhere.
+    """
     settings = problem.settings
     rows_seed, growth_seed, selection_seed = settings.seed.spawn(3)
-    layer = FirstLayer(problem, rows_seed)
+    layer = make_layer(problem, rows_seed)
     growth: list[GrowthStep] = []
     trials: list[Trial] = []
     evaluations = 0
@@ -288,12 +301,12 @@ def interpolate(
         evaluations=evaluations + selector.evaluations,
         evaluations_per_candidate=selector.evaluations / max(1, selector.candidates),
         doubtful_bits=layer.patterns.doubtful, growth=growth, trials=trials,
-        file_bytes=layer.patterns.store.file_bytes,
+        file_bytes=layer.patterns.file_bytes,
         estimated_bytes=problem.estimated_bytes(layer.patterns.n_words * WORD_BITS), scale=scaling,
         **_facts(problem, clock),
     )  # fmt: skip
     if sentence := report.warning(len(first), is_limited=settings.separates_all):
-        warnings.warn(sentence, UnseparatedWarning, stacklevel=2)
+        warnings.warn(sentence, UnseparatedWarning, stacklevel=3)
     return Network(
         given.classes, first, second, covered_codes, report, report.summary(),
         problem.points.feature_names, problem.scale, encoding,

@@ -196,7 +196,13 @@ def checked_problem(X: Any, y: Any, **parameters: Any) -> Problem:
         be settled.
     """
     points = check_points(X)
-    classes, codes = check_labels(y, points.n_samples, narrow=True)
+    return problem_of(points, *check_labels(y, points.n_samples, narrow=True), **parameters)
+
+
+def problem_of(
+    points: Points, classes: np.ndarray, codes: np.ndarray, **parameters: Any
+) -> Problem:
+    """As `checked_problem`, given checked points, here or elsewhere, and labels."""
     settings = check_interpolate(
         classes, points.n_features, is_sparse=points.is_sparse, **parameters
     )
@@ -212,7 +218,8 @@ def checked_problem(X: Any, y: Any, **parameters: Any) -> Problem:
     )  # fmt: skip
     repeats = False
     try:
-        require_for_fit(shape, settings)
+        if points.elsewhere is None:
+            require_for_fit(shape, settings)
     except NotEnoughMemoryError:  # but equal points may be many, and count once
         repeats = look_repeated(points)
         if not repeats:
@@ -258,6 +265,11 @@ def _once(
     elif settings.separates_all:
         refuse_contradictions(points, codes, given.classes, settings.n_threads, equal)
     if 2 * equal.n_repeats >= points.n_samples:
+        if points.elsewhere is not None:
+            raise InvalidInputError(
+                f"X holds {equal.n_repeats} rows that repeat others, half of all; on one machine "
+                f"equal points would count once, so drop the duplicates first"
+            )
         first, point_of = _distinct(equal, codes)
         points, codes = some_points(points, first), codes[first]
         given = replace(given, point_of=point_of)

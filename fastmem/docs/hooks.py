@@ -31,8 +31,8 @@ MIRRORED = {
 }
 """Pages that lie elsewhere, and where they are on the site."""
 INTERNAL = (
-    "cli", "commands", "decision_list", "encoding", "hyperplanes", "inputs", "kernels",
-    "machine", "network", "pages", "patterns", "problem", "readout", "second_layer",
+    "cli", "commands", "decision_list", "distributed", "encoding", "hyperplanes", "inputs",
+    "kernels", "machine", "network", "pages", "patterns", "problem", "readout", "second_layer",
     "tables", "vote", "widths",
 )  # fmt: skip
 """Rooms of fastmem whose ``__all__`` is for fastmem itself."""

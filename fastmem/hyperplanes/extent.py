@@ -11,6 +11,7 @@ import numpy as np
 
 from fastmem.errors import InvalidInputError
 from fastmem.inputs import Points, SparseRows
+from fastmem.inputs.measures import Measures
 from fastmem.inputs.points import row_ranges
 from fastmem.kernels.rows import add_whole_columns, largest_squares, raise_extremes
 from fastmem.kernels.sparse import (
@@ -73,8 +74,14 @@ def extent_of(points: Points, n_threads: int) -> Extent:
     that the mean depends neither on ``n_threads`` nor on the order of the rows. Sparse rows are
     added by one thread, into one sum: a sum a range could be larger than the rows.
     """
-    tasks = row_ranges(points)
-    lows, highs = _extremes(points, tasks, n_threads)
+    if points.elsewhere is not None:
+        return measured_extent(points.elsewhere)
+    return measured_extent(PointMeasures(points, n_threads))
+
+
+def measured_extent(points: Measures) -> Extent:
+    """Mean and radius of the points that are measured."""
+    lows, highs = points.extremes()
     highest = max(float(np.abs(lows).max()), float(np.abs(highs).max()))
     if highest > _LARGEST:
         raise InvalidInputError(
@@ -84,39 +91,64 @@ def extent_of(points: Points, n_threads: int) -> Extent:
     middle = lows / 2 + highs / 2
     away = np.maximum(highs - middle, middle - lows)
     digits = np.minimum(_DIGITS - np.frexp(away)[1], 1000)
-    scales = np.ldexp(1.0, digits)
-
-    def add(block: np.ndarray | SparseRows, sums: np.ndarray) -> None:
-        if isinstance(block, SparseRows):
-            stored = block.values, block.columns, block.starts
-            add_whole_sparse_columns(*stored, middle, scales, sums)
-        else:
-            add_whole_columns(block, middle, scales, sums)
-
-    start = np.zeros(points.n_features, np.int64)
-    sums = _reduced(points, tasks, n_threads, start, add, np.add)
-    if points.is_sparse:
-        sums += points.n_samples * np.rint(-middle * scales).astype(np.int64)
+    sums = points.sums(middle, digits)
     mean = middle + np.ldexp(sums / points.n_samples, -digits)
     # a power of two: squares of scaled coordinates neither overflow nor vanish
     exponent = math.frexp(float(highest))[1] if highest else 0
     scale = 2.0 ** -max(exponent, -1000)
-    squares = np.zeros((len(tasks), 2))
-    scaled_mean = scale * mean
-    of_mean = float(np.sum(scaled_mean * scaled_mean))
-
-    def measure(index: int) -> None:
-        block = points.block(*tasks[index])
-        if points.is_sparse:
-            squares[index] = largest_sparse_squares(
-                block.values, block.columns, block.starts, mean, of_mean, scale
-            )
-        else:
-            squares[index] = largest_squares(block, mean, scale)
-
-    run_tasks(measure, range(len(tasks)), n_threads)
-    norm, radius = np.sqrt(squares.max(axis=0)) / scale
+    norm, radius = np.sqrt(points.largest_squares(mean, scale)) / scale
     return Extent(mean, float(radius), float(norm))
+
+
+class PointMeasures:
+    """`Measures` of points that are here, on several threads."""
+
+    def __init__(self, points: Points, n_threads: int) -> None:
+        self._points, self._n_threads = points, n_threads
+        self._tasks = row_ranges(points)
+        self.n_samples = points.n_samples
+
+    def extremes(self) -> tuple[np.ndarray, np.ndarray]:
+        """See Measures."""
+        return _extremes(self._points, self._tasks, self._n_threads)
+
+    def sums(self, middle: np.ndarray, digits: np.ndarray) -> np.ndarray:
+        """See Measures."""
+        scales = np.ldexp(1.0, digits)
+
+        def add(block: np.ndarray | SparseRows, sums: np.ndarray) -> None:
+            if isinstance(block, SparseRows):
+                stored = block.values, block.columns, block.starts
+                add_whole_sparse_columns(*stored, middle, scales, sums)
+            else:
+                add_whole_columns(block, middle, scales, sums)
+
+        points = self._points
+        start = np.zeros(points.n_features, np.int64)
+        sums = _reduced(points, self._tasks, self._n_threads, start, add, np.add)
+        if points.is_sparse:
+            sums += points.n_samples * np.rint(-middle * scales).astype(np.int64)
+        return sums
+
+    def largest_squares(self, mean: np.ndarray, scale: float) -> tuple[float, float]:
+        """See Measures."""
+        points, tasks = self._points, self._tasks
+        squares = np.zeros((len(tasks), 2))
+        scaled_mean = scale * mean
+        of_mean = float(np.sum(scaled_mean * scaled_mean))
+
+        def measure(index: int) -> None:
+            block = points.block(*tasks[index])
+            if points.is_sparse:
+                squares[index] = largest_sparse_squares(
+                    block.values, block.columns, block.starts, mean, of_mean, scale
+                )
+            else:
+                squares[index] = largest_squares(block, mean, scale)
+
+        run_tasks(measure, range(len(tasks)), self._n_threads)
+        norm, radius = squares.max(axis=0, initial=0.0)
+        return float(norm), float(radius)
 
 
 def _extremes(
@@ -149,7 +181,7 @@ def _reduced(
     join: np.ufunc,
 ) -> np.ndarray:
     """Numbers like ``start``: take_in(block, numbers) for each range of rows, ``join`` of all."""
-    found = np.stack([start] * (1 if points.is_sparse else len(tasks)))
+    found = np.stack([start] * (1 if points.is_sparse else max(1, len(tasks))))
 
     def work(index: int) -> None:
         take_in(points.block(*tasks[index]), found[0 if points.is_sparse else index])

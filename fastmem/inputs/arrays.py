@@ -55,6 +55,11 @@ def array_points(
     return ConvertedPoints(array, array.shape, dtype)
 
 
+def stay_sparse(n_samples: int, n_features: int, n_stored: int) -> bool:
+    """Whether CSR points of so many stored values are handed out as they are, and not as dense."""
+    return n_features >= _SPARSE_FEATURES and _SPARSE * n_stored <= n_samples * n_features
+
+
 def sparse_points(X: Any, n_features: int | None, name: str, place: Place | None = None) -> Points:
     """Check a SciPy sparse matrix and wrap it; ``place`` names a value by its row and column."""
     from scipy import sparse
@@ -84,8 +89,7 @@ def sparse_points(X: Any, n_features: int | None, name: str, place: Place | None
         return cell((row, int(matrix.indices[index[0]])))
 
     check_values(matrix.data, name, entry)
-    n_values = matrix.shape[0] * matrix.shape[1]
-    if matrix.shape[1] >= _SPARSE_FEATURES and _SPARSE * int(matrix.indptr[-1]) <= n_values:
+    if stay_sparse(matrix.shape[0], matrix.shape[1], int(matrix.indptr[-1])):
         narrow = NarrowPoints(matrix, block_dtype(matrix.dtype), has_duplicates)
         if has_duplicates:  # sums of finite entries may be infinite
             matrix = narrow._source

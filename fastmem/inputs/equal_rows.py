@@ -85,18 +85,13 @@ def equal_rows(points: Points, n_threads: int, like: np.ndarray | None = None) -
     like : ndarray of int, optional
         Rows; only groups that hold one of them, or may, are returned.
     """
-    hashes = _hashes(points, n_threads)
-    if like is None:
-        hashes.sort()
-        wanted = np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
-        if not len(wanted):
-            return EqualRows(np.empty(0, np.int64), np.empty(0, np.int64))
-        hashes = _hashes(points, n_threads)
+    if points.elsewhere is not None:
+        rows, group, n_groups = points.elsewhere.equal_hashes(like)
     else:
-        wanted = np.unique(hashes[like])
-    rows, group = _occurrences(hashes, wanted)
-    del hashes
-    group = _parted(points, rows, group, len(wanted), n_threads)
+        rows, group, n_groups = _equal_hashes(points, n_threads, like)
+    if not len(rows):
+        return EqualRows(np.empty(0, np.int64), np.empty(0, np.int64))
+    group = _parted(points, rows, group, n_groups, n_threads)
     kept = np.bincount(group)[group] > 1
     rows, group = rows[kept], group[kept]
     # NumPy sorts 16 bits by their digits, which is faster than comparing
@@ -105,6 +100,27 @@ def equal_rows(points: Points, n_threads: int, like: np.ndarray | None = None) -
     sizes = np.bincount(group)
     sizes = sizes[sizes > 0]
     return EqualRows(rows, (np.cumsum(sizes) - sizes).astype(np.int64))
+
+
+def _equal_hashes(
+    points: Points, n_threads: int, like: np.ndarray | None
+) -> tuple[np.ndarray, np.ndarray, int]:
+    """See `MeasuresElsewhere`: of points that are here."""
+    hashes = row_hashes(points, n_threads)
+    if like is None:
+        hashes.sort()
+        wanted = repeated(hashes)
+        if not len(wanted):
+            return np.empty(0, np.int64), np.empty(0, np.int64), 0
+        hashes = row_hashes(points, n_threads)
+    else:
+        wanted = np.unique(hashes[like])
+    return *occurrences(hashes, wanted), len(wanted)
+
+
+def repeated(hashes: np.ndarray) -> np.ndarray:
+    """Return those of ascending hashes that occur more than once, ascending."""
+    return np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
 
 
 def look_repeated(points: Points) -> bool:
@@ -129,7 +145,8 @@ def _index_kind(n: int) -> type[np.signedinteger[Any]]:
     return np.int32 if n < 1 << 31 else np.int64
 
 
-def _hashes(points: Points, n_threads: int) -> np.ndarray:
+def row_hashes(points: Points, n_threads: int) -> np.ndarray:
+    """Hashes of all rows, (n_samples,) uint64; equal rows have equal ones."""
     hashes = np.empty(points.n_samples, np.uint64)
 
     def work(task: tuple[int, int]) -> None:
@@ -148,7 +165,7 @@ def _hashes_of(block: Any, is_sparse: bool) -> np.ndarray:
     return out
 
 
-def _occurrences(hashes: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def occurrences(hashes: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the rows, ascending, whose hash is among the ascending ``wanted``, and which."""
     kind = _index_kind(len(hashes))
     rows, places = [], []

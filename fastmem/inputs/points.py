@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastmem.inputs.measures import MeasuresElsewhere
 from fastmem.machine.arrays import frozen
 from fastmem.machine.threads import ranges
 
@@ -59,6 +60,16 @@ class Points:
         return source
 
     @property
+    def elsewhere(self) -> MeasuresElsewhere | None:
+        """What measures the points where they are, if that is not here."""
+        return None
+
+    @property
+    def is_one_array(self) -> bool:
+        """Whether the points are in one array, here or if they were here."""
+        return self.array is not None
+
+    @property
     def row_values(self) -> int:
         """Values of a row that are stored and multiplied: its features, or its mean nonzeros."""
         return self.n_features
@@ -83,6 +94,10 @@ class Points:
         """Return the rows at ``indices`` as an ndarray, (len(indices), n_features)."""
         rows = self.take(indices)
         return rows.dense() if self.is_sparse else rows
+
+    def at_hand(self, indices: np.ndarray) -> Points:
+        """Return points of which the rows at ``indices`` can be taken at once, one by one."""
+        return self
 
 
 class ConvertedPoints(Points):
@@ -340,7 +355,7 @@ def some_points(points: Points, rows: np.ndarray) -> Points:
 def fits_one_array(points: Points) -> bool:
     """Whether points are in one array, or are dense and few enough to be copied to one."""
     size = points.n_samples * points.n_features * points.dtype.itemsize
-    return points.array is not None or (not points.is_sparse and size <= MOST_COPIED)
+    return points.is_one_array or (not points.is_sparse and size <= MOST_COPIED)
 
 
 def in_one_array(points: Points) -> Points:

@@ -100,6 +100,8 @@ def scaled(points: Points, scale: np.ndarray | None, name: str = "X") -> Points:
     if scale is None or not points.n_samples:
         return points
     dtype = np.dtype(_scaled_dtype(points, scale, name))
+    if points.elsewhere is not None:
+        return points.elsewhere.times(scale, dtype)
     array = points.array
     if array is not None and array.size * dtype.itemsize <= BLOCK_BYTES:  # one row, as a rule
         whole = Points(np.multiply(array, scale.astype(dtype), dtype=dtype))
@@ -167,6 +169,8 @@ def _scaled_dtype(points: Points, scale: np.ndarray, name: str) -> type:
 
 def magnitudes(points: Points) -> tuple[float, float]:
     """The least magnitude above 0 and the largest of all coordinates; 1 and 1 where all are 0."""
+    if points.elsewhere is not None:
+        return points.elsewhere.magnitudes()
     smallest, largest = math.inf, 0.0
     for start, stop in row_ranges(points):
         block = points.block(start, stop)
@@ -182,6 +186,9 @@ def magnitudes(points: Points) -> tuple[float, float]:
 
 def _refuse_first(points: Points, scale: np.ndarray, name: str, too_large: bool) -> None:
     """Refuse the first product with the scale that is infinite, or was rounded, if there is one."""
+    if points.elsewhere is not None:
+        fault = "would be beyond float64" if too_large else "may be below 2^-1022 and rounded"
+        refuse(f"scale is for numbers with which a product {fault}; pass powers nearer to 1")
     for start, stop in row_ranges(points):
         block = points.block(start, stop)
         values = block.values if points.is_sparse else block

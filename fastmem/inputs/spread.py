@@ -13,6 +13,8 @@ from fastmem.machine.arrays import frozen
 
 _LEAST_NORMAL = -1022
 """Exponent of the least number of float64 that has all its digits."""
+_DIGITS = 30
+"""Binary digits of whole numbers whose sums fit 64 bits for 2^32 rows."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,7 +38,7 @@ def spread_scale(points: Points) -> np.ndarray:
     """Powers of two nearest to 1 / standard deviation, one a feature; 1 for a constant feature.
 
     None makes a coordinate smaller than a number of float64 that has all its digits, so that all
-    products are exact. Sums are made for fixed ranges of rows and added in order.
+    products are exact. It depends neither on the order of the rows nor on where they are.
 
     Parameters
     ----------
@@ -77,21 +79,11 @@ def spread_exponents(points: Points, ranges: Ranges) -> np.ndarray:
     varies = reach > 0
     # a power of two, so that a subnormal reach can be inverted
     shift = np.where(varies, np.frexp(reach)[1], 0)
-    sums, squares = np.zeros((2, points.n_features))
-    for start, stop in row_ranges(points):
-        block = points.block(start, stop)
-        if points.is_sparse:
-            shares = np.ldexp(block.values - middle[block.columns], -shift[block.columns])
-            zeros = np.ldexp(-middle, -shift)
-            counts = np.bincount(block.columns, minlength=points.n_features)
-            left = (stop - start) - counts
-            sums += np.bincount(block.columns, shares, points.n_features) + left * zeros
-            squares += np.bincount(block.columns, shares * shares, points.n_features)
-            squares += left * (zeros * zeros)
-        else:
-            shares = np.ldexp(block - middle, -shift)
-            sums += shares.sum(axis=0)
-            squares += np.einsum("ij,ij->j", shares, shares)
+    if points.elsewhere is not None:
+        whole = points.elsewhere.spread_sums(middle, shift)
+    else:
+        whole = spread_sums(points, middle, shift)
+    sums, squares = np.ldexp(whole[0], -_DIGITS) + np.ldexp(whole[1], -2 * _DIGITS)
     mean = sums / points.n_samples
     variance = np.maximum(squares / points.n_samples - mean * mean, 0.0)
     varies &= variance > 0
@@ -101,8 +93,43 @@ def spread_exponents(points: Points, ranges: Ranges) -> np.ndarray:
     return exponents
 
 
+def spread_sums(points: Points, middle: np.ndarray, shift: np.ndarray) -> np.ndarray:
+    """Sums of shares s = (x - middle) / 2^shift, none beyond 1, and of their squares, a column.
+
+    As whole numbers, (2, 2, d) int64: [0] counts 2^-30 and [1] the 2^-60 that are left; [:, 0] of
+    the shares and [:, 1] of the squares. They add up to the same in whatever order.
+    """
+    d = points.n_features
+    sums = np.zeros((2, 2, d), np.int64)
+    for start, stop in row_ranges(points):
+        block = points.block(start, stop)
+        if points.is_sparse:
+            shares = np.ldexp(block.values - middle[block.columns], -shift[block.columns])
+            left = (stop - start) - np.bincount(block.columns, minlength=d)
+            zeros = np.where(left > 0, np.ldexp(-middle, -shift), 0.0)
+            for i in range(2):
+                for j, digits in enumerate(_whole(shares if i == 0 else shares * shares)):
+                    # whole numbers below 2^53, as a block has less than 2^22 values
+                    stored = np.bincount(block.columns, digits, d).astype(np.int64)
+                    sums[j, i] += stored + left * _whole(zeros if i == 0 else zeros * zeros)[j]
+        else:
+            shares = np.ldexp(block - middle, -shift)
+            for i in range(2):
+                for j, digits in enumerate(_whole(shares if i == 0 else shares * shares)):
+                    sums[j, i] += digits.sum(axis=0)
+    return sums
+
+
+def _whole(shares: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Numbers from -1 to 1 as whole multiples of 2^-30, and of the 2^-60 that are left; int64."""
+    digits = np.rint(np.ldexp(shares, 2 * _DIGITS)).astype(np.int64)
+    return digits >> _DIGITS, digits & ((1 << _DIGITS) - 1)
+
+
 def ranges_of(points: Points) -> Ranges:
     """Look once at all points."""
+    if points.elsewhere is not None:
+        return Ranges(*points.elsewhere.ranges())
     d = points.n_features
     low, high, least = np.full(d, np.inf), np.full(d, -np.inf), np.full(d, np.inf)
     stored = np.zeros(d, np.int64)

@@ -129,7 +129,7 @@ def bounds_pay(
         return True
     if n_samples < _FEWEST_POINTS or len(hyperplanes) < _FEWEST_HYPERPLANES or d > FEW_FEATURES:
         return False
-    if points.array is None and _COPIES * 8 * d * points.dtype.itemsize > len(hyperplanes):
+    if not points.is_one_array and _COPIES * 8 * d * points.dtype.itemsize > len(hyperplanes):
         return False
     most = _PAYS_FOR_SUMS if for_sums else _PAYS
     return varying_share(points, codes, hyperplanes) < most

@@ -115,6 +115,16 @@ class Patterns:
         """Whether points next to each other in their class are neighbours in space."""
         return self.numbers is not None
 
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the patterns are bounding tiles."""
+        return self.bounded is not None
+
+    @property
+    def file_bytes(self) -> int:
+        """Size of the temporary file that they are in, 0 if there is none."""
+        return self.store.file_bytes
+
     def tree(self, n_threads: int) -> BoundTree:
         """Bounds on groups of points that follow one another; worth it in a spatial order."""
         if self._tree is None:
@@ -134,6 +144,12 @@ class Patterns:
     def rows(self, code: int, numbers: np.ndarray) -> np.ndarray:
         """Rows, in the user's data, of points of a class by their numbers."""
         return self.order[self.starts[code] + self.places_of(code, numbers)]
+
+    def rows_of(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """As `rows`, of points of several classes; codes and numbers (m,) of integers."""
+        starts = self.starts[codes]
+        places = numbers if self.places is None else self.places[starts + numbers]
+        return self.order[starts + places]
 
     def places_of(self, code: int, numbers: np.ndarray) -> np.ndarray:
         """Where points of a class, by their numbers, are in its order."""

@@ -3,64 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import ClassVar, Self
+from typing import Self, TypeGuard
 
 import numpy as np
 
-from fastmem.kernels.cells import cover_grown
-from fastmem.kernels.cover import accept_in_order
-from fastmem.kernels.layout import MASK_GROUP, TILE
+from fastmem.kernels.cells import Own, cover_grown
+from fastmem.kernels.layout import TILE
 from fastmem.patterns.by_class import Patterns
-from fastmem.patterns.words import valid_bits
 from fastmem.second_layer.bounded_points import BoundedPoints, all_points, class_points
 from fastmem.second_layer.counting import TiledPoints, least_over
+from fastmem.second_layer.cover import Cover
 from fastmem.second_layer.random_order import random_order
 
-_BATCH = 64
 _COMPACT_BYTES = 64 << 20
 _SPARSE = 8
 """Once so many points along a spatial order's random one are covered for each that is not, it is
 looked through as a whole: one by one they lie anywhere in memory."""
 
 
-class ClassCover:
-    """The neurons of one covered class, while they are being chosen.
+class ClassCover(Cover):
+    """The neurons of one covered class whose points are here, while they are being chosen.
 
     Points go by their place in ``own``, which holds the class's points and, once most are covered,
     only the uncovered ones; and by their number within the class, on which results depend.
 
     Attributes
     ----------
-    code : int
-        The class.
-    threshold_dtype : type
-        Of its neurons' thresholds: counts here, sums where a subclass says so.
-    counts_ones : bool
-        Whether counts, and not real sums, decide what a neuron covers.
-    steps_are_short : bool
-        Whether Ctrl-C can wait for a step on one thread, where there are not many points.
     own : TiledPoints or BoundedPoints
         Points of the class.
     members : ndarray of int32
         Number within the class of each point in ``own``.
     uncovered : ndarray of shape (n_tiles, TILE), bool
         Points that no neuron covers yet and that may still be covered.
-    margin : float
-        A neuron covers the points that lie within it by this share of its threshold.
-    only_inside : bool
-        A neuron covers only the points that have no one of its mask.
     names_witnesses : bool
         Whether it matters which witnesses are named: the first by class and number are.
-    failed : list of int
-        Points (numbers within the class) with m = 0, and
-    witnesses : list of int
-        for each the position, in all patterns, of a point of another class whose pattern lies
-        below its own.
     """
 
-    threshold_dtype: ClassVar[type] = np.int32
-    counts_ones: ClassVar[bool] = True
-    steps_are_short: ClassVar[bool] = True
+    patterns: Patterns
 
     def __init__(
         self,
@@ -73,12 +52,11 @@ class ClassCover:
         margin: float = 0.0,
         only_inside: bool = False,
     ) -> None:
-        self.patterns, self.code, self.n_threads = patterns, code, n_threads
-        self.margin, self.only_inside = margin, only_inside
+        super().__init__(code, n_hyperplanes, n_threads, margin, only_inside)
+        self.patterns = patterns
         self.names_witnesses = members is not None
         self.skip = patterns.first_tile[code : code + 2].astype(np.int64)
         self.own: TiledPoints | BoundedPoints = class_points(patterns, code)
-        self.valid = valid_bits(n_hyperplanes)
         self.members = patterns.numbers_in_order(code)
         # numbers, until there is a copy of a few points
         self.order = random_order(len(self.members), generator, n_threads)
@@ -91,13 +69,7 @@ class ClassCover:
         else:
             self._flat[patterns.places_of(code, members)] = True
         self.remaining = len(self.members) if members is None else len(members)
-        self.masks: list[np.ndarray] = []
-        self.thresholds: list[float] = []
         self.gained: list[int] = []
-        self.failed: list[int] = []
-        self.witnesses: list[int] = []
-        self.evaluations = 0
-        self._batch = MASK_GROUP
         self._compact()
 
     @property
@@ -110,10 +82,9 @@ class ClassCover:
         """Whether the points in ``own`` are in the order of their numbers."""
         return self._is_copy or self.patterns.numbers is None
 
-    @property
-    def width(self) -> int:
-        """Neurons so far."""
-        return len(self.thresholds)
+    @classmethod
+    def expect(cls, covers: Sequence[Self], count: int) -> None:
+        """As in the base class: they are at hand."""
 
     def next_candidates(self, count: int) -> np.ndarray:
         """The next uncovered points along the random order."""
@@ -142,6 +113,11 @@ class ClassCover:
         ahead = self.order[self._walked :]
         self.order, self._walked = ahead[is_open[ahead]], 0
 
+    def numbers_of(self, places: np.ndarray) -> np.ndarray:
+        """Numbers of points within the class."""
+        numbers: np.ndarray = self.members[places]
+        return numbers
+
     def is_open(self, numbers: np.ndarray) -> np.ndarray:
         """Whether points, by their numbers within the class, are uncovered still; bool."""
         if not self._is_copy:
@@ -156,12 +132,23 @@ class ClassCover:
         """1 - Phi of points, (len(candidates), n_words) uint64."""
         return self.own.masks_of(candidates, self.valid)
 
-    def levels(self, thresholds: np.ndarray) -> np.ndarray:
-        """Counts, int64, below which a neuron covers a point: its threshold less the margin."""
-        thresholds = thresholds.astype(np.int64)
-        if self.only_inside:
-            return np.minimum(thresholds, 1)
-        return np.minimum(thresholds, np.int64((1.0 - self.margin) * thresholds) + 1)
+    def gathered(self, candidates: np.ndarray) -> TiledPoints:
+        """Copies of points in ``own``."""
+        return self.own.gathered(candidates)
+
+    def all_at_hand(self) -> Own | None:
+        """What is in ``own``, as a kernel takes it; None where it is not in the order of numbers.
+
+        Nor where it is not in memory, tile by tile.
+        """
+        own = self.own
+        if not self.goes_by_number or not _in_memory(own):
+            return None
+        return Own(own.tiles, own.sizes, self.uncovered)
+
+    def copy_others(self, positions: np.ndarray, tiles: np.ndarray, first: int) -> None:
+        """Copy points, by position in all patterns, to ``first``, ... of other tiles."""
+        all_points(self.patterns).copy_to(positions, tiles, first)
 
     def accept(self, masks: np.ndarray, thresholds: np.ndarray) -> None:
         """Add neurons, and take the points that they cover from the uncovered ones."""
@@ -215,35 +202,6 @@ class ClassCover:
         self._flat[candidates] = False
         self.remaining -= len(candidates)
 
-    def step_random(self) -> None:
-        """The paper's selection, Algorithm 1 lines 8 to 13, for the next few candidates.
-
-        Drawing from the uncovered points again and again equals walking a random permutation and
-        skipping what is covered. So the next candidates are counted in one pass, and accepted in
-        order, each unless an earlier one of the same batch covers it. The batch grows while most
-        candidates are accepted, and never changes the result.
-        """
-        candidates = self.next_candidates(self._batch)
-        masks = self.masks_of(candidates)
-        least, nearest = least_counts([self] * len(candidates), masks)
-        uncoverable = least == 0
-        accepted = np.empty(len(candidates), np.bool_)
-        accept_in_order(masks, self.valid, self.levels(least), accepted)
-        self.drop(candidates[uncoverable], nearest[uncoverable])
-        if accepted.any():
-            self.accept(masks[accepted], least[accepted])
-        useful = np.count_nonzero(accepted | uncoverable)
-        if useful > 3 * len(candidates) // 4:
-            self._batch = min(2 * self._batch, _BATCH)
-        elif useful < len(candidates) // 2:
-            self._batch = max(self._batch // 2, MASK_GROUP)
-
-    @classmethod
-    def step_all(cls, covers: Sequence[Self]) -> None:
-        """The paper's selection for the next few candidates of each cover; all are of one kind."""
-        for cover in covers:
-            cover.step_random()
-
     def _compact(self) -> None:
         """Keep the uncovered points only, once they are less than half of those in ``own``."""
         if (
@@ -272,24 +230,29 @@ class ClassCover:
         self._flat = self.uncovered.reshape(-1)
         self._flat[: len(kept)] = True
 
+    @classmethod
+    def least_counts(
+        cls,
+        owners: Sequence[Self],
+        masks: np.ndarray,
+        by_range: bool = False,
+        levels: np.ndarray | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As in the base class."""
+        patterns = owners[0].patterns
+        skip = np.array([owner.skip for owner in owners])
+        for owner in owners:
+            owner.evaluations += len(patterns.order) - patterns.class_size(owner.code)
+        points = all_points(patterns)
+        if isinstance(points, BoundedPoints):
+            firsts = owners[0].names_witnesses
+            return points.least_over(masks, skip, owners[0].n_threads, by_range, levels, firsts)
+        return least_over(points, masks, skip, owners[0].n_threads, by_range)
 
-def least_counts(
-    owners: Sequence[ClassCover],
-    masks: np.ndarray,
-    by_range: bool = False,
-    levels: np.ndarray | None = None,
-) -> tuple[np.ndarray, np.ndarray]:
-    """For each mask the least count over the classes other than its owner's, and its position.
 
-    See `least_over`; owners (B,), one for each mask. Where that is asked by range, counts below
-    ``levels`` (B,) int64 are told for all ranges; others are wanted only if they are the least.
-    """
-    patterns = owners[0].patterns
-    skip = np.array([owner.skip for owner in owners])
-    for owner in owners:
-        owner.evaluations += len(patterns.order) - patterns.class_size(owner.code)
-    points = all_points(patterns)
+def _in_memory(points: TiledPoints | BoundedPoints) -> TypeGuard[TiledPoints]:
+    """Whether points are tiles that a kernel may read as it likes."""
     if isinstance(points, BoundedPoints):
-        firsts = owners[0].names_witnesses
-        return points.least_over(masks, skip, owners[0].n_threads, by_range, levels, firsts)
-    return least_over(points, masks, skip, owners[0].n_threads, by_range)
+        return False
+    store = points.store
+    return not (store.file_bytes and np.may_share_memory(points.tiles, store.tiles))

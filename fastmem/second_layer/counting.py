@@ -32,6 +32,9 @@ _RANGES = 1024
 """Places that refute a cell at most at once: fewer, and cells are sent back more often."""
 
 
+_NO_FILE = TileStore(0, 0)
+
+
 class TiledPoints(NamedTuple):
     """Points by their patterns.
 
@@ -46,7 +49,7 @@ class TiledPoints(NamedTuple):
 
     tiles: np.ndarray
     sizes: np.ndarray
-    store: TileStore
+    store: TileStore = _NO_FILE
 
     @property
     def n_tiles(self) -> int:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from time import perf_counter
-from typing import Any, TypeGuard
+from typing import Any
 
 import numpy as np
 
@@ -26,9 +26,8 @@ from fastmem.kernels.cells import (
 from fastmem.kernels.layout import MASK_GROUP, TILE
 from fastmem.machine.arrays import aligned_zeros
 from fastmem.machine.loops import run_calls
-from fastmem.second_layer.bounded_points import BoundedPoints, all_points
-from fastmem.second_layer.class_cover import ClassCover, least_counts
 from fastmem.second_layer.counting import SERIAL_SECONDS, TASK_WORDS, TiledPoints, sizes_of
+from fastmem.second_layer.cover import Cover
 
 MISSES = 64
 """Points that a cell may set aside, because with them it would reach another class.
@@ -78,9 +77,9 @@ class _NearPoints:
         The points as the kernel takes them.
     """
 
-    def __init__(self, cover: ClassCover) -> None:
+    def __init__(self, cover: Cover) -> None:
         self.known = np.empty(0, np.int64)
-        self._patterns = cover.patterns
+        self._cover = cover
         self._tiles = aligned_zeros((1, len(cover.valid), TILE), np.uint64)
         self.others = Others(self._tiles, sizes_of(0))
 
@@ -95,7 +94,7 @@ class _NearPoints:
             larger = aligned_zeros((n_tiles, *self._tiles.shape[1:]), np.uint64)
             larger[: len(self._tiles)] = self._tiles
             self._tiles = larger
-        all_points(self._patterns).copy_to(positions, self._tiles, n_old)
+        self._cover.copy_others(positions, self._tiles, n_old)
         sizes = sizes_of(len(self.known))
         self.others = Others(self._tiles[: len(sizes)], sizes)
 
@@ -107,7 +106,7 @@ class _NearPoints:
         """
         count = len(self.known)
         if count > most:
-            points = TiledPoints(*self.others, self._patterns.store)
+            points = TiledPoints(*self.others)
             latest = points.gathered(np.arange(count - kept, count))
             self._tiles = latest.tiles
             self.known = self.known[-kept:]
@@ -128,34 +127,32 @@ class _Pool:
         Whether they are the points of the cover, place by place.
     """
 
-    def __init__(self, cover: ClassCover, most: int) -> None:
+    def __init__(self, cover: Cover, most: int) -> None:
         self.cover, self.most = cover, most
         self._numbers = np.empty(0, np.int32)
-        self._places = np.empty(0, np.int64)
         self._points: TiledPoints
         self._is_whole = False
 
     def refresh(self) -> None:
         """Take note of what is covered by now."""
-        cover, own = self.cover, self.cover.own
-        becomes_whole = cover.remaining <= self.most and not self._is_whole
-        self.is_class = cover.remaining <= self.most and cover.goes_by_number and _in_memory(own)
-        if self.is_class and _in_memory(own):
-            self.own = Own(own.tiles, own.sizes, cover.uncovered)
-            self._numbers = cover.members
+        cover = self.cover
+        # how many are left may take a while to find out: it is asked while it matters
+        is_small = self._is_whole or cover.remaining <= self.most
+        at_hand = cover.all_at_hand() if is_small else None
+        self.is_class = at_hand is not None
+        if at_hand is not None:
+            self.own = at_hand
             return
-        if isinstance(own, BoundedPoints):
-            is_open = cover.uncovered.reshape(-1)[self._places]
-        else:
-            is_open = cover.is_open(self._numbers)
+        becomes_whole = is_small and not self._is_whole
+        is_open = cover.is_open(self._numbers)
         full = len(self._numbers) if self._is_whole else self.most
         is_thin = 2 * np.count_nonzero(is_open) <= full and (full > _FEW or not self._is_whole)
         if becomes_whole or is_thin:
             chosen = cover.next_candidates(self.most).astype(np.int64)
-            chosen = chosen[np.argsort(cover.members[chosen])]
-            self._points, self._places = own.gathered(chosen), chosen
+            numbers = cover.numbers_of(chosen)
+            in_order = np.argsort(numbers)
+            self._points, self._numbers = cover.gathered(chosen[in_order]), numbers[in_order]
             self._is_whole = self._is_whole or becomes_whole
-            self._numbers = cover.members[chosen]
             is_open = np.ones(len(chosen), np.bool_)
         uncovered = np.zeros((len(self._points.tiles), TILE), np.bool_)
         uncovered.reshape(-1)[: len(is_open)] = is_open
@@ -163,7 +160,10 @@ class _Pool:
 
     def place(self, point: int) -> int:
         """Where the class's ``point`` is among them."""
-        return int(np.searchsorted(self._numbers, self.cover.members[point]))
+        if self.is_class:
+            return point
+        number = self.cover.numbers_of(np.array([point]))
+        return int(np.searchsorted(self._numbers, number)[0])
 
 
 def _work_space(n_own: int, n_others: int) -> Space:
@@ -179,7 +179,7 @@ class _GrowingCell:
 
     Attributes
     ----------
-    cover : ClassCover
+    cover : Cover
         Whose neuron it becomes.
     near : _NearPoints
     start : int
@@ -196,7 +196,7 @@ class _GrowingCell:
         Where it grows; once it is settled, with its counts.
     """
 
-    def __init__(self, cover: ClassCover) -> None:
+    def __init__(self, cover: Cover) -> None:
         self.cover = cover
         self.near = _NearPoints(cover)
         self.space = _NO_SPACE
@@ -224,7 +224,7 @@ class _GrowingCell:
     @property
     def number(self) -> int:
         """Number within the class of the point that it grows from."""
-        return int(self.cover.members[self.start])
+        return int(self.cover.numbers_of(np.array([self.start]))[0])
 
     @property
     def is_settled(self) -> bool:
@@ -258,7 +258,7 @@ class _Growth:
         In the order in which they become neurons.
     """
 
-    def __init__(self, cover: ClassCover, pool_size: int, most_cells: int) -> None:
+    def __init__(self, cover: Cover, pool_size: int, most_cells: int) -> None:
         self.cover = cover
         self.pool = _Pool(cover, pool_size)
         self.cells: list[_GrowingCell] = []
@@ -290,7 +290,7 @@ class _Growth:
         They follow unless a neuron covers them meanwhile. More, while nearly all were needed.
         """
         wanted = self.cover.next_candidates(max(len(self.cells), self._n_ahead))
-        numbers = self.cover.members[wanted].tolist()
+        numbers = self.cover.numbers_of(wanted).tolist()
         kept = {number: self._ahead[number] for number in numbers if number in self._ahead}
         n_vain = len(self._ahead) - len(kept)
         if 2 * n_vain > self._n_ahead:
@@ -309,7 +309,8 @@ class _Growth:
         nearest, counts = nearest[nearest >= 0], least[nearest >= 0]
         if self.cover.margin and len(nearest) > TILE:
             nearest = nearest[np.argpartition(counts, TILE)[:TILE]]
-        self._ahead[int(self.cover.members[start])] = int(least.min()), nearest
+        number = int(self.cover.numbers_of(np.array([start]))[0])
+        self._ahead[number] = int(least.min()), nearest
 
     def look_around(self) -> None:
         """Let new cells begin with what was counted of their first masks, if anything was."""
@@ -338,7 +339,7 @@ class _Growth:
         self.cells = []
 
 
-def cells_at_once(cover: ClassCover, most: int) -> int:
+def cells_at_once(cover: Cover, most: int) -> int:
     """Cells of a class that grow side by side, from what is uncovered at one time.
 
     One, unless there is a margin, which makes cells small and many, and the latest neurons say that
@@ -359,16 +360,16 @@ class Merger:
     whole class. All pools together take at most 128 MB.
     """
 
-    def __init__(self, covers: Sequence[ClassCover]) -> None:
+    def __init__(self, covers: Sequence[Cover]) -> None:
         n_words = len(covers[0].valid)
         words = min(_POOL_WORDS, _POOLS_WORDS // len(covers))
         self._pool_size = max(TILE, min(_POOL, words // n_words))
         self._most_cells = max(1, min(_CELLS, ALL_CELLS // len(covers)))
-        self._growths: dict[ClassCover, _Growth] = {}
+        self._growths: dict[Cover, _Growth] = {}
         self._spare: list[Space] = []
         self._pace = np.inf
 
-    def step(self, covers: Sequence[ClassCover]) -> None:
+    def step(self, covers: Sequence[Cover]) -> None:
         """Grow cells in every cover, as far as their near points tell, and settle those that hold.
 
         Cells are grown against their few near points instead of all other points, which can only
@@ -414,7 +415,7 @@ class Merger:
             pairs = [(growth, int(start)) for growth, starts in some for start in starts]
             masks = np.concatenate([growth.cover.masks_of(starts) for growth, starts in some])
             covers = [growth.cover for growth, _ in pairs]
-            least, nearest = least_counts(covers, masks, by_range=True)
+            least, nearest = covers[0].least_counts(covers, masks, by_range=True)
             for i, (growth, start) in enumerate(pairs):
                 growth.look_ahead(start, least[:, i], nearest[:, i])
         for growth in growths:
@@ -434,7 +435,7 @@ class Merger:
         masks = np.array([cell.cell.mask for cell in cells])
         covers = [cell.cover for cell in cells]
         levels = np.array([cell.level for cell in cells])
-        least, nearest = least_counts(covers, masks, by_range=True, levels=levels)
+        least, nearest = covers[0].least_counts(covers, masks, by_range=True, levels=levels)
         for i, cell in enumerate(cells):
             wrong = least[:, i] < cell.level
             if wrong.any():
@@ -466,11 +467,3 @@ class Merger:
         if len(space.own) < n_own or len(space.others) < n_others:
             space = _work_space(n_own, n_others)
         return space
-
-
-def _in_memory(points: TiledPoints | BoundedPoints) -> TypeGuard[TiledPoints]:
-    """Whether points are tiles that a kernel may read as it likes."""
-    if isinstance(points, BoundedPoints):
-        return False
-    store = points.store
-    return not (store.file_bytes and np.may_share_memory(points.tiles, store.tiles))

@@ -22,6 +22,7 @@ from fastmem.kernels.near_cells import (
 from fastmem.machine.loops import run_loop
 from fastmem.patterns.bound_tree import bound_tree, in_groups, marked_below
 from fastmem.second_layer.class_cover import ClassCover
+from fastmem.second_layer.cover import Cover
 
 FIRST_LOOK, LAST_LOOK = 8, 64
 """Neurons of each class when it is first and last asked whether there will be many."""
@@ -67,7 +68,7 @@ class Outlook:
         """Whether that is to be looked at again."""
         return self._look_at <= LAST_LOOK
 
-    def many(self, covers: Sequence[ClassCover]) -> bool:
+    def many(self, covers: Sequence[Cover]) -> bool:
         """Look, if the neurons have doubled since it was last done; False if it was not."""
         tried = [cover.width + len(cover.failed) for cover in covers]
         if min(tried) < self._look_at:

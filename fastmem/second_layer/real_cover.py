@@ -16,7 +16,7 @@ from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.by_class import Patterns
 from fastmem.second_layer.bounded_points import BoundedPoints
 from fastmem.second_layer.bounded_sums import BoundedSums
-from fastmem.second_layer.class_cover import ClassCover, least_counts
+from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.real_sums import RealSums, refuse_zeros, rows_for_sums
 
 _BATCH = 1024
@@ -113,7 +113,7 @@ class RealClassCover(ClassCover):
         found = [cover.candidates(most) for cover in covers]
         owners = [cover for cover, (chosen, _) in zip(covers, found, strict=True) for _ in chosen]
         masks = np.concatenate([masks for _, masks in found])
-        counts, nearest = least_counts(owners, masks)
+        counts, nearest = cls.least_counts(owners, masks)
         # a sum is 0 where the count is, so the bits say which points cannot be covered
         can = counts > 0
         codes = np.array([cover.code for cover in owners], np.int64)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -16,6 +18,7 @@ from fastmem.patterns.by_class import Patterns
 from fastmem.second_layer.bounded_sums import BoundedSums
 from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.counting import TASK_WORDS
+from fastmem.second_layer.cover import Cover, PatternsElsewhere
 from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.second_layer.merged_cells import Merger, covers_at_once
 from fastmem.second_layer.near_cells import MOST_AT_ONCE, NearCells, Outlook
@@ -57,22 +60,22 @@ class Selector:
 
     def covers(
         self,
-        patterns: Patterns,
+        patterns: Patterns | PatternsElsewhere,
         first: Hyperplanes,
         codes: Sequence[int],
         leave_one_out: bool = False,
         members: Mapping[int, np.ndarray] | None = None,
-    ) -> list[ClassCover]:
+    ) -> list[Cover]:
         """Cover the classes ``codes`` by the hyperplanes ``first``, which ``patterns`` are of.
 
         Or, of each, only ``members``, int32 numbers of points within their classes by code.
         """
         some = members or {}
         generators = {code: np.random.default_rng(self.seeds[code]) for code in codes}
-        covers: list[ClassCover]
-        if self.points is None:
+        covers: list[Cover]
+        if self.points is None or not isinstance(patterns, Patterns):
             covers = [
-                ClassCover(
+                new_cover(
                     patterns, len(first), code, generators[code], self.n_threads,
                     some.get(code), self.margin, self.only_inside,
                 )
@@ -98,13 +101,28 @@ class Selector:
         return kept
 
 
+def new_cover(
+    patterns: Patterns | PatternsElsewhere,
+    n_hyperplanes: int,
+    code: int,
+    generator: np.random.Generator,
+    n_threads: int,
+    members: np.ndarray | None = None,
+    margin: float = 0.0,
+    only_inside: bool = False,
+) -> Cover:
+    """A cover of a class whose points are wherever ``patterns`` are; see `ClassCover`."""
+    make = partial(ClassCover, patterns) if isinstance(patterns, Patterns) else patterns.cover
+    return make(n_hyperplanes, code, generator, n_threads, members, margin, only_inside)
+
+
 def choose_neurons(
-    covers: list[ClassCover],
+    covers: list[Cover],
     selection: str,
     n_threads: int,
     leave_one_out: bool,
     progress: Callable[[int, int, int], object],
-) -> tuple[list[ClassCover], int]:
+) -> tuple[list[Cover], int]:
     """Run the covers to their ends; returns those that the network keeps, and the counts made.
 
     With ``leave_one_out`` (covered="auto") the class with most failures is left out, of equals the
@@ -112,26 +130,31 @@ def choose_neurons(
     others are done and none of their points failed: the widest cover is never finished.
     """
     total = sum(cover.remaining for cover in covers)
-    step = Merger(covers).step if selection == "merge" else type(covers[0]).step_all
-    is_asked = covers[0].patterns.is_spatial and covers[0].counts_ones
-    is_bounded, are_merged = covers[0].patterns.bounded is not None, selection == "merge"
-    outlook = Outlook(is_bounded, are_merged) if is_asked else None
-    most = MASK_GROUP if selection == "merge" else 1
+    are_merged = selection == "merge"
+    step: Callable[[Sequence[Any]], object]
+    step = Merger(covers).step if are_merged else type(covers[0]).step_all
     patterns = covers[0].patterns
-    at_once = covers_at_once(len(covers[0].valid)) if selection == "merge" else len(covers)
-    least_words, most_words = _APART_WORDS[selection]
-    n_words = len(patterns.sizes) * TILE * patterns.n_words
-    apart = least_words <= n_words <= most_words and covers[0].steps_are_short
+    is_asked = patterns.is_spatial and covers[0].counts_ones
+    # from elsewhere points among neighbours are not found, and the paper's neurons the same without
+    is_asked = is_asked and (are_merged or isinstance(patterns, Patterns))
+    outlook = Outlook(patterns.is_bounded, are_merged) if is_asked else None
+    most = MASK_GROUP if are_merged else 1
+    at_once = covers_at_once(len(covers[0].valid)) if are_merged else len(covers)
+    apart = covers[0].steps_are_short and _are_worth_threads(patterns, selection)
 
     def tell() -> None:
-        progress(total - sum(c.remaining for c in covers), total, sum(c.width for c in covers))
+        left = sum(c.known_remaining for c in covers)
+        progress(total - left, total, sum(c.width for c in covers))
 
     while True:
-        active = [cover for cover in covers if not cover.done]
+        active: list[Any] = [cover for cover in covers if not cover.done]
         if not active or (leave_one_out and _is_widest(active, covers)):
             break
         if outlook and outlook.many(active):
-            near = NearCells(active, are_merged)
+            here = [cover for cover in active if isinstance(cover, ClassCover)]
+            if not isinstance(patterns, Patterns):
+                patterns.refuse_neighbours()
+            near = NearCells(here, are_merged)
             step, apart, at_once, outlook = near.step, False, MOST_AT_ONCE, None
         elif outlook and not outlook.is_open():
             outlook = None
@@ -141,6 +164,8 @@ def choose_neurons(
         else:
             step(active)
             tell()
+    if is_asked and not isinstance(patterns, Patterns):
+        patterns.require_few_neurons(covers)
     evaluations = sum(cover.evaluations for cover in covers)
     if leave_one_out:
         left = max(covers, key=lambda c: (len(c.failed), c.remaining > 0, c.width, c.code))
@@ -148,9 +173,17 @@ def choose_neurons(
     return covers, evaluations
 
 
+def _are_worth_threads(patterns: Patterns | PatternsElsewhere, selection: str) -> bool:
+    """Whether covers may advance side by side, by the size of the patterns."""
+    if not isinstance(patterns, Patterns):
+        return False
+    least_words, most_words = _APART_WORDS[selection]
+    return least_words <= len(patterns.sizes) * TILE * patterns.n_words <= most_words
+
+
 def _side_by_side(
-    step: Callable[[Sequence[ClassCover]], object],
-    covers: list[ClassCover],
+    step: Callable[[Sequence[Any]], object],
+    covers: list[Cover],
     most: int,
     n_threads: int,
     tell: Callable[[], object],
@@ -169,7 +202,7 @@ def _side_by_side(
 
     def work(_: int) -> None:
         nonlocal n_active, ended
-        group: list[ClassCover] = []
+        group: list[Cover] = []
         try:
             while True:
                 with lock:
@@ -192,7 +225,7 @@ def _side_by_side(
         cover.n_threads = n_threads
 
 
-def _is_widest(active: list[ClassCover], covers: list[ClassCover]) -> bool:
+def _is_widest(active: Sequence[Cover], covers: Sequence[Cover]) -> bool:
     others = [cover for cover in covers if cover.done]
     return (
         len(active) == 1
@@ -201,7 +234,7 @@ def _is_widest(active: list[ClassCover], covers: list[ClassCover]) -> bool:
     )
 
 
-def cover_layer(covers: Sequence[ClassCover]) -> CoverLayer:
+def cover_layer(covers: Sequence[Cover]) -> CoverLayer:
     """The chosen neurons, cover by cover, those that cover most first."""
     masks, thresholds, owners = [], [], []
     for cover in sorted(covers, key=lambda c: c.code):
@@ -217,7 +250,8 @@ def cover_layer(covers: Sequence[ClassCover]) -> CoverLayer:
     )
 
 
-def failed_rows(covers: Sequence[ClassCover]) -> np.ndarray:
+def failed_rows(covers: Sequence[Cover]) -> np.ndarray:
     """Rows, in the user's data, of the points that cannot be covered; ascending int64."""
-    failed = [c.patterns.rows(c.code, np.array(c.failed, np.int64)) for c in covers]
-    return np.sort(np.concatenate(failed)).astype(np.int64)
+    numbers = np.concatenate([np.array(cover.failed, np.int64) for cover in covers])
+    codes = np.repeat([cover.code for cover in covers], [len(cover.failed) for cover in covers])
+    return np.sort(covers[0].patterns.rows_of(codes, numbers)).astype(np.int64)

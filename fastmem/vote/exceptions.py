@@ -112,7 +112,7 @@ def memorised(
     return Exceptions(
         first, second, gains[needed], failed, growth,
         evaluations + selector.evaluations, selector.candidates, layer.patterns.doubtful,
-        layer.patterns.store.file_bytes, layer.patterns.n_words,
+        layer.patterns.file_bytes, layer.patterns.n_words,
     )  # fmt: skip
 
 

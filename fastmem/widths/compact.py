@@ -29,7 +29,7 @@ from fastmem.network.report import Trial, n_parameters
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import unpacked
 from fastmem.problem import Problem
-from fastmem.second_layer.class_cover import ClassCover
+from fastmem.second_layer.cover import Cover
 from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.second_layer.selection import Selector, cover_layer
 from fastmem.widths.first_layer import FirstLayer
@@ -58,7 +58,7 @@ class Found(NamedTuple):
 
     kept: np.ndarray  # ascending, int64
     patterns: Patterns
-    covers: list[ClassCover]
+    covers: list[Cover]
 
 
 class Search:
@@ -68,7 +68,7 @@ class Search:
     ----------
     layer : FirstLayer
         All hyperplanes that there are to choose from.
-    covers : list of ClassCover
+    covers : list of Cover
         The second layer on all of them.
     selector : Selector
         What chooses all others.
@@ -81,7 +81,7 @@ class Search:
     trials : list of Trial
     """
 
-    def __init__(self, layer: FirstLayer, covers: list[ClassCover], selector: Selector) -> None:
+    def __init__(self, layer: FirstLayer, covers: list[Cover], selector: Selector) -> None:
         self._layer, self._covers, self._selector = layer, covers, selector
         self._order = hyperplane_order(layer.patterns, covers, selector.n_threads)
         self._codes = [cover.code for cover in covers]
@@ -115,13 +115,13 @@ class Search:
         self.best, self._least = Found(kept, fewer, covers), size
         return True
 
-    def _parameters(self, width: int, covers: Sequence[ClassCover]) -> int:
+    def _parameters(self, width: int, covers: Sequence[Cover]) -> int:
         neurons = sum(cover.width for cover in covers)
         return n_parameters(width, neurons, self._layer.hyperplanes.n_features)
 
 
 def compact(
-    layer: FirstLayer, covers: list[ClassCover], selector: Selector
+    layer: FirstLayer, covers: list[Cover], selector: Selector
 ) -> tuple[Hyperplanes, CoverLayer, list[Trial]]:
     """Both layers with as few parameters as the search finds; see the module's docstring.
 
@@ -156,7 +156,7 @@ def more_to_choose_from(problem: Problem, layer: FirstLayer) -> None:
 
 
 def _separating(
-    chosen: np.ndarray, n: int, patterns: Patterns, covers: Sequence[ClassCover], selector: Selector
+    chosen: np.ndarray, n: int, patterns: Patterns, covers: Sequence[Cover], selector: Selector
 ) -> tuple[np.ndarray, Patterns]:
     """Some of the n hyperplanes, among them ``chosen``, that separate what all n do.
 

@@ -75,10 +75,9 @@ class FirstLayer:
     def _prepare_patterns(self) -> None:
         """Make room for the first patterns, in a spatial order and as bounding tiles if it pays."""
         problem, n_threads = self._problem, self._problem.n_threads
-        asked = problem.points, problem.codes, self.hyperplanes
-        with_bounds = may_bound(problem) and bounds_pay(*asked, problem.covers_by_sums)
+        is_spatial, with_bounds = self._pays()
         leaves = array = None
-        if with_bounds or (neighbours_are_asked(problem) and neighbours_pay(*asked)):
+        if is_spatial:
             self.points = in_one_array(problem.points)
             array = None if with_bounds else self.points.array
             leaves = leaves_of(self.points, n_threads)
@@ -86,6 +85,14 @@ class FirstLayer:
             problem.codes, len(problem.classes), budget_bytes=problem.budget_bytes,
             leaves=leaves, n_threads=n_threads, with_bounds=with_bounds, points=array,
         )  # fmt: skip
+
+    def _pays(self) -> tuple[bool, bool]:
+        """Whether a spatial order pays on one machine, and whether bounding tiles do."""
+        problem = self._problem
+        asked = problem.points, problem.codes, self.hyperplanes
+        with_bounds = may_bound(problem) and bounds_pay(*asked, problem.covers_by_sums)
+        is_spatial = with_bounds or (neighbours_are_asked(problem) and neighbours_pay(*asked))
+        return is_spatial, with_bounds
 
     def keep(self, n: int) -> None:
         """Drop all hyperplanes but the first n."""

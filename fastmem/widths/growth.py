@@ -20,7 +20,7 @@ from fastmem.patterns.of_points import fill
 from fastmem.patterns.words import new_tiles, rows_of, unpacked
 from fastmem.problem import Problem
 from fastmem.widths.first_layer import FirstLayer
-from fastmem.widths.open_points import MANY, OpenPoints
+from fastmem.widths.open_points import MANY, OpenPoints, look_at_all
 
 _HELPS = 0.75
 """Random rows help if they leave at most this share of the failing points."""
@@ -82,9 +82,9 @@ def separate(
     while True:
         layer.fill()
         width = len(layer)
-        for c in classes:
-            if len(c.members):
-                evaluations += c.look(layer.patterns, width, seed.spawn(1)[0], problem.n_threads)
+        some = [c for c in classes if len(c.members)]
+        seeds = seed.spawn(len(some))
+        evaluations += look_at_all(some, layer.patterns, width, seeds, problem.n_threads)
         needed = _without_the_hardest(classes) if problem.leave_one_out else classes
         open_points = sum(len(c.members) for c in needed)
         steps.append(GrowthStep(width, kind, open_points))
@@ -129,8 +129,9 @@ def targeted_rows(
         pairs = [pairs[i] for i in np.sort(chosen)]
     pairs = pairs[: max(1, _PAIR_VALUES // points.row_values)]
     n_targets = min(most, len(pairs), source.max_targets)
-    low_rows = np.array([patterns.rows(code, np.array(low)) for code, low, _ in pairs])
-    high_rows = patterns.rows_at(np.array([high for _, _, high in pairs]))
+    codes, lows, highs = np.array(pairs, np.int64).T
+    low_rows, high_rows = patterns.rows_of(codes, lows), patterns.rows_at(highs)
+    points = points.at_hand(np.concatenate([low_rows, high_rows]))
     ends = np.stack([low_rows, high_rows], axis=1)[:n_targets]
     targets = (points.dense(pair).astype(np.float64) for pair in ends)
     trial = source.between(targets, generator, _CANDIDATES, extent.centre, extent.radius)

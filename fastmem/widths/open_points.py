@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from fastmem.kernels.layout import TILE
 from fastmem.kernels.open_points import look_for_lower
 from fastmem.machine.loops import run_loop
+from fastmem.machine.threads import ranges
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import valid_bits
-from fastmem.second_layer.class_cover import ClassCover, least_counts
+from fastmem.second_layer.cover import Cover, PatternsElsewhere
 from fastmem.second_layer.random_order import random_order
+from fastmem.second_layer.selection import new_cover
 
 MANY = 0.05
 """Share of failing points above which random rows are added as long as they help."""
@@ -18,6 +23,8 @@ _PROBE = 256
 """Open points of a class looked at before a whole run over it: while more of them fail than MANY
 says, the run would only find that out again, one sweep a point."""
 _TASK_POINTS = 256
+_TOGETHER = 16
+"""Classes that are looked at in the same rounds."""
 
 
 class OpenPoints:
@@ -36,7 +43,12 @@ class OpenPoints:
         below its own.
     """
 
-    def __init__(self, patterns: Patterns, code: int, members: np.ndarray | None = None) -> None:
+    def __init__(
+        self,
+        patterns: Patterns | PatternsElsewhere,
+        code: int,
+        members: np.ndarray | None = None,
+    ) -> None:
         self.code = code
         if members is None:
             members = np.arange(patterns.class_size(code), dtype=np.int32)
@@ -45,28 +57,34 @@ class OpenPoints:
         self.pairs: list[tuple[int, int]] = []
 
     def look(
-        self, patterns: Patterns, width: int, seed: np.random.SeedSequence, n_threads: int
+        self,
+        patterns: Patterns | PatternsElsewhere,
+        width: int,
+        seed: np.random.SeedSequence,
+        n_threads: int,
     ) -> int:
         """Find out which members ``width`` hyperplanes separate; returns the counts made."""
-        if patterns.is_spatial and patterns.bounded is None:
+        if isinstance(patterns, Patterns) and patterns.is_spatial and not patterns.is_bounded:
             return self._look_by_bounds(patterns, width, seed, n_threads)
-        cover = ClassCover(
-            patterns, width, self.code, np.random.default_rng(seed), n_threads, self.members
-        )
-        probe = cover.next_candidates(_PROBE)
-        least, nearest = least_counts([cover] * len(probe), cover.masks_of(probe))
+        return _look_together([self], patterns, width, [seed], n_threads)
+
+    def _take_probe(
+        self, cover: Cover, probe: np.ndarray, least: np.ndarray, at: np.ndarray
+    ) -> bool:
+        """Take note of the first points that were looked at; whether many of them fail."""
         fails = np.flatnonzero(least == 0)
         share = len(fails) / len(probe)
         if share > MANY:
             self.failing = int(np.ceil(share * len(self.members)))
-            self.pairs = [(int(cover.members[probe[i]]), int(nearest[i])) for i in fails]
-            return cover.evaluations
-        while not cover.done:
-            cover.step_random()
+            numbers = cover.numbers_of(probe[fails]).tolist()
+            self.pairs = list(zip(numbers, at[fails].tolist(), strict=True))
+        return share > MANY
+
+    def _take_all(self, cover: Cover) -> None:
+        """Take note of all that failed in a whole run."""
         self.members = np.sort(np.array(cover.failed, np.int32))
         self.failing = len(self.members)
         self.pairs = list(zip(cover.failed, cover.witnesses, strict=True))
-        return cover.evaluations
 
     def _look_by_bounds(
         self, patterns: Patterns, width: int, seed: np.random.SeedSequence, n_threads: int
@@ -112,3 +130,52 @@ class OpenPoints:
                  patterns.numbers_by_position, _TASK_POINTS, witnesses, looked),
             )  # fmt: skip
         return witnesses, int(looked.sum())
+
+
+def look_at_all(
+    classes: Sequence[OpenPoints],
+    patterns: Patterns | PatternsElsewhere,
+    width: int,
+    seeds: Sequence[np.random.SeedSequence],
+    n_threads: int,
+) -> int:
+    """`OpenPoints.look` of several classes, all of which have members.
+
+    Where points are elsewhere, several together: they take the rounds that one would take.
+    """
+    if isinstance(patterns, Patterns):
+        return sum(
+            c.look(patterns, width, seed, n_threads) for c, seed in zip(classes, seeds, strict=True)
+        )
+    return sum(
+        _look_together(classes[a:b], patterns, width, seeds[a:b], n_threads)
+        for a, b in ranges(len(classes), _TOGETHER)
+    )
+
+
+def _look_together(
+    classes: Sequence[OpenPoints],
+    patterns: Patterns | PatternsElsewhere,
+    width: int,
+    seeds: Sequence[np.random.SeedSequence],
+    n_threads: int,
+) -> int:
+    covers = [
+        new_cover(patterns, width, c.code, np.random.default_rng(seed), n_threads, c.members)
+        for c, seed in zip(classes, seeds, strict=True)
+    ]
+    kind: Any = type(covers[0])  # all are of one
+    kind.expect(covers, _PROBE)
+    probes = [cover.next_candidates(_PROBE) for cover in covers]
+    owners = np.repeat(np.arange(len(covers)), [len(probe) for probe in probes])
+    masks = [cover.masks_of(probe) for cover, probe in zip(covers, probes, strict=True)]
+    least, nearest = kind.least_counts([covers[i] for i in owners], np.concatenate(masks))
+    whole: list[tuple[OpenPoints, Cover]] = []
+    for i, (c, cover, probe) in enumerate(zip(classes, covers, probes, strict=True)):
+        if not c._take_probe(cover, probe, least[owners == i], nearest[owners == i]):
+            whole.append((c, cover))
+    while active := [cover for _, cover in whole if not cover.done]:
+        kind.step_all(active)
+    for c, cover in whole:
+        c._take_all(cover)
+    return sum(cover.evaluations for cover in covers)

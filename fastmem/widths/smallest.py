@@ -11,7 +11,7 @@ from __future__ import annotations
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.network.report import Trial, n_parameters
 from fastmem.problem import Problem
-from fastmem.second_layer.class_cover import ClassCover
+from fastmem.second_layer.cover import Cover
 from fastmem.second_layer.selection import Selector
 from fastmem.widths.first_layer import FirstLayer
 
@@ -20,14 +20,14 @@ _PATIENCE = 2
 
 def smallest(
     problem: Problem, layer: FirstLayer, selector: Selector
-) -> tuple[list[ClassCover], list[Trial]]:
+) -> tuple[list[Cover], list[Trial]]:
     """Take ``layer``, which separates the points, to the best width from its own on.
 
     Returns the covers of its classes, and what was tried.
     """
     trials: list[Trial] = []
     d = problem.points.n_features
-    best: list[ClassCover] = []
+    best: list[Cover] = []
     least = 2**62
     worse = 0
     while True:

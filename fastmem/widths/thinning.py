@@ -12,7 +12,7 @@ from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.machine.threads import ranges, run_tasks
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import packed, unpacked
-from fastmem.second_layer.class_cover import ClassCover
+from fastmem.second_layer.cover import Cover
 from fastmem.second_layer.cover_layer import CoverLayer
 
 _SAMPLE_TILES = 96
@@ -22,9 +22,7 @@ _SET_COVERS = 4
 _COUNTED_AT_ONCE = 64
 
 
-def hyperplane_order(
-    patterns: Patterns, covers: Sequence[ClassCover], n_threads: int
-) -> np.ndarray:
+def hyperplane_order(patterns: Patterns, covers: Sequence[Cover], n_threads: int) -> np.ndarray:
     """Hyperplanes, those that the neurons of ``covers`` need most first; int64.
 
     By greedy set cover of the pairs of a neuron and a point that it must miss. The second set cover

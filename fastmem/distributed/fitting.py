@@ -1,0 +1,150 @@
+"""A fit of points on shards, from the first look at them to the network."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from fastmem.algorithm import covering_cells
+from fastmem.distributed.fleet import Fleet
+from fastmem.distributed.numbering import Placing
+from fastmem.distributed.parts import PartFacts
+from fastmem.distributed.remote_patterns import RemotePatterns
+from fastmem.distributed.remote_points import RemotePoints
+from fastmem.distributed.transport import Transport
+from fastmem.inputs import InvalidInputError, check_labels
+from fastmem.inputs.labels import EncodedLabels
+from fastmem.machine.clock import Clock
+from fastmem.network.network import Network
+from fastmem.problem import Problem, problem_of
+from fastmem.widths.first_layer import FirstLayer
+from fastmem.widths.scaling import chosen_scale
+
+
+class RemoteLayer(FirstLayer):
+    """A first layer whose points, and patterns, are on shards."""
+
+    def __init__(
+        self, fleet: Fleet, placing: Placing, problem: Problem, seed: np.random.SeedSequence
+    ) -> None:
+        super().__init__(problem, seed)
+        self._fleet, self._placing = fleet, placing
+
+    def _prepare_patterns(self) -> None:
+        patterns: Any = RemotePatterns(self._fleet, self._placing, *self._pays())
+        self.patterns = patterns
+
+
+def interpolate_on(transport: Transport, **parameters: Any) -> Network:
+    """As `fastmem.interpolate`, of the parts that shards hold: the same network, byte for byte.
+
+    Rows are in the order of parts.
+
+    Parameters
+    ----------
+    transport : Transport
+    **parameters
+        Of `fastmem.interpolate`, but for X, y and encode.
+
+    Raises
+    ------
+    InvalidInputError
+        For what `fastmem.interpolate` refuses; for settings that are for one machine only; and
+        where most rows repeat others, or merged cells would be so many that one machine would grow
+        them among neighbours.
+    LostShardError
+        If a shard is lost again and again.
+    """
+    clock = Clock()
+    with clock.stage("check"):
+        fleet = Fleet(transport)
+        facts = [fact for some in fleet.ask(("facts",))[0] for fact in some]
+        placing = _placing(facts)
+        fleet.tell("place", placing)
+        kind = np.uint16 if len(placing.classes) <= 1 << 16 else np.int64
+        codes = np.empty(placing.n_rows, kind)
+        for some in fleet.ask(("codes",))[0]:
+            for first, part in some:
+                codes[first : first + len(part)] = part
+        points = RemotePoints(fleet, placing)
+        problem = problem_of(points, placing.classes, codes, **parameters)
+        _refuse_what_is_local(problem)
+        if len(problem.given.relabelled):
+            placing = _relabelled(fleet, placing, problem)
+    problem, scaling = chosen_scale(problem, clock)
+    return covering_cells(problem, scaling, clock, None, partial(RemoteLayer, fleet, placing))
+
+
+def _placing(facts: list[PartFacts]) -> Placing:
+    """Where all parts begin, by what shards say of them."""
+    facts = sorted(facts, key=lambda fact: fact.number)
+    numbers = [fact.number for fact in facts]
+    if numbers != list(range(len(facts))):
+        raise InvalidInputError(f"the parts are {numbers}; pass each of them once, from 0 on")
+    some = [fact for fact in facts if fact.n_rows]
+    if not some:
+        raise InvalidInputError("X has no rows; pass parts with points")
+    for fact in some:
+        if fact.n_features != some[0].n_features:
+            raise InvalidInputError(
+                f"part {fact.number} has {fact.n_features} features and part {some[0].number} has "
+                f"{some[0].n_features}; pass the same columns in all parts"
+            )
+        if fact.names != some[0].names:
+            raise InvalidInputError(
+                f"part {fact.number} has other names of columns than part {some[0].number}; pass "
+                f"frames with the same columns, or arrays"
+            )
+    stored = [fact.n_stored for fact in some]
+    known = [count for count in stored if count is not None]
+    if known and len(known) < len(some):
+        raise InvalidInputError(
+            f"part {some[stored.index(None)].number} is dense and others are sparse; pass all "
+            f"parts in one way"
+        )
+    values = np.unique(np.concatenate([fact.labels for fact in some]))
+    labels = EncodedLabels(values, np.arange(len(values)))
+    classes, codes = check_labels(labels, len(values), narrow=True)
+    counts = np.zeros((len(facts), len(classes)), np.int64)
+    for fact in some:
+        counts[fact.number, codes[np.searchsorted(values, fact.labels)]] = fact.counts
+    dtype = np.result_type(*[fact.dtype for fact in some])
+    return Placing(
+        classes, some[0].n_features, dtype.name, counts, sum(known) if known else None,
+        some[0].names, not known and all(fact.is_array for fact in some),
+    )  # fmt: skip
+
+
+def _relabelled(fleet: Fleet, placing: Placing, problem: Problem) -> Placing:
+    """Let the shards know which rows have other labels; where classes begin then."""
+    kept, codes, rows = problem.given.kept, problem.codes, problem.given.relabelled
+    counts = np.array([
+        np.bincount(codes[start:stop], minlength=len(kept))
+        for start, stop in pairwise(placing.first_rows.tolist())
+    ])  # fmt: skip
+    new = np.zeros(len(placing.classes), codes.dtype)  # where a class is lost, all its rows are new
+    new[kept] = np.arange(len(kept))
+    placing = replace(placing, classes=problem.classes, part_counts=counts)
+    fleet.tell("relabel", placing, rows, codes[rows], new)
+    return placing
+
+
+def _refuse_what_is_local(problem: Problem) -> None:
+    settings = problem.settings
+    local = {
+        "decision='vote'": settings.decision == "vote",
+        "objective='bytes'": settings.decision == "list",
+        "activation='relu'": settings.activation == "relu",
+        "compact=True": settings.compact,
+        "width='smallest'": settings.smallest,
+        "memory_limit": settings.memory_limit is not None,
+    }
+    for name, is_asked in local.items():
+        if is_asked:
+            raise InvalidInputError(
+                f"{name} is for points on one machine; leave it out, or fit a sample there"
+            )

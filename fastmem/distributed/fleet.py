@@ -1,0 +1,97 @@
+"""All shards as the driver sees them: rounds, what is put off to the next, and the journal."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastmem.distributed.shard import Command
+from fastmem.distributed.transport import Transport
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
+
+
+class Fleet:
+    """The shards of a fit, all of which are told and asked the same.
+
+    What they are told (`tell`) is sent with what they are asked next, in one round.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self._seq = 0
+        self._journal = _Journal()
+        self._told: list[tuple[Command, Callable[[list[Any]], object]]] = []
+        self._n_covers = 0
+        # far from the numbers of any other fit, whose commands to the same shards are refused then
+        first = secrets.randbits(62)
+        self.ask(("be_at", first))
+        self._seq = first
+
+    def tell(
+        self, *command: Any, then: Callable[[list[Any]], object] = lambda replies: None
+    ) -> None:
+        """Let all shards change their state, sometime; ``then`` is given their replies."""
+        self._told.append((command, then))
+
+    def ask(self, *commands: Command) -> list[list[Any]]:
+        """Return the replies of all shards to each command that changes nothing."""
+        told, self._told = self._told, []
+        message = [*(command for command, _ in told), *commands]
+        n = self._transport.n_shards
+        replies = self._transport.call([self._seq] * n, [message] * n, self._restore)
+        for command, _ in told:
+            self._journal.add(command)
+        self._seq += len(told)
+        by_command = [list(some) for some in zip(*replies, strict=True)]
+        for (_, then), some in zip(told, by_command, strict=False):
+            then(some)
+        return by_command[len(told) :]
+
+    def flush(self) -> None:
+        """Send what the shards were told, if anything."""
+        if self._told:
+            self.ask()
+
+    def new_cover(self) -> int:
+        """A number for a cover."""
+        self._n_covers += 1
+        return self._n_covers
+
+    def _restore(self, _: int) -> Sequence[Command]:
+        return [*self._journal.commands(), ("be_at", self._seq)]
+
+
+class _Journal:
+    """What leads a new shard to the state of the others."""
+
+    def __init__(self) -> None:
+        self._placed: list[Command] = []
+        self._hyperplanes: Hyperplanes | None = None
+        self._since: list[Command] = []
+
+    def add(self, command: Command) -> None:
+        """Take note of a command that all shards have run."""
+        if command[0] in ("place", "relabel", "scale"):
+            self._placed.append(command)
+        elif command[0] == "fill":  # which ends all covers
+            self._hyperplanes, self._since = command[1], []
+        else:
+            self._since.append(command)
+
+    def commands(self) -> list[Command]:
+        """All that is to be repeated."""
+        filled = [] if self._hyperplanes is None else [("fill", self._hyperplanes, 0)]
+        return [*self._placed, *filled, *self._since]
+
+
+def in_order(
+    pieces: Sequence[tuple[np.ndarray, np.ndarray]],
+) -> tuple[np.ndarray, np.ndarray]:
+    """Join what shards have of a list: places in it, ascending, and what stands there."""
+    which = np.concatenate([which for which, _ in pieces])
+    found = np.concatenate([found for _, found in pieces])
+    order = np.argsort(which, kind="stable")
+    return which[order], found[order]

@@ -1,0 +1,129 @@
+"""Parts of a data set as they come, and as one set of points on a shard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastmem.distributed.numbering import Placing
+from fastmem.errors import InvalidInputError
+from fastmem.inputs import Points, check_points
+from fastmem.inputs.points import ColumnPoints, NarrowPoints, SparsePoints
+from fastmem.inputs.values import is_scipy_sparse
+
+
+class Part(NamedTuple):
+    """A part of a data set.
+
+    Attributes
+    ----------
+    number : int
+        Its place among all parts: rows are in the order of parts, then as within them.
+    points : array-like or CSR matrix of shape (rows, n_features)
+        As `fastmem.interpolate` takes them; there may be no row.
+    labels : ndarray of shape (rows,)
+    """
+
+    number: int
+    points: Any
+    labels: np.ndarray
+
+
+class PartFacts(NamedTuple):
+    """What is known of a part before the work.
+
+    Attributes
+    ----------
+    number, n_rows, n_features : int
+    dtype : numpy.dtype
+        float32 or float64.
+    labels : ndarray
+        Those that occur, ascending; and
+    counts : ndarray of int64
+        how often each.
+    n_stored : int or None
+        Values that a CSR part stores; None for a dense one.
+    names : list of str, or None
+        Of the columns of a data frame.
+    is_array : bool
+        Whether its points are an array as kernels take it.
+    """
+
+    number: int
+    n_rows: int
+    n_features: int
+    dtype: np.dtype
+    labels: np.ndarray
+    counts: np.ndarray
+    n_stored: int | None = None
+    names: list[str] | None = None
+    is_array: bool = True
+
+
+def facts_of(part: Part) -> PartFacts:
+    """Check a part, and count its labels."""
+    n_rows = part.points.shape[0]
+    if len(part.labels) != n_rows:
+        raise InvalidInputError(
+            f"part {part.number} has {n_rows} rows and {len(part.labels)} labels; pass X and y in "
+            f"the same parts"
+        )
+    labels, counts = np.unique(np.asarray(part.labels), return_counts=True)
+    n_stored = _stored(part)
+    n_features = part.points.shape[1]
+    known = part.number, n_rows, n_features
+    if not n_rows:
+        return PartFacts(*known, np.dtype(np.float32), labels, counts, n_stored)
+    points = check_points(part.points)
+    names, is_array = points.feature_names, points.array is not None
+    return PartFacts(*known, points.dtype, labels, counts, n_stored, names, is_array)
+
+
+def _stored(part: Part) -> int | None:
+    if not is_scipy_sparse(part.points):
+        return None
+    matrix = part.points.tocsr()
+    if not matrix.has_canonical_format:
+        raise InvalidInputError(
+            f"part {part.number} has columns that do not ascend, or occur twice in a row; call "
+            f"sum_duplicates() on it"
+        )
+    return int(matrix.nnz)
+
+
+def joined(parts: Sequence[Part], placing: Placing) -> tuple[Points, np.ndarray]:
+    """Parts, in the order of their numbers, as one set of points, and their codes (uint16, int64).
+
+    Dense parts are not copied.
+    """
+    dtype = np.dtype(placing.dtype)
+    kind = np.uint16 if len(placing.classes) <= 1 << 16 else np.int64
+    some = [part for part in parts if part.points.shape[0]]
+    codes = np.concatenate([
+        np.empty(0, kind),
+        *(np.searchsorted(placing.classes, np.asarray(part.labels)).astype(kind) for part in some),
+    ])  # fmt: skip
+    if placing.n_stored is not None:
+        return _joined_sparse([part.points for part in some], placing, dtype), codes
+    batches = []
+    for part in some:
+        points = check_points(part.points)
+        whole = points.array if points.array is not None else points.block(0, points.n_samples)
+        batches.append([whole])
+    if len(batches) == 1 and batches[0][0].dtype == dtype:
+        return Points(batches[0][0]), codes
+    return ColumnPoints(batches, (len(codes), placing.n_features), dtype), codes
+
+
+def _joined_sparse(matrices: Sequence[Any], placing: Placing, dtype: np.dtype) -> Points:
+    from scipy import sparse
+
+    nothing = sparse.csr_matrix((0, placing.n_features), dtype=dtype)
+    matrix = sparse.csr_matrix(sparse.vstack([nothing, *matrices], format="csr"))
+    if placing.is_sparse:
+        return NarrowPoints(matrix, dtype, has_duplicates=False)
+    points = SparsePoints(matrix, matrix.shape, dtype)
+    points.has_duplicates = False
+    return points

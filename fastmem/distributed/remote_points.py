@@ -1,0 +1,174 @@
+"""Points that are on shards: rows are fetched, and all of them measured there."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fastmem.distributed.fleet import Fleet, in_order
+from fastmem.distributed.numbering import Placing
+from fastmem.inputs import Points, SparseRows
+from fastmem.inputs.equal_rows import repeated
+from fastmem.inputs.points import BLOCK_BYTES, NarrowPoints, PointsOfPoints
+from fastmem.machine.arrays import frozen
+
+_HASHES = 1 << 22
+"""Hashes that are at the driver at a time."""
+
+
+class RemotePoints(Points):
+    """Points on shards, of which single rows are fetched.
+
+    Parameters
+    ----------
+    fleet : Fleet
+    placing : Placing
+    """
+
+    __slots__ = ("_fleet", "_is_one_array", "_measures", "_n_stored", "is_sparse")
+    array = None
+
+    def __init__(self, fleet: Fleet, placing: Placing) -> None:
+        self._fleet = fleet
+        self.n_samples, self.n_features = placing.n_rows, placing.n_features
+        self.dtype = np.dtype(placing.dtype)
+        self.feature_names, self._is_one_array = placing.names, placing.is_one_array
+        self.is_sparse, self._n_stored = placing.is_sparse, placing.n_stored
+        row_bytes = 16 * self.row_values if self.is_sparse else 8 * self.n_features
+        self.max_block_rows = max(1, BLOCK_BYTES // row_bytes)
+        self._measures = _RemoteMeasures(fleet, placing)
+
+    @property
+    def elsewhere(self) -> _RemoteMeasures:
+        """What measures the points on the shards."""
+        return self._measures
+
+    @property
+    def is_one_array(self) -> bool:
+        """Whether the points would be in one array on one machine, by what the parts are."""
+        return self._is_one_array
+
+    @property
+    def row_values(self) -> int:
+        """Return values of a row as in `Points`."""
+        if not self.is_sparse or self._n_stored is None:
+            return self.n_features
+        return 1 + self._n_stored // max(1, self.n_samples)
+
+    def block(self, start: int, stop: int) -> Any:
+        """Return rows as in `Points`, fetched."""
+        return self.take(np.arange(start, min(stop, self.n_samples)))
+
+    def take(self, indices: np.ndarray) -> Any:
+        """Return rows as in `Points`, fetched in one round."""
+        rows = np.asarray(indices, np.int64)
+        pieces = self._fleet.ask(("take", rows))[0]
+        if self.is_sparse:
+            return _sparse_in_order(pieces, self.n_features)
+        return frozen(np.ascontiguousarray(in_order(pieces)[1], self.dtype))
+
+    def at_hand(self, indices: np.ndarray) -> Points:
+        """Return points of which the rows at ``indices`` are here."""
+        return _Fetched(self, np.unique(indices))
+
+
+class _Fetched(PointsOfPoints):
+    """Some rows of points that were fetched; they go by their rows there."""
+
+    __slots__ = ("_places",)
+
+    def __init__(self, points: Points, rows: np.ndarray) -> None:
+        block = points.take(rows)
+        if isinstance(block, SparseRows):
+            from scipy import sparse
+
+            parts = block.values, block.columns, block.starts
+            matrix = sparse.csr_matrix(parts, shape=(len(block), block.n_features), copy=False)
+            some: Points = NarrowPoints(matrix, points.dtype, has_duplicates=False)
+        else:
+            some = Points(block)
+        super().__init__(some, points.n_samples, points.dtype)
+        self._places = rows
+
+    def take(self, indices: np.ndarray) -> Any:
+        """Return those at ``indices``, which are among the rows."""
+        return self._points.take(np.searchsorted(self._places, indices))
+
+
+def _sparse_in_order(pieces: list[tuple[np.ndarray, SparseRows]], n_features: int) -> SparseRows:
+    """Join what shards have of some rows."""
+    counts = np.concatenate([np.diff(rows.starts) for _, rows in pieces])
+    order = np.argsort(np.concatenate([which for which, _ in pieces]), kind="stable")
+    ends = np.cumsum(counts[order])
+    starts = np.concatenate([[0], ends])
+    before = (np.cumsum(counts) - counts)[order]
+    chosen = np.arange(starts[-1]) + np.repeat(before - starts[:-1], counts[order])
+    values = np.concatenate([rows.values for _, rows in pieces])[chosen]
+    columns = np.concatenate([rows.columns for _, rows in pieces])[chosen]
+    return SparseRows(frozen(values), frozen(columns), frozen(starts), n_features)
+
+
+class _RemoteMeasures:
+    """See ``inputs.measures``."""
+
+    def __init__(self, fleet: Fleet, placing: Placing) -> None:
+        self._fleet, self._placing = fleet, placing
+        self.n_samples = placing.n_rows
+
+    def extremes(self) -> tuple[np.ndarray, np.ndarray]:
+        """See ``inputs.measures``."""
+        found = [pair for pair in self._fleet.ask(("extremes",))[0] if pair is not None]
+        lows, highs = zip(*found, strict=True)
+        return np.min(lows, axis=0), np.max(highs, axis=0)
+
+    def sums(self, middle: np.ndarray, digits: np.ndarray) -> np.ndarray:
+        """See ``inputs.measures``."""
+        total: np.ndarray = np.sum(self._fleet.ask(("sums", middle, digits))[0], axis=0)
+        return total
+
+    def largest_squares(self, mean: np.ndarray, scale: float) -> tuple[float, float]:
+        """See ``inputs.measures``."""
+        norms, radii = zip(*self._fleet.ask(("largest_squares", mean, scale))[0], strict=True)
+        return max(norms), max(radii)
+
+    def equal_hashes(self, like: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, int]:
+        """See ``inputs.measures``: looked for by ranges of hashes, so that few are here at once."""
+        if like is not None:
+            rows = np.asarray(like, np.int64)
+            wanted = np.unique(np.concatenate(self._fleet.ask(("hashes_of", rows))[0]))
+        else:
+            n_ranges = -(-self.n_samples // _HASHES)
+            bounds = [2**64 * i // n_ranges for i in range(n_ranges + 1)]
+            found = []
+            for low, stop in itertools.pairwise(bounds):
+                pieces = self._fleet.ask(("hashes", low, stop - 1))[0]
+                found.append(repeated(np.sort(np.concatenate(pieces))))
+            wanted = np.concatenate(found)
+        rows, group = in_order(self._fleet.ask(("with_hashes", wanted))[0])
+        return rows, group, len(wanted)
+
+    def ranges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See ``inputs.measures``."""
+        lows, highs, least = zip(*self._fleet.ask(("ranges",))[0], strict=True)
+        return np.min(lows, axis=0), np.max(highs, axis=0), np.min(least, axis=0)
+
+    def spread_sums(self, middle: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        """See ``inputs.measures``."""
+        total: np.ndarray = np.sum(self._fleet.ask(("spread_sums", middle, shift))[0], axis=0)
+        return total
+
+    def magnitudes(self) -> tuple[float, float]:
+        """See ``inputs.measures``."""
+        found = [pair for pair in self._fleet.ask(("magnitudes",))[0] if pair is not None]
+        if not found:
+            return 1.0, 1.0
+        smallest, largest = zip(*found, strict=True)
+        return min(smallest), max(largest)
+
+    def times(self, scale: np.ndarray, dtype: np.dtype) -> RemotePoints:
+        """See ``inputs.measures``."""
+        self._fleet.tell("scale", scale, dtype.name)
+        return RemotePoints(self._fleet, replace(self._placing, dtype=dtype.name))

@@ -1,0 +1,330 @@
+"""Where the points are: some parts of a data set, and what is computed of them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from fastmem.distributed.numbering import Numbering, Placing
+from fastmem.distributed.parts import Part, PartFacts, facts_of, joined
+from fastmem.hyperplanes.extent import PointMeasures
+from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.inputs import Points
+from fastmem.inputs.equal_rows import occurrences, row_hashes
+from fastmem.inputs.scaled_points import ScaledPoints
+from fastmem.inputs.spread import ranges_of, spread_sums
+from fastmem.kernels.layout import TILE
+from fastmem.patterns.by_class import Patterns
+from fastmem.patterns.words import rows_of
+from fastmem.second_layer.bounded_points import all_points, class_points
+from fastmem.second_layer.counting import TiledPoints, least_over
+
+Command = tuple[Any, ...]
+"""The name of one of a shard's methods, and its arguments."""
+NEVER = np.int64(2**62)
+"""A count where there is no point."""
+_MOST_NEAREST = 64
+"""Points of a shard that become near to a new cell, at most."""
+
+
+class StaleShard(Exception):
+    """A shard is not in the state that the driver takes it to be in."""
+
+
+class Nearest(NamedTuple):
+    """What a shard has counted of a mask by ranges of points.
+
+    Attributes
+    ----------
+    least : int
+    counts, positions : ndarrays of shape (k,), int64
+        Points that are worth knowing, by their positions in all patterns.
+    patterns : ndarray of shape (k, n_words), uint64
+    """
+
+    least: int
+    counts: np.ndarray
+    positions: np.ndarray
+    patterns: np.ndarray
+
+
+class _Open(NamedTuple):
+    """Points of a class that are being covered: uncovered (n_tiles, TILE) bool."""
+
+    code: int
+    points: Any
+    uncovered: np.ndarray
+
+
+class Shard:
+    """Some parts of a data set on one machine.
+
+    Parameters
+    ----------
+    parts : sequence of Part
+        In any order; none, or some without rows, where there is nothing for this machine.
+    n_threads : int
+    """
+
+    _changes: ClassVar = frozenset({
+        "place", "relabel", "scale", "fill", "open_class", "cover", "be_at",
+    })  # fmt: skip
+    _asks: ClassVar = frozenset({
+        "facts", "codes", "extremes", "sums", "largest_squares", "ranges", "spread_sums",
+        "magnitudes", "take", "hashes_of", "hashes", "with_hashes", "rows", "peek", "least",
+        "nearest", "patterns_at",
+    })  # fmt: skip
+    points: Points
+    patterns: Patterns
+
+    def __init__(self, parts: Sequence[Part], n_threads: int = 1) -> None:
+        self._parts = sorted(parts, key=lambda part: part.number)
+        self._n_threads = n_threads
+        self._seq = 0
+        self._open: dict[int, _Open] = {}
+        self._hashes: np.ndarray | None = None
+
+    def run(self, seq: int, commands: Sequence[Command]) -> list[Any]:
+        """Run commands in order, if the shard is at the number ``seq``; returns their results.
+
+        Every command that changes the state takes the number on by one.
+
+        Raises
+        ------
+        StaleShard
+            If it is at another number. Then nothing was done.
+        """
+        if seq != self._seq:
+            raise StaleShard(f"the shard is at {self._seq}, not at {seq}")
+        replies = []
+        for name, *arguments in commands:
+            if name not in self._changes and name not in self._asks:
+                raise ValueError(f"{name} is no command of a shard")
+            self._seq += name in self._changes
+            method: Callable[..., Any] = getattr(self, name)
+            replies.append(method(*arguments))
+        return replies
+
+    # What changes the state -----------------------------------------------------------------------
+
+    def be_at(self, seq: int) -> None:
+        """Take this number: all that led to it was repeated."""
+        self._seq = seq
+
+    def place(self, placing: Placing) -> None:
+        """Learn which of all points these are."""
+        self._placing = placing
+        self.points, self._codes = joined(self._parts, placing)
+        self._numbering = Numbering(placing, [part.number for part in self._parts])
+        self._measures = PointMeasures(self.points, self._n_threads)
+
+    def relabel(
+        self, placing: Placing, rows: np.ndarray, codes: np.ndarray, new: np.ndarray
+    ) -> None:
+        """Give some rows other classes, and all others the ``new`` code of their old one."""
+        which, places = self._numbering.local_rows(rows)
+        changed = new[self._codes]
+        changed[places] = codes[which]
+        self._codes, self._placing = changed, placing
+        self._numbering = Numbering(placing, [part.number for part in self._parts])
+
+    def scale(self, scale: np.ndarray, dtype: str) -> None:
+        """Multiply all points."""
+        self.points, self._hashes = ScaledPoints(self.points, scale, np.dtype(dtype)), None
+        self._measures = PointMeasures(self.points, self._n_threads)
+
+    def fill(self, hyperplanes: Hyperplanes, first: int) -> int:
+        """Compute the patterns' bits for all but the first hyperplanes; returns doubtful bits."""
+        self._open, self._hashes = {}, None
+        self._n_words = hyperplanes.n_words
+        if not first:
+            self.patterns = Patterns(self._codes, len(self._placing.counts))
+        before = self.patterns.doubtful
+        if len(self._codes):
+            self.patterns.fill(self.points, hyperplanes, self._n_threads, first)
+        return self.patterns.doubtful - before
+
+    def open_class(self, cover: int, code: int, members: np.ndarray | None) -> None:
+        """Begin a cover of a class, or of some of its points, by number."""
+        points = class_points(self.patterns, code)
+        uncovered = np.zeros((points.n_tiles, TILE), np.bool_)
+        if members is None:
+            uncovered.reshape(-1)[: self.patterns.class_size(code)] = True
+        else:
+            _, places = self._numbering.places_of(code, members)
+            uncovered.reshape(-1)[places] = True
+        self._open[cover] = _Open(code, points, uncovered)
+
+    def cover(self, cover: int, masks: np.ndarray, levels: np.ndarray) -> np.ndarray:
+        """Take covered points from those of a cover; how many each mask is first at, int64."""
+        points, uncovered = self._open[cover].points, self._open[cover].uncovered
+        if not points.n_tiles:
+            return np.zeros(len(masks), np.int64)
+        gained: np.ndarray = points.take_covered(masks, levels, uncovered, self._n_threads)
+        return gained
+
+    # Before there are patterns --------------------------------------------------------------------
+
+    def facts(self) -> list[PartFacts]:
+        """What the driver must know of the parts."""
+        return [facts_of(part) for part in self._parts]
+
+    def codes(self) -> list[tuple[int, np.ndarray]]:
+        """The first row of each part, and the codes of its points."""
+        found, start = [], 0
+        for part in self._parts:
+            stop = start + self._placing.part_rows(part.number)
+            first = int(self._placing.first_rows[part.number])
+            found.append((first, self._codes[start:stop]))
+            start = stop
+        return found
+
+    def extremes(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """See ``inputs.measures``; None where there is no point."""
+        return self._measures.extremes() if self.points.n_samples else None
+
+    def sums(self, middle: np.ndarray, digits: np.ndarray) -> np.ndarray:
+        """See ``inputs.measures``."""
+        return self._measures.sums(middle, digits)
+
+    def largest_squares(self, mean: np.ndarray, scale: float) -> tuple[float, float]:
+        """See ``inputs.measures``."""
+        return self._measures.largest_squares(mean, scale)
+
+    def ranges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """See ``inputs.measures``."""
+        found = ranges_of(self.points)
+        return found.low, found.high, found.least
+
+    def spread_sums(self, middle: np.ndarray, shift: np.ndarray) -> np.ndarray:
+        """See ``inputs.measures``."""
+        return spread_sums(self.points, middle, shift)
+
+    def magnitudes(self) -> tuple[float, float] | None:
+        """See ``inputs.measures``; None where all coordinates are 0."""
+        found = ranges_of(self.points)
+        largest = max(np.abs(found.low).max(), np.abs(found.high).max())
+        is_zero = not self.points.n_samples or not largest
+        return None if is_zero else (float(found.least.min()), float(largest))
+
+    def take(self, rows: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Which of some rows, by place among them, are here, and their points."""
+        which, places = self._numbering.local_rows(rows)
+        return which, self.points.take(places)
+
+    def hashes_of(self, rows: np.ndarray) -> np.ndarray:
+        """Hashes of those of some rows that are here."""
+        _, places = self._numbering.local_rows(rows)
+        return self._all_hashes()[places]
+
+    def hashes(self, low: int, high: int) -> np.ndarray:
+        """All hashes from ``low`` to ``high``, which counts, ascending uint64."""
+        found = self._all_hashes()
+        found = found[(found >= np.uint64(low)) & (found <= np.uint64(high))]
+        found.sort()
+        return found
+
+    def with_hashes(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Rows whose hash is among the ascending ``wanted``, and its place there."""
+        places, which = _occurrences(self._all_hashes(), wanted)
+        return self._numbering.global_rows(places), which
+
+    def _all_hashes(self) -> np.ndarray:
+        """Hashes of all rows; kept until there are patterns, as ranges of them are asked for."""
+        if self._hashes is None:
+            self._hashes = row_hashes(self.points, self._n_threads)
+        return self._hashes
+
+    # With patterns --------------------------------------------------------------------------------
+
+    def rows(self, codes: np.ndarray, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which of some points, by class and number, are here, and their rows."""
+        found, rows = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for code in np.unique(codes):
+            here = np.flatnonzero(codes == code)
+            which, places = self._numbering.places_of(int(code), numbers[here])
+            found.append(here[which])
+            rows.append(self._numbering.global_rows(self.patterns.rows(int(code), places)))
+        return np.concatenate(found), np.concatenate(rows)
+
+    def peek(self, cover: int, numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which of some points of a cover's class are here and uncovered, and their patterns."""
+        code, points, uncovered = self._open[cover]
+        which, places = self._numbering.places_of(code, numbers)
+        is_open = uncovered.reshape(-1)[places]
+        return which[is_open], self._patterns_of(points, places[is_open])
+
+    def least(self, masks: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Least counts of masks of classes over all others, and positions of the first points."""
+        least, nearest = self._least(masks, codes, False)
+        is_there = least < NEVER
+        nearest[is_there] = self._positions(nearest[is_there])
+        return least, nearest
+
+    def nearest(
+        self, masks: np.ndarray, codes: np.ndarray, levels: np.ndarray | None
+    ) -> list[Nearest]:
+        """The same, of each mask, with points that are near by ranges: all below its level."""
+        if not len(self.patterns.sizes):
+            nothing, none = np.empty(0, np.int64), np.empty((0, masks.shape[1]), np.uint64)
+            return [Nearest(int(NEVER), nothing, nothing, none)] * len(masks)
+        least, nearest = self._least(masks, codes, True)
+        found = []
+        for i in range(len(masks)):
+            wanted = nearest[:, i] >= 0
+            if levels is not None:
+                wanted &= least[:, i] < levels[i]
+            chosen = np.flatnonzero(wanted)
+            if levels is None and len(chosen) > _MOST_NEAREST:
+                chosen = chosen[np.argsort(least[chosen, i], kind="stable")[:_MOST_NEAREST]]
+            places = nearest[chosen, i]
+            found.append(Nearest(
+                int(least[:, i].min()), least[chosen, i], self._positions(places),
+                self._patterns_of(all_points(self.patterns), places),
+            ))  # fmt: skip
+        return found
+
+    def patterns_at(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which of some positions in all patterns are here, and their patterns."""
+        codes, numbers = self._placing.points_at(positions)
+        found, places = [np.empty(0, np.int64)], [np.empty(0, np.int64)]
+        for code in np.unique(codes):
+            here = np.flatnonzero(codes == code)
+            which, some = self._numbering.places_of(int(code), numbers[here])
+            found.append(here[which])
+            places.append(some + TILE * int(self.patterns.first_tile[code]))
+        points = all_points(self.patterns)
+        return np.concatenate(found), self._patterns_of(points, np.concatenate(places))
+
+    def _least(
+        self, masks: np.ndarray, codes: np.ndarray, by_range: bool
+    ) -> tuple[np.ndarray, np.ndarray]:
+        patterns = self.patterns
+        if not len(patterns.sizes):
+            return np.full(len(masks), NEVER), np.full(len(masks), -1)
+        skip = np.stack([patterns.first_tile[codes], patterns.first_tile[codes + 1]], axis=1)
+        points = all_points(patterns)
+        assert isinstance(points, TiledPoints)
+        return least_over(points, masks, skip.astype(np.int64), self._n_threads, by_range)
+
+    def _positions(self, places: np.ndarray) -> np.ndarray:
+        """Positions in all patterns of points at positions in those that are here."""
+        codes = self.patterns.codes_at(places)
+        numbers = places - TILE * self.patterns.first_tile[codes]
+        return self._placing.position_of(codes, self._numbering.numbers_of(codes, numbers))
+
+    def _patterns_of(self, points: Any, places: np.ndarray) -> np.ndarray:
+        """Patterns of points, one row each, (len(places), n_words) uint64."""
+        if not len(places):
+            return np.empty((0, self._n_words), np.uint64)
+        tiles = points.gathered(places.astype(np.int64)).tiles
+        return np.ascontiguousarray(rows_of(tiles, len(places)))
+
+
+def _occurrences(hashes: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """See `occurrences`; nothing where there is no hash, or none is wanted."""
+    if not len(hashes) or not len(wanted):
+        return np.empty(0, np.int64), np.empty(0, np.int64)
+    return occurrences(hashes, wanted)
