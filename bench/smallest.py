@@ -115,7 +115,11 @@ def boosted_bytes(X: np.ndarray, y: np.ndarray) -> int | None:
             if wrong[-1] == 0:
                 raise lightgbm.callback.EarlyStopException(state.iteration, [])
 
-    booster = lightgbm.train(options, lightgbm.Dataset(X, y), MOST_ROUNDS // 10, callbacks=[stop])
+    data = lightgbm.Dataset(X, y)
+    try:
+        booster = lightgbm.train(options, data, MOST_ROUNDS // 10, callbacks=[stop])
+    except lightgbm.basic.LightGBMError:  # it finds a best split without points: diamonds
+        return None
     if not wrong or wrong[-1]:
         return None
     leaves = booster.trees_to_dataframe()["left_child"].isna().sum()
