@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastmem.errors import InvalidInputError
 from fastmem.machine.extras import needs
-from fastmem.plots.canvas import new_figure
+from fastmem.plots.canvas import check_made, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,6 +46,7 @@ def explained_image(explanation: Explanation, *, shape: Sequence[int] | None = N
     ModuleNotFoundError
         If matplotlib is not installed.
     """
+    check_made(explanation, "explanation", "Explanation", "network.explain")
     size = image_shape(len(explanation.features), shape)
     found = explanation
     rows: list[list[tuple[str, tuple[float, ...], int | None]]] = [

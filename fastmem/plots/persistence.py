@@ -14,6 +14,7 @@ from fastmem.network.neurons_on import neurons_on
 from fastmem.plots.canvas import (
     CLASS_COLOURS,
     LINE_COLOUR,
+    check_made,
     class_colours,
     in_plane,
     new_figure,
@@ -51,9 +52,12 @@ def persistence_bars(report: TopologyReport) -> Figure:
 
     Raises
     ------
+    InvalidInputError
+        If the report is none.
     ModuleNotFoundError
         If matplotlib is not installed.
     """
+    check_made(report, "report", "TopologyReport", "fastmem.topology")
     figure = new_figure((9, 2.6 * len(report.classes)))
     axes = figure.subplots(len(report.classes), 2, squeeze=False)
     for row, entry in zip(axes, report.classes, strict=True):
@@ -131,6 +135,7 @@ def nerve_graph(
         If matplotlib is not installed.
     """
     points, labels = in_plane(network, X, y)
+    check_made(report, "report", "TopologyReport", "fastmem.topology")
     if report.without_region:
         raise InvalidInputError(f"The report has no regions to draw: {report.without_region}")
     if ax is None:
