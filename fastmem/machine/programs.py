@@ -1,4 +1,4 @@
-"""Linear programs by HiGHS, between whose steps Ctrl-C is seen. Nobody has to believe their word."""
+"""Linear programs by HiGHS, while which Ctrl-C is seen; whoever asks need not believe it."""
 
 from __future__ import annotations
 

@@ -49,7 +49,7 @@ def new_figure(size: tuple[float, float] = (9, 6.2)) -> Figure:
 def check_made(value: Any, name: str, kind: str, maker: str) -> None:
     """Refuse what is no ``kind``, a class of a room that this one does not see."""
     if all(base.__name__ != kind for base in type(value).__mro__):
-        raise InvalidInputError(f"{name} is {typed(value)}; pass a {kind}, as {maker} returns it")
+        raise InvalidInputError(f"{name} is {typed(value)}; pass the {kind} that {maker} returns")
 
 
 def in_plane(network: Network, X: Any, y: Any) -> tuple[Points, NDArray[Any]]:

@@ -86,8 +86,8 @@ def topology(
     that the landmarks cover to epsilon and whose features are large against it (Chazal and Oudot,
     Towards persistence-based reconstruction in Euclidean spaces, 2008). Points only bound that
     epsilon from below: no numbers are given where a class has fewer than three different points
-    for each of four landmarks, and from beta_2 on a tenth is added. Distances are of points as the network
-    sees them, times its ``scale``, and of patterns in hyperplanes between them.
+    for each of four landmarks, and from beta_2 on a tenth is added. Distances are of points as
+    the network sees them, times its ``scale``, and of patterns in hyperplanes between them.
 
     *Region*: where a neuron of the class is on, in the box, far beyond the points by default. Cells
     are closed and convex, so that it has the homology of their nerve. Which cells meet is proved,

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmem.shapes.landmarks import POINTS_A_LANDMARK, Landmarks
-from fastmem.shapes.rips import rips_bars
 from fastmem.shapes.report import Bar, Persistence
+from fastmem.shapes.rips import rips_bars
 
 _OF = {
     "euclidean": ("points", "more points"),
