@@ -86,13 +86,12 @@ def test_a_large_program_is_left_where_time_is_over(monkeypatch):
 # Ctrl-C ---------------------------------------------------------------------------------------
 
 PROGRAM = """
+import hashlib
 import numpy as np
-from fastmem.separation import solver
-solver._LP_VALUES = 1 << 30
-generator = np.random.default_rng(0)
-rows = np.c_[generator.standard_normal((5_000, 999)), np.ones(5_000)]
-solver, signs = solver.Solver(rows, 1), generator.choice([-1.0, 1.0], 5_000)
-call = lambda: solver._by_program(signs)
+from fastmem.machine import programs
+# as HiGHS: minutes that look for no signal and leave the interpreter to others
+programs._solved = lambda *program: hashlib.pbkdf2_hmac("sha256", b"", b"", 1 << 30)
+call = lambda: programs.solved(np.ones(200), np.ones((200, 200)), np.ones(200), [(0, 1)] * 200)
 """
 VOIDS = """
 import numpy as np
