@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -201,6 +202,37 @@ def test_what_is_no_report_is_refused(moons):
     ):
         with pytest.raises(InvalidInputError, match=words):
             call()
+
+
+def test_a_report_of_another_network_is_not_drawn(moons):
+    pytest.importorskip("ripser")
+    X, y, network = moons
+    report = fastmem.topology(network, X, y)
+    one, two = report.classes
+    assert one.region.neurons and two.region.neurons
+    for entry in (
+        replace(one, label=7),
+        replace(one, region=replace(one.region, neurons=(99,))),
+        replace(one, region=two.region),
+    ):
+        with pytest.raises(InvalidInputError, match="report is of another network"):
+            plots.nerve_graph(network, X, y, replace(report, classes=(entry, two)))
+    plots.nerve_graph(network, X, y, report)
+
+
+@pytest.mark.parametrize("shape", [4, "x", (1, 3), (-1, -2), (), None])
+def test_shapes_of_no_image_are_refused(shape, moons):
+    X, y, network = moons
+    with pytest.raises(InvalidInputError, match="shape"):
+        plots.explained_image(network.explain(X[0], X, y), shape=shape)
+
+
+@pytest.mark.parametrize("name", ["width", "encode", "foo"])
+def test_parameters_that_the_measure_has_not_are_named(name, moons):
+    from fastmem.separation import separation_width
+
+    with pytest.raises(TypeError, match=f"no parameter '{name}'; pass some of max_bias"):
+        separation_width(*moons[:2], **{name: 3})
 
 
 def test_unseen_points_are_named_where_they_are_refused(moons):

@@ -96,7 +96,8 @@ def _show(axis: Any, image: NDArray[np.float64], limits: tuple[float, float]) ->
 def image_shape(n_features: int, shape: Sequence[int] | None) -> tuple[int, ...]:
     """The shape of an image of so many features: the one given, or a square."""
     side = math.isqrt(n_features)
-    size = (side, side) if shape is None else tuple(shape)
+    given: Any = (side, side) if shape is None else shape
+    size = tuple(given) if np.iterable(given) else ()
     are_whole = all(isinstance(one, int | np.integer) and one > 0 for one in size)
     if shape is None and (side * side != n_features or side < _LEAST_SIDE):
         raise InvalidInputError(

@@ -130,7 +130,7 @@ def nerve_graph(
     ------
     InvalidInputError
         If the network has not two features, X and y do not belong together, or the report has no
-        regions.
+        regions or is of another network.
     ModuleNotFoundError
         If matplotlib is not installed.
     """
@@ -138,6 +138,7 @@ def nerve_graph(
     check_made(report, "report", "TopologyReport", "fastmem.topology")
     if report.without_region:
         raise InvalidInputError(f"The report has no regions to draw: {report.without_region}")
+    _check_report_of(network, report)
     if ax is None:
         ax = new_figure().subplots()
     random = np.random.default_rng(seed)
@@ -167,3 +168,17 @@ def nerve_graph(
         )  # fmt: skip
     plane_axes(ax, *view_of(points))
     return ax
+
+
+def _check_report_of(network: Network, report: TopologyReport) -> None:
+    """Refuse a report whose classes or neurons are not the network's."""
+    labels = network.classes_.tolist()
+    for entry in report.classes:
+        neurons = [] if entry.region is None else list(entry.region.neurons)
+        if entry.label in labels and (not neurons or max(neurons) < len(network.second)):
+            owners = network.second.owners[neurons]
+            if (owners == labels.index(entry.label)).all():
+                continue
+        raise InvalidInputError(
+            "report is of another network; pass the one that fastmem.topology returns for this one"
+        )

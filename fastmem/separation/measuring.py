@@ -20,6 +20,7 @@ from fastmem.widths.scaling import chosen_scale
 
 MOST = 2000
 """Points up to which all are used."""
+_PARAMETERS = ("max_bias", "projection", "center", "scale")
 _SAMPLE_KEY = 0x5E9A
 """Key of the sample's random numbers, apart from those of features."""
 
@@ -65,7 +66,15 @@ def separation_width(
     ------
     InvalidInputError
         For any argument that cannot be used.
+    TypeError
+        For any other parameter.
     """
+    for name in parameters:
+        if name not in _PARAMETERS:
+            raise TypeError(
+                f"separation_width() has no parameter {name!r}; pass some of "
+                f"{', '.join(_PARAMETERS)}"
+            )
     start = time.perf_counter()
     most, trials = check_count("most", most, 2), check_count("trials", trials, 1)
     max_width, deadline = check_count("max_width", max_width, 1), deadline_of(time_limit)
