@@ -156,6 +156,17 @@ def test_bars_do_not_depend_on_the_process_that_they_come_from(square, monkeypat
 
 
 @pytest.mark.parametrize(
+    ("name", "value"), [("frozen", True), ("executable", ""), ("executable", "/usr/bin/uwsgi")]
+)
+def test_a_program_that_python_is_built_into_is_not_started(square, monkeypatch, name, value):
+    from fastmem.shapes import rips
+
+    monkeypatch.setattr(sys, name, value, raising=False)
+    monkeypatch.setattr(rips, "_CHILD", "raise SystemExit(3)")
+    assert len(rips.rips_bars(square, 2)) == 3
+
+
+@pytest.mark.parametrize(
     ("code", "kind", "words"),
     [
         ("import os; os.kill(os.getpid(), 9)", MemoryError, "exit code -9"),

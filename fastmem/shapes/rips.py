@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import subprocess
 import sys
 from typing import Any
@@ -58,7 +59,7 @@ def rips_bars(
     """
     from ripser import ripser
 
-    if (max_dimension < 2 and len(distances) <= _AT_HAND) or not sys.executable:
+    if (max_dimension < 2 and len(distances) <= _AT_HAND) or not _has_interpreter():
         found = ripser(distances, maxdim=max_dimension, thresh=end, distance_matrix=True)["dgms"]
         return list(found)
     file = io.BytesIO()
@@ -79,3 +80,9 @@ def rips_bars(
         )
     with np.load(io.BytesIO(ended.stdout)) as arrays:
         return [arrays[name] for name in arrays.files]
+
+
+def _has_interpreter() -> bool:
+    """Whether a command starts Python, not the program that it is frozen or built into."""
+    is_frozen = getattr(sys, "frozen", False)
+    return not is_frozen and "python" in os.path.basename(sys.executable or "").lower()
