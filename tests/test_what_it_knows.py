@@ -162,6 +162,7 @@ def test_a_program_that_python_is_built_into_is_not_started(square, monkeypatch,
     from fastmem.shapes import rips
 
     monkeypatch.setattr(sys, name, value, raising=False)
+    monkeypatch.setattr(rips, "_AT_HAND", 0)
     monkeypatch.setattr(rips, "_CHILD", "raise SystemExit(3)")
     assert len(rips.rips_bars(square, 2)) == 3
 
@@ -179,6 +180,7 @@ def test_what_ends_that_process_is_said(square, monkeypatch, code, kind, words):
     from fastmem.shapes import rips
 
     monkeypatch.setattr(rips, "_CHILD", code)
+    monkeypatch.setattr(rips, "_AT_HAND", 0)
     with pytest.raises(kind, match=f"5 landmarks.*{words}.*lower max_dimension"):
         rips.rips_bars(square, 2)
 
