@@ -365,7 +365,7 @@ def test_bad_arguments_are_refused_in_a_sentence(tmp_path):
     net = fastmem.interpolate(X, y, width=64, seed=0, projection="gaussian")
     h, onnx = tmp_path / "a.h", tmp_path / "a.onnx"
     for call, sentence in [
-        (lambda: to_onnx("net", onnx), "network is a str"),
+        (lambda: to_onnx("net", onnx), "network is 'net' .str.; pass a fastmem.Network"),
         (lambda: to_onnx(net, h), "suffix '.h'"),
         (lambda: to_c(net, onnx), "suffix '.onnx'"),
         (lambda: to_onnx(net, tmp_path / "no" / "a.onnx"), "no directory"),

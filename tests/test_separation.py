@@ -103,7 +103,8 @@ def test_a_solver_agrees_with_a_linear_program(seed, n):
     found, program = solver.separate(signs), solver._by_program(signs)
     assert found.is_separable == program.is_separable
     if not found.is_separable:
-        assert found.word == "hull" and program.word == "lp" and found.bound < 1e-9
+        assert program.word == "lp" and found.word in ("hull", "lp")
+        assert found.word == "lp" or found.bound < 1e-9
 
 
 def test_nearly_dependent_columns_are_separated_in_a_basis():
@@ -484,7 +485,8 @@ def test_forged_facts_are_refused(saved, tmp_path):
         {"sizes": [1 << 39, *sizes[1:]]}, {"sizes": [*sizes[:4], 1]}, {"sizes": sizes[:4]},
         {"sizes": "many"}, {"bits": 60}, {"bits": 6}, {"activation": "tanh"}, {"radius": -1.0},
         {"radius": None}, {"classes": ["<U3", ["yes", "no"]]}, {"classes": 3},
-        {"classes": ["<U3", ["a", "b", "c"]]}, {"summary": []}, {"scale": [1]},
+        {"classes": []}, {"classes": [[]]}, {"classes": ["<U3", ["a", "b", "c"]]}, {"summary": []},
+        {"scale": [1]},
         {"feature_names": ["a"]}, {"encoding": {"columns": 3}}, {"more": 1},
     ):  # fmt: skip
         with pytest.raises(ModelFileError):

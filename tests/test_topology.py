@@ -109,16 +109,26 @@ def test_cells_share_the_points_that_prove_it():
 # What is asked for ---------------------------------------------------------------------------
 
 
-def test_a_class_with_few_points_has_bars_and_no_numbers():
+def test_a_class_of_a_few_hundred_points_has_a_third_of_them_for_landmarks():
     X, y, network = fitted("disc in ring", n=360, compact=True)
     entry = topology(network, X, y).classes[0]
     assert entry.n_points == entry.points.n_different == 180
+    assert len(entry.points.landmarks) == 60 and entry.points.betti == (1, 0)
+    assert entry == topology(network, X, y, landmarks=60).classes[0]
+
+
+def test_a_class_with_few_points_has_bars_and_no_numbers():
+    X, y = shape("disc in ring", 360)
+    few = np.concatenate([np.flatnonzero(y == 0)[:11], np.flatnonzero(y == 1)])
+    network = fastmem.interpolate(X[few], y[few], seed=0, compact=True, covered="all")
+    entry = topology(network, X[few], y[few]).classes[0]
     assert entry.points.betti is entry.points.betti_sure is entry.points.is_stable is None
-    assert "landmarks=60" in entry.points.reason
+    assert entry.points.reason == (
+        "11 different points are too few for 11 landmarks: take more points"
+    )
     assert "more hyperplanes" in entry.patterns.reason
-    assert len(entry.points.bars[0]) == 180
+    assert len(entry.points.bars[0]) == 11
     assert entry.least_neurons is None
-    assert topology(network, X, y, landmarks=60).classes[0].points.betti == (1, 0)
 
 
 def test_landmarks_that_are_too_far_apart_give_no_numbers():
@@ -220,9 +230,11 @@ def test_neurons_of_real_activations_have_no_regions():
 @pytest.mark.parametrize(
     ("settings", "words"),
     [
-        ({"landmarks": 3}, ["landmarks is 3", "at least 4"]),
+        ({"landmarks": 3}, ["landmarks is 3", "from 4"]),
         ({"landmarks": 10.5}, ["landmarks is 10.5"]),
+        ({"landmarks": 2001}, ["landmarks is 2001", "an int from 4 to 2,000"]),
         ({"max_dimension": -1}, ["max_dimension is -1"]),
+        ({"max_dimension": 4}, ["max_dimension is 4", "from 0 to 3"]),
         ({"max_cells": 0}, ["max_cells is 0"]),
         ({"box": 0.5}, ["box is 0.5", "from 1"]),
         ({"box": np.inf}, ["box is inf"]),
@@ -246,7 +258,7 @@ def test_other_networks_and_points_are_refused():
         other = fastmem.interpolate(X, y, seed=0, **options)
         with pytest.raises(InvalidInputError, match=f"{word}.*compact=True"):
             topology(other, X, y)
-    with pytest.raises(InvalidInputError, match="network is a str"):
+    with pytest.raises(InvalidInputError, match=r"network is .network. .str.; pass"):
         topology("network", X, y)
     with pytest.raises(InvalidInputError, match="not a class"):
         topology(network, X, y + 1)
@@ -291,7 +303,7 @@ def test_landmarks_are_the_farthest_points(seed, d, count):
     found = euclidean_landmarks(points, rows, Units(points, 1), count, 1)
     different = len(np.unique(X[rows], axis=0))
     assert found.n_different == different
-    assert len(found.rows) == min(count, different)
+    assert len(found.rows) == min(count, different // 3 if different >= 12 else different)
     distances = np.linalg.norm(X[rows][:, None] - X[rows], axis=2)
     check_landmarks(found, rows, distances)
 

@@ -27,34 +27,8 @@ if TYPE_CHECKING:
     from fastmem.tables import ReadingOptions
 
 _KINDS = (".html", ".json", ".png")
-_PAGE = """<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="default-src 'none'; img-src data:;
- style-src 'unsafe-inline'">
-<title>{title}</title>
-<style>
-:root {{ color-scheme: light dark; }}
-body {{ font: 16px/1.5 system-ui, sans-serif; max-width: 68rem; margin: 2rem auto;
- padding: 0 1rem; }}
-h1 {{ line-height: 1.2; overflow-wrap: anywhere; }}
-main {{ overflow-x: auto; overflow-wrap: break-word; }}
-table {{ border-collapse: collapse; margin: 1rem 0; }}
-caption {{ text-align: left; font-weight: 600; }}
-th, td {{ padding: .25rem .8rem .25rem 0; border-bottom: 1px solid #8884; vertical-align: top; }}
-img {{ max-width: 100%; height: auto; background: #fff; }}
-</style>
-</head>
-<body>
-<h1>{title}</h1>
-<main>
-{body}
-</main>
-</body>
-</html>
-"""
+_MOST_COLUMNS = 100
+"""Columns of the points that a page shows."""
 
 
 @app.command()
@@ -123,7 +97,7 @@ def explain(
         found = _renumbered(found, numbers)
     what = f"row {row} of {data.name}" if point is None else f"the first row of {point.name}"
     if out is not None:
-        _write(found, out, f"Why {what} is {found.label}", size, network)
+        _write(found, out, f"Why {what} is {found.label}", size)
     if json:
         print_json(found.to_dict())
     elif out is None:
@@ -215,11 +189,7 @@ def _renumbered(found: Explanation, numbers: Any) -> Explanation:
     )
 
 
-def _write(
-    found: Explanation, out: Path, title: str, size: tuple[int, ...] | None, network: Network
-) -> None:
-    import html
-
+def _write(found: Explanation, out: Path, title: str, size: tuple[int, ...] | None) -> None:
     from fastmem.machine.files import moved_when_complete
 
     suffix = out.suffix.lower()
@@ -228,8 +198,7 @@ def _write(
     elif suffix == ".json":
         content = json_text.dumps(found.to_dict(), indent=2).encode()
     else:
-        body = found._repr_html_() + _image(found, size, network)
-        content = _PAGE.format(title=html.escape(title), body=body).encode()
+        content = _page(found, title, size).encode()
     with moved_when_complete(out) as temporary:
         temporary.write_bytes(content)
     typer.echo(f"Explanation written to {out}.", err=True)
@@ -245,18 +214,52 @@ def _picture(found: Explanation, size: tuple[int, ...] | None) -> bytes:
     return buffer.getvalue()
 
 
-def _image(found: Explanation, size: tuple[int, ...] | None, network: Network) -> str:
-    """The picture as a part of a page, where points are images as far as can be told."""
-    import base64
+def _page(found: Explanation, title: str, size: tuple[int, ...] | None) -> str:
+    """The text of a page: sentences, the picture of images, columns of the points, changes."""
+    from fastmem import pages
+    from fastmem.machine.wording import printable
+    from fastmem.network.explanations.words import change_rows, facts, points_shown, shown
+
+    said = facts(found)
+    label = said.pop("label")
+    lead = [pages.card([("label", label, printable(said.pop("why")))])]
+    parts = [*lead, *(pages.note(printable(sentence)) for sentence in said.values())]
+    if found.changes:
+        words = "The nearest points that were found with another label, by what differs."
+        parts += [pages.heading("What would change it"), pages.note(words)]
+        header, rows = change_rows(found)
+        parts.append(pages.table(header, [list(map(printable, row)) for row in rows]))
+    words = "Prototypes have its label, counter-prototypes another one; the nearest come first."
+    rest = [pages.heading("Rows beside it"), pages.note(words)]
+    if _is_drawn(found, size):
+        from fastmem.plots import explained_image
+
+        drawn = explained_image(found, shape=size)
+        rest.append(pages.figure("The point, prototypes and others", drawn, is_whole=True))
+    points = points_shown(found)
+    names = list(points[0][2])[:_MOST_COLUMNS]
+    if names:
+        rows = [
+            [printable(name), *(shown(values.get(name)) for *_, values in points)] for name in names
+        ]
+        header = ["column", *(f"{what} ({shown(label)})" for what, label, _ in points)]
+        rest.append(pages.table(header, rows))
+        left = len(points[0][2]) - len(names)
+        rest.append(pages.note(f"{left:,} more columns are not shown." if left else ""))
+    if len(rest) == 2:  # neither picture nor columns
+        rows = [[what, shown(label)] for what, label, _ in points]
+        rest.append(pages.table(["", "label"], rows))
+    return pages.page(printable(title), parts + rest)
+
+
+def _is_drawn(found: Explanation, size: tuple[int, ...] | None) -> bool:
+    """Whether points are images as far as can be told."""
     import math
     from importlib.util import find_spec
 
     d = len(found.features)
     is_square = math.isqrt(d) ** 2 == d and d >= 64 and not found.values
-    if size is None and not (is_square and find_spec("matplotlib")):
-        return ""
-    data = base64.b64encode(_picture(found, size)).decode("ascii")
-    return f'<img alt="the point, prototypes and others" src="data:image/png;base64,{data}">'
+    return size is not None or (is_square and find_spec("matplotlib") is not None)
 
 
 def _print(found: Explanation, what: str) -> None:

@@ -34,7 +34,7 @@ def topology(
         str | None,
         typer.Option(help="Label column of them.", show_default="the array y of an npz file"),
     ] = None,
-    landmarks: Annotated[int, typer.Option(help="Points that stand for a class.")] = 300,
+    landmarks: Annotated[int, typer.Option(help="Points that stand for a class, at most.")] = 300,
     max_dimension: Annotated[
         int, typer.Option(help="Highest Betti number: 0 components, 1 holes, 2 voids.")
     ] = 1,
@@ -83,7 +83,7 @@ def topology(
         return
     facts = {
         "points": f"{report.n_samples:,}",
-        "landmarks of a class": f"{report.landmarks:,}, out of all its points",
+        "landmarks of a class": f"{report.landmarks:,} at most, of all its points",
         "hyperplanes": f"{report.n_hyperplanes:,}",
     }
     print_table(str(net), facts)

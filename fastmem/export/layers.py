@@ -12,6 +12,7 @@ from fastmem.hyperplanes.structured import StructuredHyperplanes
 from fastmem.inputs import InvalidInputError
 from fastmem.kernels.exact import shifted_biases
 from fastmem.machine.arrays import frozen
+from fastmem.network import checking
 from fastmem.network.lists import runs_of
 from fastmem.patterns.words import packed, unpacked
 from fastmem.readout import ReadOut
@@ -32,10 +33,7 @@ def refuse(sentence: str) -> NoReturn:
 
 def check_network(network: Network) -> None:
     """Refuse what is no network, or one whose neurons are not thresholds."""
-    from fastmem.network.network import Network
-
-    if not isinstance(network, Network):
-        refuse(f"network is a {type(network).__name__}; pass what fastmem.interpolate returns")
+    checking.check_network(network)
     for owner in (network, network.first, network.second):
         activation = getattr(owner, "activation", "threshold")
         if activation != "threshold":

@@ -48,7 +48,7 @@ def whole(value: Any, name: str, otherwise: str, low: int = 1, high: int | None 
     if is_whole and value >= low and (high is None or value <= high):
         return int(value)
     bounds = f"of at least {low}" if high is None else f"from {low} to {high:,}"
-    refuse(f"{name} is {typed(value)}; pass {otherwise} or an int {bounds}")
+    refuse(f"{name} is {typed(value)}; pass {f'{otherwise} or ' * bool(otherwise)}an int {bounds}")
 
 
 def share(value: Any, name: str) -> float:

@@ -329,7 +329,7 @@ def check_threads(n_threads: Any) -> int:
 
 def check_count(name: str, value: Any, low: int) -> int:
     """Return an int of at least ``low``."""
-    return whole(value, name, "a number", low=low)
+    return whole(value, name, "", low=low)
 
 
 def check_radius_factor(value: Any) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from fastmem.hyperplanes.extent import extent_of
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import InvalidInputError, check_count, check_seed, check_threads
+from fastmem.inputs.refusals import typed
 from fastmem.leaks.counts import OwnCounts, own_counts
 from fastmem.leaks.data import Box, Data, checked_data, known_box, own_scores
 from fastmem.leaks.masks import EMPTY, LEAST_RATIO, PATTERN, UNDECIDED, decide, have_pattern
@@ -18,6 +19,7 @@ from fastmem.leaks.nearest import Values, nearest_rows, values_of
 from fastmem.leaks.reconstruction import Sides, recovered, sides_of, wanted_sides
 from fastmem.leaks.report import LeakReport, MaskTest, Membership, Reconstruction, StoredRecords
 from fastmem.machine.clock import Clock
+from fastmem.network.checking import check_network
 from fastmem.network.neurons_on import neurons_on
 from fastmem.second_layer.cover_layer import CoverLayer
 
@@ -118,6 +120,7 @@ def audit(
     al., *Membership Inference Attacks From First Principles* (2022). That low figures are no proof
     of privacy holds for all of them: another attack may do better.
     """
+    check_network(network)
     threads = check_threads(n_threads)
     n_wanted = check_count("reconstruct", reconstruct, low=0)
     most = check_count("sample", sample, low=1)
@@ -159,7 +162,7 @@ def _pair(unseen: Any) -> tuple[Any, Any]:
         return None, None
     if not isinstance(unseen, tuple | list) or len(unseen) != 2:
         raise InvalidInputError(
-            f"unseen is a {type(unseen).__name__} and no pair; pass (X, y), points and their labels"
+            f"unseen is {typed(unseen)} and no pair; pass (X, y), points and their labels"
         )
     return unseen[0], unseen[1]
 

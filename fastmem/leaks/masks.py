@@ -13,6 +13,7 @@ import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.leaks.reconstruction import Sides, missing_distances, recovered, row_blocks
+from fastmem.machine.programs import solved
 from fastmem.patterns.of_points import sign_patterns
 from fastmem.patterns.words import valid_bits
 
@@ -141,15 +142,13 @@ def _program(
     sides: Sides, wanted: np.ndarray, box: tuple[np.ndarray, np.ndarray]
 ) -> tuple[np.ndarray, np.ndarray]:
     """The point deepest inside of all wanted sides, (d,), and the multipliers of these, (n,)."""
-    from scipy.optimize import linprog
-
     d = sides.normals.shape[1]
     rows = np.ones((len(wanted), d + 1))
     rows[:, :d] = -wanted[:, None] * sides.normals
     bounds = [*zip(*(edge.tolist() for edge in map(sides.units, box)), strict=True), (None, 1.0)]
     objective = np.zeros(d + 1)
     objective[-1] = -1.0
-    found = linprog(objective, rows, wanted * sides.offsets, bounds=bounds, method="highs")
-    if found.x is None:
+    found = solved(objective, rows, wanted * sides.offsets, bounds)
+    if found is None or found.x is None:
         return sides.origin, np.zeros(len(wanted))
-    return sides.points(found.x[:d]), -found.ineqlin.marginals / sides.lengths
+    return sides.points(found.x[:d]), found.multipliers / sides.lengths

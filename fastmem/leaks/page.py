@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from fastmem import pages
+from fastmem.errors import InvalidInputError
+from fastmem.inputs.refusals import typed
 from fastmem.leaks.pictures import image_side, images, signal_picture
 from fastmem.leaks.report import LeakReport, Membership
 from fastmem.machine.wording import printable
@@ -71,9 +73,15 @@ def page(report: LeakReport, name: str = NAME) -> str:
 
     Raises
     ------
+    InvalidInputError
+        If the report is none.
     ModuleNotFoundError
         If matplotlib is not installed.
     """
+    if not isinstance(report, LeakReport):
+        raise InvalidInputError(
+            f"report is {typed(report)}; pass the LeakReport that fastmem.audit returns"
+        )
     parts = [
         pages.card(_card(report)),
         *(pages.note(sentence) for sentence in sentences(report)),

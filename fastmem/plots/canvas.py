@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 
 from fastmem.errors import InvalidInputError
 from fastmem.inputs import Points, check_points
+from fastmem.inputs.refusals import typed
+from fastmem.network.checking import check_network
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -50,9 +52,15 @@ def plain_text(text: str) -> str:
     return shown.replace("$", r"\$")
 
 
+def check_made(value: Any, name: str, kind: str, maker: str) -> None:
+    """Refuse what is no ``kind``, a class of a room that this one does not see."""
+    if all(base.__name__ != kind for base in type(value).__mro__):
+        raise InvalidInputError(f"{name} is {typed(value)}; pass the {kind} that {maker} returns")
+
+
 def in_plane(network: Network, X: Any, y: Any) -> tuple[Points, NDArray[Any]]:
     """Check that there are points of two features, (N, 2), and labels, (N,), to draw."""
-    if network.n_features_in_ != 2:
+    if check_network(network).n_features_in_ != 2:
         raise InvalidInputError(
             f"The network has {network.n_features_in_} features: only a network of 2 features "
             "can be drawn on the plane"

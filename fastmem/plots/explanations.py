@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from fastmem.errors import InvalidInputError
 from fastmem.machine.extras import needs
-from fastmem.plots.canvas import new_figure
+from fastmem.plots.canvas import check_made, new_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -46,6 +46,7 @@ def explained_image(explanation: Explanation, *, shape: Sequence[int] | None = N
     ModuleNotFoundError
         If matplotlib is not installed.
     """
+    check_made(explanation, "explanation", "Explanation", "network.explain")
     size = image_shape(len(explanation.features), shape)
     found = explanation
     rows: list[list[tuple[str, tuple[float, ...], int | None]]] = [
@@ -95,7 +96,8 @@ def _show(axis: Any, image: NDArray[np.float64], limits: tuple[float, float]) ->
 def image_shape(n_features: int, shape: Sequence[int] | None) -> tuple[int, ...]:
     """The shape of an image of so many features: the one given, or a square."""
     side = math.isqrt(n_features)
-    size = (side, side) if shape is None else tuple(shape)
+    given: Any = (side, side) if shape is None else shape
+    size = tuple(given) if np.iterable(given) else ()
     are_whole = all(isinstance(one, int | np.integer) and one > 0 for one in size)
     if shape is None and (side * side != n_features or side < _LEAST_SIDE):
         raise InvalidInputError(

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastmem.errors import InvalidInputError
 from fastmem.machine.extras import needs
+from fastmem.network.checking import check_network
 from fastmem.patterns.words import unpacked
 from fastmem.plots.canvas import CLASS_COLOURS, LINE_COLOUR, new_figure, plain_text
 
@@ -45,6 +46,7 @@ def network_graph(network: Network) -> Figure:
     """
     from matplotlib.collections import LineCollection
 
+    check_network(network)
     second, n_classes = network.second, len(network.classes_)
     n_nodes = network.connectivity.n_hyperplanes_used + len(second) + n_classes
     if n_nodes > MOST_NODES:

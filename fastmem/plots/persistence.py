@@ -14,6 +14,7 @@ from fastmem.network.neurons_on import neurons_on
 from fastmem.plots.canvas import (
     CLASS_COLOURS,
     LINE_COLOUR,
+    check_made,
     class_colours,
     in_plane,
     new_figure,
@@ -52,9 +53,12 @@ def persistence_bars(report: TopologyReport) -> Figure:
 
     Raises
     ------
+    InvalidInputError
+        If the report is none.
     ModuleNotFoundError
         If matplotlib is not installed.
     """
+    check_made(report, "report", "TopologyReport", "fastmem.topology")
     figure = new_figure((9, 2.6 * len(report.classes)))
     axes = figure.subplots(len(report.classes), 2, squeeze=False)
     for row, entry in zip(axes, report.classes, strict=True):
@@ -129,13 +133,15 @@ def nerve_graph(
     ------
     InvalidInputError
         If the network has not two features, X and y do not belong together, or the report has no
-        regions.
+        regions or is of another network.
     ModuleNotFoundError
         If matplotlib is not installed.
     """
     points, labels = in_plane(network, X, y)
+    check_made(report, "report", "TopologyReport", "fastmem.topology")
     if report.without_region:
         raise InvalidInputError(f"The report has no regions to draw: {report.without_region}")
+    _check_report_of(network, report)
     if ax is None:
         ax = new_figure().subplots()
     random = np.random.default_rng(seed)
@@ -165,3 +171,17 @@ def nerve_graph(
         )  # fmt: skip
     plane_axes(ax, *view_of(points))
     return ax
+
+
+def _check_report_of(network: Network, report: TopologyReport) -> None:
+    """Refuse a report whose classes or neurons are not the network's."""
+    labels = network.classes_.tolist()
+    for entry in report.classes:
+        neurons = [] if entry.region is None else list(entry.region.neurons)
+        if entry.label in labels and (not neurons or max(neurons) < len(network.second)):
+            owners = network.second.owners[neurons]
+            if (owners == labels.index(entry.label)).all():
+                continue
+        raise InvalidInputError(
+            "report is of another network; pass the one that fastmem.topology returns for this one"
+        )

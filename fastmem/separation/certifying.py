@@ -63,7 +63,11 @@ def certified(problem: Problem, search: Search, n: int, real: Weights, bits: int
 
 def _rounded(problem: Problem, features: Features, real: Weights, bits: int) -> Certified:
     weights, intercepts = rounded(
-        real.weights * features.unit, real.intercepts, bits, not features.is_real
+        # the weights are for features times this power of two, which may be too large for a product
+        real.weights,
+        real.intercepts / features.unit,
+        bits,
+        not features.is_real,
     )
     scores = Scores(features, weights, intercepts)
     gaps, n_exact = scores.gaps(problem.points, problem.codes, problem.n_threads)

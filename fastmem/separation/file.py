@@ -295,7 +295,8 @@ def _checked(
         raise Fault("rows has a number below 0")
     first = layer_of(plain | keyed_layer(plain))
     labels = facts["classes"]
-    count = len(labels[1]) if isinstance(labels, list) and isinstance(labels[-1], list) else 0
+    is_pair = isinstance(labels, list) and len(labels) == 2 and isinstance(labels[1], list)
+    count = len(labels[1]) if is_pair else 0
     if t != (1 if count == 2 else count):
         raise Fault(f"it has {count} classes, and weights for {t}")
     names, scale, encoding = facts["feature_names"], facts["scale"], facts["encoding"]

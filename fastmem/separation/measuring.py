@@ -9,9 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from fastmem.inputs import Points
+from fastmem.inputs import Points, check_count
 from fastmem.inputs.points import some_points
-from fastmem.inputs.refusals import whole
 from fastmem.machine.clock import Clock
 from fastmem.problem import Problem, checked_problem
 from fastmem.separation.report import SeparationWidth
@@ -21,6 +20,7 @@ from fastmem.widths.scaling import chosen_scale
 
 MOST = 2000
 """Points up to which all are used."""
+_PARAMETERS = ("max_bias", "projection", "center", "scale")
 _SAMPLE_KEY = 0x5E9A
 """Key of the sample's random numbers, apart from those of features."""
 
@@ -66,10 +66,18 @@ def separation_width(
     ------
     InvalidInputError
         For any argument that cannot be used.
+    TypeError
+        For any other parameter.
     """
+    for name in parameters:
+        if name not in _PARAMETERS:
+            raise TypeError(
+                f"separation_width() has no parameter {name!r}; pass some of "
+                f"{', '.join(_PARAMETERS)}"
+            )
     start = time.perf_counter()
-    most, trials = whole(most, "most", "2000", 2), whole(trials, "trials", "3")
-    max_width, deadline = whole(max_width, "max_width", "1024"), deadline_of(time_limit)
+    most, trials = check_count("most", most, 2), check_count("trials", trials, 1)
+    max_width, deadline = check_count("max_width", max_width, 1), deadline_of(time_limit)
     shared = {"activation": activation, "n_threads": n_threads, "max_width": max_width}
     problem = checked_problem(
         X, y, width="auto", seed=seed, contradictions="majority", **shared, **parameters

@@ -109,7 +109,7 @@ def separate(
     True
     """
     clock = Clock()
-    bits = whole(bits, "bits", "16", LEAST_BITS, MOST_BITS)
+    bits = whole(bits, "bits", "", LEAST_BITS, MOST_BITS)
     deadline = deadline_of(time_limit)
     if is_text(width, "smallest"):
         raise InvalidInputError(

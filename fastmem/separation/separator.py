@@ -82,7 +82,9 @@ class Separator:
                 f"{(len(first), columns)} and {(columns,)} for {len(first)} features and "
                 f"{len(classes)} classes"
             )
-        if weights.dtype != np.int64 or int(np.abs(weights).max()) >= 1 << (MOST_BITS - 1):
+        # not by np.abs, which leaves -2^63 below 0
+        most = 1 << (MOST_BITS - 1)
+        if weights.dtype != np.int64 or not -most < weights.min() <= weights.max() < most:
             raise InvalidInputError(
                 f"weights has dtype {weights.dtype}, or one of more than {MOST_BITS} bits; pass "
                 f"int64 of fewer"

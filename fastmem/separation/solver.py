@@ -19,6 +19,7 @@ from typing import NamedTuple
 import numpy as np
 
 from fastmem.kernels.panel_products import PANEL_ROWS
+from fastmem.machine.programs import solved
 from fastmem.separation.products import Factor, combined, gram, times
 from fastmem.vote.factor import continued
 
@@ -228,20 +229,22 @@ class Solver:
         nothing = Outcome(np.zeros(n), False, "open")
         if m * n > _LP_VALUES:
             return nothing
-        from scipy.optimize import linprog  # takes longer to import than most calls
-
         matrix = np.ones((m, n + 1))
         np.multiply(-signs[:, None], rows, out=matrix[:, :n])
         bounds = [(-1.0, 1.0)] * n + [(None, 1.0)]
         aim = np.zeros(n + 1)
         aim[n] = -1.0
-        found = linprog(aim, A_ub=matrix, b_ub=np.zeros(m), bounds=bounds, method="highs-ds")
+        found = solved(
+            aim, matrix, np.zeros(m), bounds, method="highs-ds", is_over=self._deadline
+        )  # fmt: skip
+        if found is None:
+            raise OutOfTime
         if found.x is None:
             return nothing
-        weights = np.array(found.x[:n])
+        weights = found.x[:n].copy()
         if (signs * times(rows, weights) > 0).all():
             return Outcome(weights, True, "margins")
-        is_said = found.status == 0 and -found.fun <= _LP_MARGIN
+        is_said = found.is_optimal and -found.value <= _LP_MARGIN
         return nothing._replace(word="lp") if is_said else nothing
 
 

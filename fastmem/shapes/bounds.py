@@ -42,8 +42,11 @@ def least_neurons(betti: Sequence[int]) -> int:
     >>> least_neurons([1, 1]), least_neurons([1, 9]), least_neurons([9, 0])
     (3, 6, 9)
     """
-    numbers = list(betti)
-    if not numbers or any(isinstance(b, bool) or int(b) != b or b < 0 for b in numbers):
+    try:
+        numbers = [int(b) for b in betti if int(b) == b >= 0 and not isinstance(b, bool)]
+    except (TypeError, ValueError, OverflowError):
+        numbers = []
+    if not numbers or isinstance(betti, str | bytes) or len(numbers) < len(betti):
         refuse(f"betti is {show(betti)}; pass whole numbers of at least 0, beta_0 first")
     if numbers[0] < 1:
         refuse(f"betti[0] is {numbers[0]}; pass the number of components, at least 1")
@@ -51,4 +54,4 @@ def least_neurons(betti: Sequence[int]) -> int:
     for k, number in enumerate(numbers[1:], 1):
         while math.comb(more, k + 1) < number:
             more += 1
-    return int(numbers[0]) + more
+    return numbers[0] + more

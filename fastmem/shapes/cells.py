@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.machine.programs import solved
 from fastmem.network.lists import literals_of, masks_of
 from fastmem.patterns.of_points import sign_patterns
 from fastmem.second_layer.cover_layer import CoverLayer
@@ -142,25 +143,22 @@ class Cells:
         Without an objective for it the depth is 0. Returns hyperplanes, their multipliers, and the
         solution, or None.
         """
-        from scipy.optimize import linprog
-
         self.n_programs += 1
         chosen = np.unique(np.concatenate([self._literals[i] for i in cells]))
         parts = [self._row(int(k)) for k in chosen]
         normals = np.array([row for row, _, _ in parts]).reshape(len(chosen), -1)
         depths = (None, 1.0) if objective[-1] else (0.0, 0.0)
         reach = _INSIDE * self._box
-        found = linprog(
+        found = solved(
             -objective,
-            A_ub=np.column_stack([normals, np.ones(len(chosen))]),
-            b_ub=np.array([offset for _, offset, _ in parts]),
-            bounds=[(-reach, reach)] * normals.shape[1] + [depths],
-            method="highs",
+            np.column_stack([normals, np.ones(len(chosen))]),
+            np.array([offset for _, offset, _ in parts]),
+            [(-reach, reach)] * normals.shape[1] + [depths],
         )
-        if found.status != 0:
+        if found is None or not found.is_optimal:
             return chosen, np.zeros(len(chosen)), None
         norms = np.array([norm for _, _, norm in parts])
-        return chosen, np.maximum(-found.ineqlin.marginals, 0.0) / norms, found.x
+        return chosen, np.maximum(found.multipliers, 0.0) / norms, found.x
 
     def upper_bound(self, cell: int, direction: NDArray[np.int64]) -> float:
         """A number that <direction, x> does not exceed for any x of the cell in the box.

@@ -10,17 +10,21 @@ from fastmem.errors import InvalidInputError
 from fastmem.geometry.point_sets import Units, refuse_large
 from fastmem.inputs import Points, check_count, check_known_labels, check_threads, scaled
 from fastmem.inputs.points import some_points
-from fastmem.inputs.refusals import typed
+from fastmem.inputs.refusals import typed, whole
 from fastmem.machine.memory import require
+from fastmem.network.checking import check_network
 from fastmem.network.network import Network
 from fastmem.patterns.by_class import Patterns
 from fastmem.shapes.bounds import least_neurons
-from fastmem.shapes.landmarks import euclidean_landmarks, hamming_landmarks
-from fastmem.shapes.persistence import LEAST_LANDMARKS, persistence
+from fastmem.shapes.landmarks import LEAST_LANDMARKS, euclidean_landmarks, hamming_landmarks
+from fastmem.shapes.persistence import persistence
 from fastmem.shapes.regions import region_of, why_not_convex
 from fastmem.shapes.report import ClassShape, TopologyReport
 
 LANDMARKS = 300
+MOST_LANDMARKS = 2000
+"""Bars of so many take some ten seconds, and ten times as long with twice as many."""
+MOST_DIMENSION = 3
 MAX_CELLS = 60
 BOX = 1024.0
 
@@ -48,9 +52,11 @@ def topology(
     y : array-like of shape (n_samples,)
         Their labels.
     landmarks : int, default 300
-        Points of a class that stand for all of it, at least 4.
+        Points of a class that stand for all of it, from 4 to 2,000; of a class of fewer than
+        three different points for each, a third of these.
     max_dimension : int, default 1
-        The highest k of beta_k: 0 components, 1 holes, 2 voids.
+        The highest k of beta_k: 0 components, 1 holes, 2 voids; at most 3. Of voids in more than
+        three features bars may take minutes.
     max_cells : int, default 60
         Cells of a class up to which all Betti numbers of its region are computed; of more, beta_0
         alone.
@@ -80,8 +86,8 @@ def topology(
     that the landmarks cover to epsilon and whose features are large against it (Chazal and Oudot,
     Towards persistence-based reconstruction in Euclidean spaces, 2008). Points only bound that
     epsilon from below: no numbers are given where a class has fewer than three different points
-    for each landmark, and from beta_2 on a tenth is added. Distances are of points as the network
-    sees them, times its ``scale``, and of patterns in hyperplanes between them.
+    for each of four landmarks, and from beta_2 on a tenth is added. Distances are of points as
+    the network sees them, times its ``scale``, and of patterns in hyperplanes between them.
 
     *Region*: where a neuron of the class is on, in the box, far beyond the points by default. Cells
     are closed and convex, so that it has the homology of their nerve. Which cells meet is proved,
@@ -89,8 +95,8 @@ def topology(
     programs (HiGHS) only propose them. Where cells of two classes overlap, one class wins: that is
     ignored here.
     """
-    count = check_count("landmarks", landmarks, LEAST_LANDMARKS)
-    dimension = check_count("max_dimension", max_dimension, 0)
+    count = whole(landmarks, "landmarks", "", LEAST_LANDMARKS, MOST_LANDMARKS)
+    dimension = whole(max_dimension, "max_dimension", "", 0, MOST_DIMENSION)
     most_cells = check_count("max_cells", max_cells, 1)
     half_width = _checked_box(box)
     threads = check_threads(n_threads)
@@ -105,12 +111,11 @@ def topology(
     entries = []
     for code in np.unique(codes).tolist():
         rows = np.flatnonzero(codes == code)
+        some = euclidean_landmarks(points, rows, units, count, threads)
+        others = hamming_landmarks(patterns, code, max(len(some.rows), LEAST_LANDMARKS), threads)
         found = [
-            persistence(metric, some, count, dimension)
-            for metric, some in (
-                ("euclidean", euclidean_landmarks(points, rows, units, count, threads)),
-                ("hamming", hamming_landmarks(patterns, code, count, threads)),
-            )
+            persistence(metric, chosen, count, dimension)
+            for metric, chosen in (("euclidean", some), ("hamming", others))
         ]
         region = None
         if not without_region:
@@ -143,12 +148,7 @@ def topology(
 
 
 def _refuse_other_networks(network: Any) -> None:
-    if not isinstance(network, Network):
-        raise InvalidInputError(
-            f"network is a {type(network).__name__}; pass a fastmem.Network, as interpolate and "
-            f"load return it"
-        )
-    if network.decision != "cells":
+    if check_network(network).decision != "cells":
         what = "a vote" if network.decision == "vote" else "a list of neurons in order"
         raise InvalidInputError(
             f"network decides by {what}, whose classes are no unions of cells; fit with "

@@ -15,6 +15,7 @@ from fastmem.inputs.points import SomePoints
 from fastmem.kernels.hamming import two_nearest
 from fastmem.kernels.layout import TILE
 from fastmem.machine.loops import run_loop
+from fastmem.network.checking import check_network
 from fastmem.network.network import Network
 from fastmem.patterns.by_class import Patterns
 from fastmem.shapes.landmarks import different_patterns, ones_of
@@ -91,6 +92,7 @@ def pattern_dimension(
     hyperplanes lie between two points in proportion to their distance, so that Hamming distances
     are compared with Euclidean ones as they are. No claim on unseen accuracy comes with it.
     """
+    check_network(network)
     count = check_count("n_points", n_points, _LEAST)
     threads = check_threads(n_threads)
     generator = np.random.default_rng(check_seed(seed))

@@ -20,6 +20,11 @@ from fastmem.kernels.layout import TILE
 from fastmem.machine.loops import run_loop
 from fastmem.patterns.by_class import Patterns
 
+LEAST_LANDMARKS = 4
+"""Half of them are two, which have a distance."""
+POINTS_A_LANDMARK = 3
+"""Different points for each landmark at least: or epsilon says how dense the sample is, and nothing
+of the shape."""
 _MULTIPLIER = np.uint64(0x9E3779B97F4A7C15)
 
 
@@ -67,9 +72,15 @@ def farthest(
 def euclidean_landmarks(
     points: Points, rows: Rows, units: Units, count: int, n_threads: int
 ) -> Landmarks:
-    """Landmarks among the rows of one class, by Euclidean distances."""
+    """Landmarks among the rows of one class, by Euclidean distances.
+
+    Of ``count`` as many as its different points can do with, or all where they are very few.
+    """
     from scipy.spatial.distance import pdist, squareform
 
+    n_different = len(rows) - equal_rows(SomePoints(points, rows), n_threads).n_repeats
+    most = n_different // POINTS_A_LANDMARK
+    count = min(count, most) if most >= LEAST_LANDMARKS else count
     members = ClassPoints(points, rows, units, n_threads)
     gaps = np.full(members.n, np.inf)
 
@@ -80,7 +91,6 @@ def euclidean_landmarks(
     places, radii = farthest(members.rows, gaps, lower, count)
     chosen = units.scaled(members.coordinates(places))
     distances = squareform(pdist(chosen))
-    n_different = len(rows) - equal_rows(SomePoints(points, rows), n_threads).n_repeats
     return Landmarks(
         members.rows[places], radii / units.scale, distances / units.scale, n_different
     )

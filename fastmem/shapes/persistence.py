@@ -8,19 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from fastmem.machine.extras import needs
-from fastmem.shapes.landmarks import Landmarks
+from fastmem.shapes.landmarks import POINTS_A_LANDMARK, Landmarks
 from fastmem.shapes.report import Bar, Persistence
+from fastmem.shapes.rips import rips_bars
 
-LEAST_LANDMARKS = 4
-"""Half of them are two, which have a distance."""
 _OF = {
     "euclidean": ("points", "more points"),
     "hamming": ("patterns", "a network of more hyperplanes (width=2048, not compact)"),
 }
-_POINTS_A_LANDMARK = 3
-"""Different points for each landmark at least: or epsilon says how dense the sample is, and nothing
-of the shape."""
 _DEAREST = 1
 """Dimension up to which complexes are looked at to the end: for voids, all those of 8 epsilon would
 take many times as long as those of 4."""
@@ -69,7 +64,6 @@ def persistence(metric: str, found: Landmarks, asked: int, max_dimension: int) -
     )
 
 
-@needs("topology")
 def _diagrams(
     distances: NDArray[Any], max_dimension: int, epsilon: float
 ) -> tuple[list[NDArray[Any]], float | None]:
@@ -79,18 +73,16 @@ def _diagrams(
     """
     if len(distances) == 1:  # which ripser takes for no square matrix
         return [np.array([[0.0, np.inf]])] + [np.empty((0, 2))] * max_dimension, None
-    from ripser import ripser
-
     # float32 inside: a power of two brings distances of any magnitude near 1
     exponent = int(np.frexp(distances.max())[1])
     near_one = np.ldexp(distances, -exponent)
     low = min(max_dimension, _DEAREST)
-    found = ripser(near_one, maxdim=low, distance_matrix=True)["dgms"]
+    found = rips_bars(near_one, low)
     cut = None
     if max_dimension > low:
         cut = 4 * epsilon * _ABOVE
         end = math.ldexp(cut, -exponent)
-        more = ripser(near_one, maxdim=max_dimension, thresh=end, distance_matrix=True)["dgms"]
+        more = rips_bars(near_one, max_dimension, end)
         found = found + more[low + 1 :]
     return [np.ldexp(diagram.astype(np.float64), exponent) for diagram in found], cut
 
@@ -108,16 +100,14 @@ def _alive(diagrams: list[NDArray[Any]], epsilon: float, factor: int) -> tuple[i
 def _reason(metric: str, found: Landmarks, asked: int) -> str:
     """Why the landmarks do not allow to count, or ""."""
     n, used = found.n_different, len(found.rows)
-    if n < _POINTS_A_LANDMARK * used:
-        what, more = _OF[metric]
-        few = n // _POINTS_A_LANDMARK
-        fewer = f"pass landmarks={few} or fewer, or " if few >= LEAST_LANDMARKS else "take "
-        return f"{n:,} different {what} are too few for {used} landmarks: {fewer}{more}"
+    what, more = _OF[metric]
+    if n < POINTS_A_LANDMARK * used:
+        return f"{n:,} different {what} are too few for {used} landmarks: take {more}"
     # beyond it all landmarks are near one of them, and every complex is a cone
     if 4 * found.radii[-1] >= found.distances.max(axis=1).min():
         return (
-            f"{used} landmarks leave points too far from the nearest for the extent of the class: "
-            f"pass more than landmarks={asked}"
+            f"{used} landmarks leave {what} too far from the nearest for the extent of the class: "
+            + ("take more points" if used < asked else f"pass more than landmarks={asked}")
         )
     return ""
 

@@ -17,15 +17,15 @@ import numpy as np
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.machine.threads import ranges
 from fastmem.network.cells import Cells
-from fastmem.network.explanations.directions import Directions, values_of
+from fastmem.network.explanations.directions import STEPS, Directions, goes_by_steps, values_of
 from fastmem.network.explanations.report import Change
 from fastmem.network.lists import DecisionList
 
 if TYPE_CHECKING:
     from fastmem.network.network import Network
 
-_STEPS = 32
-"""Steps across the data's range of a feature, and eight times as many on a line, for votes."""
+_ON_A_LINE = 8 * STEPS
+"""Steps to another point, for votes."""
 _BLOCK_VALUES = 1 << 22
 _BLOCK_WORDS = 1 << 22
 _MOST_ROUNDS = 2200
@@ -161,10 +161,9 @@ def change_on_line(
 def _brackets(
     network: Network, decider: Any, start: Start, lines: _Lines, codes: Codes
 ) -> _Brackets:
-    has_patterns = network.second.activation == "threshold"
-    if has_patterns and isinstance(decider, Cells | DecisionList):
-        return _by_crossings(network, decider, start, lines)
-    return _by_steps(start.code, lines, codes)
+    if goes_by_steps(network):
+        return _by_steps(start.code, lines, codes)
+    return _by_crossings(network, decider, start, lines)
 
 
 def _by_crossings(
@@ -251,7 +250,7 @@ def _patterns_after(pattern: np.ndarray, which: np.ndarray, planes: np.ndarray) 
 def _by_steps(code: int, lines: _Lines, codes: Codes) -> _Brackets:
     """Look at lines in equal steps."""
     starts = lines.starts()
-    n_steps = _STEPS if lines.target is None else 8 * _STEPS
+    n_steps = STEPS if lines.target is None else _ON_A_LINE
     shares = np.arange(n_steps + 1) / n_steps
     found: list[tuple[int, float, float, float]] = []
     size = max(1, _BLOCK_VALUES // (n_steps * len(lines.point)))

@@ -15,6 +15,11 @@ MOST_VALUES = 4096
 """Features, and other values of columns of few, along which changes are looked for."""
 _WORK = 1 << 23
 """Values of the points of so many features, whose number is cut down where points are wide."""
+STEPS = 32
+"""Points across the data's range of a feature, where labels change anywhere and not at hyperplanes:
+of votes and real activations, each way."""
+_STEPS_WORK = 1 << 26
+"""Values of all these points: a second or two."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,8 @@ def directions(
             at += column.width
         free = np.array(chosen, np.int64)
     free = free[low[free] < high[free]]
-    most = min(MOST_FEATURES, max(8, _WORK // len(point)))
+    work = _STEPS_WORK // (2 * STEPS) if goes_by_steps(network) else _WORK
+    most = min(MOST_FEATURES, max(8, work // len(point)))
     if len(free) > most:
         widths = high[free] - low[free]
         if network.scale is not None:
@@ -97,6 +103,11 @@ def directions(
     others = others[:MOST_VALUES]
     n_columns = len(free) + len({other.name for other in others})
     return Directions(free, [names[k] for k in free], others, n_columns)
+
+
+def goes_by_steps(network: Network) -> bool:
+    """Whether the label may change between hyperplanes."""
+    return network.readout is not None or network.second.activation == "relu"
 
 
 def feature_names(d: int) -> list[str]:

@@ -29,14 +29,8 @@ def explanation_text(found: Explanation) -> str:
 
 def explanation_page(found: Explanation) -> str:
     """Give the same as tables of HTML, with the columns of all points that are named."""
-    facts = {"label": shown(found.label), "why": _decided(found)}
-    facts |= dict([*_beside(found), *_flips(found)])
-    pages = [table("fastmem.Explanation", facts)]
-    points: list[tuple[str, Any, dict[str, Any]]] = [("the point", found.label, columns(found))]
-    for what, examples in (
-        ("prototype", found.prototypes), ("counter-prototype", found.counter_prototypes),
-    ):  # fmt: skip
-        points += [(f"{what}, row {one.row}", one.label, columns(one)) for one in examples]
+    pages = [table("fastmem.Explanation", facts(found))]
+    points = points_shown(found)
     names = list(points[0][2])[:SHOWN]
     if names:
         left = len(points[0][2]) - len(names)
@@ -47,19 +41,39 @@ def explanation_page(found: Explanation) -> str:
         ]
         pages.append(grid("Points", header, rows))
     if found.changes:
-        changes = [
-            [
-                one.column or "all, by the share of the way",
-                shown(one.before),
-                shown(one.after),
-                shown(one.label),
-                f"{one.distance:.4g}",
-            ]
-            for one in found.changes
-        ]
-        header = ["column", "from", "to", "label", "share of its range"]
-        pages.append(grid("Another label", header, changes))
+        pages.append(grid("Another label", *change_rows(found)))
     return "".join(pages)
+
+
+def facts(found: Explanation) -> dict[str, str]:
+    """The label, and sentences on what decided and what else there is to say, by short names."""
+    named = {"label": shown(found.label), "why": _decided(found)}
+    return named | dict([*_beside(found), *_flips(found)])
+
+
+def points_shown(found: Explanation) -> list[tuple[str, Any, dict[str, Any]]]:
+    """The point, its prototypes and counter-prototypes: what each is, its label, its columns."""
+    points: list[tuple[str, Any, dict[str, Any]]] = [("the point", found.label, columns(found))]
+    for what, examples in (
+        ("prototype", found.prototypes), ("counter-prototype", found.counter_prototypes),
+    ):  # fmt: skip
+        points += [(f"{what}, row {one.row}", one.label, columns(one)) for one in examples]
+    return points
+
+
+def change_rows(found: Explanation) -> tuple[list[str], list[list[str]]]:
+    """A head, and a row for each change."""
+    changes = [
+        [
+            one.column or "all, by the share of the way",
+            shown(one.before),
+            shown(one.after),
+            shown(one.label),
+            f"{one.distance:.4g}",
+        ]
+        for one in found.changes
+    ]
+    return ["column", "from", "to", "label", "share of its range"], changes
 
 
 def columns(one: Explanation | Example) -> dict[str, Any]:
@@ -83,10 +97,9 @@ def _decided(found: Explanation) -> str:
         by = (
             f"{found.neuron_votes:+,} by neurons that are on" if found.neuron_votes else "no neuron"
         )
-        sentence = (
-            f"{label} leads {shown(found.runner_up)} by {lead:,} votes: {found.readout_votes:+,} "
-            f"of the read-out, {by}."
-        )
+        other = shown(found.runner_up)
+        leads = f"leads {other} by {lead:,} votes" if lead else f"is level with {other}, and first"
+        sentence = f"{label} {leads}: {found.readout_votes:+,} of the read-out, {by}."
         return sentence if found.neuron is None else f"{sentence} Neuron {found.neuron} decides."
     if found.neuron is None:
         what = "rule holds" if found.decision == "list" else "neuron is on"
