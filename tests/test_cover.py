@@ -162,6 +162,7 @@ def select(
 )
 @example(150, 130, 2, 0.5, "merge", 0.0, 0)
 @example(150, 130, 2, 0.5, "merge", 0.3, 0)
+@example(150, 64, 2, 0.1, "merge", 0.9, 150)  # two cells at once
 def test_selection_equals_the_oracle_for_the_same_orders(
     n_samples, n, n_classes, density, selection, margin, seed
 ):
@@ -174,6 +175,13 @@ def test_selection_equals_the_oracle_for_the_same_orders(
     patterns, kept = select(bits, codes, selection, seed, margin=margin)
     choose = oracle.cover_random if selection == "random" else oracle.cover_merge
     choose = partial(choose, margin=margin)
+    if selection == "merge" and margin:
+
+        def at_once(n_open, gained):
+            latest = gained[-16:]
+            return min(8, max(1, n_open * len(latest) // (32 * sum(latest)))) if latest else 1
+
+        choose = partial(choose, at_once=at_once)
     covers, failed = oracle.memorise(bits, codes, orders_of(patterns, seed), choose)
     for cover in kept:
         masks, thresholds = covers[cover.code]
