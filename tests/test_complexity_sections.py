@@ -24,8 +24,9 @@ from fastmem.experiments.complexity_graph import save_graph
 from fastmem.experiments.complexity_points import Usable
 from fastmem.experiments.plain_data import built
 from fastmem.experiments.section_facts import Representations
-from fastmem.experiments.sections import SECTIONS, Seeds, Study, representing, separating, shapes
+from fastmem.experiments.sections import SECTIONS, representing, separating, shapes
 from fastmem.experiments.sections.representing import representations
+from fastmem.experiments.sections.study import Seeds, Study
 
 SMALL = {"width": 128, "trials": 2, "n_layers": 2, "hard_points": 10, "seed": 5}
 NEW = ("separation", "topology", "patterns", "representation", "connectivity")

@@ -27,7 +27,8 @@ from fastmem.experiments.complexity_report import (
 )
 from fastmem.experiments.hardness import LAYERS, WIDTH, Hardness, hardness
 from fastmem.experiments.section_facts import CompactNetwork, Representation, Representations
-from fastmem.experiments.sections import CURVE_POINTS, SECTIONS, Seeds, Study, plain, timed
+from fastmem.experiments.sections import SECTIONS
+from fastmem.experiments.sections.study import CURVE_POINTS, Seeds, Study, plain, timed
 from fastmem.hyperplanes.extent import extent_of
 from fastmem.inputs import check_interpolate, check_labels, check_points
 from fastmem.inputs.equal_rows import equal_rows

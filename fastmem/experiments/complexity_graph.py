@@ -9,7 +9,7 @@ from fastmem.machine.files import moved_when_complete
 from fastmem.network.graph import graphml
 from fastmem.plots import network_graph
 
-__all__ = ["SUFFIXES", "save_graph"]
+__all__ = ["save_graph"]
 
 SUFFIXES = (".graphml", ".svg")
 

@@ -10,25 +10,6 @@ import numpy as np
 from fastmem.experiments.complexity_report import ComplexityReport
 from fastmem.shapes.report import Persistence, shown
 
-__all__ = [
-    "beside",
-    "class_note",
-    "class_rows",
-    "class_samples",
-    "connection_rows",
-    "drawn",
-    "facts",
-    "hard_rows",
-    "hard_values",
-    "representation_rows",
-    "separation_rows",
-    "shape_rows",
-    "spread",
-    "topology_notes",
-    "topology_rows",
-    "width_rows",
-]
-
 NAMED = 5
 """Classes that a sentence names."""
 

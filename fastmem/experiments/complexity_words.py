@@ -7,8 +7,6 @@ import numpy as np
 from fastmem.experiments.complexity_report import ComplexityReport
 from fastmem.experiments.complexity_tables import spread
 
-__all__ = ["INTRODUCTION", "card", "meaning"]
-
 INTRODUCTION = (
     "fastmem remembers every label of a table without training: random flat cuts through space "
     "(hyperplanes) give each point a pattern of sides, and neurons, each of which answers for "

@@ -6,8 +6,6 @@ import types
 from dataclasses import is_dataclass
 from typing import Any, Union, get_args, get_origin, get_type_hints
 
-__all__ = ["built"]
-
 
 def built(kind: Any, value: Any) -> Any:
     """Make an object of a kind out of dictionaries, lists and values.

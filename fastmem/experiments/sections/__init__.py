@@ -12,19 +12,10 @@ from fastmem.experiments.sections.nearness import dimension, gap
 from fastmem.experiments.sections.representing import representation, representations
 from fastmem.experiments.sections.separating import separation
 from fastmem.experiments.sections.shapes import patterns, topology
-from fastmem.experiments.sections.study import CURVE_POINTS, Seeds, Skip, Study, plain, timed
+from fastmem.experiments.sections.study import Study
 from fastmem.experiments.sections.widths import widths
 
-__all__ = [
-    "CURVE_POINTS",
-    "SECTIONS",
-    "Seeds",
-    "Skip",
-    "Study",
-    "plain",
-    "representations",
-    "timed",
-]
+__all__ = ["representations"]
 
 SECTIONS: dict[str, Callable[[Study], Any]] = {
     "gap": gap,
