@@ -11,7 +11,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from fastmem.decision_list import effort as effort_module
-from fastmem.decision_list import tables
+from fastmem.decision_list import open_sample, tables
 from fastmem.decision_list.candidates import GivenColumns, RowCandidates, picked
 from fastmem.decision_list.effort import smallest_list
 from fastmem.decision_list.growth import InseparableError, Search, grow_list
@@ -424,6 +424,17 @@ def row_candidates(X, n, key=3, threads=1):
 def bits_at(candidates, X):
     words = candidates.columns(np.arange(len(candidates.sides)))
     return oracle.unpack(words, len(X)).T.astype(bool)
+
+
+@pytest.mark.parametrize("sample_bytes", [1, 1 << 20])
+def test_classes_kept_as_lists_of_points_are_as_those_kept_as_words(sample_bytes, monkeypatch):
+    X, codes = moons(5000, 0.2, 1)
+    found = []
+    for most in (64, 1):
+        monkeypatch.setattr(open_sample, "_COUNTED_CLASSES", most)
+        found.append(grow_list(row_candidates(X, 256), codes, 2, SOME, sample_bytes=sample_bytes))
+    for a, b in zip(*found, strict=True):
+        assert np.array_equal(a, b)
 
 
 @pytest.mark.parametrize(("n_points", "noise"), [(9000, 0.05), (6000, 0.3)])
