@@ -428,7 +428,7 @@ def bits_at(candidates, X):
 
 @pytest.mark.parametrize("sample_bytes", [1, 1 << 20])
 def test_classes_kept_as_lists_of_points_are_as_those_kept_as_words(sample_bytes, monkeypatch):
-    X, codes = moons(5000, 0.2, 1)
+    X, codes = moons(9000, 0.3, 1)
     found = []
     for most in (64, 1):
         monkeypatch.setattr(open_sample, "_COUNTED_CLASSES", most)
