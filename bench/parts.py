@@ -26,7 +26,7 @@ from fastmem.kernels.layout import MASK_GROUP, TILE
 from fastmem.machine.threads import run_tasks
 from fastmem.patterns import bounded_tiles
 from fastmem.patterns.by_class import Patterns
-from fastmem.second_layer.class_cover import ClassCover, least_counts
+from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.real_sums import real_thresholds
 from fastmem.second_layer.selection import choose_neurons
 
@@ -81,7 +81,9 @@ class Counts:
 
     def minima(self) -> NDArray[np.int64]:
         """Return the smallest count of each mask over all rows: shape (B,)."""
-        result: NDArray[np.int64] = least_counts([self.cover] * len(self.masks), self.masks)[0]
+        result: NDArray[np.int64] = ClassCover.least_counts(
+            [self.cover] * len(self.masks), self.masks
+        )[0]
         return result
 
 

@@ -369,7 +369,7 @@ def test_wrong_input_is_refused_in_a_sentence():
         ((X, y[:5]), {}, "5 labels|has 5|length"),
         ((X, y + 7), {}, "not a class of the network"),
         ((X[:0], y[:0]), {}, "no rows|at least one|empty"),
-        ((X, y), {"unseen": X}, "unseen is a ndarray and no pair"),
+        ((X, y), {"unseen": X}, r"unseen is array.* and no pair"),
         ((X, y), {"unseen": (X, None)}, r"unseen\[1\] is None"),
         ((X, y), {"unseen": (X, y + 7)}, r"unseen\[1\]\[0\] is"),
         ((X, y), {"reconstruct": -1}, "reconstruct is -1"),

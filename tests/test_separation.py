@@ -147,7 +147,9 @@ def test_a_regression_is_bent_until_all_are_right():
 @settings(max_examples=30)
 def test_rounded_weights_have_their_bits(bits, seed):
     rng = np.random.default_rng(seed)
-    weights = rng.standard_normal((20, 3)) * 10.0 ** float(rng.integers(-300, 300))
+    weights = rng.standard_normal((20, 3)) * 10.0 ** float(
+        rng.integers(-280, 300)
+    )  # of normal floats
     whole, levels = rounded(weights, weights[0], bits, False)
     assert np.abs(whole).max() == (1 << (bits - 1)) - 1
     unit = np.abs(weights).max() / ((1 << (bits - 1)) - 1)
