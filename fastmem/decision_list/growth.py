@@ -34,6 +34,8 @@ _STEP_WORK = 200_000
 _LEAST_SPARE = 1024
 _WHOLE_WORDS = 1 << 24
 """Words of columns at all points that are kept."""
+_MOST_KEPT = 64
+"""Classes whose points are kept as words: of a million points each takes 125 KB."""
 _ROUNDS = 64
 
 
@@ -311,6 +313,8 @@ class _Growth:
     def _accept_everywhere(self, code: int, literals: np.ndarray) -> None:
         """Take a neuron that is right at all points, or grow it on, or improve the sample."""
         if code not in self.own:
+            if len(self.own) == _MOST_KEPT:
+                self.own.clear()
             self.own[code] = packed((self.codes == code)[None])[0]
         own = self.own[code]
         places = 2 * np.arange(MOST_LITERALS, dtype=np.int32)
