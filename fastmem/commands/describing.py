@@ -13,6 +13,7 @@ from fastmem.commands.printing import print_rows, size_of
 
 if TYPE_CHECKING:
     from fastmem import Network
+    from fastmem.encoding import Encoding
     from fastmem.tables import ReadingOptions
 
 
@@ -39,16 +40,24 @@ def is_network(path: Path) -> bool:
     return True
 
 
+def encoding_for(network: Network, data: Path) -> Encoding | None:
+    """What makes numbers of a file's columns; None for arrays, which are numbers already."""
+    from fastmem.tables import holds_arrays
+
+    return None if holds_arrays(data) else network.encoding
+
+
 def points_for(
     network: Network, data: Path, label: str | None, options: ReadingOptions
 ) -> tuple[Any, Any]:
     """Read points for a network, encoded as at its fit, and their labels or None."""
-    from fastmem.tables import holds_arrays, load_encoded, load_table
+    from fastmem.tables import load_encoded, load_table
 
-    if network.encoding is None or holds_arrays(data):
+    encode = encoding_for(network, data)
+    if encode is None:
         table: Any = load_table(data, label, labels_required=label is not None, options=options)
     else:
-        table = load_encoded(data, label, network.encoding, options)
+        table = load_encoded(data, label, encode, options)
         for note in table.notes:
             typer.secho(f"Warning: {note}.", fg="yellow", err=True)
     return table.points, table.labels

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastmem.commands.application import Json, ModelFile, Threads, app, refuse
-from fastmem.commands.describing import load_network
+from fastmem.commands.describing import encoding_for, load_network
 from fastmem.commands.predicting import WRONG_NAMES
 from fastmem.commands.printing import print_json, print_rows, print_text
 from fastmem.commands.raw_options import (
@@ -124,16 +124,17 @@ def _labelled(
 ) -> tuple[Any, Any]:
     """Points and labels of a table, and the rows that they are, or None where these are all."""
     from fastmem.inputs import check_names, check_points
-    from fastmem.tables import holds_arrays, load_encoded, load_table
+    from fastmem.tables import load_encoded, load_table
 
-    if network.encoding is None or holds_arrays(path):
+    encode = encoding_for(network, path)
+    if encode is None:
         plain = load_table(path, label, labels_required=True, options=options)
         plain.points = check_points(plain.points)
         check_names(plain.points.feature_names, network.feature_names, str(path), WRONG_NAMES)
         return plain, None
     if label is None:
         refuse(f"{path} has labels in a column: give its name with --label")
-    table = load_encoded(path, label, network.encoding, options)
+    table = load_encoded(path, label, encode, options)
     _warn(table.notes)
     return table, table.kept
 
@@ -142,9 +143,10 @@ def _points(network: Network, path: Path, label: str | None, options: ReadingOpt
     """The points of a table, which may have the column of labels too."""
     from fastmem.errors import InvalidInputError
     from fastmem.inputs import check_names, check_points
-    from fastmem.tables import holds_arrays, load_encoded, load_table
+    from fastmem.tables import load_encoded, load_table
 
-    if network.encoding is None or holds_arrays(path):
+    encode = encoding_for(network, path)
+    if encode is None:
         try:
             found = load_table(path, label, labels_required=False, options=options)
         except InvalidInputError:
@@ -152,7 +154,7 @@ def _points(network: Network, path: Path, label: str | None, options: ReadingOpt
         points = check_points(found.points)
         check_names(points.feature_names, network.feature_names, str(path), WRONG_NAMES)
         return points
-    table = load_encoded(path, None, network.encoding, options)
+    table = load_encoded(path, None, encode, options)
     _warn(table.notes)
     return table.points
 

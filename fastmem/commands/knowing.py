@@ -9,7 +9,7 @@ import typer
 
 from fastmem.commands.application import Json, ModelFile, Threads, app, refuse
 from fastmem.commands.checking import left_out
-from fastmem.commands.describing import load_network
+from fastmem.commands.describing import encoding_for, load_network
 from fastmem.commands.printing import print_json, print_rows, print_table
 from fastmem.commands.raw_options import (
     Decimal,
@@ -55,7 +55,7 @@ def topology(
 
     import fastmem
     from fastmem.machine.files import check_output
-    from fastmem.tables import holds_arrays, load_encoded, load_table
+    from fastmem.tables import load_encoded, load_table
 
     if out is not None:
         check_output(out, _PICTURES, inputs=[net, data])
@@ -63,12 +63,13 @@ def topology(
     options = read_options(missing, delimiter, decimal, encoding, header)
     table: Any
     said: list[str] = []
-    if network.encoding is None or holds_arrays(data):
+    encode = encoding_for(network, data)
+    if encode is None:
         table = load_table(data, label, labels_required=True, options=options)
     else:
         if label is None:
             refuse("--label is not given: name the column of the classes")
-        table = load_encoded(data, label, network.encoding, options)
+        table = load_encoded(data, label, encode, options)
         said = [*table.notes, *left_out(table)]
     report = fastmem.topology(
         network, table.points, table.labels, landmarks=landmarks, max_dimension=max_dimension,

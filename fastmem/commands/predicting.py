@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from fastmem.commands.application import DataFile, ModelFile, app, refuse
-from fastmem.commands.describing import load_network
+from fastmem.commands.describing import encoding_for, load_network
 from fastmem.commands.printing import share_of
 from fastmem.commands.raw_options import (
     Decimal,
@@ -140,11 +140,12 @@ def _values(network: Network, block: Any, scores: bool, probabilities: bool) -> 
 
 def _rows(network: Network, data: Path, label: str | None, options: ReadingOptions) -> Stream:
     """The features of a table, in pieces: encoded as at the fit, or numbers as they stand."""
-    from fastmem.tables import holds_arrays, stream_encoded, stream_table
+    from fastmem.tables import stream_encoded, stream_table
 
-    if network.encoding is None or holds_arrays(data):
+    encode = encoding_for(network, data)
+    if encode is None:
         return stream_table(data, label, network.feature_names, options=options)
-    return stream_encoded(data, label, network.encoding, options)
+    return stream_encoded(data, label, encode, options)
 
 
 def _counted(network: Network, labels: Any, codes: Any) -> dict[tuple[int, int], int]:
