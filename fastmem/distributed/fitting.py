@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmem.algorithm import covering_cells
+from fastmem.algorithm import covering_cells, voting
 from fastmem.distributed.fleet import Fleet
 from fastmem.distributed.numbering import Placing
 from fastmem.distributed.parts import PartFacts
@@ -75,8 +75,10 @@ def interpolate_on(transport: Transport, **parameters: Any) -> Network:
         _refuse_what_is_local(problem)
         if len(problem.given.relabelled):
             placing = _relabelled(fleet, placing, problem)
-    problem, scaling = chosen_scale(problem, clock)
-    return covering_cells(problem, scaling, clock, None, partial(RemoteLayer, fleet, placing))
+    make_layer = partial(RemoteLayer, fleet, placing)
+    if problem.settings.decision == "vote":
+        return voting(problem, clock, None, make_layer)
+    return covering_cells(*chosen_scale(problem, clock), clock, None, make_layer)
 
 
 def _placing(facts: list[PartFacts]) -> Placing:
@@ -136,7 +138,6 @@ def _relabelled(fleet: Fleet, placing: Placing, problem: Problem) -> Placing:
 def _refuse_what_is_local(problem: Problem) -> None:
     settings = problem.settings
     local = {
-        "decision='vote'": settings.decision == "vote",
         "objective='bytes'": settings.decision == "list",
         "activation='relu'": settings.activation == "relu",
         "compact=True": settings.compact,

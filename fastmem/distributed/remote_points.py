@@ -10,6 +10,7 @@ import numpy as np
 
 from fastmem.distributed.fleet import Fleet, in_order
 from fastmem.distributed.numbering import Placing
+from fastmem.distributed.remote_votes import RemoteVotes
 from fastmem.inputs import Points, SparseRows
 from fastmem.inputs.equal_rows import repeated
 from fastmem.inputs.points import BLOCK_BYTES, NarrowPoints, PointsOfPoints
@@ -117,6 +118,7 @@ class _RemoteMeasures:
     def __init__(self, fleet: Fleet, placing: Placing) -> None:
         self._fleet, self._placing = fleet, placing
         self.n_samples = placing.n_rows
+        self.votes = RemoteVotes(fleet)
 
     def extremes(self) -> tuple[np.ndarray, np.ndarray]:
         """See ``inputs.measures``."""

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastmem.distributed.numbering import Numbering, Placing
 from fastmem.distributed.parts import Part, PartFacts, facts_of, joined
+from fastmem.distributed.shard_votes import ShardVotes
 from fastmem.hyperplanes.extent import PointMeasures
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
@@ -74,7 +75,7 @@ class Shard:
     _asks: ClassVar = frozenset({
         "facts", "codes", "extremes", "sums", "largest_squares", "ranges", "spread_sums",
         "magnitudes", "take", "hashes_of", "hashes", "with_hashes", "rows", "peek", "least",
-        "nearest", "patterns_at",
+        "nearest", "patterns_at", "votes",
     })  # fmt: skip
     points: Points
     patterns: Patterns
@@ -85,6 +86,7 @@ class Shard:
         self._seq = 0
         self._open: dict[int, _Open] = {}
         self._hashes: np.ndarray | None = None
+        self._votes: ShardVotes | None = None
 
     def run(self, seq: int, commands: Sequence[Command]) -> list[Any]:
         """Run commands in order, if the shard is at the number ``seq``; returns their results.
@@ -102,7 +104,9 @@ class Shard:
         for name, *arguments in commands:
             if name not in self._changes and name not in self._asks:
                 raise ValueError(f"{name} is no command of a shard")
-            self._seq += name in self._changes
+            if name in self._changes:
+                self._seq += 1
+                self._votes = None  # which knows the points as they were
             method: Callable[..., Any] = getattr(self, name)
             replies.append(method(*arguments))
         return replies
@@ -230,6 +234,13 @@ class Shard:
         """Rows whose hash is among the ascending ``wanted``, and its place there."""
         places, which = _occurrences(self._all_hashes(), wanted)
         return self._numbering.global_rows(places), which
+
+    def votes(self, name: str, *arguments: Any) -> Any:
+        """What `ShardVotes` answers."""
+        if self._votes is None:
+            of_points = self.points, self._codes, self._numbering, self._n_threads
+            self._votes = ShardVotes(*of_points)
+        return getattr(self._votes, name)(*arguments)
 
     def _all_hashes(self) -> np.ndarray:
         """Hashes of all rows; kept until there are patterns, as ranges of them are asked for."""

@@ -23,7 +23,15 @@ class Measures(Protocol):
 
 
 class MeasuresElsewhere(Measures, Protocol):
-    """`Measures` of points on other machines, and which of them may be equal."""
+    """`Measures` of points on other machines, and which of them may be equal.
+
+    Attributes
+    ----------
+    votes : Any
+        What a fit with decision="vote" asks there; see ``vote.elsewhere``.
+    """
+
+    votes: Any
 
     def equal_hashes(self, like: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, int]:
         """Rows whose hashes occur more than once, ascending, and the place of each one's hash.
