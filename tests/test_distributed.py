@@ -319,7 +319,7 @@ def test_few_merged_cells_are_the_same_where_neighbours_are_asked(monkeypatch):
 @pytest.mark.parametrize(
     "parameters",
     [
-        dict(decision="vote"), dict(objective="bytes"), dict(activation="relu"),
+        dict(objective="bytes"), dict(activation="relu"),
         dict(compact=True), dict(width="smallest"), dict(memory_limit="1 GiB"),
     ],
     ids=str,
