@@ -262,16 +262,17 @@ def _once(
             kept, codes = _kept_classes(codes)
             settings = _without_lost_classes(settings, kept)
             given = replace(given, kept=kept, relabelled=relabelled)
+            if points.elsewhere is not None:
+                points = points.elsewhere.relabelled(kept, relabelled, codes)
     elif settings.separates_all:
         refuse_contradictions(points, codes, given.classes, settings.n_threads, equal)
     if 2 * equal.n_repeats >= points.n_samples:
-        if points.elsewhere is not None:
-            raise InvalidInputError(
-                f"X holds {equal.n_repeats} rows that repeat others, half of all; on one machine "
-                f"equal points would count once, so drop the duplicates first"
-            )
         first, point_of = _distinct(equal, codes)
-        points, codes = some_points(points, first), codes[first]
+        codes = codes[first]
+        if points.elsewhere is not None:
+            points = points.elsewhere.once(first, codes)
+        else:
+            points = some_points(points, first)
         given = replace(given, point_of=point_of)
     return points, codes, settings, given
 

@@ -20,6 +20,7 @@ from test_distributed import (
     lose_once,
     partitionings,
     rare,
+    repeating,
     shards_of,
     wide,
 )
@@ -55,6 +56,7 @@ CASES = {
     "contradictions": (contradicting, dict(contradictions="majority")),
     "a lost class": (lost_labels, dict(contradictions="majority")),
     "sparse": (rare, {}),
+    "repeats": (repeating, dict(contradictions="majority")),
     "limited": (coins, dict(max_width=20)),
 }
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -14,7 +12,7 @@ from fastmem.distributed.fleet import Fleet
 from fastmem.distributed.numbering import Placing
 from fastmem.distributed.parts import PartFacts
 from fastmem.distributed.remote_patterns import RemotePatterns
-from fastmem.distributed.remote_points import RemotePoints
+from fastmem.distributed.remote_points import RemotePoints, placing_of
 from fastmem.distributed.transport import Transport
 from fastmem.inputs import InvalidInputError, check_labels
 from fastmem.inputs.labels import EncodedLabels
@@ -28,14 +26,13 @@ from fastmem.widths.scaling import chosen_scale
 class RemoteLayer(FirstLayer):
     """A first layer whose points, and patterns, are on shards."""
 
-    def __init__(
-        self, fleet: Fleet, placing: Placing, problem: Problem, seed: np.random.SeedSequence
-    ) -> None:
+    def __init__(self, fleet: Fleet, problem: Problem, seed: np.random.SeedSequence) -> None:
         super().__init__(problem, seed)
-        self._fleet, self._placing = fleet, placing
+        self._fleet = fleet
 
     def _prepare_patterns(self) -> None:
-        patterns: Any = RemotePatterns(self._fleet, self._placing, *self._pays())
+        placing = placing_of(self.points)
+        patterns: Any = RemotePatterns(self._fleet, placing, *self._pays())
         self.patterns = patterns
 
 
@@ -54,7 +51,7 @@ def interpolate_on(transport: Transport, **parameters: Any) -> Network:
     ------
     InvalidInputError
         For what `fastmem.interpolate` refuses; for settings that are for one machine only; and
-        where most rows repeat others, or merged cells would be so many that one machine would grow
+        where merged cells would be so many that one machine would grow
         them among neighbours.
     LostShardError
         If a shard is lost again and again.
@@ -73,9 +70,7 @@ def interpolate_on(transport: Transport, **parameters: Any) -> Network:
         points = RemotePoints(fleet, placing)
         problem = problem_of(points, placing.classes, codes, **parameters)
         _refuse_what_is_local(problem)
-        if len(problem.given.relabelled):
-            placing = _relabelled(fleet, placing, problem)
-    make_layer = partial(RemoteLayer, fleet, placing)
+    make_layer = partial(RemoteLayer, fleet)
     if problem.settings.decision == "vote":
         return voting(problem, clock, None, make_layer)
     return covering_cells(*chosen_scale(problem, clock), clock, None, make_layer)
@@ -119,20 +114,6 @@ def _placing(facts: list[PartFacts]) -> Placing:
         classes, some[0].n_features, dtype.name, counts, sum(known) if known else None,
         some[0].names, not known and all(fact.is_array for fact in some),
     )  # fmt: skip
-
-
-def _relabelled(fleet: Fleet, placing: Placing, problem: Problem) -> Placing:
-    """Let the shards know which rows have other labels; where classes begin then."""
-    kept, codes, rows = problem.given.kept, problem.codes, problem.given.relabelled
-    counts = np.array([
-        np.bincount(codes[start:stop], minlength=len(kept))
-        for start, stop in pairwise(placing.first_rows.tolist())
-    ])  # fmt: skip
-    new = np.zeros(len(placing.classes), codes.dtype)  # where a class is lost, all its rows are new
-    new[kept] = np.arange(len(kept))
-    placing = replace(placing, classes=problem.classes, part_counts=counts)
-    fleet.tell("relabel", placing, rows, codes[rows], new)
-    return placing
 
 
 def _refuse_what_is_local(problem: Problem) -> None:

@@ -13,7 +13,7 @@ from fastmem.distributed.numbering import Placing
 from fastmem.distributed.remote_votes import RemoteVotes
 from fastmem.inputs import Points, SparseRows
 from fastmem.inputs.equal_rows import repeated
-from fastmem.inputs.points import BLOCK_BYTES, NarrowPoints, PointsOfPoints
+from fastmem.inputs.points import BLOCK_BYTES, NarrowPoints, PointsOfPoints, are_copied
 from fastmem.machine.arrays import frozen
 
 _HASHES = 1 << 22
@@ -29,7 +29,7 @@ class RemotePoints(Points):
     placing : Placing
     """
 
-    __slots__ = ("_fleet", "_is_one_array", "_measures", "_n_stored", "is_sparse")
+    __slots__ = ("_fleet", "_is_one_array", "_measures", "_row_values", "is_sparse")
     array = None
 
     def __init__(self, fleet: Fleet, placing: Placing) -> None:
@@ -37,7 +37,7 @@ class RemotePoints(Points):
         self.n_samples, self.n_features = placing.n_rows, placing.n_features
         self.dtype = np.dtype(placing.dtype)
         self.feature_names, self._is_one_array = placing.names, placing.is_one_array
-        self.is_sparse, self._n_stored = placing.is_sparse, placing.n_stored
+        self.is_sparse, self._row_values = placing.is_sparse, placing.row_values
         row_bytes = 16 * self.row_values if self.is_sparse else 8 * self.n_features
         self.max_block_rows = max(1, BLOCK_BYTES // row_bytes)
         self._measures = _RemoteMeasures(fleet, placing)
@@ -55,9 +55,7 @@ class RemotePoints(Points):
     @property
     def row_values(self) -> int:
         """Return values of a row as in `Points`."""
-        if not self.is_sparse or self._n_stored is None:
-            return self.n_features
-        return 1 + self._n_stored // max(1, self.n_samples)
+        return self._row_values
 
     def block(self, start: int, stop: int) -> Any:
         """Return rows as in `Points`, fetched."""
@@ -74,6 +72,12 @@ class RemotePoints(Points):
     def at_hand(self, indices: np.ndarray) -> Points:
         """Return points of which the rows at ``indices`` are here."""
         return _Fetched(self, np.unique(indices))
+
+
+def placing_of(points: Points) -> Placing:
+    """Where points that are on shards are."""
+    assert isinstance(points, RemotePoints)
+    return points.elsewhere.placing
 
 
 class _Fetched(PointsOfPoints):
@@ -116,7 +120,7 @@ class _RemoteMeasures:
     """See ``inputs.measures``."""
 
     def __init__(self, fleet: Fleet, placing: Placing) -> None:
-        self._fleet, self._placing = fleet, placing
+        self._fleet, self.placing = fleet, placing
         self.n_samples = placing.n_rows
         self.votes = RemoteVotes(fleet)
 
@@ -152,6 +156,30 @@ class _RemoteMeasures:
         rows, group = in_order(self._fleet.ask(("with_hashes", wanted))[0])
         return rows, group, len(wanted)
 
+    def digests(self, rows: np.ndarray) -> np.ndarray:
+        """See ``inputs.measures``."""
+        return in_order(self._fleet.ask(("digests", rows))[0])[1]
+
+    def relabelled(self, kept: np.ndarray, rows: np.ndarray, codes: np.ndarray) -> RemotePoints:
+        """See ``inputs.measures``."""
+        new = np.zeros(len(self.placing.classes), codes.dtype)  # rows of lost classes have others
+        new[kept] = np.arange(len(kept))
+        placing = replace(self.placing, classes=self.placing.classes[kept]).with_codes(codes)
+        self._fleet.tell("relabel", placing, rows, codes[rows], new)
+        return RemotePoints(self._fleet, placing)
+
+    def once(self, rows: np.ndarray, codes: np.ndarray) -> RemotePoints:
+        """See ``inputs.measures``."""
+        is_one_array = are_copied(RemotePoints(self._fleet, self.placing), len(rows))
+        n_given = self.n_samples
+        placing = replace(
+            self.placing.with_codes(codes, rows), is_one_array=is_one_array, n_given=n_given
+        )
+        is_left = np.zeros(n_given, np.bool_)
+        is_left[rows] = True
+        self._fleet.tell("keep", placing, np.packbits(is_left))
+        return RemotePoints(self._fleet, placing)
+
     def ranges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See ``inputs.measures``."""
         lows, highs, least = zip(*self._fleet.ask(("ranges",))[0], strict=True)
@@ -173,4 +201,4 @@ class _RemoteMeasures:
     def times(self, scale: np.ndarray, dtype: np.dtype) -> RemotePoints:
         """See ``inputs.measures``."""
         self._fleet.tell("scale", scale, dtype.name)
-        return RemotePoints(self._fleet, replace(self._placing, dtype=dtype.name))
+        return RemotePoints(self._fleet, replace(self.placing, dtype=dtype.name))

@@ -13,7 +13,8 @@ from fastmem.distributed.shard_votes import ShardVotes
 from fastmem.hyperplanes.extent import PointMeasures
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
-from fastmem.inputs.equal_rows import occurrences, row_hashes
+from fastmem.inputs.equal_rows import occurrences, row_digests, row_hashes
+from fastmem.inputs.points import some_points
 from fastmem.inputs.scaled_points import ScaledPoints
 from fastmem.inputs.spread import ranges_of, spread_sums
 from fastmem.kernels.layout import TILE
@@ -70,12 +71,12 @@ class Shard:
     """
 
     _changes: ClassVar = frozenset({
-        "place", "relabel", "scale", "fill", "open_class", "cover", "be_at",
+        "place", "relabel", "keep", "scale", "fill", "open_class", "cover", "be_at",
     })  # fmt: skip
     _asks: ClassVar = frozenset({
         "facts", "codes", "extremes", "sums", "largest_squares", "ranges", "spread_sums",
-        "magnitudes", "take", "hashes_of", "hashes", "with_hashes", "rows", "peek", "least",
-        "nearest", "patterns_at", "votes",
+        "magnitudes", "take", "hashes_of", "hashes", "with_hashes", "digests", "rows", "peek",
+        "least", "nearest", "patterns_at", "votes",
     })  # fmt: skip
     points: Points
     patterns: Patterns
@@ -133,6 +134,15 @@ class Shard:
         changed[places] = codes[which]
         self._codes, self._placing = changed, placing
         self._numbering = Numbering(placing, [part.number for part in self._parts])
+
+    def keep(self, placing: Placing, is_left: np.ndarray) -> None:
+        """Drop rows but for those whose bits in ``is_left``, of all rows, are set."""
+        rows = self._numbering.global_rows(np.arange(len(self._codes)))
+        left = np.flatnonzero(is_left[rows >> 3] >> (7 - (rows & 7)).astype(np.uint8) & 1)
+        self.points, self._codes = some_points(self.points, left), self._codes[left]
+        self._hashes, self._placing = None, placing
+        self._numbering = Numbering(placing, [part.number for part in self._parts])
+        self._measures = PointMeasures(self.points, self._n_threads)
 
     def scale(self, scale: np.ndarray, dtype: str) -> None:
         """Multiply all points."""
@@ -241,6 +251,11 @@ class Shard:
             of_points = self.points, self._codes, self._numbering, self._n_threads
             self._votes = ShardVotes(*of_points)
         return getattr(self._votes, name)(*arguments)
+
+    def digests(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which of some rows, by place among them, are here, and their digests."""
+        which, places = self._numbering.local_rows(rows)
+        return which, row_digests(self.points, places)
 
     def _all_hashes(self) -> np.ndarray:
         """Hashes of all rows; kept until there are patterns, as ranges of them are asked for."""

@@ -40,6 +40,18 @@ class MeasuresElsewhere(Measures, Protocol):
         that have the hash of one of them.
         """
 
+    def digests(self, rows: np.ndarray) -> np.ndarray:
+        """See ``equal_rows.row_digests``."""
+
+    def relabelled(self, kept: np.ndarray, rows: np.ndarray, codes: np.ndarray) -> Any:
+        """The points, `Points`, with some ``rows`` of other classes for good.
+
+        kept : classes, by their old codes, that points have still; codes (N,) of all among these.
+        """
+
+    def once(self, rows: np.ndarray, codes: np.ndarray) -> Any:
+        """Some of the points, `Points`, the others dropped for good: ascending, and their codes."""
+
     def ranges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See ``spread.ranges_of``."""
 
