@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -13,7 +14,9 @@ from fastmem.distributed.numbering import Placing
 from fastmem.distributed.parts import PartFacts
 from fastmem.distributed.remote_patterns import RemotePatterns
 from fastmem.distributed.remote_points import RemotePoints, placing_of
+from fastmem.distributed.tables import encoded_on
 from fastmem.distributed.transport import Transport
+from fastmem.encoding import Encoding
 from fastmem.inputs import InvalidInputError, check_labels
 from fastmem.inputs.labels import EncodedLabels
 from fastmem.machine.clock import Clock
@@ -36,7 +39,9 @@ class RemoteLayer(FirstLayer):
         self.patterns = patterns
 
 
-def interpolate_on(transport: Transport, **parameters: Any) -> Network:
+def interpolate_on(
+    transport: Transport, *, encode: bool | Encoding = False, **parameters: Any
+) -> Network:
     """As `fastmem.interpolate`, of the parts that shards hold: the same network, byte for byte.
 
     Rows are in the order of parts.
@@ -44,8 +49,9 @@ def interpolate_on(transport: Transport, **parameters: Any) -> Network:
     Parameters
     ----------
     transport : Transport
+    encode : bool or fastmem.tables.Encoding, default False
     **parameters
-        Of `fastmem.interpolate`, but for X, y and encode.
+        Of `fastmem.interpolate`, but for X and y.
 
     Raises
     ------
@@ -57,10 +63,14 @@ def interpolate_on(transport: Transport, **parameters: Any) -> Network:
         If a shard is lost again and again.
     """
     clock = Clock()
+    fleet = Fleet(transport)
+    with clock.stage("encoding"):
+        encoding = encoded_on(fleet, encode)
     with clock.stage("check"):
-        fleet = Fleet(transport)
         facts = [fact for some in fleet.ask(("facts",))[0] for fact in some]
         placing = _placing(facts)
+        if encoding is not None:
+            placing = replace(placing, names=encoding.feature_names)
         fleet.tell("place", placing)
         kind = np.uint16 if len(placing.classes) <= 1 << 16 else np.int64
         codes = np.empty(placing.n_rows, kind)
@@ -72,8 +82,8 @@ def interpolate_on(transport: Transport, **parameters: Any) -> Network:
         _refuse_what_is_local(problem)
     make_layer = partial(RemoteLayer, fleet)
     if problem.settings.decision == "vote":
-        return voting(problem, clock, None, make_layer)
-    return covering_cells(*chosen_scale(problem, clock), clock, None, make_layer)
+        return voting(problem, clock, encoding, make_layer)
+    return covering_cells(*chosen_scale(problem, clock), clock, encoding, make_layer)
 
 
 def _placing(facts: list[PartFacts]) -> Placing:
@@ -103,6 +113,14 @@ def _placing(facts: list[PartFacts]) -> Placing:
             f"part {some[stored.index(None)].number} is dense and others are sparse; pass all "
             f"parts in one way"
         )
+    for fact in some:
+        kinds = {"iuf".find(one.labels.dtype.kind) < 0 and one.labels.dtype.kind
+                 for one in (fact, some[0])}  # fmt: skip
+        if len(kinds) > 1:
+            raise InvalidInputError(
+                f"part {fact.number} has labels of {fact.labels.dtype} and part {some[0].number} "
+                f"of {some[0].labels.dtype}; make all of them strings or all integers"
+            )
     values = np.unique(np.concatenate([fact.labels for fact in some]))
     labels = EncodedLabels(values, np.arange(len(values)))
     classes, codes = check_labels(labels, len(values), narrow=True)

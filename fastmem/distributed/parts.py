@@ -10,6 +10,7 @@ import numpy as np
 from fastmem.distributed.numbering import Placing
 from fastmem.errors import InvalidInputError
 from fastmem.inputs import Points, check_points
+from fastmem.inputs.labels import classes_and_codes
 from fastmem.inputs.points import ColumnPoints, NarrowPoints, SparsePoints
 from fastmem.inputs.values import is_scipy_sparse
 
@@ -23,12 +24,13 @@ class Part(NamedTuple):
         Its place among all parts: rows are in the order of parts, then as within them.
     points : array-like or CSR matrix of shape (rows, n_features)
         As `fastmem.interpolate` takes them; there may be no row.
-    labels : ndarray of shape (rows,)
+    labels : array-like of shape (rows,)
+        As `fastmem.interpolate` takes them.
     """
 
     number: int
     points: Any
-    labels: np.ndarray
+    labels: Any
 
 
 class PartFacts(NamedTuple):
@@ -70,7 +72,8 @@ def facts_of(part: Part) -> PartFacts:
             f"part {part.number} has {n_rows} rows and {len(part.labels)} labels; pass X and y in "
             f"the same parts"
         )
-    labels, counts = np.unique(np.asarray(part.labels), return_counts=True)
+    labels, codes = _classes_of(part)
+    counts = np.bincount(codes, minlength=len(labels))
     n_stored = _stored(part)
     n_features = part.points.shape[1]
     known = part.number, n_rows, n_features
@@ -79,6 +82,13 @@ def facts_of(part: Part) -> PartFacts:
     points = check_points(part.points)
     names, is_array = points.feature_names, points.array is not None
     return PartFacts(*known, points.dtype, labels, counts, n_stored, names, is_array)
+
+
+def _classes_of(part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """Labels that occur in a part, ascending, and the code of each point among them."""
+    if not len(part.labels):
+        return np.empty(0, np.int64), np.empty(0, np.intp)
+    return classes_and_codes(part.labels, len(part.labels), f"y of part {part.number}", True)
 
 
 def _stored(part: Part) -> int | None:
@@ -103,7 +113,7 @@ def joined(parts: Sequence[Part], placing: Placing) -> tuple[Points, np.ndarray]
     some = [part for part in parts if part.points.shape[0]]
     codes = np.concatenate([
         np.empty(0, kind),
-        *(np.searchsorted(placing.classes, np.asarray(part.labels)).astype(kind) for part in some),
+        *(_codes_among(placing.classes, *_classes_of(part), kind) for part in some),
     ])  # fmt: skip
     if placing.n_stored is not None:
         return _joined_sparse([part.points for part in some], placing, dtype), codes
@@ -115,6 +125,14 @@ def joined(parts: Sequence[Part], placing: Placing) -> tuple[Points, np.ndarray]
     if len(batches) == 1 and batches[0][0].dtype == dtype:
         return Points(batches[0][0]), codes
     return ColumnPoints(batches, (len(codes), placing.n_features), dtype), codes
+
+
+def _codes_among(
+    classes: np.ndarray, labels: np.ndarray, codes: np.ndarray, kind: type[Any]
+) -> np.ndarray:
+    """Codes of points among all classes, by those among some of them."""
+    found: np.ndarray = np.searchsorted(classes, labels).astype(kind)[codes]
+    return found
 
 
 def _joined_sparse(matrices: Sequence[Any], placing: Placing, dtype: np.dtype) -> Points:

@@ -9,7 +9,9 @@ import numpy as np
 
 from fastmem.distributed.numbering import Numbering, Placing
 from fastmem.distributed.parts import Part, PartFacts, facts_of, joined
+from fastmem.distributed.shard_tables import Met, ShardTables
 from fastmem.distributed.shard_votes import ShardVotes
+from fastmem.encoding import Encoding
 from fastmem.hyperplanes.extent import PointMeasures
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
@@ -71,10 +73,10 @@ class Shard:
     """
 
     _changes: ClassVar = frozenset({
-        "place", "relabel", "keep", "scale", "fill", "open_class", "cover", "be_at",
+        "encode", "place", "relabel", "keep", "scale", "fill", "open_class", "cover", "be_at",
     })  # fmt: skip
     _asks: ClassVar = frozenset({
-        "facts", "codes", "extremes", "sums", "largest_squares", "ranges", "spread_sums",
+        "tables", "facts", "codes", "extremes", "sums", "largest_squares", "ranges", "spread_sums",
         "magnitudes", "take", "hashes_of", "hashes", "with_hashes", "digests", "rows", "peek",
         "least", "nearest", "patterns_at", "votes",
     })  # fmt: skip
@@ -82,7 +84,7 @@ class Shard:
     patterns: Patterns
 
     def __init__(self, parts: Sequence[Part], n_threads: int = 1) -> None:
-        self._parts = sorted(parts, key=lambda part: part.number)
+        self._given = self._parts = sorted(parts, key=lambda part: part.number)
         self._n_threads = n_threads
         self._seq = 0
         self._open: dict[int, _Open] = {}
@@ -117,6 +119,14 @@ class Shard:
     def be_at(self, seq: int) -> None:
         """Take this number: all that led to it was repeated."""
         self._seq = seq
+
+    def encode(self, schema: Any, encoding: Encoding | None) -> Met:
+        """Make features of raw tables, or take points as they came."""
+        met: Met = []
+        self._parts = self._given
+        if encoding is not None:
+            self._parts, met = ShardTables(self._given).encoded(schema, encoding)
+        return met
 
     def place(self, placing: Placing) -> None:
         """Learn which of all points these are."""
@@ -180,6 +190,10 @@ class Shard:
         return gained
 
     # Before there are patterns --------------------------------------------------------------------
+
+    def tables(self, name: str, *arguments: Any) -> Any:
+        """What `ShardTables` answers."""
+        return getattr(ShardTables(self._given), name)(*arguments)
 
     def facts(self) -> list[PartFacts]:
         """What the driver must know of the parts."""
