@@ -128,12 +128,24 @@ def test_the_next_fit_takes_the_table_as_it_came():
     agree(fit(transport), expected)
 
 
-COLUMNS = st.sampled_from(["1", "2.5", "-7", "1,000", "true", "3:20", "2020-02-03", "a", "b", None])
+NUMBERS = ["1", "2.5", "-7", "0.1", "12", "300", "-0.25", None]
+COLUMNS = [
+    NUMBERS, [*NUMBERS, "1,000", "22,000"], ["true", "False", None], ["3:20", "14:59:07.5", None],
+    ["2020-02-03", "1999-12-31", "2020-02-10", None], ["a", "b", "12", None],
+    ["2020-02-03T12:00:00", "2020-02-03T12:00:00.25", "2020-02-04T12:00:00"],
+    ["1", "2.5", "1,000", "true", "3:20", "2020-02-03", "a", None],
+    [str(2**60), str(2**60 + 1), "-5"],
+]  # fmt: skip
 
 
 @settings(max_examples=200)
-@given(st.lists(COLUMNS | st.just("12"), max_size=40), st.lists(st.integers(0, 40), max_size=5),
-       st.integers(1, 9))  # fmt: skip
+@given(
+    st.sampled_from(COLUMNS).flatmap(lambda some: st.lists(st.sampled_from(some), max_size=40)),
+    st.lists(st.integers(0, 8) | st.integers(0, 40), max_size=5),
+    st.integers(1, 9),
+)
+@example(["2020-02-03", "2020-02-03", "2020-02-10"], [2], 9)
+@example(["2020-02-03T12:00:00.25", "2020-02-03T12:00:00.25", "2020-02-04T12:00:00"], [2], 9)
 def test_profiles_of_parts_are_joined_to_that_of_all(values, cuts, most):
     """Against one that sees all in one chunk; samples are of a few values."""
     kept, profile._SAMPLE = profile._SAMPLE, most
