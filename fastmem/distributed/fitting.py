@@ -18,10 +18,12 @@ from fastmem.distributed.remote_points import RemotePoints
 from fastmem.distributed.transport import Transport
 from fastmem.inputs import InvalidInputError, check_labels
 from fastmem.inputs.labels import EncodedLabels
+from fastmem.inputs.points import in_one_array
 from fastmem.machine.clock import Clock
 from fastmem.network.network import Network
+from fastmem.patterns.by_class import Patterns
 from fastmem.problem import Problem, problem_of
-from fastmem.widths.first_layer import FirstLayer
+from fastmem.widths.first_layer import FirstLayer, new_patterns
 from fastmem.widths.scaling import chosen_scale
 
 
@@ -35,7 +37,16 @@ class RemoteLayer(FirstLayer):
         self._fleet, self._placing = fleet, placing
 
     def _prepare_patterns(self) -> None:
-        patterns: Any = RemotePatterns(self._fleet, self._placing, *self._pays())
+        pays = self._pays()
+
+        def bring() -> Patterns:
+            problem = self._problem
+            points = in_one_array(problem.points)
+            here = new_patterns(problem, points, *pays)
+            here.fill(points, self.hyperplanes, problem.n_threads)
+            return here
+
+        patterns: Any = RemotePatterns(self._fleet, self._placing, *pays, bring)
         self.patterns = patterns
 
 
@@ -54,8 +65,7 @@ def interpolate_on(transport: Transport, **parameters: Any) -> Network:
     ------
     InvalidInputError
         For what `fastmem.interpolate` refuses; for settings that are for one machine only; and
-        where most rows repeat others, or merged cells would be so many that one machine would grow
-        them among neighbours.
+        where most rows repeat others.
     LostShardError
         If a shard is lost again and again.
     """

@@ -68,16 +68,28 @@ class Outlook:
         """Whether that is to be looked at again."""
         return self._look_at <= LAST_LOOK
 
+    def behind(self, covers: Sequence[Cover]) -> list[Cover]:
+        """Covers that have not as many neurons, and failed points, as the next look asks for.
+
+        If merged covers wait for each other there, it does not depend on the steps in which they
+        advanced what is seen.
+        """
+        return [cover for cover in covers if cover.n_tried < self._look_at]
+
+    @property
+    def most_tried(self) -> int:
+        """Neurons and failed points of a cover at the next look."""
+        return self._look_at
+
     def many(self, covers: Sequence[Cover]) -> bool:
         """Look, if the neurons have doubled since it was last done; False if it was not."""
-        tried = [cover.width + len(cover.failed) for cover in covers]
-        if min(tried) < self._look_at:
+        if self.behind(covers):
             return False
         self._look_at *= 2
         expected = 0.0
         for cover in covers:
             latest = cover.gained[len(cover.gained) // 2 :]
-            share = len(cover.failed) / (cover.width + len(cover.failed))
+            share = len(cover.failed) / cover.n_tried
             gain = share + (1 - share) * sum(latest) / max(1, len(latest))
             expected += cover.remaining / gain
         return expected >= self._many
