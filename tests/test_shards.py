@@ -94,7 +94,7 @@ def test_counts_and_the_points_they_name_are_those_of_one_machine(partitioning, 
     fleet = Fleet(LocalShards(shards_of(X, y, cuts, owners[::-1], n_shards)))
     placing = fitting._placing([fact for some in fleet.ask(("facts",))[0] for fact in some])
     fleet.tell("place", placing)
-    there = RemotePatterns(fleet, placing, False, False, None)
+    there = RemotePatterns(fleet, placing, None, False, False)
     there.fill(None, layer, 1)
     mine, theirs = (
         [new_cover(patterns, n, code, np.random.default_rng(code), 1) for code in range(3)]

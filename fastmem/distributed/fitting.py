@@ -18,12 +18,10 @@ from fastmem.distributed.remote_points import RemotePoints
 from fastmem.distributed.transport import Transport
 from fastmem.inputs import InvalidInputError, check_labels
 from fastmem.inputs.labels import EncodedLabels
-from fastmem.inputs.points import in_one_array
 from fastmem.machine.clock import Clock
 from fastmem.network.network import Network
-from fastmem.patterns.by_class import Patterns
 from fastmem.problem import Problem, problem_of
-from fastmem.widths.first_layer import FirstLayer, new_patterns
+from fastmem.widths.first_layer import FirstLayer
 from fastmem.widths.scaling import chosen_scale
 
 
@@ -37,16 +35,9 @@ class RemoteLayer(FirstLayer):
         self._fleet, self._placing = fleet, placing
 
     def _prepare_patterns(self) -> None:
-        pays = self._pays()
-
-        def bring() -> Patterns:
-            problem = self._problem
-            points = in_one_array(problem.points)
-            here = new_patterns(problem, points, *pays)
-            here.fill(points, self.hyperplanes, problem.n_threads)
-            return here
-
-        patterns: Any = RemotePatterns(self._fleet, self._placing, *pays, bring)
+        patterns: Any = RemotePatterns(
+            self._fleet, self._placing, self._problem.points, *self._pays()
+        )
         self.patterns = patterns
 
 

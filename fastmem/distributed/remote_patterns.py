@@ -10,13 +10,13 @@ import numpy as np
 
 from fastmem.distributed.fleet import Fleet, in_order
 from fastmem.distributed.numbering import Placing
+from fastmem.distributed.regions import PlacedPatterns, RegionalCells, Regions
 from fastmem.distributed.remote_cover import NamedPoints, RemoteCover
 from fastmem.distributed.window import Window
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
-from fastmem.patterns.by_class import Patterns
+from fastmem.inputs import Points
 from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.cover import Cover
-from fastmem.second_layer.near_cells import NearCells
 
 
 class RemotePatterns:
@@ -26,21 +26,21 @@ class RemotePatterns:
     ----------
     fleet : Fleet
     placing : Placing
+    points : Points
+        The points, as far as they are here.
     is_spatial, is_bounded : bool
         Whether a fit on one machine would have them in a spatial order, or as bounding tiles.
-    bring : callable
-        ``bring()`` returns the patterns of all points, here.
     """
 
     def __init__(
         self,
         fleet: Fleet,
         placing: Placing,
+        points: Points,
         is_spatial: bool,
         is_bounded: bool,
-        bring: Callable[[], Patterns],
     ) -> None:
-        self._fleet, self._placing, self._bring = fleet, placing, bring
+        self._fleet, self._placing, self._points = fleet, placing, points
         self.is_spatial, self.is_bounded = is_spatial, is_bounded
         self.doubtful = self.n_words = self.file_bytes = 0
         self._named: NamedPoints
@@ -106,14 +106,19 @@ class RemotePatterns:
     def among_neighbours(
         self, covers: list[Cover]
     ) -> tuple[list[Cover], Callable[[Sequence[Any]], object]]:
-        """See `PatternsElsewhere`: from here on the points are here."""
-        here = self._bring()
-        brought: list[Any] = []
+        """See `PatternsElsewhere`: one shuffle brings neighbours to regions on the shards."""
+        one = covers[0]
+        regions = Regions(
+            self._fleet, self._placing, self._points, self.n_words, one.n_threads,
+            not self.is_bounded,
+        )  # fmt: skip
+        here = PlacedPatterns(regions.layout, regions.numbers, self.rows_of)
+        placed: list[Any] = []
         for cover in covers:
             assert isinstance(cover, RemoteCover)
-            brought.append(ClassCover(
+            placed.append(ClassCover(
                 here, self._n_hyperplanes, cover.code, cover.generator, cover.n_threads,
                 cover.left(), cover.margin, cover.only_inside,
             ))  # fmt: skip
-            brought[-1].take_over(cover)
-        return brought, NearCells([cover for cover in brought if not cover.done], True).step
+            placed[-1].take_over(cover)
+        return placed, RegionalCells([cover for cover in placed if not cover.done], regions).step

@@ -7,8 +7,10 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from fastmem.distributed.leaves import Leaves
 from fastmem.distributed.numbering import Numbering, Placing
 from fastmem.distributed.parts import Part, PartFacts, facts_of, joined
+from fastmem.distributed.region import Layout, Region, region_of
 from fastmem.hyperplanes.extent import PointMeasures
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
@@ -17,6 +19,7 @@ from fastmem.inputs.scaled_points import ScaledPoints
 from fastmem.inputs.spread import ranges_of, spread_sums
 from fastmem.kernels.layout import TILE
 from fastmem.patterns.by_class import Patterns
+from fastmem.patterns.spatial_order import LeafTree
 from fastmem.patterns.words import rows_of
 from fastmem.second_layer.bounded_points import all_points, class_points
 from fastmem.second_layer.counting import TiledPoints, least_over
@@ -74,7 +77,8 @@ class Shard:
     _asks: ClassVar = frozenset({
         "facts", "codes", "extremes", "sums", "largest_squares", "ranges", "spread_sums",
         "magnitudes", "take", "hashes_of", "hashes", "with_hashes", "rows", "peek", "left",
-        "least", "nearest", "patterns_at",
+        "least", "nearest", "patterns_at", "leaf_counts", "leaf_points", "begin_region",
+        "in_region",
     })  # fmt: skip
     points: Points
     patterns: Patterns
@@ -85,6 +89,8 @@ class Shard:
         self._seq = 0
         self._open: dict[int, _Open] = {}
         self._hashes: np.ndarray | None = None
+        self._leaves: Leaves | None = None
+        self._region: Region | None = None
 
     def run(self, seq: int, commands: Sequence[Command]) -> list[Any]:
         """Run commands in order, if the shard is at the number ``seq``; returns their results.
@@ -137,7 +143,7 @@ class Shard:
 
     def fill(self, hyperplanes: Hyperplanes, first: int) -> int:
         """Compute the patterns' bits for all but the first hyperplanes; returns doubtful bits."""
-        self._open, self._hashes = {}, None
+        self._open, self._hashes, self._leaves, self._region = {}, None, None, None
         self._n_words = hyperplanes.n_words
         if not first:
             self.patterns = Patterns(self._codes, len(self._placing.counts))
@@ -303,6 +309,37 @@ class Shard:
             places.append(some + TILE * int(self.patterns.first_tile[code]))
         points = all_points(self.patterns)
         return np.concatenate(found), self._patterns_of(points, np.concatenate(places))
+
+    # In regions of space, where neighbours have come together -------------------------------------
+
+    def leaf_counts(self, tree: LeafTree) -> tuple[np.ndarray, np.ndarray]:
+        """Points in each leaf of each class; see `Leaves`."""
+        self._leaves = None  # there may be those of another tree
+        return self._in_leaves(tree).counts()
+
+    def leaf_points(
+        self, tree: LeafTree, low: int, high: int, with_points: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+        """Of points in some leaves: runs, numbers, patterns, and the points; see `Settlers`."""
+        leaves = self._in_leaves(tree)
+        runs, rows, numbers = leaves.between(low, high)
+        patterns = self._patterns_of(all_points(self.patterns), leaves.positions(rows))
+        return runs, numbers, patterns, self.points.take(rows) if with_points else None
+
+    def begin_region(self, layout: Layout) -> None:
+        """Make room for a region, of which nothing is here."""
+        self._region = Region(layout, self._n_threads)
+
+    def in_region(self, key: int, name: str, arguments: tuple[Any, ...]) -> Any:
+        """What a region says; None where there is none, or another, or where it lacks something."""
+        return region_of(self._region, key, name, arguments)
+
+    def _in_leaves(self, tree: LeafTree) -> Leaves:
+        if self._leaves is None:
+            self._leaves = Leaves(
+                self.points, self._codes, self.patterns, self._numbering, tree, self._n_threads
+            )
+        return self._leaves
 
     def _least(
         self, masks: np.ndarray, codes: np.ndarray, by_range: bool

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import mmap
+
 import numpy as np
 from numpy.typing import DTypeLike
+
+_MAP_NORESERVE = 0x4000
+"""Linux's number; Python knows it from 3.13 on."""
 
 
 def aligned_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
@@ -12,6 +17,17 @@ def aligned_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
     octets = np.zeros(size + 63, np.uint8)
     start = -octets.ctypes.data % 64
     return octets[start : start + size].view(dtype).reshape(shape)
+
+
+def reserved_zeros(shape: tuple[int, ...], dtype: DTypeLike) -> np.ndarray:
+    """An array of zeros on whole cache lines that takes memory only where something is written.
+
+    However large it is: the system is not asked whether all of it would have room.
+    """
+    size = int(np.prod(shape)) * np.dtype(dtype).itemsize
+    flags = mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS | _MAP_NORESERVE
+    octets = np.frombuffer(mmap.mmap(-1, max(1, size), flags=flags), np.uint8)
+    return octets[:size].view(dtype).reshape(shape)
 
 
 def frozen(array: np.ndarray) -> np.ndarray:

@@ -59,7 +59,7 @@ def add_nodes(
 ) -> None:
     """Make the nodes of the levels from ``lowest`` on of what is below them."""
     n_words = points.shape[1]
-    size = max(1, _TASK_WORDS // (FAN * n_words))
+    size = max(1, _TASK_WORDS // (FAN * max(1, n_words)))
     for level in range(lowest, len(n_nodes)):
         lower = (points, points) if level == 1 else (ands, ors)
         calls = [
@@ -79,7 +79,7 @@ def in_groups(
     n_groups = -(-sizes // FAN)
     first = FAN * (np.cumsum(n_groups) - n_groups)
     copies = aligned_zeros((max(1, int(n_groups.sum())), blocks.shape[1], FAN), np.uint64)
-    size = max(1, _TASK_WORDS // (FAN * blocks.shape[1])) * FAN
+    size = max(1, _TASK_WORDS // (FAN * max(1, blocks.shape[1]))) * FAN
     calls = [
         (blocks, some[start:stop], copies, int(at) + start)
         for some, at in zip(positions, first, strict=True)

@@ -208,11 +208,11 @@ class NearCells:
         """Points, by their positions in the own tree, are not uncovered any more."""
 
 
-def new_cells(starts: np.ndarray, codes: np.ndarray, n_words: int) -> Grown:
+def new_cells(starts: np.ndarray, codes: np.ndarray, n_words: int, most_missing: int = 0) -> Grown:
     """Room for cells that begin at points, by their positions and classes, int64."""
     n = len(starts)
     thresholds, witnesses, n_covered, looked, n_missing = np.zeros((5, n), np.int64)
     return Grown(
         starts, codes, np.empty((n, n_words), np.uint64), thresholds, witnesses, n_covered, looked,
-        np.empty((n, _COVERED), np.int64), np.empty((n, 0), np.int64), n_missing,
+        np.empty((n, _COVERED), np.int64), np.empty((n, most_missing), np.int64), n_missing,
     )  # fmt: skip

@@ -8,7 +8,6 @@ import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.hyperplanes.sources import row_source
-from fastmem.inputs import Points
 from fastmem.inputs.points import in_one_array
 from fastmem.patterns.bounded_tiles import bounds_pay
 from fastmem.patterns.by_class import Patterns
@@ -75,10 +74,17 @@ class FirstLayer:
 
     def _prepare_patterns(self) -> None:
         """Make room for the first patterns, in a spatial order and as bounding tiles if it pays."""
+        problem, n_threads = self._problem, self._problem.n_threads
         is_spatial, with_bounds = self._pays()
+        leaves = array = None
         if is_spatial:
-            self.points = in_one_array(self._problem.points)
-        self.patterns = new_patterns(self._problem, self.points, is_spatial, with_bounds)
+            self.points = in_one_array(problem.points)
+            array = None if with_bounds else self.points.array
+            leaves = leaves_of(self.points, n_threads)
+        self.patterns = Patterns(
+            problem.codes, len(problem.classes), budget_bytes=problem.budget_bytes,
+            leaves=leaves, n_threads=n_threads, with_bounds=with_bounds, points=array,
+        )  # fmt: skip
 
     def _pays(self) -> tuple[bool, bool]:
         """Whether a spatial order pays on one machine, and whether bounding tiles do."""
@@ -94,18 +100,6 @@ class FirstLayer:
         self.hyperplanes = self.hyperplanes.subset(kept)
         self.patterns = self.patterns.picked(kept, self._problem.n_threads)
         self._n_filled = n
-
-
-def new_patterns(problem: Problem, points: Points, is_spatial: bool, with_bounds: bool) -> Patterns:
-    """Make room for the patterns of a problem's points; in a spatial order these are one array."""
-    leaves = array = None
-    if is_spatial:
-        array = None if with_bounds else points.array
-        leaves = leaves_of(points, problem.n_threads)
-    return Patterns(
-        problem.codes, len(problem.classes), budget_bytes=problem.budget_bytes,
-        leaves=leaves, n_threads=problem.n_threads, with_bounds=with_bounds, points=array,
-    )  # fmt: skip
 
 
 def may_bound(problem: Problem) -> bool:
