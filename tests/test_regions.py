@@ -14,6 +14,7 @@ from fastmem.distributed import region, regions
 from fastmem.distributed.region import Layout, Region
 from fastmem.distributed.shard import Shard
 from fastmem.distributed.transport import ATTEMPTS, LocalShards, LostShardError
+from fastmem.machine.arrays import forget, reserved_zeros
 from fastmem.patterns import bounded_tiles, neighbourhoods
 from fastmem.second_layer import near_cells
 
@@ -113,13 +114,27 @@ def test_shards_that_are_lost_all_the_time_end_the_fit():
         fit(transport, width=60)
 
 
-def test_a_region_holds_little_beside_its_own_points():
-    X, y = noisy(7, 2500, 2, 2)
-    transport = LocalShards(shards_of(X, y, [1250], [0, 1], 2))
-    fit(transport, width=100)
-    held = [shard._region._tree.points.any(axis=1).sum() for shard in transport._shards]
-    absent = [shard._region._tree.absent for shard in transport._shards]
-    assert all(some.any() for some in absent) and max(held) < 2500
+def test_a_region_forgets_copies_of_others(monkeypatch):
+    monkeypatch.setattr(region, "_COPIES_BYTES", 0)
+    X, y = noisy(7, 6000, 3, 2)
+    expected = fit_here(X, y, width=130)
+    transport = LocalShards(shards_of(X, y, [3000], [0, 1], 3))
+    forgotten = []
+    monkeypatch.setattr(region, "forget", lambda part: forgotten.append(part.shape))
+    agree(fit(transport, width=130), expected)
+    assert forgotten
+    monkeypatch.undo()
+
+
+def test_memory_that_was_forgotten_is_given_back():
+    array = reserved_zeros((64, 512, 16), np.uint64)  # 64 KB each
+    array[:] = 1
+    forget(array[3:5])
+    assert not array[3:5].any() and array[:3].all() and array[5:].all()
+    forget(array[0, :3])  # not a page
+    assert array[0].all()
+    few = reserved_zeros((0, 3), np.uint64)
+    assert few.shape == (0, 3)
 
 
 def test_what_a_region_does_not_know_it_says():

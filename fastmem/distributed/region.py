@@ -9,7 +9,7 @@ import numpy as np
 from fastmem.kernels.bounds import BLOCK, FAN, BoundTree, bound_nodes
 from fastmem.kernels.layout import TILE
 from fastmem.kernels.near_cells import Ground, Manner, close_points, covered_by, grow_near
-from fastmem.machine.arrays import aligned_zeros, frozen, reserved_zeros
+from fastmem.machine.arrays import aligned_zeros, forget, frozen, reserved_zeros
 from fastmem.machine.loops import run_calls, run_loop
 from fastmem.patterns.bound_tree import bound_tree, marked_below, n_groups, tree_shape
 from fastmem.patterns.spatial_order import in_neighbourhoods
@@ -17,6 +17,8 @@ from fastmem.second_layer.near_cells import new_cells
 
 _MOST_MISSING = 64
 """Blocks that a cell asks for at a time."""
+_COPIES_BYTES = 256 << 20
+"""Points of other regions that may be here, if they are more than the region's own."""
 
 
 class Layout(NamedTuple):
@@ -140,7 +142,8 @@ class Region:
     All points have the positions that they would have on one machine. Arrays are as long as if all
     were here, but take memory only where something is. The points below a node of level 2, a block,
     are here together, since they are the region's own or were asked for, or not at all; nodes of
-    level 2 and above are everywhere, and so are classes that have none.
+    level 2 and above are everywhere, and so are classes that have none. Blocks that were asked for
+    stay, as cells that grow later need them too, and are forgotten once they are too many.
 
     It is not among the numbered states of a shard: where something is lacking, the answer is None,
     and the driver brings it.
@@ -265,6 +268,8 @@ class Region:
         self._n_closed += len(order.closed)
         ground = self._ground._replace(valid=valid)
         close_points(tuple(ground), order.closed_codes, order.closed)
+        if not len(order.blocks):  # else cells wait for some
+            self._forget_copies()
         start = 0
         for block in order.blocks:
             positions = self.layout.points_of(block)
@@ -292,6 +297,19 @@ class Region:
             grown.looked[which], grown.n_covered[which], np.concatenate(lists),
             np.unique(np.concatenate(missing)),
         )  # fmt: skip
+
+    def _forget_copies(self) -> None:
+        """Forget the blocks of other regions, where they take too much memory."""
+        tree = self._tree
+        block_bytes = 8 * BLOCK * self.layout.n_words
+        most = max(len(self._own_blocks), _COPIES_BYTES // block_bytes)
+        if np.count_nonzero(~tree.absent) - len(self._own_blocks) <= most:
+            return
+        copies = np.setdiff1d(np.flatnonzero(~tree.absent), self._own_blocks, assume_unique=True)
+        tree.absent[copies] = True
+        for block in copies:
+            groups = self.layout.points_of(block)[::FAN] // FAN
+            forget(tree.points[groups[0] : groups[-1] + 1])
 
     def _put(self, positions: np.ndarray, patterns: np.ndarray) -> None:
         _put_columns(self._tree.points, positions, patterns)
