@@ -24,7 +24,7 @@ from fastmem.inputs import (
     exactly_scaled,
     spread_scale,
 )
-from fastmem.inputs.contradictions import contradicting, refuse_contradictions, settled
+from fastmem.inputs.contradictions import contradicting, overruled, refuse_contradictions
 from fastmem.inputs.equal_rows import EqualRows, equal_rows, look_repeated
 from fastmem.inputs.points import some_points
 from fastmem.machine.arithmetic import keeps_subnormals
@@ -196,13 +196,20 @@ def checked_problem(X: Any, y: Any, **parameters: Any) -> Problem:
         be settled.
     """
     points = check_points(X)
-    return problem_of(points, *check_labels(y, points.n_samples, narrow=True), **parameters)
+    classes, codes = check_labels(y, points.n_samples, narrow=True)
+    # NumPy sorts 16 bits by their digits, which is faster than comparing
+    codes = codes.astype(np.uint16 if len(classes) <= 1 << 16 else np.int64, copy=False)
+    return problem_of(points, classes, codes, **parameters)
 
 
 def problem_of(
     points: Points, classes: np.ndarray, codes: np.ndarray, **parameters: Any
 ) -> Problem:
-    """As `checked_problem`, given checked points, here or elsewhere, and labels."""
+    """As `checked_problem`, given checked points and labels, uint16 or int64.
+
+    Points may be elsewhere. Of the labels of these only ``codes[rows]`` is asked, which fetches
+    them.
+    """
     settings = check_interpolate(
         classes, points.n_features, is_sparse=points.is_sparse, **parameters
     )
@@ -224,8 +231,6 @@ def problem_of(
         repeats = look_repeated(points)
         if not repeats:
             raise
-    # NumPy sorts 16 bits by their digits, which is faster than comparing
-    codes = codes.astype(np.uint16 if len(classes) <= 1 << 16 else np.int64, copy=False)
     given = GivenRows(
         points.n_samples, classes, np.arange(len(classes)), np.empty(0, np.int64), None
     )
@@ -256,10 +261,9 @@ def _once(
     """
     equal = equal_rows(points, settings.n_threads)
     if settings.by_majority:
-        before, codes = codes, settled(equal, codes)
-        relabelled = np.flatnonzero(before != codes)
+        relabelled, winners = overruled(equal, codes)
         if len(relabelled):
-            kept, codes = _kept_classes(codes)
+            kept, codes = _relabelled(points, codes, relabelled, winners)
             settings = _without_lost_classes(settings, kept)
             given = replace(given, kept=kept, relabelled=relabelled)
     elif settings.separates_all:
@@ -283,16 +287,24 @@ def _times(points: Points, scale: np.ndarray | None) -> tuple[Points, np.ndarray
     return exactly_scaled(points, scale), scale
 
 
-def _kept_classes(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the codes that occur, int64, and all codes as places among them."""
-    occurs = np.bincount(codes) > 0
-    kept = np.flatnonzero(occurs)
+def _relabelled(
+    points: Points, codes: np.ndarray, rows: np.ndarray, winners: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give rows other labels: the codes that still occur, int64, and all as places among them."""
+    if points.elsewhere is not None:
+        kept, codes = points.elsewhere.relabel(rows, winners)
+    else:
+        codes = codes.copy()
+        codes[rows] = winners
+        occurs = np.bincount(codes) > 0
+        kept = np.flatnonzero(occurs)
+        codes = (np.cumsum(occurs) - 1).astype(codes.dtype)[codes]
     if len(kept) == 1:
         raise InvalidInputError(
             "all points have one class once equal points have their most frequent label; "
             "pass features that tell the classes apart"
         )
-    return kept, (np.cumsum(occurs) - 1).astype(codes.dtype)[codes]
+    return kept, codes
 
 
 def _without_lost_classes(settings: Settings, kept: np.ndarray) -> Settings:

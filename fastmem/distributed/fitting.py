@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,6 +11,7 @@ from fastmem.algorithm import covering_cells
 from fastmem.distributed.fleet import Fleet
 from fastmem.distributed.numbering import Placing
 from fastmem.distributed.parts import PartFacts
+from fastmem.distributed.remote_codes import RemoteCodes
 from fastmem.distributed.remote_patterns import RemotePatterns
 from fastmem.distributed.remote_points import RemotePoints
 from fastmem.distributed.transport import Transport
@@ -28,14 +27,13 @@ from fastmem.widths.scaling import chosen_scale
 class RemoteLayer(FirstLayer):
     """A first layer whose points, and patterns, are on shards."""
 
-    def __init__(
-        self, fleet: Fleet, placing: Placing, problem: Problem, seed: np.random.SeedSequence
-    ) -> None:
+    def __init__(self, fleet: Fleet, problem: Problem, seed: np.random.SeedSequence) -> None:
         super().__init__(problem, seed)
-        self._fleet, self._placing = fleet, placing
+        self._fleet = fleet
 
     def _prepare_patterns(self) -> None:
-        patterns: Any = RemotePatterns(self._fleet, self._placing, *self._pays())
+        points: Any = self.points
+        patterns: Any = RemotePatterns(self._fleet, points.placing, *self._pays())
         self.patterns = patterns
 
 
@@ -65,18 +63,11 @@ def interpolate_on(transport: Transport, **parameters: Any) -> Network:
         facts = [fact for some in fleet.ask(("facts",))[0] for fact in some]
         placing = _placing(facts)
         fleet.tell("place", placing)
-        kind = np.uint16 if len(placing.classes) <= 1 << 16 else np.int64
-        codes = np.empty(placing.n_rows, kind)
-        for some in fleet.ask(("codes",))[0]:
-            for first, part in some:
-                codes[first : first + len(part)] = part
-        points = RemotePoints(fleet, placing)
-        problem = problem_of(points, placing.classes, codes, **parameters)
+        codes: Any = RemoteCodes(fleet, placing)
+        problem = problem_of(RemotePoints(fleet, placing), placing.classes, codes, **parameters)
         _refuse_what_is_local(problem)
-        if len(problem.given.relabelled):
-            placing = _relabelled(fleet, placing, problem)
     problem, scaling = chosen_scale(problem, clock)
-    return covering_cells(problem, scaling, clock, None, partial(RemoteLayer, fleet, placing))
+    return covering_cells(problem, scaling, clock, None, partial(RemoteLayer, fleet))
 
 
 def _placing(facts: list[PartFacts]) -> Placing:
@@ -117,20 +108,6 @@ def _placing(facts: list[PartFacts]) -> Placing:
         classes, some[0].n_features, dtype.name, counts, sum(known) if known else None,
         some[0].names, not known and all(fact.is_array for fact in some),
     )  # fmt: skip
-
-
-def _relabelled(fleet: Fleet, placing: Placing, problem: Problem) -> Placing:
-    """Let the shards know which rows have other labels; where classes begin then."""
-    kept, codes, rows = problem.given.kept, problem.codes, problem.given.relabelled
-    counts = np.array([
-        np.bincount(codes[start:stop], minlength=len(kept))
-        for start, stop in pairwise(placing.first_rows.tolist())
-    ])  # fmt: skip
-    new = np.zeros(len(placing.classes), codes.dtype)  # where a class is lost, all its rows are new
-    new[kept] = np.arange(len(kept))
-    placing = replace(placing, classes=problem.classes, part_counts=counts)
-    fleet.tell("relabel", placing, rows, codes[rows], new)
-    return placing
 
 
 def _refuse_what_is_local(problem: Problem) -> None:

@@ -72,9 +72,9 @@ class Shard:
         "place", "relabel", "scale", "fill", "open_class", "cover", "be_at",
     })  # fmt: skip
     _asks: ClassVar = frozenset({
-        "facts", "codes", "extremes", "sums", "largest_squares", "ranges", "spread_sums",
-        "magnitudes", "take", "hashes_of", "hashes", "with_hashes", "rows", "peek", "least",
-        "nearest", "patterns_at",
+        "facts", "codes", "codes_at", "extremes", "sums", "largest_squares", "ranges",
+        "spread_sums", "magnitudes", "take", "hashes_of", "hashes", "with_hashes", "rows", "peek",
+        "least", "nearest", "patterns_at",
     })  # fmt: skip
     points: Points
     patterns: Patterns
@@ -180,6 +180,11 @@ class Shard:
             found.append((first, self._codes[start:stop]))
             start = stop
         return found
+
+    def codes_at(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which of some rows, by place among them, are here, and their codes."""
+        which, places = self._numbering.local_rows(rows)
+        return which, self._codes[places]
 
     def extremes(self) -> tuple[np.ndarray, np.ndarray] | None:
         """See ``inputs.measures``; None where there is no point."""

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from fastmem.kernels.layout import TILE
 from fastmem.patterns.words import tiles_of
 from fastmem.second_layer.counting import TiledPoints, sizes_of
-from fastmem.second_layer.random_order import random_order
+from fastmem.second_layer.random_order import RandomOrder
 
 _LEAST, _MOST = 256, 1 << 16
 """Points that are asked for at a time."""
@@ -37,13 +39,11 @@ class Window:
     def __init__(
         self, size: int, generator: np.random.Generator, members: np.ndarray | None, n_words: int
     ) -> None:
-        order = random_order(size, generator, 1)
-        if members is not None:
-            is_member = np.zeros(size, np.bool_)
-            is_member[members] = True
-            order = order[is_member[order]]
-        self.members, self.n_members = members, len(order)
-        self._order, self._walked = order, 0
+        order = RandomOrder(size, generator)
+        self.members, self.n_members = members, size if members is None else len(members)
+        # all members along the order, where there are few; else stretches are computed
+        self._ahead = order.stretch if members is None else _stretches(order.put_in_order(members))
+        self._walked = 0
         self._numbers = np.empty(0, np.int64)
         self._patterns = np.empty((0, n_words), np.uint64)
         self._set_up(np.empty(0, np.int64))
@@ -60,19 +60,19 @@ class Window:
 
     def lacks(self, count: int) -> bool:
         """Whether fewer are open, and there may be more."""
-        return self.n_open < count and self._walked < len(self._order)
+        return self.n_open < count and self._walked < self.n_members
 
     def stretch(self, count: int, remaining: int) -> np.ndarray:
         """The numbers that follow along the order, so many that ``count`` may be open then.
 
         ``remaining`` of the class are, or somewhat fewer.
         """
-        ahead = len(self._order) - self._walked
+        ahead = self.n_members - self._walked
         share = max(remaining - self.n_open, 1) / ahead
         size = int(min(1.1 * (count - self.n_open) / share, _MOST))
         start = self._walked
-        self._walked = min(start + max(size, _LEAST), len(self._order))
-        return self._order[start : self._walked].astype(np.int64)
+        self._walked = min(start + max(size, _LEAST), self.n_members)
+        return self._ahead(start, self._walked).astype(np.int64)
 
     def take_in(self, numbers: np.ndarray, patterns: np.ndarray) -> None:
         """Take in what is open of a stretch, in its order."""
@@ -117,3 +117,7 @@ class Window:
         at = np.searchsorted(self._numbers, numbers, sorter=self._by_number)
         places = self._by_number[np.minimum(at, len(self._numbers) - 1)]
         return places, self._numbers[places] == numbers
+
+
+def _stretches(order: np.ndarray) -> Callable[[int, int], np.ndarray]:
+    return lambda start, stop: order[start:stop]

@@ -32,6 +32,13 @@ class MeasuresElsewhere(Measures, Protocol):
         that have the hash of one of them.
         """
 
+    def relabel(self, rows: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Give rows, ascending int64, other labels for good.
+
+        Returns the codes that still occur, (k,) int64, and the labels of all points: codes[rows] is
+        a place among them.
+        """
+
     def ranges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See ``spread.ranges_of``."""
 
