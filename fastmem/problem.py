@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastmem.errors import NotEnoughMemoryError
-from fastmem.fit_memory import FitShape, fit_bytes, require_for_fit
+from fastmem.fit_memory import FitShape, fit_bytes, require_elsewhere, require_for_fit
 from fastmem.hyperplanes.extent import Extent, extent_of
 from fastmem.hyperplanes.sources import bias_norms
 from fastmem.inputs import (
@@ -225,8 +225,7 @@ def problem_of(
     )  # fmt: skip
     repeats = False
     try:
-        if points.elsewhere is None:
-            require_for_fit(shape, settings)
+        _require_memory(points, shape, settings)
     except NotEnoughMemoryError:  # but equal points may be many, and count once
         repeats = look_repeated(points)
         if not repeats:
@@ -242,13 +241,20 @@ def problem_of(
             n_rows=0 if given.point_of is None else given.n_samples,
         )  # fmt: skip
         if repeats:
-            require_for_fit(shape, settings)
+            _require_memory(points, shape, settings)
     scale = None if isinstance(settings.scale, str) else settings.scale  # "auto" begins with none
     if isinstance(settings.scale, str) and settings.scale == "std":
         scale = spread_scale(points)
     points, scale = _times(points, scale)
     extent = extent_of(points, settings.n_threads)
     return Problem(points, classes, codes, settings, extent, shape, given, scale)
+
+
+def _require_memory(points: Points, shape: FitShape, settings: Settings) -> None:
+    if points.elsewhere is None:
+        require_for_fit(shape, settings)
+    else:
+        require_elsewhere(shape, settings, points.elsewhere.rooms)
 
 
 def _once(

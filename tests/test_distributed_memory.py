@@ -7,15 +7,22 @@ import tracemalloc
 import numpy as np
 import pytest
 
+from fastmem import fit_memory
 from fastmem.distributed import remote_codes
 from fastmem.distributed.fitting import _placing
 from fastmem.distributed.fleet import Fleet
+from fastmem.distributed.numbering import Placing
+from fastmem.distributed.parts import Part
 from fastmem.distributed.remote_codes import RemoteCodes
 from fastmem.distributed.remote_points import RemotePoints
+from fastmem.distributed.shard import Shard
 from fastmem.distributed.transport import LocalShards
 from fastmem.distributed.window import Window
+from fastmem.errors import NotEnoughMemoryError
+from fastmem.machine.memory import available
+from fastmem.problem import checked_problem
 from fastmem.widths import scaling
-from tests.test_distributed import agree, blobs, fit, fit_here, in_units, shards_of
+from tests.test_distributed import agree, blobs, coins, fit, fit_here, in_units, shards_of
 
 
 def test_the_window_on_a_billion_points_is_small():
@@ -83,3 +90,71 @@ def test_the_sample_of_many_points_is_that_of_one_machine(looked_at, monkeypatch
     expected = fit_here(X, y)
     assert expected.report.scale.exponents is not None or looked_at == 40
     agree(fit(LocalShards(shards_of(X, y, [90, 200], [0, 1], 2))), expected)
+
+
+def short_of(monkeypatch, free):
+    """Let shards see so many free bytes, and any need be compared with them."""
+    monkeypatch.setattr(fit_memory, "UNCHECKED", 0)
+    monkeypatch.setattr("fastmem.distributed.shard.available", lambda limit: (free, "are free"))
+
+
+def test_a_shard_without_room_is_refused_before_the_work(monkeypatch):
+    X, y = blobs(300)
+    shards = shards_of(X, y, [100], [0, 1], 3)
+    short_of(monkeypatch, 41 << 20)
+    fit(LocalShards(shards), width=120)
+    short_of(monkeypatch, 40 << 20)
+    transport = LocalShards(shards)
+    transport._shards[1] = Shard(shards[1], name="tcp://1.2.3.4:5")
+    words = (
+        r"^shard 1 on tcp://1\.2\.3\.4:5 takes up to 42 MB of memory for its 200 points with 120 "
+        r"hyperplanes, but 42 MB are free \(and 2 others have too little\); fit on more workers"
+    )
+    with pytest.raises(NotEnoughMemoryError, match=words):
+        fit(transport, width=120)
+    assert transport.n_rounds == 4  # a number, facts, places and rooms; some rows, which may repeat
+
+
+def test_a_shard_is_asked_for_room_before_the_width_grows(monkeypatch):
+    X, y = coins(600, 4)
+    transport = LocalShards(shards_of(X, y, [50], [0, 1], 2))
+    expected = fit_here(X, y, scale="none")
+    assert [step.width for step in expected.report.growth[:3]] == [64, 128, 192]
+    short_of(monkeypatch, 10**9)
+    n_asked, at = 0, []
+
+    def shrinking(limit):
+        nonlocal n_asked
+        n_asked += 1
+        # two shards before the work, before 128 and before 192 hyperplanes
+        return (10**9 if n_asked <= 4 else 100), "are left to this worker"
+
+    monkeypatch.setattr("fastmem.distributed.shard.available", shrinking)
+    words = r"^shard 1 takes up to 0 MB of memory for its 550 points with 192 hyperplanes, but"
+    with pytest.raises(NotEnoughMemoryError, match=words):
+        fit(transport, scale="none", progress=lambda *done: at.append(done))
+    assert n_asked == 6
+    assert at[-1][0] == "hyperplanes"
+
+
+def test_a_limit_of_the_worker_counts():
+    free, _ = available()
+    left, where = available(10**9)
+    assert left < min(free, 10**9) and where == "are left to this worker"
+    X, y = blobs(30)
+    shard = Shard([Part(0, X, y)], memory_limit=10**9, name="w")
+    placing = Placing(np.arange(4), 6, "float64", np.bincount(y)[None])
+    room = shard.run(0, [("place", placing), ("room",)])[1]
+    assert (room.name, room.n_samples, room.n_threads) == ("w", 30, 1)
+    assert 0 < room.free < 10**9
+
+
+def test_what_a_shard_takes_grows_with_its_points_and_the_width():
+    X, y = blobs(60)
+    settings = checked_problem(X, y, width=64).settings
+    shape = fit_memory.FitShape(10**6, 6, 6, False, 4, None)
+    one = fit_memory.elsewhere_bytes(shape, settings, 512, 1)
+    assert one >= 10**6 * 512 // 8
+    assert fit_memory.elsewhere_bytes(shape, settings, 1024, 1) - one >= 10**6 * 512 // 8
+    more = fit_memory.elsewhere_bytes(shape._replace(n_samples=2 * 10**6), settings, 512, 1)
+    assert more - one >= 10**6 * 512 // 8

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -15,6 +16,7 @@ from fastmem.distributed.remote_codes import RemoteCodes
 from fastmem.distributed.remote_patterns import RemotePatterns
 from fastmem.distributed.remote_points import RemotePoints
 from fastmem.distributed.transport import Transport
+from fastmem.fit_memory import require_elsewhere
 from fastmem.inputs import InvalidInputError, check_labels
 from fastmem.inputs.labels import EncodedLabels
 from fastmem.machine.clock import Clock
@@ -30,6 +32,19 @@ class RemoteLayer(FirstLayer):
     def __init__(self, fleet: Fleet, problem: Problem, seed: np.random.SeedSequence) -> None:
         super().__init__(problem, seed)
         self._fleet = fleet
+
+    def fill(
+        self,
+        progress: Callable[[int, int, int], object] = lambda done, total, neurons: None,
+    ) -> None:
+        """As of points that are here, if the shards have room for it."""
+        problem, n_filled = self._problem, self._n_filled
+        if n_filled and n_filled < len(self):
+            measures: Any = problem.points.elsewhere
+            require_elsewhere(
+                problem.shape, problem.settings, measures.rooms, len(self), filled=n_filled
+            )
+        super().fill(progress)
 
     def _prepare_patterns(self) -> None:
         points: Any = self.points
@@ -54,6 +69,9 @@ def interpolate_on(transport: Transport, **parameters: Any) -> Network:
         For what `fastmem.interpolate` refuses; for settings that are for one machine only; and
         where most rows repeat others, or merged cells would be so many that one machine would grow
         them among neighbours.
+    NotEnoughMemoryError
+        If a shard would take more memory than is free there; before the work, or before the width
+        grows.
     LostShardError
         If a shard is lost again and again.
     """

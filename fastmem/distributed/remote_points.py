@@ -11,6 +11,7 @@ import numpy as np
 from fastmem.distributed.fleet import Fleet, in_order
 from fastmem.distributed.numbering import Placing
 from fastmem.distributed.remote_codes import RemoteCodes
+from fastmem.fit_memory import Room
 from fastmem.inputs import Points, SparseRows
 from fastmem.inputs.equal_rows import repeated
 from fastmem.inputs.points import BLOCK_BYTES, NarrowPoints, PointsOfPoints
@@ -139,6 +140,14 @@ class _RemoteMeasures:
         """See ``inputs.measures``."""
         norms, radii = zip(*self._fleet.ask(("largest_squares", mean, scale))[0], strict=True)
         return max(norms), max(radii)
+
+    def rooms(self) -> list[Room]:
+        """See ``inputs.measures``."""
+        found = self._fleet.ask(("room",))[0]
+        return [
+            room._replace(name=f"shard {i} on {room.name}" if room.name else f"shard {i}")
+            for i, room in enumerate(found)
+        ]
 
     def equal_hashes(self, like: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, int]:
         """See ``inputs.measures``: looked for by ranges of hashes, so that few are here at once."""

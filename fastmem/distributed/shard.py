@@ -9,6 +9,7 @@ import numpy as np
 
 from fastmem.distributed.numbering import Numbering, Placing
 from fastmem.distributed.parts import Part, PartFacts, facts_of, joined
+from fastmem.fit_memory import Room
 from fastmem.hyperplanes.extent import PointMeasures
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
@@ -16,6 +17,7 @@ from fastmem.inputs.equal_rows import occurrences, row_hashes
 from fastmem.inputs.scaled_points import ScaledPoints
 from fastmem.inputs.spread import ranges_of, spread_sums
 from fastmem.kernels.layout import TILE
+from fastmem.machine.memory import available
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.words import rows_of
 from fastmem.second_layer.bounded_points import all_points, class_points
@@ -66,22 +68,33 @@ class Shard:
     parts : sequence of Part
         In any order; none, or some without rows, where there is nothing for this machine.
     n_threads : int
+    memory_limit : int, optional
+        Bytes that this process may have in memory, where more than the machine says.
+    name : str
+        Of the worker, for messages.
     """
 
     _changes: ClassVar = frozenset({
         "place", "relabel", "scale", "fill", "open_class", "cover", "be_at",
     })  # fmt: skip
     _asks: ClassVar = frozenset({
-        "facts", "codes", "codes_at", "extremes", "sums", "largest_squares", "ranges",
+        "facts", "room", "codes", "codes_at", "extremes", "sums", "largest_squares", "ranges",
         "spread_sums", "magnitudes", "take", "hashes_of", "hashes", "with_hashes", "rows", "peek",
         "least", "nearest", "patterns_at",
     })  # fmt: skip
     points: Points
     patterns: Patterns
 
-    def __init__(self, parts: Sequence[Part], n_threads: int = 1) -> None:
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        n_threads: int = 1,
+        memory_limit: int | None = None,
+        name: str = "",
+    ) -> None:
         self._parts = sorted(parts, key=lambda part: part.number)
         self._n_threads = n_threads
+        self._memory_limit, self._name = memory_limit, name
         self._seq = 0
         self._open: dict[int, _Open] = {}
         self._hashes: np.ndarray | None = None
@@ -170,6 +183,11 @@ class Shard:
     def facts(self) -> list[PartFacts]:
         """What the driver must know of the parts."""
         return [facts_of(part) for part in self._parts]
+
+    def room(self) -> Room:
+        """What there is for a fit."""
+        free, where = available(self._memory_limit)
+        return Room(self._name, self.points.n_samples, self._n_threads, free, where)
 
     def codes(self) -> list[tuple[int, np.ndarray]]:
         """The first row of each part, and the codes of its points."""

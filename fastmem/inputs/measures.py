@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,6 +25,9 @@ class Measures(Protocol):
 
 class MeasuresElsewhere(Measures, Protocol):
     """`Measures` of points on other machines, and which of them may be equal."""
+
+    def rooms(self) -> Sequence[Any]:
+        """What each place has for a fit: see ``fit_memory.Room``."""
 
     def equal_hashes(self, like: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, int]:
         """Rows whose hashes occur more than once, ascending, and the place of each one's hash.
