@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -114,6 +114,12 @@ class Problem:
         """Codes of the classes to be covered, ascending."""
         covered = self.settings.covered
         return range(len(self.classes)) if isinstance(covered, str) else covered
+
+    @property
+    def rounds(self) -> Callable[[], int] | None:
+        """What tells how often other machines were asked so far; None where points are here."""
+        elsewhere = self.points.elsewhere
+        return None if elsewhere is None else elsewhere.n_rounds
 
     @property
     def leave_one_out(self) -> bool:

@@ -158,3 +158,29 @@ def test_what_a_shard_takes_grows_with_its_points_and_the_width():
     assert fit_memory.elsewhere_bytes(shape, settings, 1024, 1) - one >= 10**6 * 512 // 8
     more = fit_memory.elsewhere_bytes(shape._replace(n_samples=2 * 10**6), settings, 512, 1)
     assert more - one >= 10**6 * 512 // 8
+
+
+def test_the_bar_tells_rounds_and_a_callable_what_it_is_told_of_one_machine(monkeypatch):
+    pytest.importorskip("rich")
+    X, y = blobs(300)
+    stages, here = [], []
+    shards = shards_of(X, y, [100], [0, 1], 2)
+    fit(LocalShards(shards), width=120, progress=lambda *done: stages.append(done))
+    fit_here(X, y, width=120, progress=lambda *done: here.append(done))
+    assert list(dict.fromkeys(done[0] for done in stages)) == ["patterns", "neurons"]
+    assert stages[-1][0] == here[-1][0] and stages[-1][2:] == here[-1][2:]
+    shown = []
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr(
+        "rich.progress.Progress.update",
+        lambda self, task, **fields: shown.append(fields["detail"]),
+    )
+    monkeypatch.setattr("rich.progress.Progress.__enter__", lambda self: self)
+    monkeypatch.setattr("rich.progress.Progress.__exit__", lambda *_: None)
+    transport = LocalShards(shards)
+    fit(transport, width=120, progress=True)
+    rounds = [int(text.split()[-2]) for text in shown if text.endswith(" rounds")]
+    assert len(rounds) == len(shown) >= 2 and rounds == sorted(rounds)
+    assert 3 < rounds[0] < rounds[-1] <= transport.n_rounds
+    fit_here(X, y, width=120, progress=True)
+    assert not shown[-1].endswith("rounds")

@@ -141,6 +141,10 @@ class _RemoteMeasures:
         norms, radii = zip(*self._fleet.ask(("largest_squares", mean, scale))[0], strict=True)
         return max(norms), max(radii)
 
+    def n_rounds(self) -> int:
+        """See ``inputs.measures``."""
+        return self._fleet.n_rounds
+
     def rooms(self) -> list[Room]:
         """See ``inputs.measures``."""
         found = self._fleet.ask(("room",))[0]

@@ -26,6 +26,9 @@ class Measures(Protocol):
 class MeasuresElsewhere(Measures, Protocol):
     """`Measures` of points on other machines, and which of them may be equal."""
 
+    def n_rounds(self) -> int:
+        """How often other machines were asked so far."""
+
     def rooms(self) -> Sequence[Any]:
         """What each place has for a fit: see ``fit_memory.Room``."""
 
