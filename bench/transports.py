@@ -178,9 +178,12 @@ class InProcesses:
     ) -> list[list[Any]]:  # fmt: skip
         """See `fastmem.distributed.transport.Transport`."""
         start, replies, spent = time.perf_counter(), [], []
-        sent = pickle.dumps((seqs[0], list(messages[0])))  # a fleet sends the same to all
-        for pipe in self._pipes:
-            pipe.send_bytes(sent)
+        sent: dict[int, bytes] = {}  # mostly all are sent the same
+        for pipe, seq, message in zip(self._pipes, seqs, messages, strict=True):
+            if id(message) not in sent:
+                sent[id(message)] = pickle.dumps((seq, list(message)))
+            pipe.send_bytes(sent[id(message)])
+            self.watch.sent += len(sent[id(message)])
         for pipe in self._pipes:
             received = pipe.recv_bytes()
             self.watch.received += len(received)
@@ -190,7 +193,6 @@ class InProcesses:
             replies.append(answered)
             spent.append(seconds)
             _add(self.watch, work)
-        self.watch.sent += len(sent) * len(self._pipes)
         self.watch.note(time.perf_counter() - start, spent)
         return replies
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import random
 import tracemalloc
 
 import numpy as np
 import pytest
 
-from fastmem import fit_memory
-from fastmem.distributed import remote_codes
+from fastmem import datasets, fit_memory
+from fastmem.distributed import remote_codes, window
 from fastmem.distributed.fitting import _placing
 from fastmem.distributed.fleet import Fleet
 from fastmem.distributed.numbering import Placing
@@ -21,6 +22,7 @@ from fastmem.distributed.window import Window
 from fastmem.errors import NotEnoughMemoryError
 from fastmem.machine.memory import available
 from fastmem.problem import checked_problem
+from fastmem.second_layer import merged_cells, random_order
 from fastmem.widths import scaling
 from tests.test_distributed import agree, blobs, coins, fit, fit_here, in_units, shards_of
 
@@ -28,8 +30,8 @@ from tests.test_distributed import agree, blobs, coins, fit, fit_here, in_units,
 def test_the_window_on_a_billion_points_is_small():
     Window(10**9, np.random.default_rng(3), None, 8).stretch(1000, 10**9)  # compiled
     tracemalloc.start()
-    window = Window(10**9, np.random.default_rng(3), None, 8)
-    numbers = window.stretch(1000, 10**9)
+    whole = Window(10**9, np.random.default_rng(3), None, 8)
+    numbers = whole.stretch(1000, 10**9)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 1 << 20
@@ -42,6 +44,57 @@ def test_the_window_on_a_billion_points_is_small():
     found = among.stretch(10**9, 1000)
     kept = np.isin(found, numbers)
     np.testing.assert_array_equal(found[kept], numbers[9:90])
+
+
+@pytest.mark.parametrize("most_shuffled", [10, 10**6])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        dict(width=120), dict(width=120, selection="random"), dict(selection="random"),
+        dict(width=9, selection="random"), dict(margin=0.3, width=200),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_windows_that_ask_what_is_open_give_the_same_network(
+    parameters, most_shuffled, monkeypatch
+):
+    monkeypatch.setattr(random_order, "MOST_SHUFFLED", most_shuffled)
+    monkeypatch.setattr(merged_cells, "_POOL_WORDS", 600)
+    X, y = blobs(2000)
+    expected = fit_here(X, y, **parameters)
+    shards = shards_of(X, y, [40, 1500], [0, 1, 2], 3)
+    monkeypatch.setattr(window, "_MOST_WALKED", 20)
+    monkeypatch.setattr(window, "_LEAST", 5)
+    monkeypatch.setattr(window, "_MOST", 37)
+    n_asked, narrow = [], Window.narrow
+
+    def noted(self, numbers):
+        n_asked.append(len(numbers))
+        narrow(self, numbers)
+
+    monkeypatch.setattr(Window, "narrow", noted)
+    for sparse in (2, 1):
+        monkeypatch.setattr(window, "_SPARSE", sparse)
+        luck = random.Random(sparse)
+        transport = LocalShards(shards, lambda shard, luck=luck: luck.random() < 0.03)
+        agree(fit(transport, **parameters), expected)
+    if "random" in parameters.values() and parameters.get("width") != 9:  # where most points fail
+        assert n_asked
+
+
+def test_not_all_numbers_of_a_class_are_sent_to_find_the_last_open_points(monkeypatch):
+    monkeypatch.setattr(merged_cells, "_POOL_WORDS", 4000)
+    X, y = datasets.two_moons(100_000, seed=1)
+    transport = LocalShards(shards_of(X, y, [30_000], [0, 1], 2))
+    peeked, call = [], transport.call
+
+    def noted(seqs, messages, restore):
+        peeked.extend(len(command[2]) for command in messages[0] if command[0] == "peek")
+        return call(seqs, messages, restore)
+
+    transport.call = noted
+    fit(transport, width=256, scale="none")
+    assert 0 < sum(peeked) < len(y) / 4
 
 
 def placed(X, y, cuts=(90, 200)):

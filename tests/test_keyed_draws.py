@@ -326,9 +326,11 @@ def test_stretches_of_an_order_and_some_numbers_along_it(most_shuffled, monkeypa
         np.testing.assert_array_equal(order.stretch(start, stop), whole[start:stop])
     some = np.random.default_rng(5).choice(1000, 300, replace=False).astype(np.int32)
     for numbers in (some, np.sort(some), some[:0]):
-        found = order.put_in_order(numbers, 2)
-        assert found.dtype == np.int32
-        np.testing.assert_array_equal(found, whole[np.isin(whole, numbers)])
+        for first in (0, 1, 400, 1000):
+            found = order.put_in_order(numbers, first, 2)
+            assert found.dtype == np.int32
+            ahead = whole[first:]
+            np.testing.assert_array_equal(found, ahead[np.isin(ahead, numbers)])
 
 
 @pytest.mark.parametrize("settings", [{}, {"selection": "random", "width": 300}])

@@ -80,7 +80,7 @@ class Shard:
     _asks: ClassVar = frozenset({
         "facts", "room", "codes", "codes_at", "extremes", "sums", "largest_squares", "ranges",
         "spread_sums", "magnitudes", "take", "hashes_of", "hashes", "with_hashes", "rows", "peek",
-        "least", "nearest", "patterns_at",
+        "left", "least", "nearest", "patterns_at",
     })  # fmt: skip
     points: Points
     patterns: Patterns
@@ -278,6 +278,12 @@ class Shard:
         which, places = self._numbering.places_of(code, numbers)
         is_open = uncovered.reshape(-1)[places]
         return which[is_open], self._patterns_of(points, places[is_open])
+
+    def left(self, cover: int) -> np.ndarray:
+        """Numbers of the points that are here and uncovered, int64."""
+        code, _, uncovered = self._open[cover]
+        places = np.flatnonzero(uncovered)
+        return self._numbering.numbers_of(np.full(len(places), code), places)
 
     def least(self, masks: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Least counts of masks of classes over all others, and positions of the first points."""

@@ -48,12 +48,16 @@ class RandomOrder:
         run_tasks(fill, ranges(len(numbers), _TASK_POINTS), n_threads)
         return numbers
 
-    def put_in_order(self, numbers: np.ndarray, n_threads: int = 1) -> np.ndarray:
-        """Some different numbers, int32, in this order."""
+    def put_in_order(self, numbers: np.ndarray, first: int = 0, n_threads: int = 1) -> np.ndarray:
+        """Those of some different numbers, int32, that are at the place ``first`` or after it.
+
+        In this order.
+        """
         if self._shuffled is not None:
             is_wanted = np.zeros(self._n, np.bool_)
             is_wanted[numbers] = True
-            return self._shuffled[is_wanted[self._shuffled]]
+            ahead = self._shuffled[first:]
+            return ahead[is_wanted[ahead]]
         places = np.empty(len(numbers), np.int32)
 
         def find(task: tuple[int, int]) -> None:
@@ -61,7 +65,8 @@ class RandomOrder:
             keyed_places(self._key, self._n, numbers[part], places[part])
 
         run_tasks(find, ranges(len(numbers), _TASK_POINTS), n_threads)
-        return numbers[np.argsort(places)]
+        kept = np.flatnonzero(places >= first)
+        return numbers[kept[np.argsort(places[kept])]]
 
 
 def random_order(n: int, generator: np.random.Generator, n_threads: int) -> np.ndarray:
