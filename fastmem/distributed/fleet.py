@@ -17,11 +17,15 @@ class Fleet:
     """The shards of a fit, all of which are told and asked the same.
 
     What they are told (`tell`) is sent with what they are asked next, in one round.
+
+    Attributes
+    ----------
+    n_rounds : int
     """
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._seq = 0
+        self._seq = self.n_rounds = 0
         self._journal = _Journal()
         self._told: list[tuple[Command, Callable[[list[Any]], object]]] = []
         self._n_covers = 0
@@ -56,6 +60,7 @@ class Fleet:
         """Return the replies of each shard to its own commands, which change nothing."""
         told, self._told = self._told, []
         first = [command for command, _ in told]
+        self.n_rounds += 1
         replies = self._transport.call(
             [self._seq] * self.n_shards, [[*first, *message] for message in messages], self._restore
         )

@@ -222,6 +222,12 @@ class RemoteCover(Cover):
             few = [cover for cover in covers if cover._window.lacks(count)]
             if not few:
                 return
+            long = [c for c in few if c._window.is_long(c.known_remaining + len(c.failed))]
+            if long:
+                told = long[0]._fleet.ask(*[("left", c._id) for c in long])
+                for cover, pieces in zip(long, told, strict=True):
+                    cover._window.narrow(np.concatenate(pieces))
+                continue
             wanted = [c._window.stretch(count, c.known_remaining) for c in few]
             commands = [("peek", c._id, some) for c, some in zip(few, wanted, strict=True)]
             for cover, some, pieces in zip(few, wanted, few[0]._fleet.ask(*commands), strict=True):

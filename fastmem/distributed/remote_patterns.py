@@ -9,12 +9,11 @@ from typing import Any
 import numpy as np
 
 from fastmem.distributed.fleet import Fleet, in_order
-from fastmem.distributed.numbering import Placing
 from fastmem.distributed.regions import PlacedPatterns, RegionalCells, Regions
 from fastmem.distributed.remote_cover import NamedPoints, RemoteCover
+from fastmem.distributed.remote_points import RemotePoints
 from fastmem.distributed.window import Window
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
-from fastmem.inputs import Points
 from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.cover import Cover
 
@@ -25,9 +24,7 @@ class RemotePatterns:
     Parameters
     ----------
     fleet : Fleet
-    placing : Placing
-    points : Points
-        The points, as far as they are here.
+    points : RemotePoints
     is_spatial, is_bounded : bool
         Whether a fit on one machine would have them in a spatial order, or as bounding tiles.
     """
@@ -35,12 +32,11 @@ class RemotePatterns:
     def __init__(
         self,
         fleet: Fleet,
-        placing: Placing,
-        points: Points,
+        points: RemotePoints,
         is_spatial: bool,
         is_bounded: bool,
     ) -> None:
-        self._fleet, self._placing, self._points = fleet, placing, points
+        self._fleet, self._points, self._placing = fleet, points, points.placing
         self.is_spatial, self.is_bounded = is_spatial, is_bounded
         self.doubtful = self.n_words = self.file_bytes = 0
         self._named: NamedPoints

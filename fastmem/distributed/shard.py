@@ -11,6 +11,7 @@ from fastmem.distributed.leaves import Leaves
 from fastmem.distributed.numbering import Numbering, Placing
 from fastmem.distributed.parts import Part, PartFacts, facts_of, joined
 from fastmem.distributed.region import Layout, Region, region_of
+from fastmem.fit_memory import Room
 from fastmem.hyperplanes.extent import PointMeasures
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
@@ -18,6 +19,7 @@ from fastmem.inputs.equal_rows import occurrences, row_hashes
 from fastmem.inputs.scaled_points import ScaledPoints
 from fastmem.inputs.spread import ranges_of, spread_sums
 from fastmem.kernels.layout import TILE
+from fastmem.machine.memory import available
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.spatial_order import LeafTree
 from fastmem.patterns.words import rows_of
@@ -69,23 +71,34 @@ class Shard:
     parts : sequence of Part
         In any order; none, or some without rows, where there is nothing for this machine.
     n_threads : int
+    memory_limit : int, optional
+        Bytes that this process may have in memory, where more than the machine says.
+    name : str
+        Of the worker, for messages.
     """
 
     _changes: ClassVar = frozenset({
         "place", "relabel", "scale", "fill", "open_class", "cover", "be_at",
     })  # fmt: skip
     _asks: ClassVar = frozenset({
-        "facts", "codes", "extremes", "sums", "largest_squares", "ranges", "spread_sums",
-        "magnitudes", "take", "hashes_of", "hashes", "with_hashes", "rows", "peek", "left",
-        "least", "nearest", "patterns_at", "leaf_counts", "leaf_points", "begin_region",
+        "facts", "room", "codes", "codes_at", "extremes", "sums", "largest_squares", "ranges",
+        "spread_sums", "magnitudes", "take", "hashes_of", "hashes", "with_hashes", "rows", "peek",
+        "left", "least", "nearest", "patterns_at", "leaf_counts", "leaf_points", "begin_region",
         "in_region",
     })  # fmt: skip
     points: Points
     patterns: Patterns
 
-    def __init__(self, parts: Sequence[Part], n_threads: int = 1) -> None:
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        n_threads: int = 1,
+        memory_limit: int | None = None,
+        name: str = "",
+    ) -> None:
         self._parts = sorted(parts, key=lambda part: part.number)
         self._n_threads = n_threads
+        self._memory_limit, self._name = memory_limit, name
         self._seq = 0
         self._open: dict[int, _Open] = {}
         self._hashes: np.ndarray | None = None
@@ -177,6 +190,11 @@ class Shard:
         """What the driver must know of the parts."""
         return [facts_of(part) for part in self._parts]
 
+    def room(self) -> Room:
+        """What there is for a fit."""
+        free, where = available(self._memory_limit)
+        return Room(self._name, self.points.n_samples, self._n_threads, free, where)
+
     def codes(self) -> list[tuple[int, np.ndarray]]:
         """The first row of each part, and the codes of its points."""
         found, start = [], 0
@@ -186,6 +204,11 @@ class Shard:
             found.append((first, self._codes[start:stop]))
             start = stop
         return found
+
+    def codes_at(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which of some rows, by place among them, are here, and their codes."""
+        which, places = self._numbering.local_rows(rows)
+        return which, self._codes[places]
 
     def extremes(self) -> tuple[np.ndarray, np.ndarray] | None:
         """See ``inputs.measures``; None where there is no point."""
