@@ -250,7 +250,7 @@ def covering_cells(
     evaluations = 0
     hardest: int | None = None
 
-    with drawing(settings.progress) as tell:
+    with drawing(settings.progress, problem.rounds) as tell:
         # First layer, lines 1-5 of Algorithm 1: rows until every pair of points is separated
         if settings.width is None:
             layer.start(min(WORD_BITS, problem.most_hyperplanes))
@@ -336,7 +336,7 @@ def voting(
 
     Parameters as of `covering_cells`.
     """
-    with drawing(problem.settings.progress) as tell:
+    with drawing(problem.settings.progress, problem.rounds) as tell:
         problem, scaling, readout, exceptions, vote = fit_vote(problem, clock, tell, make_layer)
     given = problem.given
     second, covered = exceptions.second, range(len(problem.classes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -12,11 +13,13 @@ from fastmem.algorithm import covering_cells, voting
 from fastmem.distributed.fleet import Fleet
 from fastmem.distributed.numbering import Placing
 from fastmem.distributed.parts import PartFacts
+from fastmem.distributed.remote_codes import RemoteCodes
 from fastmem.distributed.remote_patterns import RemotePatterns
-from fastmem.distributed.remote_points import RemotePoints, placing_of
+from fastmem.distributed.remote_points import RemotePoints
 from fastmem.distributed.tables import encoded_on
 from fastmem.distributed.transport import Transport
 from fastmem.encoding import Encoding
+from fastmem.fit_memory import require_elsewhere
 from fastmem.inputs import InvalidInputError, check_labels
 from fastmem.inputs.labels import EncodedLabels
 from fastmem.machine.clock import Clock
@@ -33,9 +36,22 @@ class RemoteLayer(FirstLayer):
         super().__init__(problem, seed)
         self._fleet = fleet
 
+    def fill(
+        self,
+        progress: Callable[[int, int, int], object] = lambda done, total, neurons: None,
+    ) -> None:
+        """As of points that are here, if the shards have room for it."""
+        problem, n_filled = self._problem, self._n_filled
+        if n_filled and n_filled < len(self):
+            measures: Any = problem.points.elsewhere
+            require_elsewhere(
+                problem.shape, problem.settings, measures.rooms, len(self), filled=n_filled
+            )
+        super().fill(progress)
+
     def _prepare_patterns(self) -> None:
-        placing = placing_of(self.points)
-        patterns: Any = RemotePatterns(self._fleet, placing, *self._pays())
+        points: Any = self.points
+        patterns: Any = RemotePatterns(self._fleet, points, *self._pays())
         self.patterns = patterns
 
 
@@ -56,9 +72,10 @@ def interpolate_on(
     Raises
     ------
     InvalidInputError
-        For what `fastmem.interpolate` refuses; for settings that are for one machine only; and
-        where merged cells would be so many that one machine would grow
-        them among neighbours.
+        For what `fastmem.interpolate` refuses, and for settings that are for one machine only.
+    NotEnoughMemoryError
+        If a shard would take more memory than is free there; before the work, or before the width
+        grows.
     LostShardError
         If a shard is lost again and again.
     """
@@ -72,13 +89,8 @@ def interpolate_on(
         if encoding is not None:
             placing = replace(placing, names=encoding.feature_names)
         fleet.tell("place", placing)
-        kind = np.uint16 if len(placing.classes) <= 1 << 16 else np.int64
-        codes = np.empty(placing.n_rows, kind)
-        for some in fleet.ask(("codes",))[0]:
-            for first, part in some:
-                codes[first : first + len(part)] = part
-        points = RemotePoints(fleet, placing)
-        problem = problem_of(points, placing.classes, codes, **parameters)
+        codes: Any = RemoteCodes(fleet, placing)
+        problem = problem_of(RemotePoints(fleet, placing), placing.classes, codes, **parameters)
         _refuse_what_is_local(problem)
     make_layer = partial(RemoteLayer, fleet)
     if problem.settings.decision == "vote":

@@ -61,6 +61,11 @@ class Placing:
             return self.n_features
         return 1 + self.n_stored // max(1, self.n_given or self.n_rows)
 
+    @property
+    def code_dtype(self) -> np.dtype:
+        """Of codes: uint16 while there are not too many classes, else int64."""
+        return np.dtype(np.uint16 if len(self.classes) <= 1 << 16 else np.int64)
+
     @cached_property
     def counts(self) -> np.ndarray:
         """Points of each class, (K,) int64."""
@@ -87,18 +92,18 @@ class Placing:
         """All rows."""
         return int(self.first_rows[-1])
 
-    def with_codes(self, codes: np.ndarray, rows: np.ndarray | None = None) -> Placing:
-        """The same parts where points have other ``codes`` (N,), or only some ``rows`` are left.
-
-        Of these, ascending, codes are then.
-        """
-        n_classes = len(self.classes)
-        bounds = self.first_rows if rows is None else np.searchsorted(rows, self.first_rows)
+    def with_some(self, rows: np.ndarray, codes: np.ndarray) -> Placing:
+        """The same parts where only some ``rows``, ascending, are left, of classes ``codes``."""
+        bounds = np.searchsorted(rows, self.first_rows)
         counts = [
-            np.bincount(codes[start:stop], minlength=n_classes)
+            np.bincount(codes[start:stop], minlength=len(self.classes))
             for start, stop in pairwise(bounds.tolist())
         ]
         return replace(self, part_counts=np.array(counts))
+
+    def parts_of(self, rows: np.ndarray) -> np.ndarray:
+        """The part of each of some rows, int64."""
+        return np.searchsorted(self.first_rows, rows, side="right") - 1
 
     def part_rows(self, part: int) -> int:
         """Rows of a part."""

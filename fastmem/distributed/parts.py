@@ -109,7 +109,7 @@ def joined(parts: Sequence[Part], placing: Placing) -> tuple[Points, np.ndarray]
     Dense parts are not copied.
     """
     dtype = np.dtype(placing.dtype)
-    kind = np.uint16 if len(placing.classes) <= 1 << 16 else np.int64
+    kind = placing.code_dtype
     some = [part for part in parts if part.points.shape[0]]
     codes = np.concatenate([
         np.empty(0, kind),
@@ -128,7 +128,7 @@ def joined(parts: Sequence[Part], placing: Placing) -> tuple[Points, np.ndarray]
 
 
 def _codes_among(
-    classes: np.ndarray, labels: np.ndarray, codes: np.ndarray, kind: type[Any]
+    classes: np.ndarray, labels: np.ndarray, codes: np.ndarray, kind: np.dtype
 ) -> np.ndarray:
     """Codes of points among all classes, by those among some of them."""
     found: np.ndarray = np.searchsorted(classes, labels).astype(kind)[codes]

@@ -10,7 +10,9 @@ import numpy as np
 
 from fastmem.distributed.fleet import Fleet, in_order
 from fastmem.distributed.numbering import Placing
+from fastmem.distributed.remote_codes import RemoteCodes
 from fastmem.distributed.remote_votes import RemoteVotes
+from fastmem.fit_memory import Room
 from fastmem.inputs import Points, SparseRows
 from fastmem.inputs.equal_rows import repeated
 from fastmem.inputs.points import BLOCK_BYTES, NarrowPoints, PointsOfPoints, are_copied
@@ -48,6 +50,11 @@ class RemotePoints(Points):
         return self._measures
 
     @property
+    def placing(self) -> Placing:
+        """Which points are where, by the labels that they have now."""
+        return self._measures.placing
+
+    @property
     def is_one_array(self) -> bool:
         """Whether the points would be in one array on one machine, by what the parts are."""
         return self._is_one_array
@@ -72,12 +79,6 @@ class RemotePoints(Points):
     def at_hand(self, indices: np.ndarray) -> Points:
         """Return points of which the rows at ``indices`` are here."""
         return _Fetched(self, np.unique(indices))
-
-
-def placing_of(points: Points) -> Placing:
-    """Where points that are on shards are."""
-    assert isinstance(points, RemotePoints)
-    return points.elsewhere.placing
 
 
 class _Fetched(PointsOfPoints):
@@ -122,7 +123,11 @@ class _RemoteMeasures:
     def __init__(self, fleet: Fleet, placing: Placing) -> None:
         self._fleet, self.placing = fleet, placing
         self.n_samples = placing.n_rows
-        self.votes = RemoteVotes(fleet)
+
+    @property
+    def votes(self) -> RemoteVotes:
+        """What a fit with decision="vote" asks."""
+        return RemoteVotes(self._fleet, self.placing)
 
     def extremes(self) -> tuple[np.ndarray, np.ndarray]:
         """See ``inputs.measures``."""
@@ -139,6 +144,18 @@ class _RemoteMeasures:
         """See ``inputs.measures``."""
         norms, radii = zip(*self._fleet.ask(("largest_squares", mean, scale))[0], strict=True)
         return max(norms), max(radii)
+
+    def n_rounds(self) -> int:
+        """See ``inputs.measures``."""
+        return self._fleet.n_rounds
+
+    def rooms(self) -> list[Room]:
+        """See ``inputs.measures``."""
+        found = self._fleet.ask(("room",))[0]
+        return [
+            room._replace(name=f"shard {i} on {room.name}" if room.name else f"shard {i}")
+            for i, room in enumerate(found)
+        ]
 
     def equal_hashes(self, like: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, int]:
         """See ``inputs.measures``: looked for by ranges of hashes, so that few are here at once."""
@@ -160,25 +177,33 @@ class _RemoteMeasures:
         """See ``inputs.measures``."""
         return in_order(self._fleet.ask(("digests", rows))[0])[1]
 
-    def relabelled(self, kept: np.ndarray, rows: np.ndarray, codes: np.ndarray) -> RemotePoints:
+    def relabel(self, rows: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, RemoteCodes]:
         """See ``inputs.measures``."""
-        new = np.zeros(len(self.placing.classes), codes.dtype)  # rows of lost classes have others
-        new[kept] = np.arange(len(kept))
-        placing = replace(self.placing, classes=self.placing.classes[kept]).with_codes(codes)
-        self._fleet.tell("relabel", placing, rows, codes[rows], new)
-        return RemotePoints(self._fleet, placing)
-
-    def once(self, rows: np.ndarray, codes: np.ndarray) -> RemotePoints:
-        """See ``inputs.measures``."""
-        is_one_array = are_copied(RemotePoints(self._fleet, self.placing), len(rows))
-        n_given = self.n_samples
-        placing = replace(
-            self.placing.with_codes(codes, rows), is_one_array=is_one_array, n_given=n_given
+        placing, before = self.placing, RemoteCodes(self._fleet, self.placing)[rows]
+        counts, parts = placing.part_counts.copy(), placing.parts_of(rows)
+        np.add.at(counts, (parts, codes), 1)
+        np.subtract.at(counts, (parts, before), 1)
+        occurs = counts.any(axis=0)
+        kept = np.flatnonzero(occurs)
+        new = (np.cumsum(occurs) - 1).astype(codes.dtype)  # of a class that is lost no row is left
+        self.placing = replace(
+            placing,
+            classes=placing.classes[kept],
+            part_counts=np.ascontiguousarray(counts[:, kept]),
         )
+        self._fleet.tell("relabel", self.placing, rows, new[codes], new)
+        return kept, RemoteCodes(self._fleet, self.placing)
+
+    def once(self, rows: np.ndarray) -> tuple[RemotePoints, RemoteCodes]:
+        """See ``inputs.measures``."""
+        placing, n_given = self.placing, self.n_samples
+        is_one_array = are_copied(RemotePoints(self._fleet, placing), len(rows))
+        placing = placing.with_some(rows, RemoteCodes(self._fleet, placing)[rows])
+        placing = replace(placing, is_one_array=is_one_array, n_given=n_given)
         is_left = np.zeros(n_given, np.bool_)
         is_left[rows] = True
         self._fleet.tell("keep", placing, np.packbits(is_left))
-        return RemotePoints(self._fleet, placing)
+        return RemotePoints(self._fleet, placing), RemoteCodes(self._fleet, placing)
 
     def ranges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See ``inputs.measures``."""

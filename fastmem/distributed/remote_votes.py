@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastmem.distributed.fleet import Fleet, in_order
+from fastmem.distributed.numbering import Placing
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.readout import ReadOut
 from fastmem.second_layer.cover_layer import CoverLayer
@@ -17,8 +18,8 @@ from fastmem.vote.sums import NormalSums, Recipe, joined
 class RemoteVotes:
     """See ``vote.elsewhere``."""
 
-    def __init__(self, fleet: Fleet) -> None:
-        self._fleet = fleet
+    def __init__(self, fleet: Fleet, placing: Placing) -> None:
+        self._fleet, self.counts = fleet, placing.counts
 
     def sums(self, rows: np.ndarray | None, recipe: Recipe) -> RemoteSums:
         """Sums over the features of some rows, or of all."""

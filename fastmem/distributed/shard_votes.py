@@ -73,7 +73,8 @@ class ShardVotes:
         asked = some, recipe
         if self._last is None or not _are_equal(self._last[0], asked):
             self._last = None
-            sums = SumsHere(self._points, self._codes, some, recipe, self._n_threads)
+            codes = self._codes if some is None else self._codes[some]
+            sums = SumsHere(self._points, codes, some, recipe, self._n_threads)
             self._last = asked, sums
         return self._last[1]
 

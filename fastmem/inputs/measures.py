@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,15 +24,17 @@ class Measures(Protocol):
 
 
 class MeasuresElsewhere(Measures, Protocol):
-    """`Measures` of points on other machines, and which of them may be equal.
+    """`Measures` of points on other machines, and which of them may be equal."""
 
-    Attributes
-    ----------
-    votes : Any
-        What a fit with decision="vote" asks there; see ``vote.elsewhere``.
-    """
+    @property
+    def votes(self) -> Any:
+        """What a fit with decision="vote" asks there: see ``vote.elsewhere``."""
 
-    votes: Any
+    def n_rounds(self) -> int:
+        """How often other machines were asked so far."""
+
+    def rooms(self) -> Sequence[Any]:
+        """What each place has for a fit: see ``fit_memory.Room``."""
 
     def equal_hashes(self, like: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, int]:
         """Rows whose hashes occur more than once, ascending, and the place of each one's hash.
@@ -43,14 +46,15 @@ class MeasuresElsewhere(Measures, Protocol):
     def digests(self, rows: np.ndarray) -> np.ndarray:
         """See ``equal_rows.row_digests``."""
 
-    def relabelled(self, kept: np.ndarray, rows: np.ndarray, codes: np.ndarray) -> Any:
-        """The points, `Points`, with some ``rows`` of other classes for good.
+    def relabel(self, rows: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Give rows, ascending int64, other labels for good.
 
-        kept : classes, by their old codes, that points have still; codes (N,) of all among these.
+        Returns the codes that still occur, (k,) int64, and the labels of all points: codes[rows] is
+        a place among them.
         """
 
-    def once(self, rows: np.ndarray, codes: np.ndarray) -> Any:
-        """Some of the points, `Points`, the others dropped for good: ascending, and their codes."""
+    def once(self, rows: np.ndarray) -> tuple[Any, Any]:
+        """Drop all points for good but some rows, ascending; returns `Points` and their labels."""
 
     def ranges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See ``spread.ranges_of``."""

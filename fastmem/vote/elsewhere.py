@@ -35,7 +35,15 @@ class Misread(NamedTuple):
 
 
 class VotesElsewhere(Protocol):
-    """Points on other machines."""
+    """Points on other machines.
+
+    Attributes
+    ----------
+    counts : ndarray of shape (K,), int64
+        Points of each class.
+    """
+
+    counts: np.ndarray
 
     def sums(self, rows: np.ndarray | None, recipe: Recipe) -> FeatureSums:
         """Sums over the features of some rows, or of all."""

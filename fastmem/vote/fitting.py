@@ -88,12 +88,14 @@ def _chosen(
         name = asked if isinstance(asked, str) else "given"
         kept = None if problem.scale is None else tuple(exponents_of(problem.scale))
         return problem, Scaling(name, kept), plain, choice
-    sample = Points(plain.sample.dense(plain.order[:SAMPLE]))
+    sample = Points(plain.sample.dense(plain.first_rows(SAMPLE)))
     scale = spread_scale(sample)
     if len(set(exponents_of(scale))) == 1:
         return problem, Scaling("auto"), plain, choice
-    there = problem.codes[plain.order[:SAMPLE]]
-    if regression_of(exactly_scaled(sample, scale), there).choose().error >= choice.error:
+    if (
+        regression_of(exactly_scaled(sample, scale), plain.sample_codes).choose().error
+        >= choice.error
+    ):
         return problem, Scaling("auto"), plain, choice
     problem = problem.times(spread_scale(problem.points))
     kept = None if problem.scale is None else tuple(exponents_of(problem.scale))

@@ -24,7 +24,7 @@ from fastmem.readout.costs import (
     points_in_gram,
 )
 from fastmem.readout.waves import FeatureTiles
-from fastmem.second_layer.random_order import random_order
+from fastmem.second_layer.random_order import RandomOrder
 from fastmem.vote.conjugate import NormalEquations, refined
 from fastmem.vote.elsewhere import votes_of
 from fastmem.vote.factor import LeftOut, factored, left_out, solved
@@ -137,10 +137,9 @@ class Regression:
         generator: np.random.Generator, n_threads: int,
     ) -> None:  # fmt: skip
         self.points, self.n_classes, self.key, self.n_threads = points, n_classes, key, n_threads
-        self.order = random_order(points.n_samples, generator, n_threads)
-        self._codes = codes
-        first = self.order[:SAMPLE]
-        self.sample, self._sample_codes = points.at_hand(first), codes[first].astype(np.int64)
+        self._order, self._codes = RandomOrder(points.n_samples, generator), codes
+        first = self.first_rows(SAMPLE)
+        self.sample, self.sample_codes = points.at_hand(first), codes[first].astype(np.int64)
         self.cloud: Cloud = cloud_of(self.sample, first)
         self._last: tuple[tuple[int, int, int, int], Gram, FeatureTiles] | None = None
 
@@ -257,7 +256,7 @@ class Regression:
         start = n + self.n_columns
         errors, _ = left_out(
             matrix[n:start], matrix[start : start + n_left],
-            centred_targets(self._sample_codes[:n_left], level), 1.0 / n_points, self.n_threads,
+            centred_targets(self.sample_codes[:n_left], level), 1.0 / n_points, self.n_threads,
         )  # fmt: skip
         return Trial(matrix, gram.mean, n_points, penalty, diagonal, errors, n_left)
 
@@ -275,25 +274,36 @@ class Regression:
 
     def _counts(self, n_points: int) -> np.ndarray:
         """Points of each class among the first, (K,) int64."""
-        codes = self._codes
-        some = codes if n_points == len(codes) else codes[self.order[:n_points]]
-        return np.bincount(some, minlength=self.n_classes)
+        there = votes_of(self.points)
+        if n_points < len(self._order):
+            codes = self._codes[self.first_rows(n_points)]
+        elif there is not None:
+            return there.counts
+        else:
+            codes = self._codes
+        return np.bincount(codes, minlength=self.n_classes)
+
+    def first_rows(self, n_points: int) -> np.ndarray:
+        """The first points of the random order, by row, int64."""
+        return self._order.stretch(0, n_points, self.n_threads).astype(np.int64)
 
     def _of_sample(self, grid: Grid, n: int, n_points: int) -> SumsHere:
         """Sums over the features of the first points, SAMPLE at most."""
-        rows = self.order[:n_points]
-        return SumsHere(self.sample, self._codes, rows, self._recipe(grid, n), self.n_threads)
+        rows, codes = self.first_rows(n_points), self.sample_codes[:n_points]
+        return SumsHere(self.sample, codes, rows, self._recipe(grid, n), self.n_threads)
 
     def _sums(self, grid: Grid, n: int, n_points: int) -> FeatureSums:
         """Sums over the features of the first points, or of all."""
-        rows = self.order[:n_points] if n_points < len(self.order) else None
+        is_all = n_points == len(self._order)
+        rows = None if is_all else self.first_rows(n_points)
         points, recipe, there = self.points, self._recipe(grid, n), votes_of(self.points)
         if there is not None:
             row_bytes = points.row_values * points.dtype.itemsize
             if rows is None or n_points * row_bytes > n * n * np.dtype(np.float64).itemsize:
                 return there.sums(rows, recipe)
             points = points.at_hand(rows)  # fewer bytes than a matrix
-        return SumsHere(points, self._codes, rows, recipe, self.n_threads)
+        codes = self._codes if rows is None else self._codes[rows]
+        return SumsHere(points, codes, rows, recipe, self.n_threads)
 
     def _recipe(self, grid: Grid, n: int) -> Recipe:
         return Recipe(self.key, grid.exponent, grid.offsets, n, grid.multiplier)
@@ -306,7 +316,7 @@ class Regression:
         start = width + columns
         answers = np.ascontiguousarray(trial.matrix[width:start, :n])
         left = np.ascontiguousarray(trial.matrix[start : start + trial.n_left, :n])
-        known = self._sample_codes[: trial.n_left]
+        known = self.sample_codes[: trial.n_left]
         targets = centred_targets(known, level)
         found, unseen = left_out(answers, left, targets, 1.0 / trial.n_points, self.n_threads)
         if trial.n_points == n_points:
@@ -324,7 +334,7 @@ class Regression:
         intercepts = level - np.array([(mean * column).sum() for column in coefficients.T])
         return Ridge(
             grid, coefficients, intercepts, bandwidth, trial.penalty,
-            self.order[: len(known)].astype(np.int64), unseen + level, targets + level,
+            self.first_rows(len(known)), unseen + level, targets + level,
             trial.matrix, left, mean,
         )  # fmt: skip
 

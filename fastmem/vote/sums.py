@@ -68,9 +68,10 @@ class SumsHere:
     Parameters
     ----------
     points : Points
-    codes : ndarray of shape (N,), integer
-    rows : ndarray of int64, or None
-        Of which of them, in any order; None for all.
+    codes : ndarray of integers
+        Of the rows.
+    rows : ndarray of int, or None
+        Of which points, in any order; None for all.
     recipe : Recipe
     n_threads : int
 
@@ -83,7 +84,7 @@ class SumsHere:
         self, points: Points, codes: np.ndarray, rows: np.ndarray | None, recipe: Recipe,
         n_threads: int,
     ) -> None:  # fmt: skip
-        self._codes = codes if rows is None else codes[rows]
+        self._codes = codes
         self._n_threads = n_threads
         self.features = FeatureTiles(points, rows, waves_of(*recipe), n_threads, FEATURE_BYTES)
 
