@@ -18,6 +18,7 @@ from test_distributed import (
     fit_here,
     in_units,
     lose_once,
+    noisy,
     partitionings,
     rare,
     repeating,
@@ -27,7 +28,10 @@ from test_distributed import (
 
 from fastmem.distributed.remote_votes import RemoteSums
 from fastmem.distributed.transport import LocalShards
+from fastmem.patterns import bounded_tiles, neighbourhoods
 from fastmem.readout import costs
+from fastmem.second_layer import near_cells
+from fastmem.second_layer.class_cover import ClassCover
 from fastmem.vote import conjugate, fitting, ridge
 
 
@@ -138,3 +142,24 @@ def test_a_shard_may_be_lost_before_any_round(small):
         lose_once(transport, lost + 1, {lost % 3, 2})
         agree(fit(transport, decision="vote"), expected)
         assert transport.n_lost == len({lost % 3, 2})
+
+
+@pytest.mark.parametrize("mode", ["neighbours", "bounds"])
+def test_exceptions_grow_among_neighbours_as_on_one_machine(monkeypatch, mode):
+    if mode == "bounds":
+        monkeypatch.setattr(bounded_tiles, "MODE", "always")
+        monkeypatch.setattr(near_cells, "MANY_BOUNDED", 16)
+    else:
+        monkeypatch.setattr(neighbourhoods, "NEIGHBOURS", "always")
+        monkeypatch.setattr(near_cells, "MANY", 16)
+    X, y = noisy()
+    expected = fit_here(X, y, decision="vote", width=256)
+    taken_over = []
+    take_over = ClassCover.take_over
+    monkeypatch.setattr(
+        ClassCover, "take_over", lambda *covers: taken_over.append(take_over(*covers))
+    )
+    for cuts, owners, n_shards in ([1500], [0, 1], 2), ([0, 0, 10, 11, 3999], [1, 0, 2], 3):
+        transport = LocalShards(shards_of(X, y, cuts, owners, n_shards))
+        agree(fit(transport, decision="vote", width=256), expected)
+    assert taken_over
