@@ -27,13 +27,14 @@ from sklearn.base import clone
 import fastmem.dask
 from fastmem.dask import DaskInterpolatingClassifier as DaskClassifier
 from fastmem.dask import clients, collections, shards
+from fastmem.distributed.transport import LostShardError
 
 InvalidInputError = fastmem.InvalidInputError
 
 
 @pytest.fixture(scope="module")
 def cluster():
-    options = dict(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=None)
+    options = dict(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=":0")
     with LocalCluster(**options, silence_logs=50) as cluster:
         yield cluster
 
@@ -216,7 +217,7 @@ def test_a_shard_that_cannot_be_reached_is_named(client, monkeypatch):
     monkeypatch.setattr(shards, "_FOR_ANOTHER", 0.0)
     X, y = coins()
     words = r"shard 0, last on worker inproc://.*, which holds the parts \[0.*\], was lost 5 times"
-    with pytest.raises(fastmem.distributed.transport.LostShardError, match=words):
+    with pytest.raises(LostShardError, match=words):
         on_dask(array(X), array(y))
 
 
@@ -231,7 +232,7 @@ def test_a_client_that_is_closed_meanwhile_ends_the_fit(cluster, monkeypatch):
         return call(self, seqs, messages, restore)
 
     monkeypatch.setattr(shards.DaskShards, "call", closing)
-    with pytest.raises(fastmem.distributed.transport.LostShardError, match="client was closed"):
+    with pytest.raises(LostShardError, match="client was closed"):
         on_dask(array(X), array(y), client=client)
 
 
