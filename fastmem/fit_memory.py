@@ -47,6 +47,10 @@ _BOX_WEIGHTS = 8 * 10
 _COMPUTED = 7
 """Weights from a key, for some hyperplanes at a time: made, checked, in panels, and the last."""
 
+_MARK = 2
+"""Whether a point is uncovered, and how many are below a node."""
+COPIES_BYTES = 256 << 20
+"""Points of other regions that may be in one, if they are more than its own."""
 MOST_CANDIDATES = 1 << 16
 """Hyperplanes that a decision list is chosen from."""
 LIST_BYTES = 128 << 20
@@ -222,12 +226,34 @@ def require_elsewhere(
         total = elsewhere_bytes(some, settings, width, n_threads)
         return total - (elsewhere_bytes(some, settings, filled, n_threads) if grows else 0)
 
-    if needed(shape.n_samples, settings.n_threads) < UNCHECKED:
-        return
+    if needed(shape.n_samples, settings.n_threads) >= UNCHECKED:
+        _refuse_short(rooms(), lambda room: needed(room.n_samples, room.n_threads), width)
+
+
+def region_bytes(n_samples: int, n_words: int, n_regions: int) -> int:
+    """Bytes of a region where points come to their neighbours: of its own, and of all others.
+
+    Its own points come with as many copies of others at most, and with the bounds on them.
+    """
+    own = -(-n_samples // n_regions) * n_words * 8
+    copies = min(max(own, COPIES_BYTES), max(0, n_samples * n_words * 8 - own))
+    bounds = 2 * (own + copies) // FAN + 3 * n_samples // FAN**2 * n_words * 8
+    return own + copies + bounds + 2 * MOST_GATHERED + _MARK * n_samples
+
+
+def require_regions(n_samples: int, width: int, rooms: Callable[[], Sequence[Room]]) -> None:
+    """Refuse to bring points to their neighbours where a place has no room for its region."""
+    found = rooms()
+    need = region_bytes(n_samples, -(-width // WORD_BITS), len(found))
+    if need >= UNCHECKED:
+        _refuse_short(found, lambda room: need, width)
+
+
+def _refuse_short(rooms: Sequence[Room], needed: Callable[[Room], int], width: int) -> None:
     short = [
         (room.free - need, need, room)
-        for room in rooms()
-        if (need := needed(room.n_samples, room.n_threads)) > max(room.free, UNCHECKED - 1)
+        for room in rooms
+        if (need := needed(room)) > max(room.free, UNCHECKED - 1)
     ]
     if short:
         _, need, room = min(short, key=lambda one: one[0])

@@ -10,10 +10,12 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_distributed import agree, fit, fit_here, lose_once, partitionings, shards_of
 
+from fastmem import fit_memory
 from fastmem.distributed import region, regions
 from fastmem.distributed.region import Layout, Region
 from fastmem.distributed.shard import Shard
 from fastmem.distributed.transport import ATTEMPTS, LocalShards, LostShardError
+from fastmem.errors import NotEnoughMemoryError
 from fastmem.machine.arrays import forget, reserved_zeros
 from fastmem.patterns import bounded_tiles, neighbourhoods
 from fastmem.second_layer import near_cells
@@ -115,7 +117,7 @@ def test_shards_that_are_lost_all_the_time_end_the_fit():
 
 
 def test_a_region_forgets_copies_of_others(monkeypatch):
-    monkeypatch.setattr(region, "_COPIES_BYTES", 0)
+    monkeypatch.setattr(region, "COPIES_BYTES", 0)
     X, y = noisy(7, 6000, 3, 2)
     expected = fit_here(X, y, width=130)
     transport = LocalShards(shards_of(X, y, [3000], [0, 1], 3))
@@ -150,3 +152,18 @@ def test_what_a_region_does_not_know_it_says():
     assert layout.first_blocks.tolist() == [0, 2, 2]
     assert layout.points_of(1).tolist() == list(range(256, 300))
     assert layout.codes_at(np.array([0, 299, 384, 393])).tolist() == [0, 0, 1, 1]
+
+
+def test_a_shard_without_room_for_its_region_is_named(monkeypatch):
+    monkeypatch.setattr(fit_memory, "UNCHECKED", 1)
+    monkeypatch.setattr(fit_memory, "region_bytes", lambda *shape: 10**15)
+    X, y = noisy(7, 600, 3, 2)
+    with pytest.raises(NotEnoughMemoryError, match=r"shard \d takes up to 1,000,000.0 GB"):
+        fit(LocalShards(shards_of(X, y, [300], [0, 1], 2)), width=130)
+
+
+@given(st.integers(1, 10**9), st.integers(1, 64), st.integers(1, 100))
+def test_a_region_takes_less_among_more(n_samples, n_words, n_regions):
+    one, more = (fit_memory.region_bytes(n_samples, n_words, n) for n in (1, n_regions))
+    whole = 8 * n_words * n_samples
+    assert whole / n_regions <= more <= one and one <= 1.3 * whole + 2 * n_samples + (1 << 28)

@@ -6,6 +6,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from fastmem.fit_memory import COPIES_BYTES
 from fastmem.kernels.bounds import BLOCK, FAN, BoundTree, bound_nodes
 from fastmem.kernels.layout import TILE
 from fastmem.kernels.near_cells import Ground, Manner, close_points, covered_by, grow_near
@@ -17,8 +18,6 @@ from fastmem.second_layer.near_cells import new_cells
 
 _MOST_MISSING = 64
 """Blocks that a cell asks for at a time."""
-_COPIES_BYTES = 256 << 20
-"""Points of other regions that may be here, if they are more than the region's own."""
 
 
 class Layout(NamedTuple):
@@ -302,7 +301,7 @@ class Region:
         """Forget the blocks of other regions, where they take too much memory."""
         tree = self._tree
         block_bytes = 8 * BLOCK * self.layout.n_words
-        most = max(len(self._own_blocks), _COPIES_BYTES // block_bytes)
+        most = max(len(self._own_blocks), COPIES_BYTES // block_bytes)
         if np.count_nonzero(~tree.absent) - len(self._own_blocks) <= most:
             return
         copies = np.setdiff1d(np.flatnonzero(~tree.absent), self._own_blocks, assume_unique=True)

@@ -13,6 +13,7 @@ from fastmem.distributed.regions import PlacedPatterns, RegionalCells, Regions
 from fastmem.distributed.remote_cover import NamedPoints, RemoteCover
 from fastmem.distributed.remote_points import RemotePoints
 from fastmem.distributed.window import Window
+from fastmem.fit_memory import require_regions
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.cover import Cover
@@ -104,6 +105,7 @@ class RemotePatterns:
     ) -> tuple[list[Cover], Callable[[Sequence[Any]], object]]:
         """See `PatternsElsewhere`: one shuffle brings neighbours to regions on the shards."""
         one = covers[0]
+        require_regions(self._points.n_samples, self._n_hyperplanes, self._points.elsewhere.rooms)
         regions = Regions(
             self._fleet, self._placing, self._points, self.n_words, one.n_threads,
             not self.is_bounded,
