@@ -34,7 +34,7 @@ InvalidInputError = fastmem.InvalidInputError
 
 @pytest.fixture(scope="module")
 def cluster():
-    options = dict(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=":0")
+    options = dict(processes=False, n_workers=2, threads_per_worker=2, dashboard_address=":0")
     with LocalCluster(**options, silence_logs=50) as cluster:
         yield cluster
 
@@ -174,9 +174,9 @@ def test_inside_a_task(client):
     X, y = coins()
     tasks = [
         client.submit(on_dask, array(X, 50), array(y, 50), width=width, complete=True, pure=False)
-        for width in (9, 20)
+        for width in (9, 20, 9, 20)
     ]
-    for width, net in zip((9, 20), client.gather(tasks), strict=True):
+    for width, net in zip((9, 20, 9, 20), client.gather(tasks), strict=True):
         agree(net, fit_here(X, y, width=width, complete=True))
 
 
@@ -186,8 +186,9 @@ def test_persisted_data_is_made_again_and_scattered_data_warned_of(client):
     agree(on_dask(array(X).persist(), array(y).persist()), expected)
     (piece,) = client.scatter([X])
     scattered = da.from_delayed(dask.delayed(piece), X.shape, X.dtype)
-    with pytest.warns(UserWarning, match="X or y holds 1 pieces that were scattered"):
-        net = on_dask(scattered, array(y, len(y)))
+    with pytest.warns(UserWarning, match="X or y holds 1 pieces that were scattered") as seen:
+        net = fastmem.dask.interpolate(scattered, array(y, len(y)), seed=1)
+    assert seen[0].filename == __file__
     agree(net, expected)
 
 
@@ -256,6 +257,8 @@ WRONG = {
     "rows": (AX, array(Y, 20, 15, 25), r"part 1 has 20 rows in X and 15 in y; .*rechunk"),
     "unknown": (UNKNOWN, array(Y, 20, 15, 25), r"part 1 has 20 rows in X and 15 in y; .*rechunk"),
     "frames": (FX, FY.repartition(npartitions=2), "X has 3 parts and y has 2; .*columns of one fr"),
+    "lengths": (FX, dd.from_pandas(pandas.Series(Y[:57]), 3), "part 0 has 20 rows in X and 19 in"),
+    "empty": (AX[:0], AY[:0], "X has no rows; pass parts with points"),
     "not finite": (AX / (AX[41] != AX), AY, "X"),
     "one class": (AX, AY * 0, "holds one class only"),
 }  # fmt: skip

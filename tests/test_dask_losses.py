@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -209,6 +210,33 @@ def test_a_worker_is_stopped(cluster, three, data, monkeypatch):
     fit(data, "random")
     threads[0].join()
     assert acted
+
+
+def test_a_worker_is_stopped_that_nobody_kills(cluster, client, data, monkeypatch):
+    """Its connections stay as they are, and nothing ever comes."""
+    have(cluster, client, 1)
+    (nannied,) = client.scheduler_info(n_workers=-1)["workers"]
+    program = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address]
+    options = ["--no-nanny", "--no-dashboard", "--nthreads", "1"]
+    alone = subprocess.Popen([*program, *options], stderr=subprocess.DEVNULL)
+    try:
+        client.wait_for_workers(2, timeout=60)
+
+        def stop(host):
+            os.kill(alone.pid, signal.SIGSTOP)
+            names = [address for address in cluster.scheduler.workers if address != nannied]
+            remove = cluster.scheduler.remove_worker  # as Dask does where there is no nanny
+            timer = threading.Timer(
+                1.0, cluster.sync, (remove,), dict(address=names[0], stimulus_id="test")
+            )
+            timer.start()
+
+        acted = before(monkeypatch, "cover", stop, 2)
+        fit(data, "random")
+        assert acted
+    finally:
+        alone.kill()
+        alone.wait()
 
 
 @pytest.mark.parametrize("through", ["directly", "the scheduler"])

@@ -74,7 +74,7 @@ class Recipes:
                 f"lost they are, too, and so is the fit; read the data on the workers instead, "
                 f"from files or with dask.delayed",
                 UserWarning,
-                stacklevel=2,
+                stacklevel=4,
             )
 
 
