@@ -43,12 +43,17 @@ def cluster():
 def client(cluster):
     with Client(cluster) as client:
         yield client
-        for _ in range(200):
-            left = [str(key) for key in cluster.scheduler.tasks if "fastmem" in str(key)]
-            if not left:
-                break
-            time.sleep(0.02)
-        assert not left, "a fit left something on the workers"
+        assert left_on(cluster) == []
+
+
+def left_on(cluster):
+    """What fits have left in the cluster, after some time at the most."""
+    for _ in range(200):
+        left = [str(key) for key in cluster.scheduler.tasks if "fastmem" in str(key)]
+        if not left:
+            break
+        time.sleep(0.02)
+    return left
 
 
 def array(X, *chunks):
@@ -192,7 +197,7 @@ def test_persisted_data_is_made_again_and_scattered_data_warned_of(client):
     agree(net, expected)
 
 
-def test_an_interrupt_leaves_nothing_behind(client, monkeypatch):
+def test_an_interrupt_leaves_nothing_behind(cluster, client, monkeypatch):
     X, y = coins()
     call = shards.DaskShards.call
 
@@ -202,9 +207,9 @@ def test_an_interrupt_leaves_nothing_behind(client, monkeypatch):
         return call(self, seqs, messages, restore)
 
     monkeypatch.setattr(shards.DaskShards, "call", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as caught:
         on_dask(array(X), array(y))
-    # the fixture looks for actors
+    assert left_on(cluster) == [], caught  # which holds on to all that was there
 
 
 def test_a_shard_that_cannot_be_reached_is_named(client, monkeypatch):
@@ -428,6 +433,14 @@ def test_the_classifier_takes_frames(client):
     assert classifier.score(ours, wrong, weights) == pytest.approx(share)
     with pytest.raises(InvalidInputError, match="abstain masks labels of arrays only"):
         classifier.predict(ours, abstain=0.5)
+
+
+def test_the_classifier_takes_numbers_of_any_kind_as_the_local_one(client):
+    X, y = coins()
+    X = X.astype(object)
+    local, ours = both(X, y)
+    ours.fit(array(X), array(y))
+    assert bytes_of(ours.network_) == bytes_of(local.fit(X, y).network_)
 
 
 def test_the_classifier_settles_contradictions_and_says_so(client):
