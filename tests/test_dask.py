@@ -34,7 +34,7 @@ InvalidInputError = fastmem.InvalidInputError
 
 @pytest.fixture(scope="module")
 def cluster():
-    options = dict(processes=False, n_workers=2, threads_per_worker=1, dashboard_address=":0")
+    options = dict(processes=False, n_workers=2, threads_per_worker=2, dashboard_address=":0")
     with LocalCluster(**options, silence_logs=50) as cluster:
         yield cluster
 
@@ -43,12 +43,17 @@ def cluster():
 def client(cluster):
     with Client(cluster) as client:
         yield client
-        for _ in range(200):
-            left = [str(key) for key in cluster.scheduler.tasks if "fastmem" in str(key)]
-            if not left:
-                break
-            time.sleep(0.02)
-        assert not left, "a fit left something on the workers"
+        assert left_on(cluster) == []
+
+
+def left_on(cluster):
+    """What fits have left in the cluster, after some time at the most."""
+    for _ in range(200):
+        left = [str(key) for key in cluster.scheduler.tasks if "fastmem" in str(key)]
+        if not left:
+            break
+        time.sleep(0.02)
+    return left
 
 
 def array(X, *chunks):
@@ -174,9 +179,9 @@ def test_inside_a_task(client):
     X, y = coins()
     tasks = [
         client.submit(on_dask, array(X, 50), array(y, 50), width=width, complete=True, pure=False)
-        for width in (9, 20)
+        for width in (9, 20, 9, 20)
     ]
-    for width, net in zip((9, 20), client.gather(tasks), strict=True):
+    for width, net in zip((9, 20, 9, 20), client.gather(tasks), strict=True):
         agree(net, fit_here(X, y, width=width, complete=True))
 
 
@@ -186,12 +191,13 @@ def test_persisted_data_is_made_again_and_scattered_data_warned_of(client):
     agree(on_dask(array(X).persist(), array(y).persist()), expected)
     (piece,) = client.scatter([X])
     scattered = da.from_delayed(dask.delayed(piece), X.shape, X.dtype)
-    with pytest.warns(UserWarning, match="X or y holds 1 pieces that were scattered"):
-        net = on_dask(scattered, array(y, len(y)))
+    with pytest.warns(UserWarning, match="X or y holds 1 pieces that were scattered") as seen:
+        net = fastmem.dask.interpolate(scattered, array(y, len(y)), seed=1)
+    assert seen[0].filename == __file__
     agree(net, expected)
 
 
-def test_an_interrupt_leaves_nothing_behind(client, monkeypatch):
+def test_an_interrupt_leaves_nothing_behind(cluster, client, monkeypatch):
     X, y = coins()
     call = shards.DaskShards.call
 
@@ -201,9 +207,9 @@ def test_an_interrupt_leaves_nothing_behind(client, monkeypatch):
         return call(self, seqs, messages, restore)
 
     monkeypatch.setattr(shards.DaskShards, "call", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as caught:
         on_dask(array(X), array(y))
-    # the fixture looks for actors
+    assert left_on(cluster) == [], caught  # which holds on to all that was there
 
 
 def test_a_shard_that_cannot_be_reached_is_named(client, monkeypatch):
@@ -256,6 +262,8 @@ WRONG = {
     "rows": (AX, array(Y, 20, 15, 25), r"part 1 has 20 rows in X and 15 in y; .*rechunk"),
     "unknown": (UNKNOWN, array(Y, 20, 15, 25), r"part 1 has 20 rows in X and 15 in y; .*rechunk"),
     "frames": (FX, FY.repartition(npartitions=2), "X has 3 parts and y has 2; .*columns of one fr"),
+    "lengths": (FX, dd.from_pandas(pandas.Series(Y[:57]), 3), "part 0 has 20 rows in X and 19 in"),
+    "empty": (AX[:0], AY[:0], "X has no rows; pass parts with points"),
     "not finite": (AX / (AX[41] != AX), AY, "X"),
     "one class": (AX, AY * 0, "holds one class only"),
 }  # fmt: skip
@@ -301,9 +309,9 @@ def test_settings_are_looked_at_before_the_work(client, monkeypatch):
 
 @pytest.mark.parametrize("name", ["fastmem", "numba", "numpy", "Python"])
 def test_other_versions_on_workers_are_refused(client, monkeypatch, name):
-    mine = clients.versions()
+    mine = collections.versions()
     monkeypatch.setattr(collections, "versions", lambda: {**mine, name: "0.0"})
-    words = rf"worker inproc://.* has {name} {mine[name]} and the client {name} 0.0; install"
+    words = rf"worker inproc://.* has {name} {mine[name]} and the driver {name} 0.0; install"
     with pytest.raises(InvalidInputError, match=words):
         fastmem.dask.interpolate(AX, AY)
 
@@ -425,6 +433,14 @@ def test_the_classifier_takes_frames(client):
     assert classifier.score(ours, wrong, weights) == pytest.approx(share)
     with pytest.raises(InvalidInputError, match="abstain masks labels of arrays only"):
         classifier.predict(ours, abstain=0.5)
+
+
+def test_the_classifier_takes_numbers_of_any_kind_as_the_local_one(client):
+    X, y = coins()
+    X = X.astype(object)
+    local, ours = both(X, y)
+    ours.fit(array(X), array(y))
+    assert bytes_of(ours.network_) == bytes_of(local.fit(X, y).network_)
 
 
 def test_the_classifier_settles_contradictions_and_says_so(client):
