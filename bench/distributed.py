@@ -252,6 +252,17 @@ def constants_of(
     )  # fmt: skip
 
 
+def rounds_of(engine_name: str, is_smoke: bool) -> dict[int, float]:
+    """Seconds of a round that asks for nothing, by number of workers."""
+    X, y = clusters(1000)
+    found = {}
+    for n_workers in (1, 2) if is_smoke else (1, 2, 3, 4):
+        with opened(engine_name, n_workers) as engine:
+            _, watch, _ = fit_on(engine, X, y, n_workers, width=64, selection="random", seed=0)
+        found[watch.n_shards] = min(watch.empty, found.get(watch.n_shards, watch.empty))
+    return found
+
+
 def model_table(ones: Sequence[Measured], found: Sequence[Measured], known: Any) -> str:
     """The model with each fit's constants, of one shard, beside what was measured on several."""
     rows = []
@@ -359,6 +370,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure, and print tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--engine", choices=ENGINES, default="processes")
+    parser.add_argument(
+        "--rounds-of", choices=ENGINES, help="whose rounds the model has, by default the engine's"
+    )
     parser.add_argument("--shards", type=int, nargs="+", default=[1, 2])
     parser.add_argument(
         "--fit", nargs=4, metavar=("DATA", "N", "WIDTH", "SELECTION"),
@@ -384,10 +398,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     print(f"## Fits on {options.engine}\n\n{fits_table(fits)}\n\n## In this process\n")
     print(fits_table(local))
 
-    by_workers: dict[int, list[float]] = {}
-    for one in fits:
-        by_workers.setdefault(one.n_shards, []).append(one.watch.empty)
-    rounds = {n: min(some) for n, some in sorted(by_workers.items())}
+    rounds = rounds_of(options.rounds_of or options.engine, options.smoke)
     jobs, last, four = growing(options.smoke)
     spread = spread_of(four)
     known = rounds, read_seconds(1000 if options.smoke else 300_000), spread
@@ -403,7 +414,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     found = simulated(jobs, constants, SIZES, WORKERS)
     print(simulation_table(found))
     if options.picture:
-        draw(found, options.engine, options.picture)
+        draw(found, options.rounds_of or options.engine, options.picture)
 
 
 if __name__ == "__main__":

@@ -214,9 +214,7 @@ def _serve(pipe: Connection) -> None:
     while (message := pickle.loads(pipe.recv_bytes())) is not None:
         if isinstance(message, list):
             shard = Shard(message)
-            # from here on the peak is this shard's
-            with suppress(OSError):
-                Path("/proc/self/clear_refs").write_text("5")
+            forget_peak()  # from here on it is this shard's
             pipe.send("ready")
         elif message == "peak":
             pipe.send(peak_of_this_process())
@@ -227,6 +225,12 @@ def _serve(pipe: Connection) -> None:
             except Exception as refusal:
                 answered, work = refusal, []  # type: ignore[assignment]
             pipe.send_bytes(pickle.dumps((answered, work, time.process_time() - begun)))
+
+
+def forget_peak() -> None:
+    """Let the largest resident memory of this process begin anew, where Linux can."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _add(watch: Watch, work: Sequence[Any]) -> None:
@@ -350,6 +354,7 @@ def _dask(n_workers: int) -> Iterator[Any]:
 
     def fit(X: np.ndarray, y: np.ndarray, n_shards: int, **parameters: Any) -> Any:
         watch, rows = Watch(), -(-len(X) // n_shards)
+        client.run(forget_peak)
         arrays = da.from_array(X, chunks=(rows, -1)), da.from_array(y, chunks=rows)
         with _noting(
             fitting, watch, lambda: list(client.run(peak_of_this_process).values())
@@ -358,7 +363,7 @@ def _dask(n_workers: int) -> Iterator[Any]:
         return network, watch, times[1] - times[0]
 
     with (
-        LocalCluster(n_workers, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster, direct_to_workers=True) as client,
     ):
         yield fit
