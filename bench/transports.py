@@ -31,28 +31,31 @@ class Watch:
 
     Attributes
     ----------
-    n_rounds, sent, received : int
-        Rounds, and bytes of all messages and replies.
+    n_shards, n_rounds, sent, received : int
+        Shards that there were, rounds, and bytes of all messages and replies.
     seconds : list of float
         Of each round, as the driver sees it.
     in_shards : list of list of float
-        Of each round and shard, where known.
+        Of each round and shard, where known; of the processor.
     work : dict of str to list of float
         Seconds of all shards by command, and what they did in these: values of points, of patterns
         by masks, ...
     peaks : list of float
         Largest resident memory of each worker, bytes.
     empty : float
-        Median seconds of rounds that ask for nothing.
+        Seconds of a round that asks for nothing.
+    driver : float
+        Seconds of the processor in this process, beside those of shards that are in it.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, n_shards: int = 0) -> None:
+        self.n_shards = n_shards
         self.n_rounds = self.sent = self.received = 0
         self.seconds: list[float] = []
         self.in_shards: list[list[float]] = []
         self.work: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         self.peaks: list[float] = []
-        self.empty = 0.0
+        self.empty = self.driver = 0.0
 
     @property
     def shard_seconds(self) -> float:
@@ -90,9 +93,9 @@ def run_timed(shard: Shard, seq: int, commands: Sequence[Command]) -> tuple[list
     """The replies of a shard; and name, seconds and amount of each command."""
     replies, work = [], []
     for command in commands:
-        start = time.perf_counter()
+        start = time.process_time()  # others may use the machine, too
         replies += shard.run(seq, [command])
-        seconds = time.perf_counter() - start
+        seconds = time.process_time() - start
         seq = shard._seq
         is_placed = hasattr(shard, "points")
         work.append((command[0], seconds, amount(shard, command) if is_placed else 1.0))
@@ -100,7 +103,10 @@ def run_timed(shard: Shard, seq: int, commands: Sequence[Command]) -> tuple[list
 
 
 class InProcess:
-    """Shards in this process, one after the other, so that none disturbs another."""
+    """Shards in this process, one after the other, so that none disturbs another.
+
+    All seconds are those of the processor.
+    """
 
     def __init__(self, parts: Sequence[Sequence[Part]]) -> None:
         self._shards = [Shard(some) for some in parts]
@@ -116,18 +122,18 @@ class InProcess:
         restore: Callable[[int], Sequence[Command]],
     ) -> list[list[Any]]:  # fmt: skip
         """See `fastmem.distributed.transport.Transport`."""
-        start, replies, spent = time.perf_counter(), [], []
+        start, replies, spent = time.process_time(), [], []
         for shard, seq, message in zip(self._shards, seqs, messages, strict=True):
             sent = pickle.dumps((seq, list(message)))
-            begun = time.perf_counter()
+            begun = time.process_time()
             answered, work = run_timed(shard, *pickle.loads(sent))
-            spent.append(time.perf_counter() - begun)
+            spent.append(time.process_time() - begun)
             received = pickle.dumps(answered)
             self.watch.sent += len(sent)
             self.watch.received += len(received)
             replies.append(pickle.loads(received))
             _add(self.watch, work)
-        self.watch.note(time.perf_counter() - start, spent)
+        self.watch.note(time.process_time() - start, spent)
         return replies
 
     def finish(self) -> None:
@@ -208,19 +214,23 @@ def _serve(pipe: Connection) -> None:
     while (message := pickle.loads(pipe.recv_bytes())) is not None:
         if isinstance(message, list):
             shard = Shard(message)
-            # from here on the peak is this shard's
-            with suppress(OSError):
-                Path("/proc/self/clear_refs").write_text("5")
+            forget_peak()  # from here on it is this shard's
             pipe.send("ready")
         elif message == "peak":
             pipe.send(peak_of_this_process())
         else:
-            begun = time.perf_counter()
+            begun = time.process_time()
             try:
                 answered, work = run_timed(shard, *message)
             except Exception as refusal:
                 answered, work = refusal, []  # type: ignore[assignment]
-            pipe.send_bytes(pickle.dumps((answered, work, time.perf_counter() - begun)))
+            pipe.send_bytes(pickle.dumps((answered, work, time.process_time() - begun)))
+
+
+def forget_peak() -> None:
+    """Let the largest resident memory of this process begin anew, where Linux can."""
+    with suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
 
 
 def _add(watch: Watch, work: Sequence[Any]) -> None:
@@ -249,15 +259,21 @@ class Watched:
         return replies
 
 
-def empty_seconds(transport: Any, n_rounds: int = 200) -> float:
-    """Median of rounds that ask for nothing, before shards have any state."""
+def empty_seconds(transport: Any, n_rounds: int = 20) -> float:
+    """Seconds of a round that asks for nothing, before shards have any state.
+
+    The least of ten medians: the machine may have other work to do.
+    """
     n = transport.n_shards
-    spent = []
-    for _ in range(n_rounds):
-        start = time.perf_counter()
-        transport.call([0] * n, [[]] * n, lambda shard: [])
-        spent.append(time.perf_counter() - start)
-    return median(spent)
+    medians = []
+    for _ in range(10):
+        spent = []
+        for _ in range(n_rounds):
+            start = time.perf_counter()
+            transport.call([0] * n, [[]] * n, lambda shard: [])
+            spent.append(time.perf_counter() - start)
+        medians.append(median(spent))
+    return min(medians)
 
 
 def cut(X: Any, y: np.ndarray, n_parts: int) -> list[Part]:
@@ -269,7 +285,8 @@ def cut(X: Any, y: np.ndarray, n_parts: int) -> list[Part]:
 def fit_on(engine: Any, X: np.ndarray, y: np.ndarray, n_shards: int, **parameters: Any) -> Any:
     """Fit points on so many shards; returns the network, the rounds and the seconds.
 
-    ``engine`` is what `opened` gave.
+    ``engine`` is what `opened` gave. It may have ``as_given``: what one machine is given for the
+    same network, whose file knows names of columns.
     """
     if engine == "local" or isinstance(engine, Workers):
         parts = [[part] for part in cut(X, y, n_shards)]
@@ -278,10 +295,13 @@ def fit_on(engine: Any, X: np.ndarray, y: np.ndarray, n_shards: int, **parameter
         )
         try:
             empty = empty_seconds(transport)
-            transport.watch = watch = Watch()
-            start = time.perf_counter()
+            transport.watch = watch = Watch(n_shards)
+            start, begun = time.perf_counter(), time.process_time()
             network = interpolate_on(transport, **parameters)
-            seconds, watch.empty = time.perf_counter() - start, empty
+            seconds, cpu = time.perf_counter() - start, time.process_time() - begun
+            watch.empty, watch.driver = empty, cpu
+            if engine == "local":
+                seconds, watch.driver = cpu, cpu - watch.shard_seconds
         finally:
             transport.finish()
         return network, watch, seconds
@@ -311,10 +331,12 @@ def _noting(module: Any, watch: Watch, peaks: Callable[[], list[float]]) -> Iter
     times: list[float] = []
 
     def noted(transport: Any, **parameters: Any) -> Any:
-        watch.empty = empty_seconds(transport)
+        watch.n_shards, watch.empty = transport.n_shards, empty_seconds(transport)
         before = transport.sent, transport.received
         times.append(time.perf_counter())
+        begun = time.process_time()
         network = interpolate_on(Watched(transport, watch), **parameters)
+        watch.driver = time.process_time() - begun
         times.append(time.perf_counter())
         watch.sent, watch.received = transport.sent - before[0], transport.received - before[1]
         watch.peaks = peaks()
@@ -332,6 +354,7 @@ def _dask(n_workers: int) -> Iterator[Any]:
 
     def fit(X: np.ndarray, y: np.ndarray, n_shards: int, **parameters: Any) -> Any:
         watch, rows = Watch(), -(-len(X) // n_shards)
+        client.run(forget_peak)
         arrays = da.from_array(X, chunks=(rows, -1)), da.from_array(y, chunks=rows)
         with _noting(
             fitting, watch, lambda: list(client.run(peak_of_this_process).values())
@@ -340,7 +363,7 @@ def _dask(n_workers: int) -> Iterator[Any]:
         return network, watch, times[1] - times[0]
 
     with (
-        LocalCluster(n_workers, threads_per_worker=1, dashboard_address=None) as cluster,
+        LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster, direct_to_workers=True) as client,
     ):
         yield fit
@@ -351,6 +374,9 @@ def _ray(n_workers: int) -> Iterator[Any]:
     import ray
 
     fitting = import_module("fastmem.ray.fitting")
+
+    def named(X: np.ndarray) -> Any:
+        return pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
 
     def peaks() -> list[float]:
         found = []
@@ -365,11 +391,7 @@ def _ray(n_workers: int) -> Iterator[Any]:
 
     def fit(X: np.ndarray, y: np.ndarray, n_shards: int, **parameters: Any) -> Any:
         watch = Watch()
-        names = [f"x{i}" for i in range(X.shape[1])]
-        frames = [
-            pd.DataFrame(part.points, columns=names).assign(y=part.labels)
-            for part in cut(X, y, n_shards)
-        ]
+        frames = [named(part.points).assign(y=part.labels) for part in cut(X, y, n_shards)]
         with _noting(fitting, watch, peaks) as times:
             network = fitting.interpolate(
                 ray.data.from_pandas(frames), label_column="y", num_actors=n_shards, num_cpus=1,
@@ -377,6 +399,7 @@ def _ray(n_workers: int) -> Iterator[Any]:
             )  # fmt: skip
         return network, watch, times[1] - times[0]
 
+    fit.as_given = named  # type: ignore[attr-defined]
     ray.init(num_cpus=n_workers, include_dashboard=False, log_to_driver=False)
     try:
         yield fit

@@ -158,7 +158,8 @@ def test_a_shard_without_room_is_refused_before_the_work(monkeypatch):
     fit(LocalShards(shards), width=120)
     short_of(monkeypatch, 40 << 20)
     transport = LocalShards(shards)
-    transport._shards[1] = Shard(shards[1], name="tcp://1.2.3.4:5")
+    room = Shard.room
+    monkeypatch.setattr(Shard, "room", lambda self: room(self)._replace(name="tcp://1.2.3.4:5"))
     words = (
         r"^shard 1 on tcp://1\.2\.3\.4:5 takes up to 42 MB of memory for its 200 points with 120 "
         r"hyperplanes, but 42 MB are free \(and 2 others have too little\); fit on more workers"

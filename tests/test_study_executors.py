@@ -103,7 +103,11 @@ def test_refusals_and_failures_name_the_cell_and_leave_nothing(tmp_path, monkeyp
 def scheduler():
     distributed = pytest.importorskip("distributed")
     with distributed.LocalCluster(
-        2, processes=False, threads_per_worker=1, protocol="tcp://", dashboard_address=None
+        n_workers=2,
+        processes=False,
+        threads_per_worker=1,
+        protocol="tcp://",
+        dashboard_address=None,
     ) as cluster:
         yield cluster.scheduler_address
 

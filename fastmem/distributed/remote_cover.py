@@ -76,6 +76,7 @@ class RemoteCover(Cover):
         self._fleet = named.fleet
         self.n_members = window.n_members
         self._gained: list[int] = []
+        self._n_covered = 0
         self._id = self._fleet.new_cover()
         self._fleet.tell("open_class", self._id, code, window.members)
 
@@ -94,7 +95,7 @@ class RemoteCover(Cover):
     @property
     def known_remaining(self) -> int:
         """The same, but for what the latest neurons cover."""
-        return self.n_members - sum(self._gained) - len(self.failed)
+        return self.n_members - self._n_covered - len(self.failed)
 
     def left(self) -> np.ndarray:
         """Numbers of the points that are neither covered nor failed, ascending int64."""
@@ -157,7 +158,9 @@ class RemoteCover(Cover):
         self.accept(masks, thresholds)
 
     def _count(self, replies: Sequence[np.ndarray]) -> None:
-        self._gained.extend(np.sum(replies, axis=0).tolist())
+        gained = np.sum(replies, axis=0)
+        self._gained.extend(gained.tolist())
+        self._n_covered += int(gained.sum())
 
     def drop(self, candidates: np.ndarray, witnesses: np.ndarray) -> None:
         """Give up points with m = 0, which no neuron will cover: the shards need not know."""
