@@ -9,7 +9,7 @@ import numpy as np
 
 from fastmem.distributed.numbering import Placing
 from fastmem.errors import InvalidInputError
-from fastmem.inputs import Points, check_points
+from fastmem.inputs import EncodedLabels, Points, check_points
 from fastmem.inputs.points import ColumnPoints, NarrowPoints, SparsePoints
 from fastmem.inputs.values import is_scipy_sparse
 
@@ -23,12 +23,12 @@ class Part(NamedTuple):
         Its place among all parts: rows are in the order of parts, then as within them.
     points : array-like or CSR matrix of shape (rows, n_features)
         As `fastmem.interpolate` takes them; there may be no row.
-    labels : ndarray of shape (rows,)
+    labels : ndarray of shape (rows,), or EncodedLabels
     """
 
     number: int
     points: Any
-    labels: np.ndarray
+    labels: np.ndarray | EncodedLabels
 
 
 class PartFacts(NamedTuple):
@@ -70,15 +70,34 @@ def facts_of(part: Part) -> PartFacts:
             f"part {part.number} has {n_rows} rows and {len(part.labels)} labels; pass X and y in "
             f"the same parts"
         )
-    labels, counts = np.unique(np.asarray(part.labels), return_counts=True)
+    labels, counts = _counted(part.labels)
     n_stored = _stored(part)
-    n_features = part.points.shape[1]
-    known = part.number, n_rows, n_features
+    known = part.number, n_rows
     if not n_rows:
-        return PartFacts(*known, np.dtype(np.float32), labels, counts, n_stored)
-    points = check_points(part.points)
+        nothing = np.dtype(np.float32)
+        return PartFacts(*known, part.points.shape[1], nothing, labels, counts, n_stored)
+    points = check_points(part.points, name=f"part {part.number} of X")
     names, is_array = points.feature_names, points.array is not None
-    return PartFacts(*known, points.dtype, labels, counts, n_stored, names, is_array)
+    return PartFacts(
+        *known, points.n_features, points.dtype, labels, counts, n_stored, names, is_array
+    )
+
+
+def _counted(labels: np.ndarray | EncodedLabels) -> tuple[np.ndarray, np.ndarray]:
+    """Labels that occur, ascending, and how often each."""
+    if not isinstance(labels, EncodedLabels):
+        return np.unique(np.asarray(labels), return_counts=True)
+    counts = np.bincount(labels.codes, minlength=len(labels.classes))
+    occurs = np.flatnonzero(counts)
+    occurs = occurs[np.argsort(labels.classes[occurs])]
+    return labels.classes[occurs], counts[occurs]
+
+
+def _codes_among(classes: np.ndarray, labels: np.ndarray | EncodedLabels) -> np.ndarray:
+    """Labels as places in ascending classes, which contain them."""
+    if isinstance(labels, EncodedLabels):
+        return np.searchsorted(classes, labels.classes)[labels.codes]
+    return np.searchsorted(classes, np.asarray(labels))
 
 
 def _stored(part: Part) -> int | None:
@@ -103,7 +122,7 @@ def joined(parts: Sequence[Part], placing: Placing) -> tuple[Points, np.ndarray]
     some = [part for part in parts if part.points.shape[0]]
     codes = np.concatenate([
         np.empty(0, kind),
-        *(np.searchsorted(placing.classes, np.asarray(part.labels)).astype(kind) for part in some),
+        *(_codes_among(placing.classes, part.labels).astype(kind) for part in some),
     ])  # fmt: skip
     if placing.n_stored is not None:
         return _joined_sparse([part.points for part in some], placing, dtype), codes

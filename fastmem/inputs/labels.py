@@ -50,7 +50,7 @@ class EncodedLabels:
 
 
 def check_labels(
-    y: Any, n_samples: int, *, name: str = "y", narrow: bool = False
+    y: Any, n_samples: int, *, name: str = "y", narrow: bool = False, least: int = 2
 ) -> tuple[np.ndarray, np.ndarray]:
     """Check labels and number them: ``classes[codes]`` equals y.
 
@@ -62,11 +62,13 @@ def check_labels(
         `EncodedLabels`, and lists or object arrays of labels of one kind.
     narrow : bool
         Whether codes may be uint16, where classes and form of y allow it.
+    least : int
+        Classes that there must be; 1 for a part of all labels.
 
     Returns
     -------
     classes : ndarray of shape (n_classes,)
-        The labels that occur, at least two, ascending; bool, integer, float or str dtype.
+        The labels that occur, ascending; bool, integer, float or str dtype.
     codes : ndarray of shape (n_samples,), intp or uint16
 
     Raises
@@ -75,7 +77,7 @@ def check_labels(
         y is not such a sequence, has another length, a missing label, or one class only.
     """
     classes, codes = _classes_and_codes(y, n_samples, name, narrow)
-    if len(classes) == 1:
+    if len(classes) < least:
         refuse(
             f"{name} holds one class only, {show(classes[0])}, {n_samples} times; "
             f"pass labels of at least two classes"

@@ -1,0 +1,217 @@
+"""Shards in actors of Ray, and the way to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import Any, ClassVar
+
+import numba
+import numpy as np
+import ray
+import ray.exceptions as errors
+from ray.experimental import get_object_locations
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
+
+from fastmem.distributed.parts import Part
+from fastmem.distributed.shard import Shard
+from fastmem.distributed.transport import LostShardError, RemoteShards, answer
+from fastmem.errors import InvalidInputError
+from fastmem.ray.blocks import Blocks, labels_in, points_in
+from fastmem.ray.reserving import Room, reserve, shared_out
+from fastmem.version import __version__
+
+_STARTING_LOOKS, _LIVING_LOOKS = 600, 60
+"""Looks after a shard, half a second each, until one counts as lost that shows no sign of life: in
+a process that has still to start, and in another. Looks are counted, and not time, as this process
+may be stopped, too."""
+_PUT_BYTES = 100_000
+"""A message of so many bytes goes to the object store once, and not into each call."""
+
+
+def versions() -> dict[str, str]:
+    """What the points' patterns, and how they are pickled, may depend on."""
+    return {"fastmem": __version__, "numba": numba.__version__, "numpy": np.__version__}
+
+
+class _Keeper:
+    """An actor with a shard, which answers in one thread and shows that it lives in another."""
+
+    def load(
+        self,
+        expected: dict[str, str],
+        blocks: Sequence[tuple[int, Any]],
+        columns: tuple[Sequence[str], str],
+        n_threads: int,
+    ) -> Exception | None:
+        """Make a shard of numbered blocks; returns what is refused."""
+        try:
+            _check_versions(expected)
+            names, label = columns
+            parts = []
+            for number, ref in blocks:
+                block, name = ray.get(ref), f"block {number} of the dataset"
+                labels = labels_in(block, label, name)
+                parts.append(Part(number, points_in(block, names, name), labels))
+            self._shard = Shard(parts, n_threads)
+        except errors.ObjectLostError as lost:
+            return LostShardError(
+                f"a block of the dataset is lost, and Ray cannot make it again "
+                f"({type(lost).__name__}); read the dataset from files, so that it can"
+            )
+        except Exception as refusal:
+            return refusal
+        return None
+
+    def answer(self, seq: int, message: bytes) -> bytes:
+        """See ``distributed.transport``."""
+        return answer(self._shard, seq, message)
+
+    @ray.method(concurrency_group="life")
+    def live(self) -> None:
+        """Show that the process is there and not stopped."""
+
+
+def _check_versions(expected: dict[str, str]) -> None:
+    here = versions()
+    for name, version in expected.items():
+        if here[name] != version:
+            node = ray.util.get_node_ip_address()
+            raise InvalidInputError(
+                f"{name} is {here[name]} on the node {node}, but {version} where the fit began; "
+                f"install the same versions of {', '.join(here)} on all nodes"
+            )
+
+
+_Actor = ray.remote(concurrency_groups={"life": 1}, max_restarts=0)(_Keeper)
+
+
+class _Watch:
+    """Whether an actor lives."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor, self._sign, self._looks, self._most = actor, None, 0, _STARTING_LOOKS
+
+    def look(self) -> bool:
+        """Whether it does, as far as one knows."""
+        if self._sign is None:
+            self._sign, self._looks = self._actor.live.remote(), 0
+            return True
+        if ray.wait([self._sign], timeout=0)[0]:  # also where it died, which its calls will tell
+            self._sign, self._most = None, _LIVING_LOOKS
+            return True
+        self._looks += 1
+        return self._looks < self._most
+
+
+class RayShards(RemoteShards):
+    """Shards of a dataset's blocks, each in an actor.
+
+    Processors are reserved beside the actors, which themselves ask for none: so one that was lost
+    can always be made again, and processors are given up then, as Ray may need them to make blocks
+    again.
+
+    Parameters
+    ----------
+    blocks : Blocks
+    columns : tuple of list of str and str
+        Those of features, and that of labels.
+    num_actors, num_cpus : int or None
+        As of `interpolate`.
+    """
+
+    _lost: ClassVar = (
+        errors.RayActorError,
+        errors.WorkerCrashedError,
+        errors.NodeDiedError,
+        errors.ObjectLostError,
+        errors.OutOfMemoryError,
+        errors.ActorUnschedulableError,
+    )
+
+    def __init__(
+        self,
+        blocks: Blocks,
+        columns: tuple[Sequence[str], str],
+        num_actors: int | None,
+        num_cpus: int | None,
+    ) -> None:
+        self._room: Room | None = reserve(num_actors, num_cpus)
+        self._nodes, self._n_threads = self._room.nodes, self._room.num_cpus
+        self._blocks, self._columns = blocks, columns
+        self._actors: dict[int, Any] = {}
+        self._watches: dict[int, _Watch] = {}
+        self._put: tuple[bytes, Any] = b"", None
+        try:
+            found = get_object_locations(blocks.refs)
+            places = [found.get(ref, {}).get("node_ids", []) for ref in blocks.refs]
+            super().__init__(shared_out(blocks.sizes, places, self._nodes))
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """End all actors."""
+        for shard in [*self._actors]:
+            self._end(shard)
+        self._give_up_room()
+
+    def _give_up_room(self) -> None:
+        room, self._room = self._room, None
+        if room is not None and ray.is_initialized():
+            room.give_up()
+
+    def _end(self, shard: int) -> None:
+        actor = self._actors.pop(shard, None)
+        self._watches.pop(shard, None)
+        if actor is not None and ray.is_initialized():
+            with suppress(errors.RayError):
+                ray.kill(actor)
+
+    def _begin(self, shard: int) -> Future[Any]:
+        if shard in self._actors:
+            self._end(shard)
+            self._give_up_room()
+        node = NodeAffinitySchedulingStrategy(self._nodes[shard], soft=True)
+        actor = _Actor.options(num_cpus=0, scheduling_strategy=node).remote()
+        self._actors[shard], self._watches[shard] = actor, _Watch(actor)
+        blocks = [(number, self._blocks.refs[number]) for number in self._numbers[shard]]
+        begun = actor.load.remote(versions(), blocks, self._columns, self._n_threads)
+        return _then(begun.future(), _raised)
+
+    def _send(self, shard: int, seq: int, message: bytes) -> Future[bytes]:
+        sent: Any = message
+        if len(message) >= _PUT_BYTES:
+            if self._put[0] is not message:
+                self._put = message, ray.put(message)
+            sent = self._put[1]
+        future: Future[bytes] = self._actors[shard].answer.remote(seq, sent).future()
+        return future
+
+    def _look_after(self, shards: Collection[int]) -> None:
+        for shard in shards:
+            if not self._watches[shard].look():
+                ray.kill(self._actors[shard])
+
+    def _name(self, shard: int) -> str:
+        return f"shard {shard}, an actor that began on the node {self._nodes[shard]}"
+
+
+def _raised(refusal: Exception | None) -> None:
+    if refusal is not None:
+        raise refusal
+
+
+def _then(future: Future[Any], step: Callable[[Any], Any]) -> Future[Any]:
+    """What becomes of a future's result."""
+    after: Future[Any] = Future()
+
+    def go_on(done: Future[Any]) -> None:
+        try:
+            after.set_result(step(done.result()))
+        except BaseException as error:
+            after.set_exception(error)
+
+    future.add_done_callback(go_on)
+    return after
