@@ -99,6 +99,12 @@ def _placing(facts: list[PartFacts]) -> Placing:
                 f"part {fact.number} has other names of columns than part {some[0].number}; pass "
                 f"frames with the same columns, or arrays"
             )
+        if _kind(fact.labels) != _kind(some[0].labels):
+            raise InvalidInputError(
+                f"part {fact.number} has labels of another kind than part {some[0].number}, "
+                f"{fact.labels.dtype} beside {some[0].labels.dtype}; make all of them strings or "
+                f"all integers"
+            )
     stored = [fact.n_stored for fact in some]
     known = [count for count in stored if count is not None]
     if known and len(known) < len(some):
@@ -117,6 +123,12 @@ def _placing(facts: list[PartFacts]) -> Placing:
         classes, some[0].n_features, dtype.name, counts, sum(known) if known else None,
         some[0].names, not known and all(fact.is_array for fact in some),
     )  # fmt: skip
+
+
+def _kind(labels: np.ndarray) -> str:
+    """What labels are: joined, numbers would become text."""
+    kinds = {"i": "number", "u": "number", "f": "number", "O": "text", "U": "text"}
+    return kinds.get(labels.dtype.kind, labels.dtype.kind)
 
 
 def _relabelled(fleet: Fleet, placing: Placing, problem: Problem) -> Placing:

@@ -90,16 +90,31 @@ def feature_columns(columns: Sequence[str], label_column: Any) -> list[str]:
     return features
 
 
+def columns_of(block: Any) -> list[str]:
+    """Columns of an Arrow table, or a frame of pandas."""
+    return list(block.column_names if is_arrow(block) else block.columns)
+
+
+def is_arrow(block: Any) -> bool:
+    """Whether a block is an Arrow table, and else a frame of pandas."""
+    return hasattr(block, "column_names")
+
+
+def rows_of(block: Any, start: int, stop: int) -> Any:
+    """Some rows of a block, not copied."""
+    return block.slice(start, stop - start) if is_arrow(block) else block.iloc[start:stop]
+
+
 def points_in(block: Any, columns: Sequence[str], name: str) -> Any:
     """Some columns of a block in this order, as `check_points` takes them."""
-    here = list(getattr(block, "column_names", None) or block.columns)
+    here = set(columns_of(block))
     missing = [column for column in columns if column not in here]
     if missing:
         raise InvalidInputError(
             f"{name} has no column {', '.join(map(show, missing))}, which others have; give all "
             f"blocks the same columns"
         )
-    if not hasattr(block, "select"):  # a frame of pandas
+    if not is_arrow(block):
         return block[list(columns)]
     import pyarrow
 
@@ -127,6 +142,6 @@ def _lists(column: Any, title: str) -> Any:
 
 def labels_in(block: Any, column: str, name: str) -> EncodedLabels:
     """The labels of a block."""
-    labels = block.column(column) if hasattr(block, "select") else block[column]
+    labels = block.column(column) if is_arrow(block) else block[column]
     title = f"column {show(column)} of {name}"
     return EncodedLabels(*check_labels(labels, len(labels), name=title, narrow=True, least=1))

@@ -15,7 +15,7 @@ from fastmem.inputs import check_count
 from fastmem.inputs.refusals import show, typed
 from fastmem.network.network import Network
 from fastmem.patterns import of_points
-from fastmem.ray.blocks import check_dataset, points_in
+from fastmem.ray.blocks import check_dataset, columns_of, is_arrow, points_in
 
 
 def predict(
@@ -135,24 +135,20 @@ def _with_column(
     output_column: str,
     n_threads: int,
 ) -> Any:
-    if output_column in _columns(batch):
+    if output_column in columns_of(batch):
         raise InvalidInputError(
             f"the dataset has a column {show(output_column)}; pass another name as output_column"
         )
     found = work(batch, known, n_threads)
-    if not hasattr(batch, "select"):  # a frame of pandas
+    if not is_arrow(batch):
         return batch.assign(**{output_column: found if found.ndim == 1 else list(found)})
     # Ray knows how its tables hold tensors
     made = BlockAccessor.batch_to_block({output_column: found})
     return batch.append_column(output_column, made.column(output_column))
 
 
-def _columns(batch: Any) -> list[str]:
-    return list(batch.column_names if hasattr(batch, "select") else batch.columns)
-
-
 def _predicted(batch: Any, network: Network, n_threads: int) -> np.ndarray:
-    columns = _columns(batch)
+    columns = columns_of(batch)
     if network.feature_names is not None:
         columns = _bases(network.feature_names, columns)
     return network.predict(points_in(batch, columns, "the dataset"), n_threads=n_threads)
@@ -162,7 +158,7 @@ def _patterns(
     batch: Any, known: tuple[Hyperplanes, list[str] | None], n_threads: int
 ) -> np.ndarray:
     hyperplanes, columns = known
-    points = points_in(batch, _columns(batch) if columns is None else columns, "the dataset")
+    points = points_in(batch, columns_of(batch) if columns is None else columns, "the dataset")
     return of_points.sign_patterns(points, hyperplanes, n_threads=n_threads)
 
 

@@ -20,6 +20,8 @@ _BUSY_SECONDS = 600
 """and at all, where others have them,"""
 _SMALL_SECONDS = 120
 """or where the cluster has not so many, but may grow."""
+_PIECES = 4
+"""Of what each shard has on average, a piece of a block is at most one part in so many."""
 
 
 class Room(NamedTuple):
@@ -91,10 +93,20 @@ def _wait(group: Any, n: int, each: int) -> None:
             _log.warning("waiting for room for %s; the cluster has %g processors", asked, total)
 
 
+class Piece(NamedTuple):
+    """Rows start..stop-1 of a block."""
+
+    block: int
+    start: int
+    stop: int
+
+
 def shared_out(
     sizes: Sequence[int], places: Sequence[Sequence[str]], nodes: Sequence[str]
-) -> list[list[int]]:
-    """Blocks of each shard: where they are, as far as shards become no larger than a mean one.
+) -> list[list[tuple[int, Piece]]]:
+    """Numbered pieces of blocks, for each shard: where they are, as far as that is even.
+
+    Pieces are numbered in the order of rows. A block that is large beside what a shard has is cut.
 
     Parameters
     ----------
@@ -105,20 +117,38 @@ def shared_out(
     nodes : sequence of str
         The node of each shard.
     """
-    loads = [0] * len(nodes)
-    most = -(-sum(sizes) // len(nodes))
-    shards: list[list[int]] = [[] for _ in nodes]
-    far = []
-    for block, size in enumerate(sizes):
-        near = [shard for shard, node in enumerate(nodes) if node in places[block]]
-        best = min(near, key=loads.__getitem__, default=None)
-        if best is None or loads[best] + size > most:
-            far.append(block)
+    total, shards = sum(sizes), range(len(nodes))
+    most, large = -(-total // len(nodes)), -(-total // (_PIECES * len(nodes)))
+    pieces = [
+        Piece(block, start, min(start + large, size))
+        for block, size in enumerate(sizes)
+        for start in range(0, size, large)
+    ]
+    loads, owners = [0] * len(nodes), [-1] * len(pieces)
+    for is_anywhere in (False, True):
+        for i, (block, start, stop) in enumerate(pieces):
+            if owners[i] >= 0:
+                continue
+            loaded = [(loads[s], nodes[s] not in places[block], s) for s in shards]
+            fit = [one for one in loaded if is_anywhere or (one[0] < most and not one[1])]
+            if fit:
+                owners[i] = min(fit)[2]
+                loads[owners[i]] += stop - start
+    return _joined(pieces, owners, len(nodes))
+
+
+def _joined(
+    pieces: Sequence[Piece], owners: Sequence[int], n_shards: int
+) -> list[list[tuple[int, Piece]]]:
+    """Join pieces that follow each other on a shard, and number them."""
+    found: list[list[tuple[int, Piece]]] = [[] for _ in range(n_shards)]
+    number = 0
+    for i, owner in enumerate(owners):
+        piece = pieces[i]
+        if i and owner == owners[i - 1] and piece.block == pieces[i - 1].block:
+            last, whole = found[owner][-1]
+            found[owner][-1] = last, whole._replace(stop=piece.stop)
             continue
-        shards[best].append(block)
-        loads[best] += size
-    for block in far:
-        best = min(range(len(nodes)), key=loads.__getitem__)
-        shards[best].append(block)
-        loads[best] += sizes[block]
-    return [sorted(some) for some in shards]
+        found[owner].append((number, piece))
+        number += 1
+    return found

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, ClassVar
 
-import numba
-import numpy as np
 import ray
 import ray.exceptions as errors
 from ray.experimental import get_object_locations
@@ -17,10 +16,9 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from fastmem.distributed.parts import Part
 from fastmem.distributed.shard import Shard
 from fastmem.distributed.transport import LostShardError, RemoteShards, answer
-from fastmem.errors import InvalidInputError
-from fastmem.ray.blocks import Blocks, labels_in, points_in
+from fastmem.distributed.versions import require_same, versions
+from fastmem.ray.blocks import Blocks, labels_in, points_in, rows_of
 from fastmem.ray.reserving import Room, reserve, shared_out
-from fastmem.version import __version__
 
 _STARTING_LOOKS, _LIVING_LOOKS = 600, 60
 """Looks after a shard, half a second each, until one counts as lost that shows no sign of life: in
@@ -30,28 +28,23 @@ _PUT_BYTES = 100_000
 """A message of so many bytes goes to the object store once, and not into each call."""
 
 
-def versions() -> dict[str, str]:
-    """What the points' patterns, and how they are pickled, may depend on."""
-    return {"fastmem": __version__, "numba": numba.__version__, "numpy": np.__version__}
-
-
 class _Keeper:
     """An actor with a shard, which answers in one thread and shows that it lives in another."""
 
     def load(
         self,
         expected: dict[str, str],
-        blocks: Sequence[tuple[int, Any]],
+        pieces: Sequence[tuple[int, Any, int, int]],
         columns: tuple[Sequence[str], str],
         n_threads: int,
     ) -> Exception | None:
-        """Make a shard of numbered blocks; returns what is refused."""
+        """Make a shard of numbered parts, which are rows of blocks; returns what is refused."""
         try:
-            _check_versions(expected)
+            require_same(expected, f"the node {ray.util.get_node_ip_address()}")
             names, label = columns
             parts = []
-            for number, ref in blocks:
-                block, name = ray.get(ref), f"block {number} of the dataset"
+            for number, ref, start, stop in pieces:
+                block, name = rows_of(ray.get(ref), start, stop), f"part {number} of the dataset"
                 labels = labels_in(block, label, name)
                 parts.append(Part(number, points_in(block, names, name), labels))
             self._shard = Shard(parts, n_threads)
@@ -69,19 +62,9 @@ class _Keeper:
         return answer(self._shard, seq, message)
 
     @ray.method(concurrency_group="life")
-    def live(self) -> None:
-        """Show that the process is there and not stopped."""
-
-
-def _check_versions(expected: dict[str, str]) -> None:
-    here = versions()
-    for name, version in expected.items():
-        if here[name] != version:
-            node = ray.util.get_node_ip_address()
-            raise InvalidInputError(
-                f"{name} is {here[name]} on the node {node}, but {version} where the fit began; "
-                f"install the same versions of {', '.join(here)} on all nodes"
-            )
+    def live(self) -> int:
+        """Show that the process is there and not stopped; returns its number."""
+        return os.getpid()
 
 
 _Actor = ray.remote(concurrency_groups={"life": 1}, max_restarts=0)(_Keeper)
@@ -139,14 +122,15 @@ class RayShards(RemoteShards):
     ) -> None:
         self._room: Room | None = reserve(num_actors, num_cpus)
         self._nodes, self._n_threads = self._room.nodes, self._room.num_cpus
-        self._blocks, self._columns = blocks, columns
+        self._refs, self._columns = blocks.refs, columns
         self._actors: dict[int, Any] = {}
         self._watches: dict[int, _Watch] = {}
         self._put: tuple[bytes, Any] = b"", None
         try:
             found = get_object_locations(blocks.refs)
             places = [found.get(ref, {}).get("node_ids", []) for ref in blocks.refs]
-            super().__init__(shared_out(blocks.sizes, places, self._nodes))
+            self._pieces = shared_out(blocks.sizes, places, self._nodes)
+            super().__init__([[number for number, _ in some] for some in self._pieces])
         except BaseException:
             self.close()
             raise
@@ -176,9 +160,16 @@ class RayShards(RemoteShards):
         node = NodeAffinitySchedulingStrategy(self._nodes[shard], soft=True)
         actor = _Actor.options(num_cpus=0, scheduling_strategy=node).remote()
         self._actors[shard], self._watches[shard] = actor, _Watch(actor)
-        blocks = [(number, self._blocks.refs[number]) for number in self._numbers[shard]]
-        begun = actor.load.remote(versions(), blocks, self._columns, self._n_threads)
+        begun = actor.load.remote(
+            versions(), self._pieces_of(shard), self._columns, self._n_threads
+        )
         return _then(begun.future(), _raised)
+
+    def _pieces_of(self, shard: int) -> list[tuple[int, Any, int, int]]:
+        return [
+            (number, self._refs[piece.block], piece.start, piece.stop)
+            for number, piece in self._pieces[shard]
+        ]
 
     def _send(self, shard: int, seq: int, message: bytes) -> Future[bytes]:
         sent: Any = message
