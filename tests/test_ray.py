@@ -58,8 +58,8 @@ def cluster():
         warnings.filterwarnings("ignore", category=ResourceWarning)
         warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
         ray.init(
-            num_cpus=3, include_dashboard=False, log_to_driver=False, logging_level="ERROR",
-            object_store_memory=100 << 20,
+            "local", num_cpus=3, include_dashboard=False, log_to_driver=False,
+            logging_level="ERROR", object_store_memory=100 << 20,
         )  # fmt: skip
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
