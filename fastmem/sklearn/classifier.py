@@ -24,7 +24,7 @@ class ContradictionWarning(UserWarning):
     """Equal points have different labels, and some were taken for their most frequent label."""
 
 
-def _has_probabilities(classifier: InterpolatingClassifier) -> bool:
+def has_probabilities(classifier: InterpolatingClassifier) -> bool:
     """Whether a classifier has, or will have, probabilities."""
     network = getattr(classifier, "network_", None)
     if network is not None:
@@ -248,28 +248,37 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
                 f"y holds one class only, {classes.tolist()[0]!r}; "
                 f"pass labels of at least two classes"
             )
-        self.classes_ = classes
-        network = interpolate(
-            X, y, width=self.width, max_bias=self.max_bias, selection=self.selection,
+        network = interpolate(X, y, **self._parameters(X), n_threads=threads)
+        # scikit-learn has taken the names off X
+        return self._keep(network, classes, getattr(self, "feature_names_in_", None), start)
+
+    def _parameters(self, X: Any) -> dict[str, Any]:
+        """What `interpolate` is given, but for threads."""
+        return dict(
+            width=self.width, max_bias=self.max_bias, selection=self.selection,
             projection=self.projection, covered=self.covered, center=self.center,
-            seed=seed_of(self.random_state), n_threads=threads, progress=self.verbose > 1,
+            seed=seed_of(self.random_state), progress=self.verbose > 1,
             max_width=self.max_width, margin=self.margin, compact=self.compact,
             memory_limit=self.memory_limit, contradictions=self.contradictions,
             complete=self.complete, scale=self.scale, decision=self._decision(X),
             objective=self.objective, effort=self.effort,
         )  # fmt: skip
+
+    def _keep(self, network: Network, classes: np.ndarray, names: Any, start: float) -> Any:
+        """Be fitted: with a network, of labels as they came, that took from ``start`` on."""
         assert network.report is not None
+        self.classes_ = classes
         self.relabelled_ = network.report.relabelled
+        n_samples = network.report.n_samples
         if len(self.relabelled_):
-            self._warn_of_relabelled(len(y))
-        names = getattr(self, "feature_names_in_", None)  # scikit-learn has taken them off X
+            self._warn_of_relabelled(n_samples)
         self.network_ = _with_classes(network, classes, names)
         if self.verbose > 0:
             n, m = self.network_.widths
             vote = network.report.vote
             votes = "" if vote is None else f"{vote.width:,} features, "
             print(
-                f"[InterpolatingClassifier] {len(y):,} points of {len(classes)} classes: {votes}"
+                f"[{type(self).__name__}] {n_samples:,} points of {len(classes)} classes: {votes}"
                 f"{n:,} hyperplanes, {m:,} neurons, {time.perf_counter() - start:.2f} s"
             )
         return self
@@ -293,7 +302,7 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
             f"relabelled_) equal points of another label that is as frequent or more, which they "
             f"are predicted as; remove or relabel them, or pass contradictions='raise'",
             ContradictionWarning,
-            stacklevel=3,
+            stacklevel=4,
         )
 
     def predict(self, X: Any, *, abstain: float | None = None) -> np.ndarray:
@@ -316,7 +325,7 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
         labels = self.network_.predict(X, n_threads=threads_of(self.n_jobs), abstain=abstain)
         return labels.astype(self.classes_.dtype, copy=False)
 
-    @available_if(_has_probabilities)
+    @available_if(has_probabilities)
     def predict_proba(self, X: Any) -> np.ndarray:
         """Probabilities of the classes; with a vote only.
 

@@ -1,0 +1,267 @@
+"""Shards as actors of Dask's workers, one on each that has parts."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
+from contextlib import suppress
+from threading import Lock
+from types import TracebackType
+from typing import Any, ClassVar
+from uuid import uuid4
+
+from distributed import Client, KilledWorker, get_worker, wait
+from distributed import Future as DaskFuture
+from distributed.protocol import to_serialize
+
+from fastmem.dask.clients import require_same, versions, without_fastmem
+from fastmem.dask.collections import Recipes
+from fastmem.distributed.parts import Part
+from fastmem.distributed.shard import Shard
+from fastmem.distributed.transport import LostShardError, RemoteShards, answer
+
+_PULSE = 0.5
+"""Seconds between two looks at whether workers are still there."""
+_FOR_ANOTHER = 3.0
+"""Seconds that a lost shard waits for a worker without a shard, such as one that starts again."""
+_FOR_ANY = 300.0
+"""Seconds that it waits for any worker at all."""
+_TO_CONNECT = 3.0
+"""Seconds in which a worker must be reached for the client to speak to it itself."""
+
+
+class _LostWorkerError(Exception):
+    """A worker is gone, or its actor."""
+
+
+class ShardActor:
+    """A shard on a worker, whose threads it uses.
+
+    Parameters
+    ----------
+    client : dict
+        `versions` of the client.
+    parts : list of Part
+    """
+
+    def __init__(self, client: dict[str, str], parts: list[Part]) -> None:
+        require_same(client)
+        self._shard = Shard(parts, get_worker().state.nthreads)
+
+    def run(self, seq: int, message: bytes) -> bytes:
+        """See `answer`."""
+        return answer(self._shard, seq, message)
+
+
+class DaskShards(RemoteShards):
+    """Shards on workers; a context, at the end of which no actor is left.
+
+    Each part is made wherever the scheduler wants it, and stays there; a part that is lost is made
+    again by its recipe, on another worker.
+
+    Parameters
+    ----------
+    client : Client
+    recipes : Recipes
+    """
+
+    _lost: ClassVar = (_LostWorkerError, KilledWorker, CancelledError)
+
+    def __init__(self, client: Client, recipes: Recipes) -> None:
+        self._client, self._recipes = client, recipes
+        self._threads = ThreadPoolExecutor(256, thread_name_prefix="fastmem-dask")
+        self._choosing = Lock()
+        self._is_open = True
+        self._is_direct = client.direct_to_workers is not False
+        self._actors: dict[int, DaskFuture] = {}
+        self._parts: dict[int, DaskFuture] = {}
+        owned: dict[str, list[int]] = {}
+        try:
+            for number, host in enumerate(self._make_parts()):
+                owned.setdefault(host, []).append(number)
+        except BaseException:
+            self.close()
+            raise
+        super().__init__(list(owned.values()))
+        self._host_of = dict(enumerate(owned))
+
+    def __enter__(self) -> DaskShards:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:  # fmt: skip
+        self.close()
+
+    def close(self) -> None:
+        """Let go of all actors and parts."""
+        self._is_open = False
+        for future in [*self._actors.values(), *self._parts.values()]:
+            future.release()
+        self._actors, self._parts = {}, {}
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+    def _name(self, shard: int) -> str:
+        return f"shard {shard}, last on worker {self._host_of[shard]}"
+
+    # Parts ----------------------------------------------------------------------------------------
+
+    def _make_parts(self) -> list[str]:
+        """Make all parts; returns the worker of each."""
+        numbers = list(range(len(self._recipes)))
+        self._parts.update(enumerate(self._client.compute(self._recipes.delayed(numbers))))
+        futures = list(self._parts.values())
+        of_key = {future.key: number for number, future in self._parts.items()}
+        while True:
+            while not self._are_done(futures):
+                self._require_scheduler()
+            places = self._client.who_has(futures)
+            hosts = {of_key[key]: min(where) for key, where in places.items() if where}
+            if len(hosts) == len(numbers):
+                return [hosts[number] for number in numbers]
+            time.sleep(_PULSE)  # a worker has just gone, and its parts are being made again
+
+    def _are_done(self, futures: list[DaskFuture]) -> bool:
+        """Wait for a moment; raises what one of them raised."""
+        with suppress(TimeoutError):
+            wait(futures, timeout=_PULSE)
+        for future in futures:
+            if future.status == "error":
+                error = future.exception()
+                raise without_fastmem(self._client, error) or error
+        return all(future.status == "finished" for future in futures)
+
+    # Actors ---------------------------------------------------------------------------------------
+
+    def _begin(self, shard: int) -> Future[Any]:
+        return self._threads.submit(self._make, shard)
+
+    def _make(self, shard: int) -> None:
+        try:
+            self._make_actor(shard)
+        except BaseException:
+            self._release(shard)
+            raise
+
+    def _make_actor(self, shard: int) -> None:
+        numbers = self._numbers[shard]
+        if not all(number in self._parts for number in numbers):  # not for the first time
+            self._release(shard)
+            host = self._choose_host(shard)
+            # or on others, where that one goes or is stopped meanwhile
+            made = self._client.compute(
+                self._recipes.delayed(numbers), workers=[host], allow_other_workers=True
+            )
+            self._parts.update(zip(numbers, made, strict=True))
+        host = self._host_of[shard]
+        self._require_host(host)
+        self._actors[shard] = actor = self._client.submit(
+            ShardActor, versions(), [self._parts[number] for number in numbers],
+            key=f"fastmem-shard-{shard}-{uuid4().hex}", actor=True, workers=[host],
+        )  # fmt: skip
+        while not self._are_done([actor]):
+            self._require_host(host)
+        for number in numbers:  # the actor has them
+            self._parts.pop(number).release()
+        self._is_direct = self._is_direct and self._on_loop(self._reaches(host)).result()
+
+    def _release(self, shard: int) -> None:
+        for number in self._numbers[shard]:
+            if number in self._parts:
+                self._parts.pop(number).release()
+        if shard in self._actors:
+            self._actors.pop(shard).release()
+
+    def _require_scheduler(self) -> None:
+        if not self._is_open or self._client.status in ("closing", "closed"):
+            raise LostShardError(
+                "the client was closed, or lost its scheduler, while a fit was going on; connect "
+                "to the cluster and fit again"
+            )
+
+    def _require_host(self, host: str) -> None:
+        if host not in self._workers():
+            raise _LostWorkerError(f"worker {host} is gone, or takes no tasks")
+
+    def _workers(self) -> dict[str, Any]:
+        """Workers that take tasks, by address; and what the scheduler knows of them."""
+        self._require_scheduler()
+        try:
+            known = self._client.scheduler_info(n_workers=-1)["workers"]
+        except OSError as lost:
+            raise _LostWorkerError("the scheduler cannot be reached") from lost
+        return {host: facts for host, facts in known.items() if facts["status"] == "running"}
+
+    def _choose_host(self, shard: int) -> str:
+        """A worker for a lost shard: without another one, if there is, or with the fewest."""
+        start = time.monotonic()
+        while True:
+            workers = self._workers()
+            waited = time.monotonic() - start
+            with self._choosing:
+                others = [host for some, host in self._host_of.items() if some != shard]
+                free = [host for host in workers if host not in others]
+                if free or (workers and waited > _FOR_ANOTHER):
+                    load = {host: (others.count(host), _memory(workers[host])) for host in workers}
+                    self._host_of[shard] = host = min(free or workers, key=lambda host: load[host])
+                    return host
+            if waited > _FOR_ANY:
+                raise LostShardError(
+                    f"{self._name(shard)}, was lost, and for {_FOR_ANY:.0f} s no worker has been "
+                    f"there to take its parts; add workers to the cluster and fit again"
+                )
+            time.sleep(_PULSE / 2)
+
+    # Calls ----------------------------------------------------------------------------------------
+
+    def _send(self, shard: int, seq: int, message: bytes) -> Future[bytes]:
+        return self._on_loop(self._ask(shard, seq, message))
+
+    def _on_loop(self, coroutine: Any) -> Future[Any]:
+        loop: Any = self._client.loop
+        return asyncio.run_coroutine_threadsafe(coroutine, loop.asyncio_loop)
+
+    async def _ask(self, shard: int, seq: int, message: bytes) -> bytes:
+        """Let an actor run, and watch meanwhile whether it is still there.
+
+        Its worker may be stopped, and then nothing would ever come.
+        """
+        actor, host = self._actors[shard], self._host_of[shard]
+        call = asyncio.ensure_future(self._execute(actor.key, host, seq, message))
+        try:
+            while not (await asyncio.wait([call], timeout=_PULSE))[0]:
+                if actor.status != "finished":
+                    raise _LostWorkerError(f"worker {host} was lost")
+            try:
+                reply = call.result()
+            except (OSError, KeyError) as lost:
+                raise _LostWorkerError(f"worker {host} cannot be reached: {lost!r}") from lost
+            if reply["status"] != "OK":
+                raise _LostWorkerError(f"worker {host}: {reply['exception']!r}")
+            answered: bytes = reply["result"]
+            return answered
+        finally:
+            call.cancel()
+
+    async def _execute(self, key: Any, host: str, seq: int, message: bytes) -> Any:
+        """What `distributed.Actor` does, but that it tells of every error, at once."""
+        arguments = [to_serialize(seq), to_serialize(message)]
+        to_run = {"actor": key, "function": "run", "args": arguments, "kwargs": {}}
+        if self._is_direct:
+            return await self._client.rpc(host).actor_execute(**to_run)
+        scheduler: Any = self._client.scheduler
+        return await scheduler.proxy(worker=host, msg={"op": "actor_execute", **to_run})
+
+    async def _reaches(self, host: str) -> bool:
+        """Whether the client reaches a worker itself, and not only the scheduler."""
+        try:
+            await asyncio.wait_for(self._client.rpc(host).identity(), _TO_CONNECT)
+        except OSError:
+            return False
+        return True
+
+
+def _memory(worker: dict[str, Any]) -> float:
+    return float(worker["metrics"].get("memory", 0) or 0)
