@@ -8,7 +8,8 @@ What users of other libraries suffered from, and the test that it does not happe
 * workers or parts without data, or without a class: `test_files_of_one_machine`, `test_few_rows`;
 * two fits at once wait for each other: `test_two_fits_at_once`;
 * more workers than the cluster has: `test_room_that_is_not_there`;
-* versions that differ: `test_other_versions_are_refused`;
+* versions that differ, or none: `test_other_versions_are_refused`,
+  `test_workers_without_fastmem_are_refused`;
 * rows in the order in which tasks end: `test_rows_are_in_the_order_of_files`;
 * what is left behind: `test_an_interrupt_leaves_nothing_behind`.
 """
@@ -19,8 +20,10 @@ import os
 import pickle
 import re
 import signal
+import sys
 import threading
 import time
+import types
 import warnings
 from itertools import pairwise
 
@@ -332,6 +335,21 @@ def test_other_versions_are_refused(monkeypatch):
     here = ray_shards.versions()
     monkeypatch.setattr(ray_shards, "versions", lambda: {**here, "numba": "0.1"})
     words = r"the node \S+ has numba \S+ and the driver numba 0.1; install the same versions"
+    with pytest.raises(fastmem.InvalidInputError, match=words):
+        there(cut(frame_of(blobs, 60), [20]), num_actors=1)
+
+
+def test_workers_without_fastmem_are_refused(monkeypatch):
+    """As if it was: an actor of a module that only this process has."""
+    module = types.ModuleType("only_here")
+    module.Keeper = type("Keeper", (), {"__module__": "only_here", "load": lambda self, *_: None})
+    module.Keeper.live = ray.method(concurrency_group="life")(lambda self: None)
+    monkeypatch.setitem(sys.modules, "only_here", module)
+    actor = ray_shards._remote(concurrency_groups={"life": 1})(module.Keeper)
+    monkeypatch.setattr(ray_shards, "_Actor", actor)
+    words = (
+        r"cannot be imported by workers of Ray \(No module named 'only_here'\); install it on all"
+    )
     with pytest.raises(fastmem.InvalidInputError, match=words):
         there(cut(frame_of(blobs, 60), [20]), num_actors=1)
 

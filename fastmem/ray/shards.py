@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
@@ -17,8 +18,10 @@ from fastmem.distributed.parts import Part
 from fastmem.distributed.shard import Shard
 from fastmem.distributed.transport import LostShardError, RemoteShards, answer
 from fastmem.distributed.versions import require_same, versions
+from fastmem.errors import InvalidInputError
 from fastmem.ray.blocks import Blocks, labels_in, points_in, rows_of
 from fastmem.ray.reserving import Room, reserve, shared_out
+from fastmem.version import __version__
 
 _STARTING_LOOKS, _LIVING_LOOKS = 600, 60
 """Looks after a shard, half a second each, until one counts as lost that shows no sign of life: in
@@ -67,7 +70,8 @@ class _Keeper:
         return os.getpid()
 
 
-_Actor = ray.remote(concurrency_groups={"life": 1}, max_restarts=0)(_Keeper)
+_remote: Any = ray.remote  # whose types do not know of groups
+_Actor = _remote(concurrency_groups={"life": 1}, max_restarts=0)(_Keeper)
 
 
 class _Watch:
@@ -163,7 +167,7 @@ class RayShards(RemoteShards):
         begun = actor.load.remote(
             versions(), self._pieces_of(shard), self._columns, self._n_threads
         )
-        return _then(begun.future(), _raised)
+        return _then(begun.future(), _raised, _not_importable)
 
     def _pieces_of(self, shard: int) -> list[tuple[int, Any, int, int]]:
         return [
@@ -186,7 +190,8 @@ class RayShards(RemoteShards):
                 ray.kill(self._actors[shard])
 
     def _name(self, shard: int) -> str:
-        return f"shard {shard}, an actor that began on the node {self._nodes[shard]}"
+        addresses = {node["NodeID"]: node["NodeManagerAddress"] for node in ray.nodes()}
+        return f"shard {shard}, an actor that began on the node {addresses[self._nodes[shard]]}"
 
 
 def _raised(refusal: Exception | None) -> None:
@@ -194,15 +199,33 @@ def _raised(refusal: Exception | None) -> None:
         raise refusal
 
 
-def _then(future: Future[Any], step: Callable[[Any], Any]) -> Future[Any]:
-    """What becomes of a future's result."""
+def _not_importable(error: BaseException) -> BaseException:
+    """A sentence for an actor that died because its process has no fastmem; other errors as such.
+
+    It would die again and again. Ray tells of it in a text alone.
+    """
+    missing = re.search(r"ModuleNotFoundError: (No module named \S+)", str(error))
+    if missing is None or "failed to import on the worker" not in str(error):
+        return error
+    return InvalidInputError(
+        f"fastmem cannot be imported by workers of Ray ({missing[1]}); install it on all nodes, "
+        f"pip install fastmem-nets=={__version__}, or pass a runtime_env to ray.init"
+    )
+
+
+def _then(
+    future: Future[Any],
+    step: Callable[[Any], Any],
+    instead: Callable[[BaseException], BaseException] = lambda error: error,
+) -> Future[Any]:
+    """What becomes of a future's result, and of its error."""
     after: Future[Any] = Future()
 
     def go_on(done: Future[Any]) -> None:
         try:
             after.set_result(step(done.result()))
         except BaseException as error:
-            after.set_exception(error)
+            after.set_exception(instead(error))
 
     future.add_done_callback(go_on)
     return after
