@@ -45,7 +45,7 @@ pytest.importorskip("ray.data")
 
 from fastmem import ray as on_ray
 from fastmem.ray import blocks as ray_blocks
-from fastmem.ray import reserving
+from fastmem.ray import predicting, reserving
 from fastmem.ray import shards as ray_shards
 
 # of Ray's own defaults
@@ -250,6 +250,25 @@ def test_an_actor_that_is_lost_again_and_again_is_named(monkeypatch):
     with pytest.raises(LostShardError, match=words):
         there(cut(frame_of(blobs, 60), [20]), num_actors=1)
     assert free_cpus() == 3
+
+
+def test_processors_are_given_up_where_loading_takes_long(monkeypatch):
+    """Else Ray could have none to make blocks again, and the fit would wait for them."""
+    monkeypatch.setattr(ray_shards, "_LOADING_LOOKS", 0)
+    seen = []
+
+    class Slow:
+        def look(self):
+            seen.append(ray.available_resources().get("CPU"))
+            return True
+
+    shards = object.__new__(ray_shards.RayShards)
+    shards._there, shards._watches, shards._loading_looks = {0}, {0: Slow(), 1: Slow()}, 0
+    shards._room = room = reserving.reserve(1, 1)
+    shards._look_after([0])
+    assert shards._room is room
+    shards._look_after([0, 1])
+    assert shards._room is None and free_cpus() == 3 and len(seen) == 3
 
 
 def test_a_block_that_is_lost_for_good(monkeypatch):
@@ -575,6 +594,14 @@ def test_frames_of_pandas_and_networks_without_names(fitted):
     network = fit_here(X, labels)
     found = on_ray.predict(network, ray.data.from_pandas([frame[NAMES]]), batch_size=70)
     assert found.to_pandas()["predicted"].tolist() == labels.tolist()
+
+
+def test_raw_tables():
+    frame = frame_of(blobs, 60).astype({"a": str})
+    network = fit_here(frame[NAMES], frame["y"], encode=True)
+    for batch in (frame, pyarrow.Table.from_pandas(frame, preserve_index=False)):
+        found = predicting._with_column(batch, network, predicting._predicted, "k", 1)
+        assert list(found["k"].to_numpy()) == frame["y"].tolist()
 
 
 def test_patterns_stand_beside_the_columns(fitted):

@@ -55,10 +55,10 @@ def predict(
     Examples
     --------
     >>> import fastmem.ray, ray.data  # doctest: +SKIP
-    >>> net = fastmem.ray.interpolate(ray.data.read_parquet("train/"), label_column="y")
-    ... # doctest: +SKIP
-    >>> fastmem.ray.predict(net, ray.data.read_parquet("test/")).write_parquet("labelled/")
-    ... # doctest: +SKIP
+    >>> train = ray.data.read_parquet("train/")  # doctest: +SKIP
+    >>> net = fastmem.ray.interpolate(train, label_column="y")  # doctest: +SKIP
+    >>> labelled = fastmem.ray.predict(net, ray.data.read_parquet("test/"))  # doctest: +SKIP
+    >>> labelled.write_parquet("labelled/")  # doctest: +SKIP
     """
     if not isinstance(network, Network):
         raise InvalidInputError(f"network is {typed(network)}; pass a fastmem.Network")
@@ -149,7 +149,9 @@ def _with_column(
 
 def _predicted(batch: Any, network: Network, n_threads: int) -> np.ndarray:
     columns = columns_of(batch)
-    if network.feature_names is not None:
+    if network.encoding is not None:
+        columns = [column.name for column in network.encoding.columns]
+    elif network.feature_names is not None:
         columns = _bases(network.feature_names, columns)
     return network.predict(points_in(batch, columns, "the dataset"), n_threads=n_threads)
 

@@ -27,6 +27,9 @@ _STARTING_LOOKS, _LIVING_LOOKS = 600, 60
 """Looks after a shard, half a second each, until one counts as lost that shows no sign of life: in
 a process that has still to start, and in another. Looks are counted, and not time, as this process
 may be stopped, too."""
+_LOADING_LOOKS = 20
+"""Looks after shards that are loaded, until processors are given up, as Ray may need them to make
+their blocks again."""
 _PUT_BYTES = 100_000
 """A message of so many bytes goes to the object store once, and not into each call."""
 
@@ -130,6 +133,7 @@ class RayShards(RemoteShards):
         self._actors: dict[int, Any] = {}
         self._watches: dict[int, _Watch] = {}
         self._put: tuple[bytes, Any] = b"", None
+        self._loading_looks = 0
         try:
             found = get_object_locations(blocks.refs)
             places = [found.get(ref, {}).get("node_ids", []) for ref in blocks.refs]
@@ -185,6 +189,9 @@ class RayShards(RemoteShards):
         return future
 
     def _look_after(self, shards: Collection[int]) -> None:
+        self._loading_looks += not self._there.issuperset(shards)
+        if self._loading_looks > _LOADING_LOOKS:
+            self._give_up_room()
         for shard in shards:
             if not self._watches[shard].look():
                 ray.kill(self._actors[shard])
