@@ -35,7 +35,7 @@ from test_distributed import blobs, bytes_of, coins, fit_here
 
 import fastmem
 from fastmem.distributed.fitting import interpolate_on
-from fastmem.distributed.transport import ATTEMPTS, LostShardError
+from fastmem.distributed.transport import ATTEMPTS, LocalShards, LostShardError
 
 pandas = pytest.importorskip("pandas")
 pyarrow = pytest.importorskip("pyarrow")
@@ -344,9 +344,9 @@ def test_an_interrupt_leaves_nothing_behind(monkeypatch):
         return send(self, shard, seq, message)
 
     monkeypatch.setattr(ray_shards.RayShards, "_send", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as kept:  # whose frames hold all that there was
         there(cut(frame_of(blobs, 60), [20]), num_actors=2, width=100)
-    assert len(pids) == 2 and not any(map(is_there, pids))
+    assert kept.traceback and len(pids) == 2 and not any(map(is_there, pids))
     assert free_cpus() == 3
 
 
@@ -392,18 +392,19 @@ def test_rows_are_in_the_order_of_files(parquet):
 # Kinds of columns ------------------------------------------------------------------------------
 
 
-def fitted_in_process(dataset, **parameters):
-    """A fit of all blocks on a shard here, which takes no process."""
-    from fastmem.distributed.transport import LocalShards
-
+def fitted_in_process(dataset, n_shards=2, **parameters):
+    """A fit on what actors would hold, which takes no process."""
     blocks = ray_blocks.blocks_of(dataset)
-    keeper = ray_shards._Keeper()
     columns = ray_blocks.feature_columns(blocks.columns, "y"), "y"
-    pieces = [(k, blocks.refs[k], 0, size) for k, size in enumerate(blocks.sizes)]
-    refusal = keeper.load(ray_shards.versions(), pieces, columns, 1)
-    if refusal is not None:
-        raise refusal
-    return interpolate_on(LocalShards([keeper._shard._parts]), seed=1, n_threads=1, **parameters)
+    shards = []
+    for pieces in reserving.shared_out(blocks.sizes, [[]] * len(blocks.refs), "n" * n_shards):
+        some = [(number, blocks.refs[p.block], p.start, p.stop) for number, p in pieces]
+        keeper = ray_shards._Keeper()
+        refusal = keeper.load(ray_shards.versions(), some, columns, 1)
+        if refusal is not None:
+            raise refusal
+        shards.append(keeper._shard._parts)
+    return interpolate_on(LocalShards(shards), seed=1, n_threads=1, **parameters)
 
 
 def tensors(X, y):
@@ -452,7 +453,7 @@ def test_few_rows():
     """Fewer than actors, so that some have nothing."""
     frame = frame_of(blobs, 300)[:4]
     frame["y"] = [0, 1, 0, 1]
-    assert bytes_of(there(cut(frame, []), num_actors=2)) == here(frame)
+    assert bytes_of(fitted_in_process(cut(frame, [1, 1, 3]), 6)) == here(frame)
 
 
 def tables(**changes):
