@@ -118,7 +118,7 @@ class DaskInterpolatingClassifier(InterpolatingClassifier):
         require_points(X)
         require_labels(X, y)
         parameters = {**self._parameters(X), "n_threads": threads}
-        network = fit_parts(X, y, self.client, _as_array, parameters)
+        network = fit_parts(X, y, self.client, (__name__, "as_array"), parameters)
         known = X._meta if is_frame(X) else np.empty((0, network.n_features_in_))
         validate_data(self, known, skip_check_array=True)
         classes = network.classes_.astype(np.asarray(y._meta).dtype)
@@ -229,7 +229,7 @@ def _signature() -> inspect.Signature:
 DaskInterpolatingClassifier.__init__.__signature__ = _signature()  # type: ignore[attr-defined]
 
 
-def _as_array(points: Any) -> Any:
+def as_array(points: Any) -> Any:
     """Points of a part as the local class takes them."""
     return check_array(points, accept_sparse="csr", dtype="numeric", ensure_min_samples=0)
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from typing import Any
 
@@ -84,23 +84,25 @@ def require_same(theirs: dict[str, str]) -> None:
         )
 
 
-def without_fastmem(client: Client, error: BaseException) -> InvalidInputError | None:
-    """The sentence for an error that comes of a process of the cluster without fastmem, if so."""
-    last: BaseException | None = error
-    while last is not None and not isinstance(last, ModuleNotFoundError):
-        last = last.__cause__
-    if last is None or not (last.name or "").startswith("fastmem"):
-        return None
+def on_worker(module: str, function: str) -> Callable[..., Any]:
+    """A function of fastmem that is looked up where it runs.
 
-    def lacks() -> bool:  # inside, so that it is sent as code: there is no module to import it from
-        from importlib.util import find_spec
+    It is sent as code: a worker that cannot import what it is sent by name closes.
+    """
 
-        return find_spec("fastmem") is None
+    def run(*arguments: Any) -> Any:
+        from importlib import import_module
 
-    where = [name for name, is_so in client.run(lacks, on_error="return").items() if is_so is True]
-    with suppress(Exception):  # some schedulers do not run what clients send
-        where += ["the scheduler"] if client.run_on_scheduler(lacks) else []
-    return InvalidInputError(
-        f"fastmem is not installed everywhere in the cluster: it is missing on "
-        f"{', '.join(where) or 'some workers'}; run pip install fastmem-nets=={__version__} there"
-    )
+        try:
+            found = getattr(import_module(module), function)
+        except ModuleNotFoundError as missing:
+            from distributed import get_worker
+
+            raise ModuleNotFoundError(
+                f"worker {get_worker().address} has no module {missing.name}; install fastmem and "
+                f"what it needs on all workers",
+                name=missing.name,
+            ) from None
+        return found(*arguments)
+
+    return run

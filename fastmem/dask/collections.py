@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import dask
-from dask.utils import is_dataframe_like, is_series_like
+from dask.utils import is_arraylike, is_dataframe_like, is_series_like
 from distributed import Client
 from distributed.client import futures_of
 
-from fastmem.dask.clients import require_same, versions
+from fastmem.dask.clients import on_worker, require_same, versions
 from fastmem.distributed.parts import Part
 from fastmem.inputs import InvalidInputError
 
@@ -23,8 +23,8 @@ class Recipes:
     ----------
     X, y : dask collections
         As of `fastmem.dask.interpolate`.
-    of_points : callable, optional
-        What is done with the points of each part, on its worker.
+    of_points : (str, str), optional
+        Module and name of a function that changes the points of each part, on its worker.
 
     Raises
     ------
@@ -32,7 +32,7 @@ class Recipes:
         If they are no collections, or not in the same parts.
     """
 
-    def __init__(self, X: Any, y: Any, of_points: Callable[[Any], Any] | None = None) -> None:
+    def __init__(self, X: Any, y: Any, of_points: tuple[str, str] | None = None) -> None:
         require_points(X)
         require_labels(X, y)
         require_same_parts(X, y)
@@ -45,7 +45,7 @@ class Recipes:
 
     def delayed(self, numbers: Sequence[int]) -> list[Any]:
         """New tasks, of names never used before, that make some parts."""
-        make = dask.delayed(_part, pure=False)
+        make = dask.delayed(on_worker(__name__, "make_part"), pure=False)
         known = versions()
         return [
             make(number, self._pairs[number], self._of_points, self._remedy, known,
@@ -83,16 +83,21 @@ def _unique() -> str:
     return uuid4().hex
 
 
-def _part(
-    number: int, pair: tuple[Any, Any], of_points: Any, remedy: str, client: dict[str, str]
+def make_part(
+    number: int,
+    pair: tuple[Any, Any],
+    of_points: tuple[str, str] | None,
+    remedy: str,
+    client: dict[str, str],
 ) -> Part:
+    """A part, of what Dask has of it; where the worker has what the ``client`` has."""
     require_same(client)
     points, labels = pair
     if len(labels) != points.shape[0]:
         raise InvalidInputError(
             f"part {number} has {points.shape[0]} rows in X and {len(labels)} in y; {remedy}"
         )
-    return Part(number, points if of_points is None else of_points(points), labels)
+    return Part(number, points if of_points is None else on_worker(*of_points)(points), labels)
 
 
 def is_frame(X: Any) -> bool:
@@ -100,9 +105,14 @@ def is_frame(X: Any) -> bool:
     return bool(is_dataframe_like(X))
 
 
+def is_array(X: Any) -> bool:
+    """Whether a collection is an array; of a Delayed any attribute is there."""
+    return bool(is_arraylike(X)) and isinstance(X.numblocks, tuple)
+
+
 def require_points(X: Any) -> None:
     """Refuse what is no matrix in parts of whole rows."""
-    if not dask.is_dask_collection(X) or not (is_frame(X) or hasattr(X, "chunks")):
+    if not dask.is_dask_collection(X) or not (is_frame(X) or is_array(X)):
         raise InvalidInputError(
             f"X is of type {type(X).__name__}; pass a Dask array or data frame, such as "
             f"dask.array.from_array(X, chunks=(100_000, -1)), or call fastmem without Dask"
@@ -123,7 +133,7 @@ def require_labels(X: Any, y: Any) -> None:
         raise InvalidInputError(
             f"y is a name; pass the labels, interpolate(X.drop(columns={y!r}), X[{y!r}])"
         )
-    if not dask.is_dask_collection(y) or not (hasattr(y, "ndim") and not is_frame(y)):
+    if not dask.is_dask_collection(y) or not (is_series_like(y) or is_array(y)):
         raise InvalidInputError(
             f"y is of type {type(y).__name__}; pass a Dask array or series in the parts of X, such "
             f"as dask.array.from_array(y, chunks=X.chunks[0])"
@@ -152,15 +162,14 @@ def together(*collections: Any) -> list[Any]:
         # in one expression, or Dask reads files twice, and may join small parts of one of them only
         first, *others = collections
         joint = first.map_partitions(
-            _tuple, *others, meta=first._meta, enforce_metadata=False, align_dataframes=False
+            lambda *pieces: pieces,
+            *others,
+            meta=first._meta,
+            enforce_metadata=False,
+            align_dataframes=False,
         )
         return list(joint.to_delayed())
-    make = dask.delayed(_tuple, pure=True)
-    return [make(*some) for some in zip(*map(_blocks_of, collections), strict=True)]
-
-
-def _tuple(*pieces: Any) -> tuple[Any, ...]:
-    return pieces
+    return [dask.delayed(some) for some in zip(*map(_blocks_of, collections), strict=True)]
 
 
 def _is_of_pandas(collection: Any) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
 from typing import Any
 
 from fastmem import algorithm
@@ -76,10 +75,10 @@ def fit_parts(
     X: Any,
     y: Any,
     client: Any,
-    of_points: Callable[[Any], Any] | None,
+    of_points: tuple[str, str] | None,
     parameters: dict[str, Any],
 ) -> Network:
-    """As `interpolate`, with the points of each part changed on its worker."""
+    """As `interpolate`, with the points of each part changed by a function on its worker."""
     recipes = Recipes(X, y, of_points)
     with using(client) as known:
         recipes.warn_of_scattered(known)

@@ -90,8 +90,9 @@ def decision_function(network: Network, X: Any) -> Any:
     InvalidInputError
         As of :func:`predict`.
     """
-    classes = _of(network).classes_ if len(network.classes_) > 2 else None
-    return by_parts(network, "decision_function", X, np.dtype(np.float64), classes, n_threads=1)
+    classes = _of(network).classes_
+    columns = classes if len(classes) > 2 else None
+    return by_parts(network, "decision_function", X, np.dtype(np.float64), columns, n_threads=1)
 
 
 def sign_patterns(X: Any, hyperplanes: Hyperplanes) -> Any:

@@ -15,7 +15,7 @@ from distributed import Client, KilledWorker, get_worker, wait
 from distributed import Future as DaskFuture
 from distributed.protocol import to_serialize
 
-from fastmem.dask.clients import require_same, versions, without_fastmem
+from fastmem.dask.clients import on_worker, require_same, versions
 from fastmem.dask.collections import Recipes
 from fastmem.distributed.parts import Part
 from fastmem.distributed.shard import Shard
@@ -80,6 +80,9 @@ class DaskShards(RemoteShards):
         try:
             for number, host in enumerate(self._make_parts()):
                 owned.setdefault(host, []).append(number)
+        except KilledWorker as killed:
+            self.close()
+            raise LostShardError(f"{killed}") from killed
         except BaseException:
             self.close()
             raise
@@ -114,9 +117,11 @@ class DaskShards(RemoteShards):
         self._parts.update(enumerate(self._client.compute(self._recipes.delayed(numbers))))
         futures = list(self._parts.values())
         of_key = {future.key: number for number, future in self._parts.items()}
+        last_seen = time.monotonic()
         while True:
             while not self._are_done(futures):
-                self._require_scheduler()
+                last_seen = time.monotonic() if self._workers() else last_seen
+                self._require_patience("the parts were to be made", last_seen)
             places = self._client.who_has(futures)
             hosts = {of_key[key]: min(where) for key, where in places.items() if where}
             if len(hosts) == len(numbers):
@@ -125,12 +130,11 @@ class DaskShards(RemoteShards):
 
     def _are_done(self, futures: list[DaskFuture]) -> bool:
         """Wait for a moment; raises what one of them raised."""
-        with suppress(TimeoutError):
+        with suppress(TimeoutError), self._client.as_current():
             wait(futures, timeout=_PULSE)
         for future in futures:
             if future.status == "error":
-                error = future.exception()
-                raise without_fastmem(self._client, error) or error
+                raise future.exception()
         return all(future.status == "finished" for future in futures)
 
     # Actors ---------------------------------------------------------------------------------------
@@ -157,9 +161,10 @@ class DaskShards(RemoteShards):
             self._parts.update(zip(numbers, made, strict=True))
         host = self._host_of[shard]
         self._require_host(host)
+        key = f"fastmem-shard-{shard}-{uuid4().hex}"
         self._actors[shard] = actor = self._client.submit(
-            ShardActor, versions(), [self._parts[number] for number in numbers],
-            key=f"fastmem-shard-{shard}-{uuid4().hex}", actor=True, workers=[host],
+            on_worker(__name__, "ShardActor"), versions(), [self._parts[k] for k in numbers],
+            key=key, actor=True, workers=[host],
         )  # fmt: skip
         while not self._are_done([actor]):
             self._require_host(host)
@@ -194,6 +199,13 @@ class DaskShards(RemoteShards):
             raise _LostWorkerError("the scheduler cannot be reached") from lost
         return {host: facts for host, facts in known.items() if facts["status"] == "running"}
 
+    def _require_patience(self, what: str, start: float) -> None:
+        if time.monotonic() - start > _FOR_ANY:
+            raise LostShardError(
+                f"{what}, and for {_FOR_ANY:.0f} s there has been no worker that takes tasks; add "
+                f"workers to the cluster and fit again"
+            )
+
     def _choose_host(self, shard: int) -> str:
         """A worker for a lost shard: without another one, if there is, or with the fewest."""
         start = time.monotonic()
@@ -207,16 +219,13 @@ class DaskShards(RemoteShards):
                     load = {host: (others.count(host), _memory(workers[host])) for host in workers}
                     self._host_of[shard] = host = min(free or workers, key=lambda host: load[host])
                     return host
-            if waited > _FOR_ANY:
-                raise LostShardError(
-                    f"{self._name(shard)}, was lost, and for {_FOR_ANY:.0f} s no worker has been "
-                    f"there to take its parts; add workers to the cluster and fit again"
-                )
+            self._require_patience(f"{self._name(shard)}, was lost", start)
             time.sleep(_PULSE / 2)
 
     # Calls ----------------------------------------------------------------------------------------
 
     def _send(self, shard: int, seq: int, message: bytes) -> Future[bytes]:
+        self._require_scheduler()
         return self._on_loop(self._ask(shard, seq, message))
 
     def _on_loop(self, coroutine: Any) -> Future[Any]:
@@ -236,7 +245,7 @@ class DaskShards(RemoteShards):
                     raise _LostWorkerError(f"worker {host} was lost")
             try:
                 reply = call.result()
-            except (OSError, KeyError) as lost:
+            except Exception as lost:  # the engine's, as what a shard refuses is in its answer
                 raise _LostWorkerError(f"worker {host} cannot be reached: {lost!r}") from lost
             if reply["status"] != "OK":
                 raise _LostWorkerError(f"worker {host}: {reply['exception']!r}")
