@@ -74,6 +74,12 @@ def interpolate(
 
     An actor that shows no sign of life for half a minute, as its process is stopped, counts as
     lost. If Ray was not initialised, ``ray.init()`` is called, which goes by ``RAY_ADDRESS``.
+
+    Examples
+    --------
+    >>> import fastmem.ray, ray.data  # doctest: +SKIP
+    >>> train = ray.data.read_parquet("train/")  # doctest: +SKIP
+    >>> net = fastmem.ray.interpolate(train, label_column="y", seed=0)  # doctest: +SKIP
     """
     inspect.signature(algorithm.interpolate).bind(None, None, **parameters)  # names, before work
     if parameters.pop("encode", False) is not False:

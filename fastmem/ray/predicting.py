@@ -55,8 +55,7 @@ def predict(
     Examples
     --------
     >>> import fastmem.ray, ray.data  # doctest: +SKIP
-    >>> train = ray.data.read_parquet("train/")  # doctest: +SKIP
-    >>> net = fastmem.ray.interpolate(train, label_column="y")  # doctest: +SKIP
+    >>> net = fastmem.load("net.npz")  # doctest: +SKIP
     >>> labelled = fastmem.ray.predict(net, ray.data.read_parquet("test/"))  # doctest: +SKIP
     >>> labelled.write_parquet("labelled/")  # doctest: +SKIP
     """
