@@ -301,9 +301,9 @@ def test_settings_are_looked_at_before_the_work(client, monkeypatch):
 
 @pytest.mark.parametrize("name", ["fastmem", "numba", "numpy", "Python"])
 def test_other_versions_on_workers_are_refused(client, monkeypatch, name):
-    mine = clients.versions()
+    mine = collections.versions()
     monkeypatch.setattr(collections, "versions", lambda: {**mine, name: "0.0"})
-    words = rf"worker inproc://.* has {name} {mine[name]} and the client {name} 0.0; install"
+    words = rf"worker inproc://.* has {name} {mine[name]} and the driver {name} 0.0; install"
     with pytest.raises(InvalidInputError, match=words):
         fastmem.dask.interpolate(AX, AY)
 

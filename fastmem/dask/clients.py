@@ -1,17 +1,14 @@
-"""The client that a fit uses, and what its workers have installed."""
+"""The client that a fit uses, and what it asks of workers by name."""
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from typing import Any
 
 from distributed import Client, get_client, get_worker, worker_client
 
 from fastmem.inputs import InvalidInputError
-from fastmem.version import __version__
 
 _NO_CLIENT = (
     "there is no Dask client; begin one, client = distributed.Client(...), or pass it as client="
@@ -53,35 +50,6 @@ def using(client: Any) -> Iterator[Client]:
         return
     with worker_client() as own:  # which lets the parts be computed where the fit was called
         yield client_of(own if client is None else client)
-
-
-def versions() -> dict[str, str]:
-    """Versions on which networks, or what is sent, may depend."""
-    return {
-        "fastmem": __version__, "numba": version("numba"), "numpy": version("numpy"),
-        "Python": ".".join(platform.python_version_tuple()[:2]),
-    }  # fmt: skip
-
-
-def require_same(theirs: dict[str, str]) -> None:
-    """Refuse to work, on a worker, for a client with other versions.
-
-    Raises
-    ------
-    InvalidInputError
-        Which names the worker and what differs.
-    """
-    mine = versions()
-    differing = [
-        f"{name} {mine[name]} and the client {name} {theirs[name]}"
-        for name in theirs
-        if mine[name] != theirs[name]
-    ]
-    if differing:
-        raise InvalidInputError(
-            f"worker {get_worker().address} has {'; '.join(differing)}; install the same versions, "
-            f"as the network would depend on who computes what"
-        )
 
 
 def on_worker(module: str, function: str) -> Callable[..., Any]:

@@ -8,11 +8,12 @@ from typing import Any
 
 import dask
 from dask.utils import is_arraylike, is_dataframe_like, is_series_like
-from distributed import Client
+from distributed import Client, get_worker
 from distributed.client import futures_of
 
-from fastmem.dask.clients import on_worker, require_same, versions
+from fastmem.dask.clients import on_worker
 from fastmem.distributed.parts import Part
+from fastmem.distributed.versions import require_same, versions
 from fastmem.inputs import InvalidInputError
 
 
@@ -91,7 +92,7 @@ def make_part(
     client: dict[str, str],
 ) -> Part:
     """A part, of what Dask has of it; where the worker has what the ``client`` has."""
-    require_same(client)
+    require_same(client, f"worker {get_worker().address}")
     points, labels = pair
     if len(labels) != points.shape[0]:
         raise InvalidInputError(

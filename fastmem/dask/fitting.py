@@ -61,6 +61,7 @@ def interpolate(X: Any, y: Any, *, client: Any = None, **parameters: Any) -> Net
     Examples
     --------
     >>> import dask.array as da
+    >>> import fastmem.dask
     >>> from distributed import Client  # doctest: +SKIP
     >>> client = Client()  # doctest: +SKIP
     >>> X = da.random.random((1_000_000, 20), chunks=(100_000, -1))

@@ -38,6 +38,7 @@ def predict(network: Network, X: Any) -> Any:
     Examples
     --------
     >>> import dask.array as da
+    >>> import fastmem.dask
     >>> from fastmem.datasets import two_moons
     >>> X, y = two_moons(400, seed=0)
     >>> net = fastmem.interpolate(X, y, seed=0)

@@ -15,11 +15,12 @@ from distributed import Client, KilledWorker, get_worker, wait
 from distributed import Future as DaskFuture
 from distributed.protocol import to_serialize
 
-from fastmem.dask.clients import on_worker, require_same, versions
+from fastmem.dask.clients import on_worker
 from fastmem.dask.collections import Recipes
 from fastmem.distributed.parts import Part
 from fastmem.distributed.shard import Shard
 from fastmem.distributed.transport import LostShardError, RemoteShards, answer
+from fastmem.distributed.versions import require_same, versions
 
 _PULSE = 0.5
 """Seconds between two looks at whether workers are still there."""
@@ -46,8 +47,9 @@ class ShardActor:
     """
 
     def __init__(self, client: dict[str, str], parts: list[Part]) -> None:
-        require_same(client)
-        self._shard = Shard(parts, get_worker().state.nthreads)
+        worker = get_worker()
+        require_same(client, f"worker {worker.address}")
+        self._shard = Shard(parts, worker.state.nthreads)
 
     def run(self, seq: int, message: bytes) -> bytes:
         """See `answer`."""

@@ -34,8 +34,8 @@ def interpolate(
     ----------
     dataset : ray.data.Dataset
         All columns but that of the labels are features, in their order: numbers, or lists or
-        tensors of as many numbers each. Rows are in the order of the dataset's blocks, which are
-        computed in the order in which they were read, whatever ``preserve_order`` says.
+        tensors of as many numbers each. Rows are in the order of the dataset's blocks, and of one
+        that was not computed yet in that of what it reads, as with ``preserve_order``.
     label_column : str
     num_actors : int, optional
         Actors that hold the points; by default one for each node that has processors.
