@@ -16,6 +16,7 @@ What users of other libraries suffered from, and the test that it does not happe
 
 from __future__ import annotations
 
+import importlib
 import os
 import pickle
 import re
@@ -29,7 +30,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_distributed import blobs, bytes_of, coins, fit_here
 
@@ -442,6 +443,14 @@ def test_kinds_of_labels_and_frames_of_pandas(dtype):
         assert bytes_of(network) == expected
 
 
+@settings(max_examples=8)
+@given(st.lists(st.integers(1, 119), max_size=9, unique=True), st.integers(1, 4))
+def test_any_blocks_on_any_shards(cuts, n_shards):
+    frame = frame_of(blobs, 120)
+    found = fitted_in_process(cut(frame, sorted(cuts)), n_shards, width=80)
+    assert bytes_of(found) == here(frame, width=80)
+
+
 def test_one_column():
     frame = frame_of(blobs, 40)[["a", "y"]].drop_duplicates("a")
     assert bytes_of(fitted_in_process(cut(frame, [20]))) == here(frame)
@@ -528,6 +537,12 @@ def test_lists_that_differ_in_length_and_tensors_of_two_axes_are_refused():
         fitted_in_process(squares)
 
 
+def test_without_ray_it_says_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "ray.data", None)
+    with pytest.raises(ModuleNotFoundError, match=r'pip install "fastmem-nets\[ray\]"'):
+        importlib.reload(on_ray)
+
+
 def test_unknown_parameters_are_refused_before_the_work():
     with pytest.raises(TypeError, match="unexpected keyword argument 'widht'"):
         on_ray.interpolate(None, label_column="y", widht=9)
@@ -601,8 +616,21 @@ def test_raw_tables():
     frame = frame_of(blobs, 60).astype({"a": str})
     network = fit_here(frame[NAMES], frame["y"], encode=True)
     for batch in (frame, pyarrow.Table.from_pandas(frame, preserve_index=False)):
-        found = predicting._with_column(batch, network, predicting._predicted, "k", 1)
+        known = network, "predict"
+        found = predicting._with_column(batch, known, predicting._asked, "k", 1)
         assert list(found["k"].to_numpy()) == frame["y"].tolist()
+
+
+def test_scores_and_probabilities_stand_beside_the_columns():
+    X, y = blobs(200)
+    frame = pandas.DataFrame(X, columns=NAMES)
+    voting = fit_here(frame, y, decision="vote")
+    found = on_ray.predict_proba(voting, ray.data.from_pandas(frame)).take_batch(200)
+    assert np.array_equal(found["probabilities"], voting.predict_proba(frame))
+    for labels in (y, y % 2):
+        network = fit_here(frame, labels)
+        found = on_ray.decision_function(network, ray.data.from_pandas(frame)).take_batch(200)
+        assert np.array_equal(found["scores"], network.decision_function(frame))
 
 
 def test_patterns_stand_beside_the_columns(fitted):
@@ -622,6 +650,8 @@ def test_wrong_predictions_are_refused(fitted):
     for words, call in {
         "dataset is .*; pass a ray.data.Dataset": lambda: on_ray.predict(network, frame),
         "network is .*; pass a fastmem.Network": lambda: on_ray.predict(None, dataset),
+        "network is None.*; pass a fastmem": lambda: on_ray.predict_proba(None, dataset),
+        "network is 3.*; pass a fastmem": lambda: on_ray.decision_function(3, dataset),
         "hyperplanes is .*; pass fastmem.Hype": lambda: on_ray.sign_patterns(dataset, network),
         "output_column is 3": lambda: on_ray.predict(network, dataset, output_column=3),
         "num_cpus is 0": lambda: on_ray.predict(network, dataset, num_cpus=0),

@@ -6,6 +6,6 @@ with needs("ray"):
     import ray.data  # noqa: F401
 
 from fastmem.ray.fitting import interpolate
-from fastmem.ray.predicting import predict, sign_patterns
+from fastmem.ray.predicting import decision_function, predict, predict_proba, sign_patterns
 
-__all__ = ["interpolate", "predict", "sign_patterns"]
+__all__ = ["decision_function", "interpolate", "predict", "predict_proba", "sign_patterns"]

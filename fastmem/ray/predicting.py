@@ -59,9 +59,66 @@ def predict(
     >>> labelled = fastmem.ray.predict(net, ray.data.read_parquet("test/"))  # doctest: +SKIP
     >>> labelled.write_parquet("labelled/")  # doctest: +SKIP
     """
-    if not isinstance(network, Network):
-        raise InvalidInputError(f"network is {typed(network)}; pass a fastmem.Network")
-    return _mapped(dataset, network, _predicted, output_column, num_cpus, options)
+    known = _checked(network), "predict"
+    return _mapped(dataset, known, _asked, output_column, num_cpus, options)
+
+
+def predict_proba(
+    network: Network,
+    dataset: ray.data.Dataset,
+    *,
+    output_column: str = "probabilities",
+    num_cpus: int = 1,
+    **options: Any,
+) -> ray.data.Dataset:
+    """Probabilities of the classes for every row, as tensors; see `predict`.
+
+    Parameters
+    ----------
+    network : Network
+        One with ``decision="vote"``.
+    dataset, output_column, num_cpus, **options
+        As of `predict`.
+
+    Returns
+    -------
+    ray.data.Dataset
+
+    Raises
+    ------
+    InvalidInputError
+        As `predict`; when it is computed, for what `Network.predict_proba` refuses.
+    """
+    known = _checked(network), "predict_proba"
+    return _mapped(dataset, known, _asked, output_column, num_cpus, options)
+
+
+def decision_function(
+    network: Network,
+    dataset: ray.data.Dataset,
+    *,
+    output_column: str = "scores",
+    num_cpus: int = 1,
+    **options: Any,
+) -> ray.data.Dataset:
+    """Scores of the classes for every row, as tensors, or of two classes as numbers; see `predict`.
+
+    Parameters
+    ----------
+    network, dataset, output_column, num_cpus, **options
+        As of `predict`.
+
+    Returns
+    -------
+    ray.data.Dataset
+
+    Raises
+    ------
+    InvalidInputError
+        As `predict`.
+    """
+    known = _checked(network), "decision_function"
+    return _mapped(dataset, known, _asked, output_column, num_cpus, options)
 
 
 def sign_patterns(
@@ -106,6 +163,12 @@ def sign_patterns(
     return _mapped(dataset, (hyperplanes, chosen), _patterns, output_column, num_cpus, options)
 
 
+def _checked(network: Any) -> Network:
+    if not isinstance(network, Network):
+        raise InvalidInputError(f"network is {typed(network)}; pass a fastmem.Network")
+    return network
+
+
 def _mapped(
     dataset: Any,
     known: Any,
@@ -146,13 +209,16 @@ def _with_column(
     return batch.append_column(output_column, made.column(output_column))
 
 
-def _predicted(batch: Any, network: Network, n_threads: int) -> np.ndarray:
+def _asked(batch: Any, known: tuple[Network, str], n_threads: int) -> np.ndarray:
+    network, method = known
     columns = columns_of(batch)
     if network.encoding is not None:
         columns = [column.name for column in network.encoding.columns]
     elif network.feature_names is not None:
         columns = _bases(network.feature_names, columns)
-    return network.predict(points_in(batch, columns, "the dataset"), n_threads=n_threads)
+    points = points_in(batch, columns, "the dataset")
+    found: np.ndarray = getattr(network, method)(points, n_threads=n_threads)
+    return found
 
 
 def _patterns(
