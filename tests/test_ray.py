@@ -36,6 +36,8 @@ from test_distributed import blobs, bytes_of, coins, fit_here
 
 import fastmem
 from fastmem.distributed.fitting import interpolate_on
+from fastmem.distributed.numbering import Placing
+from fastmem.distributed.parts import Part, joined
 from fastmem.distributed.transport import ATTEMPTS, LocalShards, LostShardError
 
 pandas = pytest.importorskip("pandas")
@@ -449,6 +451,19 @@ def test_any_blocks_on_any_shards(cuts, n_shards):
     frame = frame_of(blobs, 120)
     found = fitted_in_process(cut(frame, sorted(cuts)), n_shards, width=80)
     assert bytes_of(found) == here(frame, width=80)
+
+
+def test_tables_are_not_copied():
+    frame = frame_of(blobs, 60)
+    table = pyarrow.Table.from_pandas(frame[NAMES], preserve_index=False)
+    y = frame["y"].to_numpy()
+    parts = [Part(0, table[:20], y[:20]), Part(1, table[20:], y[20:])]
+    counts = np.array([np.bincount(y[:20], minlength=4), np.bincount(y[20:], minlength=4)])
+    points, _ = joined(parts, Placing(np.arange(4), 6, "float64", counts))
+    for batch in points.batches:
+        for name, column in zip(NAMES, batch, strict=True):
+            assert np.shares_memory(column, table[name].chunk(0).to_numpy())
+    assert np.array_equal(points.block(5, 50), frame[NAMES].to_numpy()[5:50])
 
 
 def test_one_column():

@@ -115,7 +115,7 @@ def _stored(part: Part) -> int | None:
 def joined(parts: Sequence[Part], placing: Placing) -> tuple[Points, np.ndarray]:
     """Parts, in the order of their numbers, as one set of points, and their codes (uint16, int64).
 
-    Dense parts are not copied.
+    Dense parts are not copied, neither arrays nor the columns of frames.
     """
     dtype = np.dtype(placing.dtype)
     kind = np.uint16 if len(placing.classes) <= 1 << 16 else np.int64
@@ -129,10 +129,13 @@ def joined(parts: Sequence[Part], placing: Placing) -> tuple[Points, np.ndarray]
     batches = []
     for part in some:
         points = check_points(part.points)
+        if isinstance(points, ColumnPoints):
+            batches += points.batches
+            continue
         whole = points.array if points.array is not None else points.block(0, points.n_samples)
+        if len(some) == 1 and whole.dtype == dtype:
+            return Points(whole), codes
         batches.append([whole])
-    if len(batches) == 1 and batches[0][0].dtype == dtype:
-        return Points(batches[0][0]), codes
     return ColumnPoints(batches, (len(codes), placing.n_features), dtype), codes
 
 
