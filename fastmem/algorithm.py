@@ -250,7 +250,7 @@ def covering_cells(
     evaluations = 0
     hardest: int | None = None
 
-    with drawing(settings.progress) as tell:
+    with drawing(settings.progress, problem.rounds) as tell:
         # First layer, lines 1-5 of Algorithm 1: rows until every pair of points is separated
         if settings.width is None:
             layer.start(min(WORD_BITS, problem.most_hyperplanes))
@@ -328,7 +328,7 @@ def _facts(problem: Problem, clock: Clock) -> dict[str, Any]:
 
 def _voting(problem: Problem, clock: Clock, encoding: Encoding | None) -> Network:
     """A network whose read-out predicts and whose cells memorise what it gets wrong."""
-    with drawing(problem.settings.progress) as tell:
+    with drawing(problem.settings.progress, problem.rounds) as tell:
         problem, scaling, readout, exceptions, vote = fit_vote(problem, clock, tell)
     given = problem.given
     second, covered = exceptions.second, range(len(problem.classes))

@@ -6,14 +6,16 @@ from what is measured stands in tests/test_memory.py.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from fastmem.errors import NotEnoughMemoryError
 from fastmem.inputs import Settings, weight_budget
 from fastmem.inputs.points import MOST_COPIED
 from fastmem.kernels.layout import TILE, WORD_BITS
 from fastmem.kernels.products import DOUBLES
 from fastmem.kernels.siblings import FAN
-from fastmem.machine.memory import UNCHECKED, require
+from fastmem.machine.memory import UNCHECKED, readable, require
 from fastmem.patterns.computed_rows import PART_BYTES
 from fastmem.patterns.neighbourhoods import FEW_FEATURES, FEWEST_NEIGHBOURS
 from fastmem.patterns.sparse_rows import PANEL_BYTES
@@ -45,6 +47,10 @@ _BOX_WEIGHTS = 8 * 10
 _COMPUTED = 7
 """Weights from a key, for some hyperplanes at a time: made, checked, in panels, and the last."""
 
+_MARK = 2
+"""Whether a point is uncovered, and how many are below a node."""
+COPIES_BYTES = 256 << 20
+"""Points of other regions that may be in one, if they are more than its own."""
 MOST_CANDIDATES = 1 << 16
 """Hyperplanes that a decision list is chosen from."""
 LIST_BYTES = 128 << 20
@@ -81,6 +87,26 @@ class FitShape(NamedTuple):
     n_classes: int
     budget_bytes: int | None
     n_rows: int = 0
+
+
+class Room(NamedTuple):
+    """What a place where some of the points are has for a fit.
+
+    Attributes
+    ----------
+    name : str
+    n_samples, n_threads : int
+    free : float
+        Bytes, and
+    where : str
+        who says so; see `available`.
+    """
+
+    name: str
+    n_samples: int
+    n_threads: int
+    free: float
+    where: str
 
 
 def fit_bytes(shape: FitShape, settings: Settings, width: int) -> int:
@@ -164,6 +190,79 @@ def _layer_bytes(shape: FitShape, settings: Settings, width: int) -> int:
     copies = _STORED + (_RELU if settings.activation == "relu" else 0)
     panels = min(PANEL_BYTES, 4 * width * d) if shape.is_sparse else 0
     return int(copies * 4 * width * d) + panels
+
+
+def elsewhere_bytes(shape: FitShape, settings: Settings, width: int, n_threads: int) -> int:
+    """Bytes that ``shape.n_samples`` of the points take where they are, when cells grow elsewhere.
+
+    Beside the points themselves.
+    """
+    n_samples, d = shape.n_samples, shape.n_features
+    total = _FIXED + n_threads * _THREAD + _POINT * n_samples + _CLASS * shape.n_classes
+    total += pattern_bytes(n_samples, shape.n_classes, width)
+    # sums of columns, for each range of rows
+    total += 16 * d if shape.is_sparse else 8 * d * (n_samples * shape.row_values // (1 << 22))
+    return total + _layer_bytes(shape, settings, width)
+
+
+def require_elsewhere(
+    shape: FitShape,
+    settings: Settings,
+    rooms: Callable[[], Sequence[Room]],
+    width: int | None = None,
+    filled: int = 0,
+) -> None:
+    """Refuse a fit of points in several places, one of which has no room for its share.
+
+    Before the work; or before the width grows from ``filled`` to ``width`` hyperplanes. They are
+    only asked for their ``rooms`` where that may matter.
+    """
+    grows = width is not None
+    if width is None:
+        width = settings.width or min(settings.max_width or WORD_BITS, WORD_BITS)
+
+    def needed(n_samples: int, n_threads: int) -> int:
+        some = shape._replace(n_samples=n_samples)
+        total = elsewhere_bytes(some, settings, width, n_threads)
+        return total - (elsewhere_bytes(some, settings, filled, n_threads) if grows else 0)
+
+    if needed(shape.n_samples, settings.n_threads) >= UNCHECKED:
+        _refuse_short(rooms(), lambda room: needed(room.n_samples, room.n_threads), width)
+
+
+def region_bytes(n_samples: int, n_words: int, n_regions: int) -> int:
+    """Bytes of a region where points come to their neighbours: of its own, and of all others.
+
+    Its own points come with as many copies of others at most, and with the bounds on them.
+    """
+    own = -(-n_samples // n_regions) * n_words * 8
+    copies = min(max(own, COPIES_BYTES), max(0, n_samples * n_words * 8 - own))
+    bounds = 2 * (own + copies) // FAN + 3 * n_samples // FAN**2 * n_words * 8
+    return own + copies + bounds + 2 * MOST_GATHERED + _MARK * n_samples
+
+
+def require_regions(n_samples: int, width: int, rooms: Callable[[], Sequence[Room]]) -> None:
+    """Refuse to bring points to their neighbours where a place has no room for its region."""
+    found = rooms()
+    need = region_bytes(n_samples, -(-width // WORD_BITS), len(found))
+    if need >= UNCHECKED:
+        _refuse_short(found, lambda room: need, width)
+
+
+def _refuse_short(rooms: Sequence[Room], needed: Callable[[Room], int], width: int) -> None:
+    short = [
+        (room.free - need, need, room)
+        for room in rooms
+        if (need := needed(room)) > max(room.free, UNCHECKED - 1)
+    ]
+    if short:
+        _, need, room = min(short, key=lambda one: one[0])
+        others = f" (and {len(short) - 1} others have too little)" if len(short) > 1 else ""
+        raise NotEnoughMemoryError(
+            f"{room.name} takes up to {readable(need)} of memory for its {room.n_samples:,} points "
+            f"with {width:,} hyperplanes, but {readable(room.free)} {room.where}{others}; fit on "
+            f"more workers, in smaller partitions, or pass a smaller width"
+        )
 
 
 def require_for_fit(shape: FitShape, settings: Settings) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastmem.errors import NotEnoughMemoryError
-from fastmem.fit_memory import FitShape, fit_bytes, require_for_fit
+from fastmem.fit_memory import FitShape, fit_bytes, require_elsewhere, require_for_fit
 from fastmem.hyperplanes.extent import Extent, extent_of
 from fastmem.hyperplanes.sources import bias_norms
 from fastmem.inputs import (
@@ -24,7 +24,7 @@ from fastmem.inputs import (
     exactly_scaled,
     spread_scale,
 )
-from fastmem.inputs.contradictions import contradicting, refuse_contradictions, settled
+from fastmem.inputs.contradictions import contradicting, overruled, refuse_contradictions
 from fastmem.inputs.equal_rows import EqualRows, equal_rows, look_repeated
 from fastmem.inputs.points import some_points
 from fastmem.machine.arithmetic import keeps_subnormals
@@ -116,6 +116,12 @@ class Problem:
         return range(len(self.classes)) if isinstance(covered, str) else covered
 
     @property
+    def rounds(self) -> Callable[[], int] | None:
+        """What tells how often other machines were asked so far; None where points are here."""
+        elsewhere = self.points.elsewhere
+        return None if elsewhere is None else elsewhere.n_rounds
+
+    @property
     def leave_one_out(self) -> bool:
         """Whether one of them, the hardest, is to be left out."""
         return self.settings.covered == "auto" and self.settings.margin == 0
@@ -196,13 +202,20 @@ def checked_problem(X: Any, y: Any, **parameters: Any) -> Problem:
         be settled.
     """
     points = check_points(X)
-    return problem_of(points, *check_labels(y, points.n_samples, narrow=True), **parameters)
+    classes, codes = check_labels(y, points.n_samples, narrow=True)
+    # NumPy sorts 16 bits by their digits, which is faster than comparing
+    codes = codes.astype(np.uint16 if len(classes) <= 1 << 16 else np.int64, copy=False)
+    return problem_of(points, classes, codes, **parameters)
 
 
 def problem_of(
     points: Points, classes: np.ndarray, codes: np.ndarray, **parameters: Any
 ) -> Problem:
-    """As `checked_problem`, given checked points, here or elsewhere, and labels."""
+    """As `checked_problem`, given checked points and labels, uint16 or int64.
+
+    Points may be elsewhere. Of the labels of these only ``codes[rows]`` is asked, which fetches
+    them.
+    """
     settings = check_interpolate(
         classes, points.n_features, is_sparse=points.is_sparse, **parameters
     )
@@ -218,14 +231,11 @@ def problem_of(
     )  # fmt: skip
     repeats = False
     try:
-        if points.elsewhere is None:
-            require_for_fit(shape, settings)
+        _require_memory(points, shape, settings)
     except NotEnoughMemoryError:  # but equal points may be many, and count once
         repeats = look_repeated(points)
         if not repeats:
             raise
-    # NumPy sorts 16 bits by their digits, which is faster than comparing
-    codes = codes.astype(np.uint16 if len(classes) <= 1 << 16 else np.int64, copy=False)
     given = GivenRows(
         points.n_samples, classes, np.arange(len(classes)), np.empty(0, np.int64), None
     )
@@ -237,13 +247,20 @@ def problem_of(
             n_rows=0 if given.point_of is None else given.n_samples,
         )  # fmt: skip
         if repeats:
-            require_for_fit(shape, settings)
+            _require_memory(points, shape, settings)
     scale = None if isinstance(settings.scale, str) else settings.scale  # "auto" begins with none
     if isinstance(settings.scale, str) and settings.scale == "std":
         scale = spread_scale(points)
     points, scale = _times(points, scale)
     extent = extent_of(points, settings.n_threads)
     return Problem(points, classes, codes, settings, extent, shape, given, scale)
+
+
+def _require_memory(points: Points, shape: FitShape, settings: Settings) -> None:
+    if points.elsewhere is None:
+        require_for_fit(shape, settings)
+    else:
+        require_elsewhere(shape, settings, points.elsewhere.rooms)
 
 
 def _once(
@@ -256,10 +273,9 @@ def _once(
     """
     equal = equal_rows(points, settings.n_threads)
     if settings.by_majority:
-        before, codes = codes, settled(equal, codes)
-        relabelled = np.flatnonzero(before != codes)
+        relabelled, winners = overruled(equal, codes)
         if len(relabelled):
-            kept, codes = _kept_classes(codes)
+            kept, codes = _relabelled(points, codes, relabelled, winners)
             settings = _without_lost_classes(settings, kept)
             given = replace(given, kept=kept, relabelled=relabelled)
     elif settings.separates_all:
@@ -283,16 +299,24 @@ def _times(points: Points, scale: np.ndarray | None) -> tuple[Points, np.ndarray
     return exactly_scaled(points, scale), scale
 
 
-def _kept_classes(codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the codes that occur, int64, and all codes as places among them."""
-    occurs = np.bincount(codes) > 0
-    kept = np.flatnonzero(occurs)
+def _relabelled(
+    points: Points, codes: np.ndarray, rows: np.ndarray, winners: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give rows other labels: the codes that still occur, int64, and all as places among them."""
+    if points.elsewhere is not None:
+        kept, codes = points.elsewhere.relabel(rows, winners)
+    else:
+        codes = codes.copy()
+        codes[rows] = winners
+        occurs = np.bincount(codes) > 0
+        kept = np.flatnonzero(occurs)
+        codes = (np.cumsum(occurs) - 1).astype(codes.dtype)[codes]
     if len(kept) == 1:
         raise InvalidInputError(
             "all points have one class once equal points have their most frequent label; "
             "pass features that tell the classes apart"
         )
-    return kept, (np.cumsum(occurs) - 1).astype(codes.dtype)[codes]
+    return kept, codes
 
 
 def _without_lost_classes(settings: Settings, kept: np.ndarray) -> Settings:

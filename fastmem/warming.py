@@ -14,7 +14,7 @@ from fastmem.algorithm import interpolate
 from fastmem.hyperplanes.seeded import GaussianRows
 from fastmem.hyperplanes.structured import StructuredRows
 from fastmem.inputs import check_points
-from fastmem.kernels.keyed_order import keyed_order
+from fastmem.kernels.keyed_order import keyed_order, keyed_places
 from fastmem.kernels.layout import TILE
 from fastmem.machine.loops import compile_calls
 from fastmem.machine.progress import ProgressCallback, drawing
@@ -233,7 +233,9 @@ def _use_scattered() -> None:
 
 def _use_keyed_order() -> None:
     """An order that only classes of points by the million have."""
-    keyed_order(np.uint64(0), 5, 0, np.empty(5, np.int32))
+    numbers = np.empty(5, np.int32)
+    keyed_order(np.uint64(0), 5, 0, numbers)
+    keyed_places(np.uint64(0), 5, numbers, np.empty(5, np.int32))
 
 
 def _use_shapes() -> None:

@@ -25,8 +25,9 @@ from fastmem.distributed.numbering import Placing
 from fastmem.distributed.parts import Part
 from fastmem.distributed.shard import Shard, StaleShard
 from fastmem.distributed.transport import ATTEMPTS, LocalShards, LostShardError
-from fastmem.patterns import neighbourhoods
-from fastmem.second_layer import merged_cells, random_order
+from fastmem.patterns import bounded_tiles, neighbourhoods
+from fastmem.second_layer import merged_cells, near_cells, random_order
+from fastmem.second_layer.class_cover import ClassCover
 
 
 def blobs(n=300, d=6, n_classes=4, dtype=np.float64, noise=1.0):
@@ -298,15 +299,23 @@ def test_the_papers_neurons_are_the_same_where_one_machine_looks_among_neighbour
     agree(fit(transport, width=width, selection="random"), expected)
 
 
-def test_merged_cells_that_would_grow_among_neighbours_are_refused(monkeypatch):
+@pytest.mark.parametrize("parameters", [{}, dict(width=256), dict(width=256, margin=0.3)], ids=str)
+@pytest.mark.parametrize("mode", ["neighbours", "bounds"])
+def test_merged_cells_grow_among_neighbours_as_on_one_machine(monkeypatch, mode, parameters):
+    if mode == "bounds":
+        monkeypatch.setattr(bounded_tiles, "MODE", "always")
+        monkeypatch.setattr(near_cells, "MANY_BOUNDED", 16)
     X, y = noisy()
-    shards = shards_of(X, y, [1500], [0, 1], 2)
-    with pytest.raises(fastmem.InvalidInputError, match="pass selection='random', or fit on one"):
-        fit(LocalShards(shards), width=256)
-    # also where only other steps of the covers would have said so
-    monkeypatch.setattr("fastmem.second_layer.selection.Outlook.many", lambda self, covers: False)
-    with pytest.raises(fastmem.InvalidInputError, match="pass selection='random', or fit on one"):
-        fit(LocalShards(shards), width=256)
+    expected = fit_here(X, y, **parameters)
+    taken_over = []
+    take_over = ClassCover.take_over
+    monkeypatch.setattr(
+        ClassCover, "take_over", lambda *covers: taken_over.append(take_over(*covers))
+    )
+    for cuts, owners, n_shards in ([1500], [0, 1], 2), ([0, 0, 10, 11, 3999], [1, 0, 2], 3):
+        transport = LocalShards(shards_of(X, y, cuts, owners, n_shards))
+        agree(fit(transport, **parameters), expected)
+    assert taken_over
 
 
 def test_few_merged_cells_are_the_same_where_neighbours_are_asked(monkeypatch):

@@ -17,7 +17,8 @@ from fastmem.hyperplanes.extent import Extent, extent_of
 from fastmem.hyperplanes.seeded import GaussianRows
 from fastmem.hyperplanes.structured import BlockLaw, StructuredRows
 from fastmem.inputs import InvalidInputError, check_points
-from fastmem.kernels.keyed_order import keyed_order
+from fastmem.kernels.keyed_order import keyed_order, keyed_places
+from fastmem.kernels.normals import mixed_words
 from fastmem.second_layer import random_order
 
 STEP, ODD = 0x9E3779B97F4A7C15, 0x94D049BB133111EB
@@ -232,6 +233,57 @@ def test_a_keyed_order_has_each_number_once_and_any_stretch(key, n, cut):
     rest = np.empty(n - cut, np.int32)
     keyed_order(np.uint64(key), n, cut, rest)
     np.testing.assert_array_equal(rest, whole[cut:])
+    places = np.empty(n - cut, np.int32)
+    keyed_places(np.uint64(key), n, rest, places)
+    np.testing.assert_array_equal(places, np.arange(cut, n))
+
+
+def enciphered(key, n, place):
+    """`keyed_order` of one place, in whole numbers of any size."""
+    words = np.empty(12, np.uint64)
+    mixed_words(np.uint64(key), 0, words)
+    keys = [int(word) | 1 for word in words]
+    bits = max(2, (n - 1).bit_length())
+    low_bits = bits // 2
+    low_mask, high_mask = 2**low_bits - 1, 2 ** (bits - low_bits) - 1
+
+    def mixed(half, k):
+        return ((half ^ k) * k % 2**64) >> 32
+
+    while True:
+        low, high = place & low_mask, place >> low_bits
+        for even, odd in zip(keys[::2], keys[1::2], strict=True):
+            low ^= mixed(high, even) & low_mask
+            high ^= mixed(low, odd) & high_mask
+        place = high << low_bits | low
+        if place < n:
+            return place
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**64 - 1), st.integers(1, 2**31), st.data())
+def test_a_keyed_order_is_its_definition(key, n, data):
+    places = data.draw(st.lists(st.integers(0, n - 1), min_size=1, max_size=5, unique=True))
+    numbers = np.array([enciphered(key, n, place) for place in places], np.int32)
+    found = np.empty(1, np.int32)
+    for place, number in zip(places, numbers, strict=True):
+        keyed_order(np.uint64(key), n, place, found)
+        assert found[0] == number
+    back = np.empty(len(numbers), np.int32)
+    keyed_places(np.uint64(key), n, numbers, back)
+    assert back.tolist() == places
+
+
+def test_orders_of_six_are_nearly_equally_likely():
+    """Chi-square over its 719 degrees of freedom: 40 were 6 rounds enough, 1 for true chance."""
+    counts = dict.fromkeys(itertools.permutations(range(6)), 0)
+    order = np.empty(6, np.int32)
+    n_keys = 36_000
+    for key in range(n_keys):
+        keyed_order(np.uint64(key * 0x9E3779B97F4A7C15 % 2**64), 6, 0, order)
+        counts[tuple(order.tolist())] += 1
+    expected = n_keys / 720
+    assert sum((c - expected) ** 2 / expected for c in counts.values()) / 719 < 3
 
 
 def test_all_orders_of_four_are_about_as_likely():
@@ -262,6 +314,23 @@ def test_only_large_classes_have_an_order_from_a_key(monkeypatch):
     np.testing.assert_array_equal(*keyed)
     assert keyed[0].dtype == np.int32 and not np.array_equal(keyed[0], shuffled)
     assert np.array_equal(np.sort(keyed[0]), np.arange(1000))
+
+
+@pytest.mark.parametrize("most_shuffled", [999, 1000])
+def test_stretches_of_an_order_and_some_numbers_along_it(most_shuffled, monkeypatch):
+    monkeypatch.setattr(random_order, "MOST_SHUFFLED", most_shuffled)
+    monkeypatch.setattr(random_order, "_TASK_POINTS", 77)
+    order = random_order.RandomOrder(1000, np.random.default_rng(4))
+    whole = random_order.random_order(1000, np.random.default_rng(4), 2)
+    for start, stop in [(0, 1000), (300, 555), (990, 2000), (1000, 1001)]:
+        np.testing.assert_array_equal(order.stretch(start, stop), whole[start:stop])
+    some = np.random.default_rng(5).choice(1000, 300, replace=False).astype(np.int32)
+    for numbers in (some, np.sort(some), some[:0]):
+        for first in (0, 1, 400, 1000):
+            found = order.put_in_order(numbers, first, 2)
+            assert found.dtype == np.int32
+            ahead = whole[first:]
+            np.testing.assert_array_equal(found, ahead[np.isin(ahead, numbers)])
 
 
 @pytest.mark.parametrize("settings", [{}, {"selection": "random", "width": 300}])

@@ -280,7 +280,9 @@ def test_a_block_that_is_lost_for_good(monkeypatch):
     error = ray.exceptions.ObjectLostError(blocks.refs[1].hex(), ray_owner(), "")
     keeper = ray_shards._Keeper()
     monkeypatch.setattr(ray, "get", lambda ref: (_ for _ in ()).throw(error))
-    refusal = keeper.load(ray_shards.versions(), [(1, blocks.refs[1], 0, 40)], (NAMES, "y"), 1)
+    refusal = keeper.load(
+        ray_shards.versions(), [(1, blocks.refs[1], 0, 40)], (NAMES, "y"), 1, None
+    )
     assert isinstance(refusal, LostShardError)
     assert "a block of the dataset is lost, and Ray cannot make it again" in str(refusal)
 
@@ -376,6 +378,16 @@ def test_workers_without_fastmem_are_refused(monkeypatch):
         there(cut(frame_of(blobs, 60), [20]), num_actors=1)
 
 
+def test_memory_of_a_node_is_shared_by_its_actors(monkeypatch):
+    nodes = [
+        {"NodeID": "x", "Resources": {"memory": 900.0}}, {"NodeID": "y", "Resources": {}},
+    ]  # fmt: skip
+    monkeypatch.setattr(ray, "nodes", lambda: nodes)
+    shards = object.__new__(ray_shards.RayShards)
+    shards._nodes = ["x", "y", "x", "z"]
+    assert [shards._memory_limit(shard) for shard in range(4)] == [450, None, 450, None]
+
+
 def test_rows_are_in_the_order_of_files(parquet):
     """The first task ends last, and networks depend on the order of rows."""
     directory, frame = parquet
@@ -403,7 +415,7 @@ def fitted_in_process(dataset, n_shards=2, **parameters):
     for pieces in reserving.shared_out(blocks.sizes, [[]] * len(blocks.refs), "n" * n_shards):
         some = [(number, blocks.refs[p.block], p.start, p.stop) for number, p in pieces]
         keeper = ray_shards._Keeper()
-        refusal = keeper.load(ray_shards.versions(), some, columns, 1)
+        refusal = keeper.load(ray_shards.versions(), some, columns, 1, None)
         if refusal is not None:
             raise refusal
         shards.append(keeper._shard._parts)
@@ -526,7 +538,9 @@ def test_wrong_input_is_refused(name, monkeypatch):
 def begun_here(self, shard):
     """What an actor does, in this process."""
     keeper = self._actors_here = ray_shards._Keeper()
-    refusal = keeper.load(ray_shards.versions(), self._pieces_of(shard), self._columns, 1)
+    refusal = keeper.load(
+        ray_shards.versions(), self._pieces_of(shard), self._columns, 1, self._memory_limit(shard)
+    )
     return ray_shards._then(done(refusal), ray_shards._raised)
 
 

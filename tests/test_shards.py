@@ -13,6 +13,7 @@ from fastmem.distributed.fleet import Fleet
 from fastmem.distributed.numbering import Numbering, Placing
 from fastmem.distributed.remote_cover import RemoteCover
 from fastmem.distributed.remote_patterns import RemotePatterns
+from fastmem.distributed.remote_points import RemotePoints
 from fastmem.distributed.transport import LocalShards
 from fastmem.distributed.window import Window
 from fastmem.inputs import check_points
@@ -94,7 +95,7 @@ def test_counts_and_the_points_they_name_are_those_of_one_machine(partitioning, 
     fleet = Fleet(LocalShards(shards_of(X, y, cuts, owners[::-1], n_shards)))
     placing = fitting._placing([fact for some in fleet.ask(("facts",))[0] for fact in some])
     fleet.tell("place", placing)
-    there = RemotePatterns(fleet, placing, False, False)
+    there = RemotePatterns(fleet, RemotePoints(fleet, placing), False, False)
     there.fill(None, layer, 1)
     mine, theirs = (
         [new_cover(patterns, n, code, np.random.default_rng(code), 1) for code in range(3)]

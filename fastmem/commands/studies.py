@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -233,6 +234,13 @@ def reproduce(
         int | None,
         typer.Option(help="Processes, one core each.", show_default="every core it may use"),
     ] = None,
+    executor: Annotated[
+        str | None,
+        typer.Option(
+            help="Scheduler of a Dask cluster that does the work: tcp://host:port.",
+            show_default="this machine",
+        ),
+    ] = None,
     redraw: Annotated[
         bool, typer.Option("--redraw", help="Draw the picture anew, without any trial.")
     ] = False,
@@ -280,7 +288,7 @@ def reproduce(
     if redraw:
         results = read_results(table)[1]
     else:
-        from fastmem.experiments.running import run
+        from fastmem.experiments.running import on_cluster, run
         from fastmem.experiments.studies import make_study
         from fastmem.machine.progress import terminal_progress
 
@@ -290,8 +298,12 @@ def reproduce(
             points = read_table(data, label, labels_required=True)
             covers = None if not covered else read_covered(covered, points[1])
         study = make_study(name, axes=axes, trials=trials, seed=seed, data=points, covered=covers)
-        with terminal_progress() as show:
-            results = run(study, table, workers=workers, progress=show)
+        if workers is not None and executor is not None:
+            refuse("--workers are processes of this machine: leave them out with --executor.")
+        with ExitStack() as stack:
+            cluster = stack.enter_context(on_cluster(executor)) if executor is not None else None
+            show = stack.enter_context(terminal_progress())
+            results = run(study, table, workers=workers, executor=cluster, progress=show)
     _draw_study(name, results, theirs, table)
 
 

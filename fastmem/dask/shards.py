@@ -49,7 +49,8 @@ class ShardActor:
     def __init__(self, client: dict[str, str], parts: list[Part]) -> None:
         worker = get_worker()
         require_same(client, f"worker {worker.address}")
-        self._shard = Shard(parts, worker.state.nthreads)
+        limit = worker.memory_manager.memory_limit
+        self._shard = Shard(parts, worker.state.nthreads, limit, f"worker {worker.address}")
 
     def run(self, seq: int, message: bytes) -> bytes:
         """See `answer`."""

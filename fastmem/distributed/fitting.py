@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -13,9 +12,11 @@ from fastmem.algorithm import covering_cells
 from fastmem.distributed.fleet import Fleet
 from fastmem.distributed.numbering import Placing
 from fastmem.distributed.parts import PartFacts
+from fastmem.distributed.remote_codes import RemoteCodes
 from fastmem.distributed.remote_patterns import RemotePatterns
 from fastmem.distributed.remote_points import RemotePoints
 from fastmem.distributed.transport import Transport
+from fastmem.fit_memory import require_elsewhere
 from fastmem.inputs import InvalidInputError, check_labels
 from fastmem.inputs.labels import EncodedLabels
 from fastmem.machine.clock import Clock
@@ -28,14 +29,26 @@ from fastmem.widths.scaling import chosen_scale
 class RemoteLayer(FirstLayer):
     """A first layer whose points, and patterns, are on shards."""
 
-    def __init__(
-        self, fleet: Fleet, placing: Placing, problem: Problem, seed: np.random.SeedSequence
-    ) -> None:
+    def __init__(self, fleet: Fleet, problem: Problem, seed: np.random.SeedSequence) -> None:
         super().__init__(problem, seed)
-        self._fleet, self._placing = fleet, placing
+        self._fleet = fleet
+
+    def fill(
+        self,
+        progress: Callable[[int, int, int], object] = lambda done, total, neurons: None,
+    ) -> None:
+        """As of points that are here, if the shards have room for it."""
+        problem, n_filled = self._problem, self._n_filled
+        if n_filled and n_filled < len(self):
+            measures: Any = problem.points.elsewhere
+            require_elsewhere(
+                problem.shape, problem.settings, measures.rooms, len(self), filled=n_filled
+            )
+        super().fill(progress)
 
     def _prepare_patterns(self) -> None:
-        patterns: Any = RemotePatterns(self._fleet, self._placing, *self._pays())
+        points: Any = self.points
+        patterns: Any = RemotePatterns(self._fleet, points, *self._pays())
         self.patterns = patterns
 
 
@@ -54,8 +67,10 @@ def interpolate_on(transport: Transport, **parameters: Any) -> Network:
     ------
     InvalidInputError
         For what `fastmem.interpolate` refuses; for settings that are for one machine only; and
-        where most rows repeat others, or merged cells would be so many that one machine would grow
-        them among neighbours.
+        where most rows repeat others.
+    NotEnoughMemoryError
+        If a shard would take more memory than is free there; before the work, or before the width
+        grows.
     LostShardError
         If a shard is lost again and again.
     """
@@ -65,18 +80,11 @@ def interpolate_on(transport: Transport, **parameters: Any) -> Network:
         facts = [fact for some in fleet.ask(("facts",))[0] for fact in some]
         placing = _placing(facts)
         fleet.tell("place", placing)
-        kind = np.uint16 if len(placing.classes) <= 1 << 16 else np.int64
-        codes = np.empty(placing.n_rows, kind)
-        for some in fleet.ask(("codes",))[0]:
-            for first, part in some:
-                codes[first : first + len(part)] = part
-        points = RemotePoints(fleet, placing)
-        problem = problem_of(points, placing.classes, codes, **parameters)
+        codes: Any = RemoteCodes(fleet, placing)
+        problem = problem_of(RemotePoints(fleet, placing), placing.classes, codes, **parameters)
         _refuse_what_is_local(problem)
-        if len(problem.given.relabelled):
-            placing = _relabelled(fleet, placing, problem)
     problem, scaling = chosen_scale(problem, clock)
-    return covering_cells(problem, scaling, clock, None, partial(RemoteLayer, fleet, placing))
+    return covering_cells(problem, scaling, clock, None, partial(RemoteLayer, fleet))
 
 
 def _placing(facts: list[PartFacts]) -> Placing:
@@ -129,20 +137,6 @@ def _kind(labels: np.ndarray) -> str:
     """What labels are: joined, numbers would become text."""
     kinds = {"i": "number", "u": "number", "f": "number", "O": "text", "U": "text"}
     return kinds.get(labels.dtype.kind, labels.dtype.kind)
-
-
-def _relabelled(fleet: Fleet, placing: Placing, problem: Problem) -> Placing:
-    """Let the shards know which rows have other labels; where classes begin then."""
-    kept, codes, rows = problem.given.kept, problem.codes, problem.given.relabelled
-    counts = np.array([
-        np.bincount(codes[start:stop], minlength=len(kept))
-        for start, stop in pairwise(placing.first_rows.tolist())
-    ])  # fmt: skip
-    new = np.zeros(len(placing.classes), codes.dtype)  # where a class is lost, all its rows are new
-    new[kept] = np.arange(len(kept))
-    placing = replace(placing, classes=problem.classes, part_counts=counts)
-    fleet.tell("relabel", placing, rows, codes[rows], new)
-    return placing
 
 
 def _refuse_what_is_local(problem: Problem) -> None:

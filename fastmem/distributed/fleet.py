@@ -17,11 +17,15 @@ class Fleet:
     """The shards of a fit, all of which are told and asked the same.
 
     What they are told (`tell`) is sent with what they are asked next, in one round.
+
+    Attributes
+    ----------
+    n_rounds : int
     """
 
     def __init__(self, transport: Transport) -> None:
         self._transport = transport
-        self._seq = 0
+        self._seq = self.n_rounds = 0
         self._journal = _Journal()
         self._told: list[tuple[Command, Callable[[list[Any]], object]]] = []
         self._n_covers = 0
@@ -36,19 +40,36 @@ class Fleet:
         """Let all shards change their state, sometime; ``then`` is given their replies."""
         self._told.append((command, then))
 
+    @property
+    def n_shards(self) -> int:
+        """How many shards there are."""
+        return self._transport.n_shards
+
     def ask(self, *commands: Command) -> list[list[Any]]:
         """Return the replies of all shards to each command that changes nothing."""
+        replies = self.ask_each([commands] * self.n_shards)
+        return [list(some) for some in zip(*replies, strict=True)]
+
+    def ask_one(self, shard: int, command: Command) -> Any:
+        """Return the reply of one shard."""
+        messages: list[list[Command]] = [[] for _ in range(self.n_shards)]
+        messages[shard] = [command]
+        return self.ask_each(messages)[shard][0]
+
+    def ask_each(self, messages: Sequence[Sequence[Command]]) -> list[list[Any]]:
+        """Return the replies of each shard to its own commands, which change nothing."""
         told, self._told = self._told, []
-        message = [*(command for command, _ in told), *commands]
-        n = self._transport.n_shards
-        replies = self._transport.call([self._seq] * n, [message] * n, self._restore)
-        for command, _ in told:
+        first = [command for command, _ in told]
+        self.n_rounds += 1
+        replies = self._transport.call(
+            [self._seq] * self.n_shards, [[*first, *message] for message in messages], self._restore
+        )
+        for command in first:
             self._journal.add(command)
         self._seq += len(told)
-        by_command = [list(some) for some in zip(*replies, strict=True)]
-        for (_, then), some in zip(told, by_command, strict=False):
-            then(some)
-        return by_command[len(told) :]
+        for i, (_, then) in enumerate(told):
+            then([some[i] for some in replies])
+        return [some[len(told) :] for some in replies]
 
     def flush(self) -> None:
         """Send what the shards were told, if anything."""

@@ -51,6 +51,11 @@ class Placing:
             self.n_rows, self.n_features, self.n_stored
         )
 
+    @property
+    def code_dtype(self) -> np.dtype:
+        """Of codes: uint16 while there are not too many classes, else int64."""
+        return np.dtype(np.uint16 if len(self.classes) <= 1 << 16 else np.int64)
+
     @cached_property
     def counts(self) -> np.ndarray:
         """Points of each class, (K,) int64."""
@@ -76,6 +81,10 @@ class Placing:
     def n_rows(self) -> int:
         """All rows."""
         return int(self.first_rows[-1])
+
+    def parts_of(self, rows: np.ndarray) -> np.ndarray:
+        """The part of each of some rows, int64."""
+        return np.searchsorted(self.first_rows, rows, side="right") - 1
 
     def part_rows(self, part: int) -> int:
         """Rows of a part."""

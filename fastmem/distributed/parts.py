@@ -118,7 +118,7 @@ def joined(parts: Sequence[Part], placing: Placing) -> tuple[Points, np.ndarray]
     Dense parts are not copied, neither arrays nor the columns of frames.
     """
     dtype = np.dtype(placing.dtype)
-    kind = np.uint16 if len(placing.classes) <= 1 << 16 else np.int64
+    kind = placing.code_dtype
     some = [part for part in parts if part.points.shape[0]]
     codes = np.concatenate([
         np.empty(0, kind),

@@ -53,11 +53,12 @@ class RemoteCover(Cover):
     ----------
     n_members : int
         Points that are to be covered.
-    steps : list of (int, int)
-        Neurons and failed points after each change.
+    generator : numpy.random.Generator
+        What the random order is drawn with.
     """
 
     steps_are_short = False
+    generator: np.random.Generator
 
     def __init__(
         self,
@@ -74,7 +75,6 @@ class RemoteCover(Cover):
         self.patterns, self._named, self._window = patterns, named, window
         self._fleet = named.fleet
         self.n_members = window.n_members
-        self.steps: list[tuple[int, int]] = []
         self._gained: list[int] = []
         self._id = self._fleet.new_cover()
         self._fleet.tell("open_class", self._id, code, window.members)
@@ -95,6 +95,11 @@ class RemoteCover(Cover):
     def known_remaining(self) -> int:
         """The same, but for what the latest neurons cover."""
         return self.n_members - sum(self._gained) - len(self.failed)
+
+    def left(self) -> np.ndarray:
+        """Numbers of the points that are neither covered nor failed, ascending int64."""
+        pieces = self._fleet.ask(("left", self._id))[0]
+        return np.setdiff1d(np.concatenate(pieces), self.failed, assume_unique=True)
 
     @property
     def done(self) -> bool:
@@ -144,7 +149,6 @@ class RemoteCover(Cover):
         self.masks.extend(masks)
         self.thresholds.extend(thresholds.tolist())
         self.evaluations += len(masks) * self.patterns.class_size(self.code)
-        self.steps.append((self.width, len(self.failed)))
 
     def accept_grown(
         self, masks: np.ndarray, thresholds: np.ndarray, counts: Sequence[np.ndarray]
@@ -160,8 +164,6 @@ class RemoteCover(Cover):
         self.failed.extend(int(c) for c in candidates)
         self.witnesses.extend(int(w) for w in witnesses)
         self._window.close(candidates)
-        if len(candidates):
-            self.steps.append((self.width, len(self.failed)))
 
     @classmethod
     def least_counts(
@@ -220,6 +222,12 @@ class RemoteCover(Cover):
             few = [cover for cover in covers if cover._window.lacks(count)]
             if not few:
                 return
+            long = [c for c in few if c._window.is_long(c.known_remaining + len(c.failed))]
+            if long:
+                told = long[0]._fleet.ask(*[("left", c._id) for c in long])
+                for cover, pieces in zip(long, told, strict=True):
+                    cover._window.narrow(np.concatenate(pieces))
+                continue
             wanted = [c._window.stretch(count, c.known_remaining) for c in few]
             commands = [("peek", c._id, some) for c, some in zip(few, wanted, strict=True)]
             for cover, some, pieces in zip(few, wanted, few[0]._fleet.ask(*commands), strict=True):

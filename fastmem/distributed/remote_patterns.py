@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Sequence
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
 from fastmem.distributed.fleet import Fleet, in_order
-from fastmem.distributed.neighbours import may_be_many
-from fastmem.distributed.numbering import Placing
+from fastmem.distributed.regions import PlacedPatterns, RegionalCells, Regions
 from fastmem.distributed.remote_cover import NamedPoints, RemoteCover
+from fastmem.distributed.remote_points import RemotePoints
 from fastmem.distributed.window import Window
+from fastmem.fit_memory import require_regions
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
-from fastmem.inputs import InvalidInputError
+from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.cover import Cover
 
 
@@ -23,13 +25,19 @@ class RemotePatterns:
     Parameters
     ----------
     fleet : Fleet
-    placing : Placing
+    points : RemotePoints
     is_spatial, is_bounded : bool
         Whether a fit on one machine would have them in a spatial order, or as bounding tiles.
     """
 
-    def __init__(self, fleet: Fleet, placing: Placing, is_spatial: bool, is_bounded: bool) -> None:
-        self._fleet, self._placing = fleet, placing
+    def __init__(
+        self,
+        fleet: Fleet,
+        points: RemotePoints,
+        is_spatial: bool,
+        is_bounded: bool,
+    ) -> None:
+        self._fleet, self._points, self._placing = fleet, points, points.placing
         self.is_spatial, self.is_bounded = is_spatial, is_bounded
         self.doubtful = self.n_words = self.file_bytes = 0
         self._named: NamedPoints
@@ -52,7 +60,7 @@ class RemotePatterns:
         progress: Callable[[int, int, int], object] = lambda done, total, neurons: None,
     ) -> None:
         """Let the shards compute the bits of the hyperplanes first..n-1."""
-        self.n_words = hyperplanes.n_words
+        self.n_words, self._n_hyperplanes = hyperplanes.n_words, len(hyperplanes)
         self._named = NamedPoints(self._fleet, self.n_words)
         self._fleet.tell("fill", hyperplanes, first, then=self._count_doubtful)
         self._fleet.flush()
@@ -84,19 +92,31 @@ class RemotePatterns:
         """A cover of a class."""
         if members is not None and len(members) == self.class_size(code):
             members = None
+        before = copy.deepcopy(generator)
         window = Window(self.class_size(code), generator, members, self.n_words)
-        return RemoteCover(
+        cover = RemoteCover(
             self, self._named, window, code, n_hyperplanes, n_threads, margin, only_inside
         )
+        cover.generator = before
+        return cover
 
-    def refuse_neighbours(self) -> NoReturn:
-        """See `PatternsElsewhere`."""
-        raise InvalidInputError(
-            "the classes take so many neurons that on one machine their cells would grow among "
-            "neighbours, which is not done on several yet; pass selection='random', or fit on one"
-        )
-
-    def require_few_neurons(self, covers: Sequence[Cover]) -> None:
-        """See `PatternsElsewhere`."""
-        if may_be_many([c for c in covers if isinstance(c, RemoteCover)], self.is_bounded):
-            self.refuse_neighbours()
+    def among_neighbours(
+        self, covers: list[Cover]
+    ) -> tuple[list[Cover], Callable[[Sequence[Any]], object]]:
+        """See `PatternsElsewhere`: one shuffle brings neighbours to regions on the shards."""
+        one = covers[0]
+        require_regions(self._points.n_samples, self._n_hyperplanes, self._points.elsewhere.rooms)
+        regions = Regions(
+            self._fleet, self._placing, self._points, self.n_words, one.n_threads,
+            not self.is_bounded,
+        )  # fmt: skip
+        here = PlacedPatterns(regions.layout, regions.numbers, self.rows_of)
+        placed: list[Any] = []
+        for cover in covers:
+            assert isinstance(cover, RemoteCover)
+            placed.append(ClassCover(
+                here, self._n_hyperplanes, cover.code, cover.generator, cover.n_threads,
+                cover.left(), cover.margin, cover.only_inside,
+            ))  # fmt: skip
+            placed[-1].take_over(cover)
+        return placed, RegionalCells([cover for cover in placed if not cover.done], regions).step

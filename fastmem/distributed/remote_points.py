@@ -10,6 +10,8 @@ import numpy as np
 
 from fastmem.distributed.fleet import Fleet, in_order
 from fastmem.distributed.numbering import Placing
+from fastmem.distributed.remote_codes import RemoteCodes
+from fastmem.fit_memory import Room
 from fastmem.inputs import Points, SparseRows
 from fastmem.inputs.equal_rows import repeated
 from fastmem.inputs.points import BLOCK_BYTES, NarrowPoints, PointsOfPoints
@@ -45,6 +47,11 @@ class RemotePoints(Points):
     def elsewhere(self) -> _RemoteMeasures:
         """What measures the points on the shards."""
         return self._measures
+
+    @property
+    def placing(self) -> Placing:
+        """Which points are where, by the labels that they have now."""
+        return self._measures.placing
 
     @property
     def is_one_array(self) -> bool:
@@ -115,7 +122,7 @@ class _RemoteMeasures:
     """See ``inputs.measures``."""
 
     def __init__(self, fleet: Fleet, placing: Placing) -> None:
-        self._fleet, self._placing = fleet, placing
+        self._fleet, self.placing = fleet, placing
         self.n_samples = placing.n_rows
 
     def extremes(self) -> tuple[np.ndarray, np.ndarray]:
@@ -134,6 +141,18 @@ class _RemoteMeasures:
         norms, radii = zip(*self._fleet.ask(("largest_squares", mean, scale))[0], strict=True)
         return max(norms), max(radii)
 
+    def n_rounds(self) -> int:
+        """See ``inputs.measures``."""
+        return self._fleet.n_rounds
+
+    def rooms(self) -> list[Room]:
+        """See ``inputs.measures``."""
+        found = self._fleet.ask(("room",))[0]
+        return [
+            room._replace(name=f"shard {i} on {room.name}" if room.name else f"shard {i}")
+            for i, room in enumerate(found)
+        ]
+
     def equal_hashes(self, like: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, int]:
         """See ``inputs.measures``: looked for by ranges of hashes, so that few are here at once."""
         if like is not None:
@@ -149,6 +168,23 @@ class _RemoteMeasures:
             wanted = np.concatenate(found)
         rows, group = in_order(self._fleet.ask(("with_hashes", wanted))[0])
         return rows, group, len(wanted)
+
+    def relabel(self, rows: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, RemoteCodes]:
+        """See ``inputs.measures``."""
+        placing, before = self.placing, RemoteCodes(self._fleet, self.placing)[rows]
+        counts, parts = placing.part_counts.copy(), placing.parts_of(rows)
+        np.add.at(counts, (parts, codes), 1)
+        np.subtract.at(counts, (parts, before), 1)
+        occurs = counts.any(axis=0)
+        kept = np.flatnonzero(occurs)
+        new = (np.cumsum(occurs) - 1).astype(codes.dtype)  # of a class that is lost no row is left
+        self.placing = replace(
+            placing,
+            classes=placing.classes[kept],
+            part_counts=np.ascontiguousarray(counts[:, kept]),
+        )
+        self._fleet.tell("relabel", self.placing, rows, new[codes], new)
+        return kept, RemoteCodes(self._fleet, self.placing)
 
     def ranges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See ``inputs.measures``."""
@@ -171,4 +207,4 @@ class _RemoteMeasures:
     def times(self, scale: np.ndarray, dtype: np.dtype) -> RemotePoints:
         """See ``inputs.measures``."""
         self._fleet.tell("scale", scale, dtype.name)
-        return RemotePoints(self._fleet, replace(self._placing, dtype=dtype.name))
+        return RemotePoints(self._fleet, replace(self.placing, dtype=dtype.name))

@@ -7,8 +7,11 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
+from fastmem.distributed.leaves import Leaves
 from fastmem.distributed.numbering import Numbering, Placing
 from fastmem.distributed.parts import Part, PartFacts, facts_of, joined
+from fastmem.distributed.region import Layout, Region, region_of
+from fastmem.fit_memory import Room
 from fastmem.hyperplanes.extent import PointMeasures
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
@@ -16,7 +19,9 @@ from fastmem.inputs.equal_rows import occurrences, row_hashes
 from fastmem.inputs.scaled_points import ScaledPoints
 from fastmem.inputs.spread import ranges_of, spread_sums
 from fastmem.kernels.layout import TILE
+from fastmem.machine.memory import available
 from fastmem.patterns.by_class import Patterns
+from fastmem.patterns.spatial_order import LeafTree
 from fastmem.patterns.words import rows_of
 from fastmem.second_layer.bounded_points import all_points, class_points
 from fastmem.second_layer.counting import TiledPoints, least_over
@@ -66,25 +71,39 @@ class Shard:
     parts : sequence of Part
         In any order; none, or some without rows, where there is nothing for this machine.
     n_threads : int
+    memory_limit : int, optional
+        Bytes that this process may have in memory, where more than the machine says.
+    name : str
+        Of the worker, for messages.
     """
 
     _changes: ClassVar = frozenset({
         "place", "relabel", "scale", "fill", "open_class", "cover", "be_at",
     })  # fmt: skip
     _asks: ClassVar = frozenset({
-        "facts", "codes", "extremes", "sums", "largest_squares", "ranges", "spread_sums",
-        "magnitudes", "take", "hashes_of", "hashes", "with_hashes", "rows", "peek", "least",
-        "nearest", "patterns_at",
+        "facts", "room", "codes", "codes_at", "extremes", "sums", "largest_squares", "ranges",
+        "spread_sums", "magnitudes", "take", "hashes_of", "hashes", "with_hashes", "rows", "peek",
+        "left", "least", "nearest", "patterns_at", "leaf_counts", "leaf_points", "begin_region",
+        "in_region",
     })  # fmt: skip
     points: Points
     patterns: Patterns
 
-    def __init__(self, parts: Sequence[Part], n_threads: int = 1) -> None:
+    def __init__(
+        self,
+        parts: Sequence[Part],
+        n_threads: int = 1,
+        memory_limit: int | None = None,
+        name: str = "",
+    ) -> None:
         self._parts = sorted(parts, key=lambda part: part.number)
         self._n_threads = n_threads
+        self._memory_limit, self._name = memory_limit, name
         self._seq = 0
         self._open: dict[int, _Open] = {}
         self._hashes: np.ndarray | None = None
+        self._leaves: Leaves | None = None
+        self._region: Region | None = None
 
     def run(self, seq: int, commands: Sequence[Command]) -> list[Any]:
         """Run commands in order, if the shard is at the number ``seq``; returns their results.
@@ -137,7 +156,7 @@ class Shard:
 
     def fill(self, hyperplanes: Hyperplanes, first: int) -> int:
         """Compute the patterns' bits for all but the first hyperplanes; returns doubtful bits."""
-        self._open, self._hashes = {}, None
+        self._open, self._hashes, self._leaves, self._region = {}, None, None, None
         self._n_words = hyperplanes.n_words
         if not first:
             self.patterns = Patterns(self._codes, len(self._placing.counts))
@@ -171,6 +190,11 @@ class Shard:
         """What the driver must know of the parts."""
         return [facts_of(part) for part in self._parts]
 
+    def room(self) -> Room:
+        """What there is for a fit."""
+        free, where = available(self._memory_limit)
+        return Room(self._name, self.points.n_samples, self._n_threads, free, where)
+
     def codes(self) -> list[tuple[int, np.ndarray]]:
         """The first row of each part, and the codes of its points."""
         found, start = [], 0
@@ -180,6 +204,11 @@ class Shard:
             found.append((first, self._codes[start:stop]))
             start = stop
         return found
+
+    def codes_at(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which of some rows, by place among them, are here, and their codes."""
+        which, places = self._numbering.local_rows(rows)
+        return which, self._codes[places]
 
     def extremes(self) -> tuple[np.ndarray, np.ndarray] | None:
         """See ``inputs.measures``; None where there is no point."""
@@ -256,6 +285,12 @@ class Shard:
         is_open = uncovered.reshape(-1)[places]
         return which[is_open], self._patterns_of(points, places[is_open])
 
+    def left(self, cover: int) -> np.ndarray:
+        """Numbers of the points that are here and uncovered, int64."""
+        code, _, uncovered = self._open[cover]
+        places = np.flatnonzero(uncovered)
+        return self._numbering.numbers_of(np.full(len(places), code), places)
+
     def least(self, masks: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Least counts of masks of classes over all others, and positions of the first points."""
         least, nearest = self._least(masks, codes, False)
@@ -297,6 +332,37 @@ class Shard:
             places.append(some + TILE * int(self.patterns.first_tile[code]))
         points = all_points(self.patterns)
         return np.concatenate(found), self._patterns_of(points, np.concatenate(places))
+
+    # In regions of space, where neighbours have come together -------------------------------------
+
+    def leaf_counts(self, tree: LeafTree) -> tuple[np.ndarray, np.ndarray]:
+        """Points in each leaf of each class; see `Leaves`."""
+        self._leaves = None  # there may be those of another tree
+        return self._in_leaves(tree).counts()
+
+    def leaf_points(
+        self, tree: LeafTree, low: int, high: int, with_points: bool
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
+        """Of points in some leaves: runs, numbers, patterns, and the points; see `Settlers`."""
+        leaves = self._in_leaves(tree)
+        runs, rows, numbers = leaves.between(low, high)
+        patterns = self._patterns_of(all_points(self.patterns), leaves.positions(rows))
+        return runs, numbers, patterns, self.points.take(rows) if with_points else None
+
+    def begin_region(self, layout: Layout) -> None:
+        """Make room for a region, of which nothing is here."""
+        self._region = Region(layout, self._n_threads)
+
+    def in_region(self, key: int, name: str, arguments: tuple[Any, ...]) -> Any:
+        """What a region says; None where there is none, or another, or where it lacks something."""
+        return region_of(self._region, key, name, arguments)
+
+    def _in_leaves(self, tree: LeafTree) -> Leaves:
+        if self._leaves is None:
+            self._leaves = Leaves(
+                self.points, self._codes, self.patterns, self._numbering, tree, self._n_threads
+            )
+        return self._leaves
 
     def _least(
         self, masks: np.ndarray, codes: np.ndarray, by_range: bool

@@ -7,10 +7,15 @@ import numpy as np
 from fastmem.kernels.layout import TILE
 from fastmem.patterns.words import tiles_of
 from fastmem.second_layer.counting import TiledPoints, sizes_of
-from fastmem.second_layer.random_order import random_order
+from fastmem.second_layer.random_order import RandomOrder
 
 _LEAST, _MOST = 256, 1 << 16
 """Points that are asked for at a time."""
+_MOST_WALKED = 4096
+"""Where more are ahead, and few of them open, shards are asked which: else all numbers of a class
+are sent to every shard, to see that none is open any more."""
+_SPARSE, _MOST_NARROW = 16, 1 << 20
+"""One in so many, and so many at all."""
 
 
 class Window:
@@ -37,13 +42,11 @@ class Window:
     def __init__(
         self, size: int, generator: np.random.Generator, members: np.ndarray | None, n_words: int
     ) -> None:
-        order = random_order(size, generator, 1)
-        if members is not None:
-            is_member = np.zeros(size, np.bool_)
-            is_member[members] = True
-            order = order[is_member[order]]
-        self.members, self.n_members = members, len(order)
-        self._order, self._walked = order, 0
+        self._order = RandomOrder(size, generator)
+        self.members, self.n_members = members, size if members is None else len(members)
+        # what is gone through in place of the order, once it is known to hold all that is open
+        self._few = None if members is None else self._order.put_in_order(members)
+        self._walked, self._size = 0, self.n_members
         self._numbers = np.empty(0, np.int64)
         self._patterns = np.empty((0, n_words), np.uint64)
         self._set_up(np.empty(0, np.int64))
@@ -60,19 +63,34 @@ class Window:
 
     def lacks(self, count: int) -> bool:
         """Whether fewer are open, and there may be more."""
-        return self.n_open < count and self._walked < len(self._order)
+        return self.n_open < count and self._walked < self._size
+
+    def is_long(self, n_open: int) -> bool:
+        """Whether far more points are ahead than the ``n_open`` at most that are open."""
+        ahead = self._size - self._walked
+        return ahead > _MOST_WALKED and n_open < min(_MOST_NARROW, ahead // _SPARSE)
+
+    def narrow(self, numbers: np.ndarray) -> None:
+        """Go through ``numbers`` only: no other point of the class is open."""
+        if self._few is None:
+            self._few = self._order.put_in_order(numbers.astype(np.int32), self._walked)
+        else:
+            ahead = self._few[self._walked :]
+            self._few = ahead[np.isin(ahead, numbers)]
+        self._walked, self._size = 0, len(self._few)
 
     def stretch(self, count: int, remaining: int) -> np.ndarray:
         """The numbers that follow along the order, so many that ``count`` may be open then.
 
         ``remaining`` of the class are, or somewhat fewer.
         """
-        ahead = len(self._order) - self._walked
+        ahead = self._size - self._walked
         share = max(remaining - self.n_open, 1) / ahead
         size = int(min(1.1 * (count - self.n_open) / share, _MOST))
         start = self._walked
-        self._walked = min(start + max(size, _LEAST), len(self._order))
-        return self._order[start : self._walked].astype(np.int64)
+        self._walked = stop = min(start + max(size, _LEAST), self._size)
+        some = self._order.stretch(start, stop) if self._few is None else self._few[start:stop]
+        return some.astype(np.int64)
 
     def take_in(self, numbers: np.ndarray, patterns: np.ndarray) -> None:
         """Take in what is open of a stretch, in its order."""

@@ -8,8 +8,10 @@ import selectors
 import subprocess
 import sys
 import tempfile
+from collections import deque
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, closing, suppress
+from concurrent.futures import Executor, Future
+from contextlib import ExitStack, closing, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import IO, Any
@@ -18,6 +20,7 @@ from fastmem.errors import InvalidInputError
 from fastmem.experiments.results import Table
 from fastmem.experiments.study import Cell, Result, Study, measure
 from fastmem.inputs import check_threads
+from fastmem.machine.extras import needs
 from fastmem.machine.progress import ProgressCallback, drawing
 from fastmem.tables import save_array
 
@@ -25,6 +28,10 @@ __all__ = ["run"]
 
 PROCESS_BYTES = 200e6
 """Memory of a worker beside its sign patterns."""
+_TO_CONNECT = 10
+"""Seconds."""
+_FEWEST_ASKED, _ASKED_BYTES = 16, 1 << 28
+"""Cells that an executor has at a time, at least; and more up to so many bytes of their points."""
 
 
 def run(
@@ -32,6 +39,7 @@ def run(
     path: Path | str,
     *,
     workers: int | None = None,
+    executor: Executor | None = None,
     progress: bool | ProgressCallback = False,
 ) -> list[Result]:
     """Measure all cells of a study that its table does not hold yet.
@@ -49,6 +57,9 @@ def run(
         process. By default one a core, or fewer where there are fewer cells or the sign patterns
         of so many fits would take more than half of the memory; the cores left over are then
         shared out as threads.
+    executor : concurrent.futures.Executor, optional
+        What measures the cells, each on one thread, instead of processes of this machine: of
+        ``client.get_executor()`` (Dask), ``concurrent.futures`` or mpi4py. It is left open.
     progress : bool or callable, default False
         True draws a progress bar on a terminal; a callable is called as in `interpolate`, with
         stage "trials".
@@ -61,12 +72,15 @@ def run(
     Raises
     ------
     InvalidInputError
-        If the table holds other results, or a fit refuses its input.
+        If the table holds other results, or a fit refuses its input; or both workers and an
+        executor are given.
     KeyboardInterrupt
         After Ctrl-C, with a sentence on how far the study went.
     RuntimeError
         If a worker fails or is killed.
     """
+    if workers is not None and executor is not None:
+        raise InvalidInputError("workers and executor are both given; leave out workers")
     path = Path(path)
     cores = check_threads(None)
     wanted = None if workers is None else check_threads(workers)
@@ -75,11 +89,14 @@ def run(
         left = study.cells[len(table.results) :]
         if not left:
             return table.results
-        n_workers = min(wanted or _affordable(left, cores), len(left))
-        n_threads = 1 if wanted else max(1, cores // n_workers)
         tell = stack.enter_context(drawing(progress))
         try:
-            rows = _measured(study, left, n_workers, n_threads)
+            if executor is not None:
+                rows = _measured_by(executor, study, left)
+            else:
+                n_workers = min(wanted or _affordable(left, cores), len(left))
+                n_threads = 1 if wanted else max(1, cores // n_workers)
+                rows = _measured(study, left, n_workers, n_threads)
             with closing(rows):  # type: ignore[type-var]
                 total = study.trials * len(study.cells)
                 tell("trials", study.trials * len(table.results), total, 0)
@@ -97,6 +114,39 @@ def run(
         return table.results
 
 
+@contextmanager
+def on_cluster(address: str) -> Iterator[Executor]:
+    """The executor of a Dask cluster.
+
+    Parameters
+    ----------
+    address : str
+        Of the scheduler: tcp://host:port.
+
+    Raises
+    ------
+    InvalidInputError
+        If nothing answers there, or it has no workers.
+    ModuleNotFoundError
+        If dask and distributed are not installed.
+    """
+    with needs("dask"):
+        from distributed import Client
+    try:
+        client = Client(address, timeout=_TO_CONNECT, set_as_default=False)
+    except (OSError, ValueError) as error:
+        raise InvalidInputError(
+            f"no scheduler of Dask answers at {address!r} ({type(error).__name__}); start one with "
+            f"'dask scheduler', or give the address that it tells, like tcp://host:8786"
+        ) from error
+    with client:
+        if not client.scheduler_info(n_workers=-1)["workers"]:
+            raise InvalidInputError(
+                f"the cluster at {address!r} has no workers; start some: 'dask worker {address}'"
+            )
+        yield client.get_executor()
+
+
 def _affordable(cells: Sequence[Cell], cores: int) -> int:
     """Give the number of processes, at most a core each, whose fits fit half of the memory."""
     largest = max(cell.n_samples * cell.first_width / 8 for cell in cells)
@@ -104,6 +154,35 @@ def _affordable(cells: Sequence[Cell], cores: int) -> int:
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
         return max(1, min(cores, int(memory / 2 / (largest + PROCESS_BYTES))))
     return cores
+
+
+def _measured_by(executor: Executor, study: Study, cells: Sequence[Cell]) -> Iterator[Result]:
+    """Measure cells by an executor, and give the results in their order."""
+    shared: dict[str, Any] = {"trials": study.trials, "seed": study.seed, "fit": dict(study.fit)}
+    asked: deque[tuple[Cell, Future[Result]]] = deque()
+    left = deque(cells)
+    n_bytes = 0
+    try:
+        while left or asked:
+            while left and (len(asked) < _FEWEST_ASKED or n_bytes < _ASKED_BYTES):
+                cell = left.popleft()
+                # its points only, which go with it
+                X, y = points = tuple(array[: cell.n_samples] for array in study.data[cell.dataset])
+                n_bytes += X.nbytes + y.nbytes
+                asked.append((cell, executor.submit(measure, cell, points, **shared)))
+            cell, future = asked[0]
+            try:
+                result = future.result()
+            except InvalidInputError:
+                raise
+            except Exception as failure:
+                raise RuntimeError(f"A worker failed in {cell}: {failure!r}") from failure
+            asked.popleft()
+            n_bytes -= sum(array[: cell.n_samples].nbytes for array in study.data[cell.dataset])
+            yield result
+    finally:
+        for _, future in asked:
+            future.cancel()
 
 
 def _measured(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Mapping, Sequence
@@ -123,6 +124,30 @@ class Study:
         }
 
 
+class _WithoutWarnings:
+    """Ignores UnseparatedWarning in all threads, as an executor's may be, while one is inside."""
+
+    def __init__(self) -> None:
+        self._lock, self._inside = threading.Lock(), 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                self._before = warnings.catch_warnings()
+                self._before.__enter__()
+                warnings.simplefilter("ignore", UnseparatedWarning)
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._before.__exit__(None, None, None)
+
+
+_expected_warnings = _WithoutWarnings()
+
+
 def measure(
     cell: Cell,
     points: tuple[Any, Any],
@@ -158,8 +183,7 @@ def measure(
     accuracies: list[float] = []
     widths: list[int] = []
     for trial in range(trials):
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UnseparatedWarning)
+        with _expected_warnings:
             network = interpolate(
                 X,
                 y,

@@ -131,10 +131,11 @@ def look_repeated(points: Points) -> bool:
     """
     n = points.n_samples
     kind = _index_kind(n)
-    rows = np.arange(n, dtype=kind)
     if n > _SEEN_WHOLE:
         size = math.isqrt(2 * _PAIRS * n)
         rows = np.unique(np.random.default_rng(0).integers(0, n, size)).astype(kind)
+    else:
+        rows = np.arange(n, dtype=kind)
     _, counts = np.unique(_hashes_of(points.take(rows), points.is_sparse), return_counts=True)
     if n <= _SEEN_WHOLE:
         return 2 * len(counts) <= n

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,11 +26,24 @@ class Measures(Protocol):
 class MeasuresElsewhere(Measures, Protocol):
     """`Measures` of points on other machines, and which of them may be equal."""
 
+    def n_rounds(self) -> int:
+        """How often other machines were asked so far."""
+
+    def rooms(self) -> Sequence[Any]:
+        """What each place has for a fit: see ``fit_memory.Room``."""
+
     def equal_hashes(self, like: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, int]:
         """Rows whose hashes occur more than once, ascending, and the place of each one's hash.
 
         Among all hashes that do, of which the number comes last; or, given rows ``like``, all rows
         that have the hash of one of them.
+        """
+
+    def relabel(self, rows: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, Any]:
+        """Give rows, ascending int64, other labels for good.
+
+        Returns the codes that still occur, (k,) int64, and the labels of all points: codes[rows] is
+        a place among them.
         """
 
     def ranges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

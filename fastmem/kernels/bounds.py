@@ -27,6 +27,9 @@ _STACK = 1024
 _FULL = np.uint64(2**64 - 1)
 MOST_GROUPS = 1024
 """Nodes that `near_points` goes into at most on each level."""
+BLOCK = FAN * FAN
+"""Points below a group of nodes of level 1: they are there all together, or not."""
+_MOST_MISSING = 256
 _LEVEL_SHIFT = 40
 _IN_LEVEL = (1 << _LEVEL_SHIFT) - 1
 _CODE_SHIFT = 32
@@ -40,6 +43,10 @@ class BoundTree(NamedTuple):
     of levels 1, 2, ... first (n_levels, K) int64: the position at which a level of a class begins,
     a multiple of FAN; n_nodes (n_levels, K) int64: how many nodes, or points, it has. tops (K,)
     int64: the level whose nodes are one group.
+
+    Where a part of the points is somewhere else, absent (b,) bool says for each group of level 1,
+    by its place in ands, whether its nodes and the points below are not there; else b = 0. Searches
+    take note of those that they would have gone into, and their results are then good for nothing.
     """
 
     points: np.ndarray
@@ -48,6 +55,7 @@ class BoundTree(NamedTuple):
     first: np.ndarray
     n_nodes: np.ndarray
     tops: np.ndarray
+    absent: np.ndarray
 
 
 class Room(NamedTuple):
@@ -57,7 +65,8 @@ class Room(NamedTuple):
     (most,) int64: what is to be looked at on a level; found, keys, sizes (FAN * most,) int64: its
     nodes or points, how far they are, and how many points they hold. tally (2 n + 1,) int64, all
     zero between two searches: points by how far they are. looked (1,) int64 grows by the columns
-    that are counted.
+    that are counted. missing (most,) int64: the first n_missing (1,) int64 of the groups that were
+    absent, and how many were met since that was last set to 0.
     """
 
     counts: np.ndarray
@@ -69,6 +78,8 @@ class Room(NamedTuple):
     sizes: np.ndarray
     tally: np.ndarray
     looked: np.ndarray
+    missing: np.ndarray
+    n_missing: np.ndarray
 
 
 @njit(nogil=True, cache=True)
@@ -80,7 +91,7 @@ def new_room(tree):
         np.empty(FAN, np.int64), np.empty(FAN, np.int64), np.empty(_STACK, np.int64),
         np.empty(most, np.int64), np.empty(n_found, np.int64), np.empty(n_found, np.int64),
         np.empty(n_found, np.int64), np.zeros(2 * tree.points.shape[1] * WORD_BITS + 1, np.int64),
-        np.zeros(1, np.int64),
+        np.zeros(1, np.int64), np.empty(_MOST_MISSING, np.int64), np.zeros(1, np.int64),
     )  # fmt: skip
 
 
@@ -126,13 +137,29 @@ def _count(blocks, position, n, mask, limit, counts):
     return bits & ((np.int64(1) << n) - 1)
 
 
+@njit(nogil=True, cache=True)
+def _miss(group, room):
+    """Take note of an absent group."""
+    n_known = min(room.n_missing[0], room.missing.shape[0])
+    for i in range(n_known):
+        if room.missing[i] == group:
+            return
+    if n_known < room.missing.shape[0]:
+        room.missing[n_known] = group
+    room.n_missing[0] += 1
+
+
 @njit(nogil=True, cache=True, inline="always")
 def _lower_bounds(tree, code, level, group, mask, limit, room):
     """room.counts = counts, up to ``limit``, of a group's ANDs, or on level 0 of its points.
 
-    Returns the position of the first, and which are below ``limit``, as bits.
+    Returns the position of the first, and which are below ``limit``, as bits; none of a group that
+    is absent.
     """
     position = tree.first[level, code] + group * FAN
+    if level == 1 and tree.absent.shape[0] and tree.absent[position // FAN]:
+        _miss(position // FAN, room)
+        return position, np.int64(0)
     n = min(FAN, tree.n_nodes[level, code] - group * FAN)
     room.looked[0] += FAN
     blocks = tree.points if level == 0 else tree.ands

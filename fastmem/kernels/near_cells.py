@@ -78,6 +78,8 @@ class Grown(NamedTuple):
     looked (S,) int64: points and nodes counted.
     covered (S, most) int64: positions of the uncovered points that it covers, the first of
     n_covered (S,) int64.
+    missing (S, any) int64: the first n_missing (S,) int64 of the groups of ``Ground.all`` that are
+    absent and were needed. Where there are any, nothing else is known of a cell.
     """
 
     positions: np.ndarray
@@ -88,6 +90,8 @@ class Grown(NamedTuple):
     n_covered: np.ndarray
     looked: np.ndarray
     covered: np.ndarray
+    missing: np.ndarray
+    n_missing: np.ndarray
 
 
 @njit(nogil=True, cache=True)
@@ -163,13 +167,13 @@ def grow_near(queue, stop, ground, manner, grown):
         if task >= stop:
             return
         start, code = grown.positions[task], grown.codes[task]
-        room.looked[0] = 0
+        room.looked[0], room.n_missing[0] = 0, 0
         block, column = divmod(start, own_tree.points.shape[2])
         for word in range(n_words):
             base[word] = ground.valid[word] & ~own_tree.points[block, word, column]
         least, witness = least_count(tree, code, base, _ALL if manner.margin else 1, room)
         grown.witnesses[task] = witness if least == 0 else -1
-        if least == 0:
+        if least == 0 and room.n_missing[0] == 0:
             grown.looked[task] = room.looked[0]
             continue
         level = max(1, np.int64(np.ceil(manner.margin * least)))
@@ -185,6 +189,8 @@ def grow_near(queue, stop, ground, manner, grown):
                 own_tree, (code, code + 1), -1, base, 1, manner.n_own + n_aside, ground.uncovered,
                 ground.n_open, room,
             )  # fmt: skip
+            if room.n_missing[0]:
+                break
             pool = 0
             for j in range(n_own):
                 is_new = True
@@ -220,6 +226,8 @@ def grow_near(queue, stop, ground, manner, grown):
                     level, allowed, _ALL,
                 )  # fmt: skip
                 n_refuting = below(tree, code, mask, level, refuting, room)
+                if room.n_missing[0]:
+                    break
                 if n_refuting == 0:
                     if allowed == left:
                         break
@@ -233,6 +241,8 @@ def grow_near(queue, stop, ground, manner, grown):
                     )
                     others = _joined_by(others, n_others, tree, room.found[:n_near])
                     n_others += n_near
+            if room.n_missing[0]:
+                break
             base[:] = mask
             for step in range(1, numbers[0]):
                 if not joined[step]:
@@ -250,6 +260,28 @@ def grow_near(queue, stop, ground, manner, grown):
             own_tree, code, base, limit, ground.uncovered, ground.n_open, grown.covered[task], room
         )
         grown.looked[task] = room.looked[0]
+        grown.n_missing[task] = room.n_missing[0]
+        for i in range(min(room.n_missing[0], grown.missing.shape[1])):
+            grown.missing[task, i] = room.missing[i]
+
+
+@njit(nogil=True, cache=True)
+def covered_by(ground, manner, grown, task, found):
+    """Positions of all uncovered points that a cell covers, into found (n_covered[task],) int64."""
+    ground, manner, grown = Ground(*ground), Manner(*manner), Grown(*grown)
+    limit = cover_level(grown.thresholds[task], manner.margin, manner.only_inside)
+    inside(
+        ground.own, grown.codes[task], grown.masks[task], limit, ground.uncovered, ground.n_open,
+        found, new_room(ground.all),
+    )  # fmt: skip
+
+
+@njit(nogil=True, cache=True)
+def close_points(ground, codes, positions):
+    """Note that points, by their classes and positions in ``own``, are not uncovered any more."""
+    ground = Ground(*ground)
+    for i in range(positions.shape[0]):
+        _close(ground.own, codes[i], positions[i], ground.uncovered, ground.n_open)
 
 
 @njit(nogil=True, cache=True)
@@ -267,17 +299,17 @@ ACCEPTED, LATER, FAILED, COVERED = range(4)
 
 
 @njit(nogil=True, cache=True)
-def accept_grown(ground, manner, grown, share, outcomes, gained, closed):
+def accept_grown(ground, grown, more, more_starts, share, outcomes, gained, closed):
     """Take the cells of a batch in order, and the points that they cover from the uncovered ones.
 
     A cell whose start an earlier one covers is COVERED; one that covers less than ``share`` of what
-    it would have covered alone is left for LATER, unless it is the first of its class. outcomes
-    (S,) int8, gained (S,) int64; closed int64 takes the positions of all points that were covered,
-    or failed, cell by cell; returns how many.
+    it would have covered alone is left for LATER, unless it is the first of its class. Those that
+    cover more than their lists hold have longer ones in ``more`` int64, that of cell s from
+    more_starts[s] to more_starts[s + 1] - 1. outcomes (S,) int8, gained (S,) int64; closed int64
+    takes the positions of all points that were covered, or failed, cell by cell; returns how many.
     """
-    ground, manner, grown = Ground(*ground), Manner(*manner), Grown(*grown)
+    ground, grown = Ground(*ground), Grown(*grown)
     tree, uncovered, n_open = ground.own, ground.uncovered, ground.n_open
-    room = new_room(tree)
     has_one = np.zeros(tree.tops.shape[0], np.bool_)
     n_closed = 0
     for task in range(grown.positions.shape[0]):
@@ -295,9 +327,7 @@ def accept_grown(ground, manner, grown, share, outcomes, gained, closed):
         count = grown.n_covered[task]
         places = grown.covered[task]
         if count > places.shape[0]:
-            limit = cover_level(grown.thresholds[task], manner.margin, manner.only_inside)
-            places = np.empty(count, np.int64)
-            count = inside(tree, code, grown.masks[task], limit, uncovered, n_open, places, room)
+            places = more[more_starts[task] : more_starts[task + 1]]
         fresh = 0
         for j in range(count):
             fresh += uncovered[places[j]]

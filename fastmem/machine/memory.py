@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 from fastmem.errors import NotEnoughMemoryError
@@ -50,15 +51,22 @@ def readable(n_bytes: float) -> str:
     return f"{mega / 1e3:,.1f} GB" if mega >= 1e3 else f"{mega:,.0f} MB"
 
 
-def available() -> tuple[float, str]:
+def available(limit: int | None = None) -> tuple[float, str]:
     """Return the bytes that this process can still take, and who says so.
 
     The least of what the system has free (with swap), what the control groups of the process leave
-    (cgroup 1 and 2), and what its limits of address space and data leave; infinity where nobody
-    says anything.
+    (cgroup 1 and 2), and what its limits of address space and data leave, and a ``limit`` of what
+    it may have in memory; infinity where nobody says anything.
     """
     found = [(math.inf, "are free")]
-    for reader in (_free_on_the_machine, _free_in_the_groups, _free_by_the_limits):
+    readers: list[Callable[[], Iterator[tuple[float, str]]]] = [
+        _free_on_the_machine,
+        _free_in_the_groups,
+        _free_by_the_limits,
+    ]
+    if limit is not None:
+        readers.append(partial(_free_below, limit))
+    for reader in readers:
         with suppress(OSError, ValueError, LookupError):
             found += reader()
     return min(found, key=lambda pair: pair[0])
@@ -98,6 +106,11 @@ def _free_in(group: Path, limit: str, usage: str, prefix: str) -> Iterator[tuple
                 if name in (f"{prefix}inactive_file", f"{prefix}active_file"):
                     used -= int(size)  # given back where it is needed
             yield most - max(0, used), "are left to the control group of this process"
+
+
+def _free_below(limit: int) -> Iterator[tuple[float, str]]:
+    resident = int((PROCESS / "self" / "statm").read_text().split()[1])
+    yield limit - resident * os.sysconf("SC_PAGE_SIZE"), "are left to this worker"
 
 
 def _free_by_the_limits() -> Iterator[tuple[float, str]]:

@@ -18,13 +18,17 @@ SECONDS_BETWEEN_UPDATES = 0.1
 
 
 @contextmanager
-def drawing(progress: bool | ProgressCallback) -> Iterator[ProgressCallback]:
+def drawing(
+    progress: bool | ProgressCallback, rounds: Callable[[], int] | None = None
+) -> Iterator[ProgressCallback]:
     """Give the callback that ``interpolate(progress=...)`` asks for.
 
     Parameters
     ----------
     progress : bool or callable
         True draws with `terminal_progress`, False reports nothing.
+    rounds : callable, optional
+        As of `terminal_progress`.
 
     Yields
     ------
@@ -37,7 +41,7 @@ def drawing(progress: bool | ProgressCallback) -> Iterator[ProgressCallback]:
         As `terminal_progress`.
     """
     if progress is True:
-        with terminal_progress() as show:
+        with terminal_progress(rounds) as show:
             yield show
     elif progress is False:
         yield _ignore
@@ -50,11 +54,16 @@ def _ignore(stage: str, done: int, total: int, neurons: int) -> None:
 
 
 @contextmanager
-def terminal_progress() -> Iterator[ProgressCallback]:
+def terminal_progress(rounds: Callable[[], int] | None = None) -> Iterator[ProgressCallback]:
     """Draw progress bars on standard error while the context lasts, if it is a terminal.
 
     Each stage gets a bar with what it has done, the points that are still uncovered and the
     neurons added so far. The bars disappear at the end, also when an exception ends the work.
+
+    Parameters
+    ----------
+    rounds : callable, optional
+        How often other machines were asked so far, which is then shown, too.
 
     Yields
     ------
@@ -105,6 +114,8 @@ def terminal_progress() -> Iterator[ProgressCallback]:
             starts[stage] = now
         left = remaining(now - starts[stage], done, total)
         detail = _detail(stage, done, total, neurons)
+        if rounds is not None:
+            detail = f"{detail}, {rounds():,} rounds"
         bars.update(
             tasks[stage],
             completed=done,

@@ -22,6 +22,15 @@ def bound_tree(
     points (n_blocks, n_words, width) uint64; first, sizes (K,) int64: the position at which each
     class begins, a multiple of FAN, and its number of points.
     """
+    firsts, n_nodes, tops = tree_shape(first, sizes)
+    shape = n_groups(n_nodes), points.shape[1], FAN
+    ands, ors = (aligned_zeros(shape, np.uint64) for _ in range(2))
+    add_nodes(points, ands, ors, firsts, n_nodes, n_threads)
+    return BoundTree(points, ands, ors, firsts, n_nodes, tops, np.empty(0, np.bool_))
+
+
+def tree_shape(first: np.ndarray, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Where the levels of a tree begin, how many nodes they have, and their tops: see BoundTree."""
     levels = [sizes]
     while (levels[-1] > FAN).any():
         levels.append(np.where(levels[-1] > FAN, -(-levels[-1] // FAN), 0))
@@ -30,21 +39,36 @@ def bound_tree(
     firsts[0] = first
     above = -(-n_nodes[1:].ravel() // FAN)
     firsts[1:] = FAN * (np.cumsum(above) - above).reshape(n_nodes[1:].shape)
+    tops = (n_nodes > 0).sum(axis=0) - 1
+    return firsts, n_nodes, np.maximum(tops, 0)
+
+
+def n_groups(n_nodes: np.ndarray) -> int:
+    """Groups of nodes, on all levels but that of the points."""
+    return max(1, int((-(-n_nodes[1:] // FAN)).sum()))
+
+
+def add_nodes(
+    points: np.ndarray,
+    ands: np.ndarray,
+    ors: np.ndarray,
+    firsts: np.ndarray,
+    n_nodes: np.ndarray,
+    n_threads: int,
+    lowest: int = 1,
+) -> None:
+    """Make the nodes of the levels from ``lowest`` on of what is below them."""
     n_words = points.shape[1]
-    shape = (max(1, int(above.sum())), n_words, FAN)
-    ands, ors = (aligned_zeros(shape, np.uint64) for _ in range(2))
-    size = max(1, _TASK_WORDS // (FAN * n_words))
-    for level in range(1, len(n_nodes)):
+    size = max(1, _TASK_WORDS // (FAN * max(1, n_words)))
+    for level in range(lowest, len(n_nodes)):
         lower = (points, points) if level == 1 else (ands, ors)
         calls = [
             (*lower, firsts[level - 1, code], n_nodes[level - 1, code], ands, ors,
              firsts[level, code], start, stop)
-            for code in range(len(sizes))
+            for code in range(n_nodes.shape[1])
             for start, stop in ranges(int(n_nodes[level, code]), size)
         ]  # fmt: skip
         run_calls(bound_nodes, calls, n_threads)
-    tops = (n_nodes > 0).sum(axis=0) - 1
-    return BoundTree(points, ands, ors, firsts, n_nodes, np.maximum(tops, 0))
 
 
 def in_groups(
@@ -55,7 +79,7 @@ def in_groups(
     n_groups = -(-sizes // FAN)
     first = FAN * (np.cumsum(n_groups) - n_groups)
     copies = aligned_zeros((max(1, int(n_groups.sum())), blocks.shape[1], FAN), np.uint64)
-    size = max(1, _TASK_WORDS // (FAN * blocks.shape[1])) * FAN
+    size = max(1, _TASK_WORDS // (FAN * max(1, blocks.shape[1]))) * FAN
     calls = [
         (blocks, some[start:stop], copies, int(at) + start)
         for some, at in zip(positions, first, strict=True)

@@ -69,8 +69,7 @@ class Patterns:
             counts += np.bincount(codes[a:b], minlength=n_classes)
         self.numbers: np.ndarray | None = None
         self.places: np.ndarray | None = None
-        self.bounded: BoundedTiles | None = None
-        self._tree: BoundTree | None = None
+        self._begin(counts, n_words, budget_bytes)
         self._with_bounds = with_bounds
         if leaves is None:
             self.order = np.argsort(codes, kind="stable").astype(
@@ -79,17 +78,23 @@ class Patterns:
         else:
             order = class_order(codes, n_classes, leaves, n_threads)
             self.order, self.numbers, self.places = order
-        self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         if leaves is not None and points is not None:
             keys = codes[order.rows].astype(np.int64) << 32 | leaves[order.rows]
             split_leaves(order, points, keys, self.starts, n_threads)
+
+    def _begin(self, counts: np.ndarray, n_words: int = 0, budget_bytes: int | None = None) -> None:
+        """Say where the tiles of each class are, by its number of points, and make room."""
+        self.bounded: BoundedTiles | None = None
+        self._tree: BoundTree | None = None
+        self._with_bounds = False
+        self.doubtful = 0
+        self.starts = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
         n_tiles = -(-counts // TILE)
         self.first_tile = np.concatenate([[0], np.cumsum(n_tiles)]).astype(np.int64)
         self.sizes = np.full(self.first_tile[-1], TILE, np.int64)
         is_there = counts > 0  # a class without points has no tile: the one before is another's
         self.sizes[self.first_tile[1:][is_there] - 1] -= (n_tiles * TILE - counts)[is_there]
         self.store = TileStore(len(self.sizes), n_words, budget_bytes)
-        self.doubtful = 0
 
     @property
     def tiles(self) -> np.ndarray:

@@ -41,35 +41,66 @@ def sample_rows(n_samples: int, count: int) -> np.ndarray:
     return rows
 
 
-def leaves_of(points: Points, n_threads: int) -> np.ndarray:
-    """The leaf of a k-d tree that each point lies in, (n_samples,) int32.
+class LeafTree(NamedTuple):
+    """A k-d tree: points go from node i to 2 i, or, from the cut on, to 2 i + 1.
 
-    Points of leaves next to each other in number are mostly next to each other in space. The tree
-    is that of a sample of the points, which are dense and in one array, and depends on them alone.
+    Attributes
+    ----------
+    axes : ndarray of shape (2^depth,), int32
+        Along which each node is split, and
+    cuts : ndarray of shape (2^depth,), of the points' dtype
+        where.
+    depth : int
     """
+
+    axes: np.ndarray
+    cuts: np.ndarray
+    depth: int
+
+    @property
+    def n_leaves(self) -> int:
+        """Leaves, of which some may be empty."""
+        return 1 << self.depth
+
+    def leaves_of(self, points: np.ndarray, n_threads: int) -> np.ndarray:
+        """The leaf that each point lies in, (n_samples,) int32; points (n_samples, d)."""
+        leaves = np.zeros(len(points), np.int32)
+        n_tasks = -(-len(points) // _TASK_POINTS)
+        if self.depth and n_tasks:
+            run_loop(descend, n_tasks, n_threads, (points, *self, _TASK_POINTS, leaves))
+        return leaves
+
+
+def leaf_tree(points: Points, n_threads: int) -> LeafTree:
+    """A tree whose leaves next to each other in number are mostly next to each other in space.
+
+    It is that of a sample of the points, which are dense, and depends on them alone.
+    """
+    n_samples, d = points.n_samples, points.n_features
+    most = min(n_samples // _LEAF_POINTS, _SAMPLE_VALUES // (_LEAF_SAMPLE * d))
+    depth = min(_MOST_LEVELS, max(most, 1).bit_length() - 1)
+    axes, cuts = np.zeros(1 << depth, np.int32), np.zeros(1 << depth, points.dtype)
+    if depth:
+        # kernels are compiled for arrays that may be written to
+        sample = np.array(points.take(sample_rows(n_samples, _LEAF_SAMPLE << depth)), order="C")
+        rows = np.arange(len(sample), dtype=np.int32)
+        bounds = np.zeros((2 << depth, 2), np.int32)
+        bounds[1, 1] = len(sample)
+        tree = sample, rows, np.empty_like(rows), bounds, axes, cuts
+        top = min(depth, _TOP_LEVELS)
+        for level in range(top):
+            run_loop(split_nodes, 1 << level, n_threads, (*tree, 1 << level, 1))
+        if depth > top:
+            run_loop(split_nodes, 1 << top, n_threads, (*tree, 1 << top, depth - top))
+    return LeafTree(axes, cuts, depth)
+
+
+def leaves_of(points: Points, n_threads: int) -> np.ndarray:
+    """The leaf of its own tree that each point lies in, (n_samples,) int32."""
     array = points.array
     if array is None:
         raise ValueError("a spatial order needs dense points in one array")
-    n_samples, d = array.shape
-    most = min(n_samples // _LEAF_POINTS, _SAMPLE_VALUES // (_LEAF_SAMPLE * d))
-    depth = min(_MOST_LEVELS, max(most, 1).bit_length() - 1)
-    leaves = np.zeros(n_samples, np.int32)
-    if depth == 0:
-        return leaves
-    sample = np.ascontiguousarray(array[sample_rows(n_samples, _LEAF_SAMPLE << depth)])
-    rows = np.arange(len(sample), dtype=np.int32)
-    bounds = np.zeros((2 << depth, 2), np.int32)
-    bounds[1, 1] = len(sample)
-    axes, cuts = np.zeros(1 << depth, np.int32), np.zeros(1 << depth, sample.dtype)
-    tree = sample, rows, np.empty_like(rows), bounds, axes, cuts
-    top = min(depth, _TOP_LEVELS)
-    for level in range(top):
-        run_loop(split_nodes, 1 << level, n_threads, (*tree, 1 << level, 1))
-    if depth > top:
-        run_loop(split_nodes, 1 << top, n_threads, (*tree, 1 << top, depth - top))
-    n_tasks = -(-n_samples // _TASK_POINTS)
-    run_loop(descend, n_tasks, n_threads, (array, axes, cuts, depth, _TASK_POINTS, leaves))
-    return leaves
+    return leaf_tree(points, n_threads).leaves_of(array, n_threads)
 
 
 class ClassOrder(NamedTuple):
@@ -154,7 +185,18 @@ def split_leaves(
     run_starts = np.concatenate([firsts, [n_samples]])
     rank = np.empty_like(numbers)
     rank[rows] = numbers
-    run_loop(split_runs, len(firsts), n_threads, (points, run_starts, offsets, FAN, rows))
+    in_neighbourhoods(points, run_starts, offsets, rows, n_threads)
     numbers[:] = rank[rows]
     for start, stop in pairwise(starts):
         places[start:stop][numbers[start:stop]] = np.arange(stop - start, dtype=places.dtype)
+
+
+def in_neighbourhoods(
+    points: np.ndarray,
+    starts: np.ndarray,
+    offsets: np.ndarray,
+    rows: np.ndarray,
+    n_threads: int,
+) -> None:
+    """Bring neighbours together in runs of rows; see `split_runs`."""
+    run_loop(split_runs, len(offsets), n_threads, (points, starts, offsets, FAN, rows))

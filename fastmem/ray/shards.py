@@ -43,17 +43,19 @@ class _Keeper:
         pieces: Sequence[tuple[int, Any, int, int]],
         columns: tuple[Sequence[str], str],
         n_threads: int,
+        memory_limit: int | None,
     ) -> Exception | None:
         """Make a shard of numbered parts, which are rows of blocks; returns what is refused."""
         try:
-            require_same(expected, f"the node {ray.util.get_node_ip_address()}")
+            place = f"the node {ray.util.get_node_ip_address()}"
+            require_same(expected, place)
             names, label = columns
             parts = []
             for number, ref, start, stop in pieces:
                 block, name = rows_of(ray.get(ref), start, stop), f"part {number} of the dataset"
                 labels = labels_in(block, label, name)
                 parts.append(Part(number, points_in(block, names, name), labels))
-            self._shard = Shard(parts, n_threads)
+            self._shard = Shard(parts, n_threads, memory_limit, f"an actor on {place}")
         except errors.ObjectLostError as lost:
             return LostShardError(
                 f"a block of the dataset is lost, and Ray cannot make it again "
@@ -169,9 +171,17 @@ class RayShards(RemoteShards):
         actor = _Actor.options(num_cpus=0, scheduling_strategy=node).remote()
         self._actors[shard], self._watches[shard] = actor, _Watch(actor)
         begun = actor.load.remote(
-            versions(), self._pieces_of(shard), self._columns, self._n_threads
-        )
+            versions(), self._pieces_of(shard), self._columns, self._n_threads,
+            self._memory_limit(shard),
+        )  # fmt: skip
         return _then(begun.future(), _raised, _not_importable)
+
+    def _memory_limit(self, shard: int) -> int | None:
+        """Its share of what Ray says that processes of its node may have."""
+        node = self._nodes[shard]
+        known = {one["NodeID"]: one["Resources"].get("memory") for one in ray.nodes()}
+        memory = known.get(node)
+        return None if memory is None else int(memory) // self._nodes.count(node)
 
     def _pieces_of(self, shard: int) -> list[tuple[int, Any, int, int]]:
         return [

@@ -72,6 +72,15 @@ class ClassCover(Cover):
         self.gained: list[int] = []
         self._compact()
 
+    def take_over(self, other: Cover) -> None:
+        """Begin with the neurons and failed points of another cover of the class.
+
+        The members are the points that it has left.
+        """
+        self.masks, self.thresholds, self.gained = other.masks, other.thresholds, other.gained
+        self.failed, self.witnesses = other.failed, other.witnesses
+        self.evaluations = other.evaluations
+
     @property
     def done(self) -> bool:
         """Whether every point is covered or has failed."""

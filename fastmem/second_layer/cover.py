@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from typing import ClassVar, NoReturn, Protocol, Self
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar, Protocol, Self
 
 import numpy as np
 
@@ -78,6 +78,11 @@ class Cover(ABC):
     def width(self) -> int:
         """Neurons so far."""
         return len(self.thresholds)
+
+    @property
+    def n_tried(self) -> int:
+        """Points that were tried so far: those of neurons, and those that failed."""
+        return self.width + len(self.failed)
 
     @property
     @abstractmethod
@@ -269,8 +274,10 @@ class PatternsElsewhere(FitPatterns, Protocol):
     ) -> Cover:
         """A cover of a class; parameters as of `ClassCover`."""
 
-    def refuse_neighbours(self) -> NoReturn:
-        """Say that cells among neighbours, to which one machine would go over, are not there."""
+    def among_neighbours(
+        self, covers: list[Cover]
+    ) -> tuple[list[Cover], Callable[[Sequence[Any]], object]]:
+        """The covers in the state they are in, and what lets them advance among neighbours.
 
-    def require_few_neurons(self, covers: Sequence[Cover]) -> None:
-        """Refuse the finished covers if one machine may have gone over to such cells."""
+        By merged cells, those of ``NearCells``.
+        """

@@ -267,10 +267,15 @@ class _Growth:
         self._ahead: dict[int, tuple[int, np.ndarray]] = {}
         self._n_ahead = 1
 
-    def begin(self) -> None:
-        """Begin cells from the next uncovered points, all among those uncovered now."""
+    def begin(self, most_tried: int | None) -> None:
+        """Begin cells from the next uncovered points, all among those uncovered now.
+
+        So many that the cover's neurons and failed points will not be more than ``most_tried``.
+        """
         self.pool.refresh()
         count = cells_at_once(self.cover, self._most_cells)
+        if most_tried is not None:
+            count = min(count, most_tried - self.cover.n_tried)
         starts = self.cover.next_candidates(count)
         while len(self._known) < len(starts):
             self._known.append(_GrowingCell(self.cover))
@@ -369,7 +374,7 @@ class Merger:
         self._spare: list[Space] = []
         self._pace = np.inf
 
-    def step(self, covers: Sequence[Cover]) -> None:
+    def step(self, covers: Sequence[Cover], most_tried: int | None = None) -> None:
         """Grow cells in every cover, as far as their near points tell, and settle those that hold.
 
         Cells are grown against their few near points instead of all other points, which can only
@@ -379,6 +384,8 @@ class Merger:
         refute it join the near ones, and in the next step it goes back to where they would have
         mattered. Covers do not wait for each other, so that full groups of masks are counted.
         Calls with other covers may run at the same time on other threads.
+
+        No cover will have tried more than ``most_tried`` points, if that is given.
         """
         for cover in covers:
             if cover not in self._growths:
@@ -386,7 +393,7 @@ class Merger:
         growths = [self._growths[cover] for cover in covers]
         new = [growth for growth in growths if not growth.cells]
         for growth in new:
-            growth.begin()
+            growth.begin(most_tried)
         self._look_around(new)
         cells = [cell for growth in growths for cell in growth.cells if not cell.is_settled]
         self._grow(cells, covers[0].n_threads)

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from fastmem.kernels.bounds import BoundTree
 from fastmem.kernels.near_cells import (
     ACCEPTED,
     FAILED,
@@ -17,6 +18,7 @@ from fastmem.kernels.near_cells import (
     Grown,
     Manner,
     accept_grown,
+    covered_by,
     grow_near,
 )
 from fastmem.machine.loops import run_loop
@@ -68,16 +70,28 @@ class Outlook:
         """Whether that is to be looked at again."""
         return self._look_at <= LAST_LOOK
 
+    def behind(self, covers: Sequence[Cover]) -> list[Cover]:
+        """Covers that have not as many neurons, and failed points, as the next look asks for.
+
+        If merged covers wait for each other there, it does not depend on the steps in which they
+        advanced what is seen.
+        """
+        return [cover for cover in covers if cover.n_tried < self._look_at]
+
+    @property
+    def most_tried(self) -> int:
+        """Neurons and failed points of a cover at the next look."""
+        return self._look_at
+
     def many(self, covers: Sequence[Cover]) -> bool:
         """Look, if the neurons have doubled since it was last done; False if it was not."""
-        tried = [cover.width + len(cover.failed) for cover in covers]
-        if min(tried) < self._look_at:
+        if self.behind(covers):
             return False
         self._look_at *= 2
         expected = 0.0
         for cover in covers:
             latest = cover.gained[len(cover.gained) // 2 :]
-            share = len(cover.failed) / (cover.width + len(cover.failed))
+            share = len(cover.failed) / cover.n_tried
             gain = share + (1 - share) * sum(latest) / max(1, len(latest))
             expected += cover.remaining / gain
         return expected >= self._many
@@ -92,10 +106,11 @@ class NearCells:
 
     def __init__(self, covers: Sequence[ClassCover], are_merged: bool) -> None:
         cover = covers[0]
-        self._tree = cover.patterns.tree(cover.n_threads)
+        self.n_threads, self.valid = cover.n_threads, cover.valid
+        self.tree = cover.patterns.tree(cover.n_threads)
         self._share = SHARE if are_merged else 0.0
         n_own = N_OWN if are_merged else 0
-        self._manner = Manner(n_own, N_OTHERS, MISSES, cover.margin, cover.only_inside)
+        self.manner = Manner(n_own, N_OTHERS, MISSES, cover.margin, cover.only_inside)
         self._gather(covers)
 
     def _gather(self, covers: Sequence[ClassCover]) -> None:
@@ -103,18 +118,19 @@ class NearCells:
 
         Else cells grow among all points of their class.
         """
-        tree, n_threads = self._tree, covers[0].n_threads
-        places, chosen = {}, [np.empty(0, np.int64)] * len(tree.tops)
+        places, chosen = {}, [np.empty(0, np.int64)] * len(self.tree.tops)
         for cover in covers:
             some = cover.open_places()
             positions = cover.positions(some)
             order = np.argsort(positions)  # the spatial one
             places[cover.code], chosen[cover.code] = some[order], positions[order]
         sizes = np.array([len(some) for some in chosen], np.int64)
-        if 8 * tree.points.shape[1] * sizes.sum() <= MOST_GATHERED:
-            points, first = in_groups(tree.points, chosen, n_threads)
-            tree = bound_tree(points, first, sizes, n_threads)
-            chosen = [start + np.arange(size) for start, size in zip(first, sizes, strict=True)]
+        tree = self.tree
+        if 8 * len(self.valid) * sizes.sum() <= MOST_GATHERED:
+            tree = self.gathered(chosen, sizes)
+            chosen = [
+                start + np.arange(size) for start, size in zip(tree.first[0], sizes, strict=True)
+            ]
         uncovered = np.zeros(tree.points.shape[0] * tree.points.shape[2], np.bool_)
         # from places in a cover to positions here, and back
         self._here: dict[int, np.ndarray] = {}
@@ -126,9 +142,29 @@ class NearCells:
             self._here[cover.code] = np.full(int(some.max(initial=-1)) + 1, -1, np.int32)
             self._here[cover.code][some] = positions
         n_open = marked_below(tree, uncovered)
-        self._ground = Ground(self._tree, tree, covers[0].valid, uncovered, n_open)
+        self.ground = Ground(self.tree, tree, self.valid, uncovered, n_open)
         self._n_gathered = int(sizes.sum())
         self._closed = np.empty(self._n_gathered, np.int64)
+
+    def gathered(self, chosen: Sequence[np.ndarray], sizes: np.ndarray) -> BoundTree:
+        """A tree over some points of each class, by their positions; sizes (K,) int64."""
+        points, first = in_groups(self.tree.points, chosen, self.n_threads)
+        return bound_tree(points, first, sizes, self.n_threads)
+
+    def grow(self, starts: np.ndarray, codes: np.ndarray) -> tuple[Grown, np.ndarray, np.ndarray]:
+        """Cells from points, by their positions and classes, int64; the longer lists, see below.
+
+        Those of `accept_grown`.
+        """
+        grown = new_cells(starts, codes, len(self.valid))
+        parts = tuple(self.ground), tuple(self.manner), tuple(grown)
+        run_loop(grow_near, len(starts), self.n_threads, parts)
+        is_long = grown.n_covered > grown.covered.shape[1]
+        ends = np.cumsum(np.where(is_long, grown.n_covered, 0))
+        starts, more = np.concatenate([[0], ends]), np.empty(ends[-1], np.int64)
+        for task in np.flatnonzero(is_long):
+            covered_by(*parts, task, more[starts[task] : starts[task + 1]])
+        return grown, more, starts
 
     def step(self, covers: Sequence[ClassCover]) -> None:
         """Grow a batch of cells in every cover, and take those that hold in order."""
@@ -144,17 +180,13 @@ class NearCells:
             self._here[cover.code][places] for cover, places in zip(covers, found, strict=True)
         ]
         codes = np.repeat([cover.code for cover in covers], [len(places) for places in found])
+        grown, *longer = self.grow(np.concatenate(starts).astype(np.int64), codes.astype(np.int64))
         n = len(codes)
-        thresholds, witnesses, n_covered, looked = np.zeros((4, n), np.int64)
-        grown = Grown(
-            np.concatenate(starts).astype(np.int64), codes.astype(np.int64),
-            np.empty((n, len(self._ground.valid)), np.uint64), thresholds, witnesses, n_covered,
-            looked, np.empty((n, _COVERED), np.int64),
-        )  # fmt: skip
-        parts = tuple(self._ground), tuple(self._manner), tuple(grown)
-        run_loop(grow_near, n, covers[0].n_threads, parts)
         outcomes, gained = np.zeros(n, np.int8), np.zeros(n, np.int64)
-        accept_grown(*parts, self._share, outcomes, gained, self._closed)
+        n_closed_here = accept_grown(
+            tuple(self.ground), tuple(grown), *longer, self._share, outcomes, gained, self._closed
+        )
+        self.note_closed(self._closed[:n_closed_here])
         n_closed = np.where(outcomes == FAILED, 1, gained)
         ends = np.cumsum(n_closed)
         stop = 0
@@ -171,3 +203,16 @@ class NearCells:
                 cover.add(
                     grown.masks[new], grown.thresholds[new], gained[new], self._place_of[closed]
                 )
+
+    def note_closed(self, positions: np.ndarray) -> None:
+        """Points, by their positions in the own tree, are not uncovered any more."""
+
+
+def new_cells(starts: np.ndarray, codes: np.ndarray, n_words: int, most_missing: int = 0) -> Grown:
+    """Room for cells that begin at points, by their positions and classes, int64."""
+    n = len(starts)
+    thresholds, witnesses, n_covered, looked, n_missing = np.zeros((5, n), np.int64)
+    return Grown(
+        starts, codes, np.empty((n, n_words), np.uint64), thresholds, witnesses, n_covered, looked,
+        np.empty((n, _COVERED), np.int64), np.empty((n, most_missing), np.int64), n_missing,
+    )  # fmt: skip

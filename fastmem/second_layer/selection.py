@@ -131,8 +131,9 @@ def choose_neurons(
     """
     total = sum(cover.remaining for cover in covers)
     are_merged = selection == "merge"
+    merger = Merger(covers) if are_merged else None
     step: Callable[[Sequence[Any]], object]
-    step = Merger(covers).step if are_merged else type(covers[0]).step_all
+    step = first_step = merger.step if merger else type(covers[0]).step_all
     patterns = covers[0].patterns
     is_asked = patterns.is_spatial and covers[0].counts_ones
     # from elsewhere points among neighbours are not found, and the paper's neurons the same without
@@ -151,26 +152,36 @@ def choose_neurons(
         if not active or (leave_one_out and _is_widest(active, covers)):
             break
         if outlook and outlook.many(active):
-            here = [cover for cover in active if isinstance(cover, ClassCover)]
-            if not isinstance(patterns, Patterns):
-                patterns.refuse_neighbours()
-            near = NearCells(here, are_merged)
-            step, apart, at_once, outlook = near.step, False, MOST_AT_ONCE, None
+            covers, step = _among_neighbours(covers, are_merged)
+            active = [cover for cover in covers if not cover.done]
+            apart, at_once, outlook = False, MOST_AT_ONCE, None
         elif outlook and not outlook.is_open():
-            outlook = None
+            outlook, step = None, first_step
+        if outlook and merger:
+            active = outlook.behind(active)
+            step = partial(merger.step, most_tried=outlook.most_tried)
         active = active[:at_once]
         if apart and not outlook and n_threads > 1 and len(active) >= 2 * n_threads:
             _side_by_side(step, active, most, n_threads, tell)
         else:
             step(active)
             tell()
-    if is_asked and not isinstance(patterns, Patterns):
-        patterns.require_few_neurons(covers)
     evaluations = sum(cover.evaluations for cover in covers)
     if leave_one_out:
         left = max(covers, key=lambda c: (len(c.failed), c.remaining > 0, c.width, c.code))
         covers = [cover for cover in covers if cover is not left]
     return covers, evaluations
+
+
+def _among_neighbours(
+    covers: list[Cover], are_merged: bool
+) -> tuple[list[Cover], Callable[[Sequence[Any]], object]]:
+    """The covers, and what lets them advance by cells that grow among neighbours."""
+    patterns = covers[0].patterns
+    if not isinstance(patterns, Patterns):
+        return patterns.among_neighbours(covers)
+    here = [cover for cover in covers if isinstance(cover, ClassCover) and not cover.done]
+    return covers, NearCells(here, are_merged).step
 
 
 def _are_worth_threads(patterns: Patterns | PatternsElsewhere, selection: str) -> bool:

@@ -168,18 +168,18 @@ def _separating(
     kept = np.sort(chosen)
     classes = []
     for cover in covers:
-        c = OpenPoints(patterns, cover.code)
-        c.members = np.setdiff1d(c.members, np.array(cover.failed, np.int32))
-        classes.append(c)
+        numbers = np.arange(patterns.class_size(cover.code), dtype=np.int32)
+        separated = np.setdiff1d(numbers, np.array(cover.failed, np.int32))
+        classes.append(OpenPoints(patterns, cover.code, separated))
     while True:
         fewer = patterns.picked(kept, n_threads)
         pairs = []
         for c in classes:
-            if len(c.members):
+            if len(c):
                 selector.evaluations += c.look(fewer, len(kept), selector.seeds[c.code], n_threads)
                 start = int(patterns.first_tile[c.code]) * TILE
                 pairs += [(start + low, high) for low, high in c.pairs]
-        if not any(len(c.members) for c in classes):
+        if not any(len(c) for c in classes):
             return kept, fewer
         low, high = np.array(pairs[:_PAIRS], np.int64).T
         parts = ~_bits_at(patterns, low, n) & _bits_at(patterns, high, n)

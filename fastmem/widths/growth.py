@@ -75,23 +75,23 @@ def separate(
         classes = [OpenPoints(layer.patterns, code) for code in problem.to_cover]
     else:
         classes = [OpenPoints(layer.patterns, *some) for some in members.items()]
-    total = sum(len(c.members) for c in classes)
+    total = sum(len(c) for c in classes)
     steps: list[GrowthStep] = []
     evaluations = 0
     last_failing = np.inf
     while True:
         layer.fill()
         width = len(layer)
-        some = [c for c in classes if len(c.members)]
+        some = [c for c in classes if len(c)]
         seeds = seed.spawn(len(some))
         evaluations += look_at_all(some, layer.patterns, width, seeds, problem.n_threads)
         needed = _without_the_hardest(classes) if problem.leave_one_out else classes
-        open_points = sum(len(c.members) for c in needed)
+        open_points = sum(len(c) for c in needed)
         steps.append(GrowthStep(width, kind, open_points))
         progress(total - open_points, total, 0)
         left = problem.most_hyperplanes - width
         if open_points == 0 or left <= 0:
-            hardest = [c.code for c in classes if c not in needed and len(c.members)]
+            hardest = [c.code for c in classes if c not in needed and len(c)]
             is_told = open_points == 0 and problem.leave_one_out
             return Separation(steps, evaluations, hardest[0] if is_told and hardest else None)
         failing = sum(c.failing for c in needed)

@@ -34,8 +34,8 @@ class OpenPoints:
     ----------
     code : int
         The class.
-    members : ndarray of int32
-        These points, by their numbers within the class.
+    members : ndarray of int32, or None
+        These points, by their numbers within the class; None for all of a class elsewhere.
     failing : int
         How many of them fail, as far as is known.
     pairs : list of (int, int)
@@ -50,11 +50,15 @@ class OpenPoints:
         members: np.ndarray | None = None,
     ) -> None:
         self.code = code
-        if members is None:
-            members = np.arange(patterns.class_size(code), dtype=np.int32)
+        self._class_size = patterns.class_size(code)
+        if members is None and isinstance(patterns, Patterns):
+            members = np.arange(self._class_size, dtype=np.int32)
         self.members = members
-        self.failing = len(self.members)
+        self.failing = len(self)
         self.pairs: list[tuple[int, int]] = []
+
+    def __len__(self) -> int:
+        return self._class_size if self.members is None else len(self.members)
 
     def look(
         self,
@@ -75,7 +79,7 @@ class OpenPoints:
         fails = np.flatnonzero(least == 0)
         share = len(fails) / len(probe)
         if share > MANY:
-            self.failing = int(np.ceil(share * len(self.members)))
+            self.failing = int(np.ceil(share * len(self)))
             numbers = cover.numbers_of(probe[fails]).tolist()
             self.pairs = list(zip(numbers, at[fails].tolist(), strict=True))
         return share > MANY
@@ -99,7 +103,7 @@ class OpenPoints:
         fails = np.flatnonzero(witnesses >= 0)
         share = len(fails) / len(probe)
         if share > MANY:
-            self.failing = int(np.ceil(share * len(self.members)))
+            self.failing = int(np.ceil(share * len(self)))
             self.pairs = [(int(probe[i]), int(witnesses[i])) for i in fails]
             return looked
         rest = order[_PROBE:]

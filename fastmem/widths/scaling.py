@@ -23,6 +23,7 @@ from fastmem.kernels.layout import WORD_BITS
 from fastmem.machine.clock import Clock
 from fastmem.network.report import Scaling
 from fastmem.problem import Problem
+from fastmem.second_layer.random_order import MOST_SHUFFLED
 from fastmem.widths.first_layer import FirstLayer
 from fastmem.widths.growth import separate
 
@@ -35,6 +36,9 @@ ALIKE = 3
 PAYS = 0.8
 """Points are scaled where that takes at most so large a share of the hyperplanes: between that and
 1 lie chance, and data whose least telling features grow (`python -m bench.scaling_study`)."""
+_LOOKED_AT = 1 << 18
+"""Points among which the sample is taken where they are too many to be shuffled. Each class has its
+share, if it has a point in some 100,000."""
 _SEED = 0x5CA1E
 """Key of the sample's random numbers, apart from those of the fit."""
 
@@ -78,19 +82,25 @@ def chosen_scale(problem: Problem, clock: Clock) -> tuple[Problem, Scaling]:
 
 def _sample(problem: Problem, generator: np.random.Generator) -> Problem | None:
     """Some of the points, of each class its share, without contradictions; None if of one class."""
-    codes, n_samples = problem.codes, problem.points.n_samples
-    rows = generator.permutation(n_samples)
-    if n_samples > SAMPLE:
-        order = np.argsort(codes[rows], kind="stable")  # each class's rows, shuffled
+    n_samples = problem.points.n_samples
+    if n_samples > MOST_SHUFFLED:
+        rows = generator.permutation(np.unique(generator.integers(n_samples, size=_LOOKED_AT)))
+    else:
+        rows = generator.permutation(n_samples)
+    codes = problem.codes[rows]
+    if len(rows) > SAMPLE:
+        order = np.argsort(codes, kind="stable")  # each class's rows, shuffled
         counts = np.bincount(codes, minlength=len(problem.classes))
-        share = np.minimum(counts, np.maximum(2, counts * SAMPLE // n_samples))
+        share = np.minimum(counts, np.maximum(2, counts * SAMPLE // len(rows)))
         starts = np.cumsum(counts) - counts
-        rows = rows[np.concatenate([order[a : a + n] for a, n in zip(starts, share, strict=True)])]
-    rows.sort()
+        chosen = np.concatenate([order[a : a + n] for a, n in zip(starts, share, strict=True)])
+        rows, codes = rows[chosen], codes[chosen]
+    order = np.argsort(rows)
+    rows, codes = rows[order], codes[order]
     points: Points = SomePoints(problem.points, rows)
     if not points.is_sparse:
         points = Points(problem.points.take(rows))
-    agreed = settled(equal_rows(points, problem.n_threads), codes[rows])
+    agreed = settled(equal_rows(points, problem.n_threads), codes)
     known, places = np.unique(agreed, return_inverse=True)
     if len(known) < 2:
         return None

@@ -1,0 +1,433 @@
+"""Regions on shards: one shuffle brings neighbours to one place, and cells grow there."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from fastmem.distributed.fleet import Fleet, in_order
+from fastmem.distributed.numbering import Placing
+from fastmem.distributed.region import Cells, Layout, Order, Settlers
+from fastmem.distributed.transport import ATTEMPTS, LostShardError
+from fastmem.inputs import Points
+from fastmem.kernels.bounds import BLOCK, FAN, BoundTree
+from fastmem.kernels.layout import TILE
+from fastmem.kernels.near_cells import Grown, Manner
+from fastmem.machine.arrays import reserved_zeros
+from fastmem.machine.threads import ranges
+from fastmem.patterns.bound_tree import add_nodes, n_groups, tree_shape
+from fastmem.patterns.by_class import Patterns
+from fastmem.patterns.spatial_order import leaf_tree
+from fastmem.second_layer.class_cover import ClassCover
+from fastmem.second_layer.near_cells import NearCells, new_cells
+
+_CHUNK_BYTES = 32 << 20
+"""Points that are on their way at a time."""
+_NONE = np.empty(0, np.int64)
+
+
+class PlacedPatterns(Patterns):
+    """Where patterns are in a spatial order, without their bits, which are on shards.
+
+    Parameters
+    ----------
+    layout : Layout
+    numbers : ndarray of shape (N,), int32 or int64
+        The number within its class of each point, class by class in the order.
+    rows_of : callable
+        As the method.
+    """
+
+    def __init__(
+        self,
+        layout: Layout,
+        numbers: np.ndarray,
+        rows_of: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    ) -> None:
+        self._begin(layout.sizes)
+        self.numbers, self.places = numbers, np.empty_like(numbers)
+        for start, stop in pairwise(self.starts.tolist()):
+            some = self.places[start:stop]
+            some[numbers[start:stop]] = np.arange(stop - start, dtype=numbers.dtype)
+        self._rows_of = rows_of
+
+    def rows_of(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
+        """Rows of points of several classes; the shards are asked."""
+        return self._rows_of(codes, numbers)
+
+
+class Regions:
+    """The regions of a fit: who has which points, and cells that grow there.
+
+    Parameters
+    ----------
+    fleet : Fleet
+    placing : Placing
+    points : Points
+        Those of the fit, as far as the driver has them.
+    n_words, n_threads : int
+    within_leaves : bool
+        Whether neighbours are brought together within leaves too.
+
+    Attributes
+    ----------
+    layout : Layout
+    numbers : ndarray of shape (N,)
+        See `PlacedPatterns`.
+    """
+
+    def __init__(
+        self,
+        fleet: Fleet,
+        placing: Placing,
+        points: Points,
+        n_words: int,
+        n_threads: int,
+        within_leaves: bool,
+    ) -> None:
+        self._fleet, self._n_threads, self._within_leaves = fleet, n_threads, within_leaves
+        self.layout = Layout(secrets.randbits(62), placing.counts, placing.first_tile, n_words)
+        self._tree = leaf_tree(points, n_threads)
+        pieces = fleet.ask(("leaf_counts", self._tree))[0]
+        keys, which = np.unique(np.concatenate([keys for keys, _ in pieces]), return_inverse=True)
+        sizes = np.zeros(len(keys), np.int64)
+        np.add.at(sizes, which, np.concatenate([sizes for _, sizes in pieces]))
+        codes, leaves = np.divmod(keys, self._tree.n_leaves)
+        class_starts = np.cumsum(placing.counts) - placing.counts
+        places = np.cumsum(sizes) - sizes - class_starts[codes]
+        self._runs = keys, codes, leaves, places, sizes
+        in_leaf = np.zeros(self._tree.n_leaves, np.int64)
+        np.add.at(in_leaf, leaves, sizes)
+        self._leaf_ends = np.cumsum(in_leaf)
+        # regions: ranges of leaves, with about the same number of points
+        goals = placing.n_rows * np.arange(1, fleet.n_shards) // fleet.n_shards
+        inner = np.searchsorted(self._leaf_ends, goals)
+        self._bounds = np.concatenate([[0], inner, [self._tree.n_leaves]])
+        # (shards + 1, K): where regions begin in the order of each class
+        self._begins = np.zeros((fleet.n_shards + 1, len(placing.counts)), np.int64)
+        for i, bound in enumerate(self._bounds):
+            before = leaves < bound
+            np.add.at(self._begins[i], codes[before], sizes[before])
+        self._point_bytes = 8 * n_words + 24 + (8 * points.n_features if within_leaves else 0)
+        self.numbers = np.empty(placing.n_rows, np.int32 if placing.n_rows < 1 << 31 else np.int64)
+        self._upper: tuple[np.ndarray, np.ndarray] | None = None
+        self._stand: tuple[Any, ...] | None = None
+        self._closed: list[tuple[np.ndarray, np.ndarray]] = []
+        self._told = np.zeros(fleet.n_shards, np.int64)
+        self._uncovered = np.empty(0, np.bool_)
+        self.equip()
+
+    # Bringing points to their regions -------------------------------------------------------------
+
+    def equip(self) -> None:
+        """Bring to every shard what it lacks: all at first, later what a lost one had."""
+        most = ATTEMPTS * self._fleet.n_shards
+        for _ in range(most):
+            states = self._ask_all("has_all")
+            lacking = [shard for shard, state in enumerate(states) if not state]
+            if not lacking:
+                return
+            if all([self._settle(shard) for shard in lacking]):
+                self._complete(lacking)
+        raise LostShardError(
+            f"shards were lost {most} times while points came to their regions; look at their "
+            f"machines, or fit on others"
+        )
+
+    def _settle(self, shard: int) -> bool:
+        """Bring the points of a shard's leaves there, some leaves at a time."""
+        self._fleet.ask_one(shard, ("begin_region", self.layout))
+        keys, codes, leaves, places, sizes = self._runs
+        low, high = self._bounds[shard : shard + 2]
+        begins = np.cumsum(self.layout.sizes) - self.layout.sizes
+        chunk = self._leaf_ends[low:high] * self._point_bytes // _CHUNK_BYTES
+        cuts = low + 1 + np.flatnonzero(np.diff(chunk))
+        borders = [int(low), *cuts.tolist(), int(high)]
+        for number, (first, stop) in enumerate(pairwise(borders)):
+            asked = "leaf_points", self._tree, first, stop, self._within_leaves
+            pieces = [piece for piece in self._fleet.ask(asked)[0] if piece is not None]
+            run_of, numbers, patterns, points = (list(some) for some in zip(*pieces, strict=True))
+            mine = (first <= leaves) & (leaves < stop)
+            settlers = Settlers(
+                keys[mine], codes[mine], places[mine], np.concatenate(run_of),
+                np.concatenate(numbers), np.concatenate(patterns),
+                np.concatenate(points) if self._within_leaves else None,
+            )  # fmt: skip
+            found = self._ask_one(shard, "settle", number, settlers)
+            if found is None:
+                return False
+            shift = begins[codes] + places
+            shift = (shift[mine] - np.cumsum(sizes[mine]) + sizes[mine]).repeat(sizes[mine])
+            self.numbers[shift + np.arange(len(found))] = found
+        return True
+
+    def _complete(self, shards: list[int]) -> None:
+        """Bring what lies around their own points; gives up where some shard lacks anything."""
+        layout, first_blocks = self.layout, self.layout.first_blocks
+        blocks, edges = [], []
+        has_blocks = np.diff(first_blocks) > 0
+        for shard in shards:
+            first, stop = -(-self._begins[shard : shard + 2] // BLOCK)
+            last = self._begins[shard + 1]
+            of_class = [
+                first_blocks[code] + np.arange(first[code], stop[code])
+                for code in np.flatnonzero(has_blocks)
+            ]
+            blocks.append(np.concatenate([_NONE, *of_class]))
+            ends = np.minimum(BLOCK * stop, layout.sizes)
+            # of blocks that begin in the region
+            beyond = [
+                TILE * layout.first_tile[code] + np.arange(last[code], ends[code])
+                for code in np.flatnonzero(has_blocks & (first < stop))
+            ]
+            edges.append(np.concatenate([_NONE, *beyond]))
+        few = [
+            TILE * layout.first_tile[code] + np.arange(layout.sizes[code])
+            for code in np.flatnonzero(~has_blocks)
+        ]
+        asked = np.concatenate([_NONE, *few, *edges])
+        found = self.patterns_at(asked)
+        if found is None:
+            return
+        n_few = sum(map(len, few))
+        parts = np.split(found[n_few:], np.cumsum([len(edge) for edge in edges])[:-1])
+        messages = self._messages(
+            {
+                shard: ("complete", *some)
+                for shard, *some in zip(shards, blocks, edges, parts, strict=True)
+            }
+        )
+        replies = self._fleet.ask_each(messages)
+        made = {shard: replies[shard][0] for shard in shards}
+        if any(nodes is None for nodes in made.values()):
+            return
+        if self._upper is None:
+            self._upper = self._nodes_above(blocks, [made[shard] for shard in shards])
+        small = asked[:n_few], found[:n_few]
+        self._fleet.ask_each(
+            self._messages({shard: ("equip", *self._upper, *small) for shard in shards})
+        )
+
+    def _nodes_above(
+        self, blocks: list[np.ndarray], made: list[tuple[np.ndarray, np.ndarray]]
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """The nodes of level 2 and above, of what lies above each block."""
+        layout, first_blocks = self.layout, self.layout.first_blocks
+        firsts, n_nodes, _ = tree_shape(TILE * layout.first_tile[:-1], layout.sizes)
+        shape = n_groups(n_nodes), layout.n_words, FAN
+        ands, ors = (reserved_zeros(shape, np.uint64) for _ in range(2))
+        if len(n_nodes) > 2:
+            which = np.concatenate(blocks)
+            codes = np.searchsorted(first_blocks, which, side="right") - 1
+            has_node = n_nodes[2, codes] > 0
+            positions = (firsts[2, codes] + which - first_blocks[codes])[has_node]
+            for nodes, values in zip((ands, ors), zip(*made, strict=True), strict=True):
+                nodes[positions // FAN, :, positions % FAN] = np.concatenate(values)[has_node]
+            add_nodes(ands[:0], ands, ors, firsts, n_nodes, self._n_threads, lowest=3)
+        return ands[first_blocks[-1] :], ors[first_blocks[-1] :]
+
+    def patterns_at(self, positions: np.ndarray) -> np.ndarray | None:
+        """Patterns of points by position, one row each; None where a shard lacks them."""
+        found = np.empty((len(positions), self.layout.n_words), np.uint64)
+        size = max(1, _CHUNK_BYTES // (8 * self.layout.n_words))
+        for start, stop in ranges(len(positions), size):
+            pieces = self._ask_all("placed", positions[start:stop])
+            if any(piece is None for piece in pieces):
+                return None
+            which, patterns = in_order(pieces)
+            if len(which) < stop - start:
+                return None
+            found[start:stop] = patterns
+        return found
+
+    # Cells ----------------------------------------------------------------------------------------
+
+    def stand(
+        self,
+        uncovered: np.ndarray,
+        codes_at: Callable[[np.ndarray], np.ndarray],
+        chosen: Sequence[np.ndarray] | None,
+    ) -> None:
+        """Let all shards know what is uncovered: among all points, or a few of each class."""
+        sizes = patterns = None
+        if chosen is not None:
+            sizes = np.array([len(some) for some in chosen], np.int64)
+            while patterns is None:
+                patterns = self.patterns_at(np.concatenate([_NONE, *chosen]))
+                if patterns is None:
+                    self.equip()
+        self._uncovered, self._codes_at = uncovered, codes_at
+        self._ground = secrets.randbits(62), sizes, patterns
+        self._closed = []
+        self._n_closed = 0
+        self._stand_on(range(self._fleet.n_shards))
+
+    def _stand_on(self, shards: Sequence[int]) -> None:
+        version, *own = self._ground
+        packed = np.packbits(self._uncovered)
+        self._fleet.ask_each(self._messages({
+            shard: ("stand", version, self._n_closed, packed, *own) for shard in shards
+        }))  # fmt: skip
+        self._told[list(shards)] = len(self._closed)
+
+    def note_closed(self, positions: np.ndarray) -> None:
+        """Points, by position on the ground, are not uncovered any more."""
+        self._closed.append((positions.copy(), self._codes_at(positions)))
+        self._n_closed += len(positions)
+
+    def grow(
+        self, starts: np.ndarray, codes: np.ndarray, placed: np.ndarray, manner: Manner,
+        valid: np.ndarray,
+    ) -> tuple[Grown, np.ndarray, np.ndarray]:  # fmt: skip
+        """As of `NearCells`; placed (S,) int64 are the starts' positions among all points."""
+        grown = new_cells(starts, codes, self.layout.n_words)._replace(
+            covered=np.empty((len(starts), 0), np.int64)
+        )
+        owners = self._owners(placed, codes)
+        lists: list[np.ndarray] = [_NONE] * len(starts)
+        pending = np.ones(len(starts), np.bool_)
+        wanted: dict[int, np.ndarray] = {}
+        while pending.any():
+            blocks = self._blocks(wanted)
+            asked = {
+                int(owner): np.flatnonzero(pending & (owners == owner))
+                for owner in np.unique(owners[pending])
+            }
+            messages = self._messages({
+                owner: ("grow", self._order(owner, starts[mine], codes[mine], manner, *blocks.get(
+                    owner, (_NONE, np.empty((0, self.layout.n_words), np.uint64)))), valid)
+                for owner, mine in asked.items()
+            })  # fmt: skip
+            replies = self._fleet.ask_each(messages)
+            wanted, lacking = {}, []
+            for owner, mine in asked.items():
+                cells: Cells | None = replies[owner][0]
+                if cells is None:
+                    lacking.append(owner)
+                    continue
+                self._told[owner] = len(self._closed)
+                which = mine[cells.which]
+                pending[which] = False
+                grown.masks[which], grown.thresholds[which] = cells.masks, cells.thresholds
+                grown.witnesses[which], grown.looked[which] = cells.witnesses, cells.looked
+                grown.n_covered[which] = cells.n_covered
+                ends = np.cumsum(cells.n_covered)[:-1]
+                for task, some in zip(which, np.split(cells.covered, ends), strict=len(which) > 0):
+                    lists[task] = some
+                if len(cells.missing):
+                    wanted[owner] = cells.missing
+            if lacking:
+                self.equip()
+                self._stand_on(lacking)
+        ends = np.concatenate([[0], np.cumsum([len(some) for some in lists])])
+        return grown, np.concatenate([_NONE, *lists]), ends.astype(np.int64)
+
+    def _order(
+        self, owner: int, starts: np.ndarray, codes: np.ndarray, manner: Manner,
+        blocks: np.ndarray, patterns: np.ndarray,
+    ) -> Order:  # fmt: skip
+        new = self._closed[self._told[owner] :]
+        closed, closed_codes = (np.concatenate([_NONE, *some]) for some in zip(
+            (_NONE, _NONE), *new, strict=True))  # fmt: skip
+        return Order(
+            self._ground[0], self._n_closed - len(closed), closed, closed_codes, starts, codes,
+            manner, blocks, patterns,
+        )  # fmt: skip
+
+    def _owners(self, positions: np.ndarray, codes: np.ndarray) -> np.ndarray:
+        """The shard that has the block of each point: the one where it begins."""
+        places = positions - TILE * self.layout.first_tile[codes]
+        has_block = self.layout.sizes[codes] > FAN
+        firsts = np.where(has_block, places // BLOCK * BLOCK, places)
+        owners = np.empty(len(positions), np.int64)
+        for code in np.unique(codes):
+            mine = codes == code
+            owners[mine] = np.searchsorted(self._begins[1:, code], firsts[mine], side="right")
+        return owners
+
+    def _blocks(self, wanted: dict[int, np.ndarray]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+        """Blocks that shards want, but for lost ones, with the patterns of their points."""
+        if not wanted:
+            return {}
+        every = np.unique(np.concatenate(list(wanted.values())))
+        known: dict[int, np.ndarray] = {}
+        for piece in self._ask_all("blocks", every):
+            if piece is not None:
+                which, patterns = piece
+                counts = [len(self.layout.points_of(block)) for block in which]
+                some = np.split(patterns, np.cumsum(counts)[:-1])
+                known.update(zip(which.tolist(), some, strict=len(which) > 0))
+        found = {}
+        for shard, blocks in wanted.items():
+            here = [block for block in blocks.tolist() if block in known]
+            if here:
+                patterns = np.concatenate([known[block] for block in here])
+                found[shard] = np.array(here, np.int64), patterns
+        if len(known) < len(every):
+            self.equip()
+        return found
+
+    def _ask_all(self, name: str, *arguments: Any) -> list[Any]:
+        return self._fleet.ask(self._command(name, *arguments))[0]
+
+    def _ask_one(self, shard: int, name: str, *arguments: Any) -> Any:
+        return self._fleet.ask_one(shard, self._command(name, *arguments))
+
+    def _messages(self, commands: dict[int, tuple[Any, ...]]) -> list[list[Any]]:
+        """A message for each shard, of one command or none."""
+        n = self._fleet.n_shards
+        return [
+            [self._command(*commands[shard])] if shard in commands else [] for shard in range(n)
+        ]
+
+    def _command(self, name: str, *arguments: Any) -> tuple[Any, ...]:
+        return "in_region", self.layout.key, name, arguments
+
+
+class RegionalCells(NearCells):
+    """As `NearCells`, which grow on shards.
+
+    Parameters
+    ----------
+    covers : sequence of ClassCover
+        Of `PlacedPatterns`.
+    regions : Regions
+    """
+
+    def __init__(self, covers: Sequence[ClassCover], regions: Regions) -> None:
+        self._regions = regions
+        self._chosen: Sequence[np.ndarray] | None
+        super().__init__(covers, True)
+
+    def _gather(self, covers: Sequence[ClassCover]) -> None:
+        self._chosen = None
+        super()._gather(covers)
+        firsts = self.ground.own.first[0]
+
+        def codes_at(positions: np.ndarray) -> np.ndarray:
+            return np.searchsorted(firsts, positions, side="right") - 1
+
+        self._regions.stand(self.ground.uncovered, codes_at, self._chosen)
+
+    def gathered(self, chosen: Sequence[np.ndarray], sizes: np.ndarray) -> BoundTree:
+        """See `NearCells`; here without their bits."""
+        self._chosen = chosen
+        return super().gathered(chosen, sizes)
+
+    def grow(self, starts: np.ndarray, codes: np.ndarray) -> tuple[Grown, np.ndarray, np.ndarray]:
+        """See `NearCells`."""
+        placed = starts
+        if self._chosen is not None:
+            first, placed = self.ground.own.first[0], np.empty_like(starts)
+            for code in np.unique(codes):
+                mine = codes == code
+                placed[mine] = self._chosen[code][starts[mine] - first[code]]
+        return self._regions.grow(starts, codes, placed, self.manner, self.valid)
+
+    def note_closed(self, positions: np.ndarray) -> None:
+        """See `NearCells`."""
+        self._regions.note_closed(positions)

@@ -1,0 +1,239 @@
+"""What the driver of points on shards holds, and what shards have room for."""
+
+from __future__ import annotations
+
+import random
+import tracemalloc
+
+import numpy as np
+import pytest
+
+from fastmem import datasets, fit_memory
+from fastmem.distributed import remote_codes, window
+from fastmem.distributed.fitting import _placing
+from fastmem.distributed.fleet import Fleet
+from fastmem.distributed.numbering import Placing
+from fastmem.distributed.parts import Part
+from fastmem.distributed.remote_codes import RemoteCodes
+from fastmem.distributed.remote_points import RemotePoints
+from fastmem.distributed.shard import Shard
+from fastmem.distributed.transport import LocalShards
+from fastmem.distributed.window import Window
+from fastmem.errors import NotEnoughMemoryError
+from fastmem.machine.memory import available
+from fastmem.problem import checked_problem
+from fastmem.second_layer import merged_cells, random_order
+from fastmem.widths import scaling
+from tests.test_distributed import agree, blobs, coins, fit, fit_here, in_units, shards_of
+
+
+def test_the_window_on_a_billion_points_is_small():
+    Window(10**9, np.random.default_rng(3), None, 8).stretch(1000, 10**9)  # compiled
+    tracemalloc.start()
+    whole = Window(10**9, np.random.default_rng(3), None, 8)
+    numbers = whole.stretch(1000, 10**9)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 1 << 20
+    assert len(set(numbers.tolist())) == len(numbers) and numbers.max() < 10**9
+    again = Window(10**9, np.random.default_rng(3), None, 8)
+    np.testing.assert_array_equal(again.stretch(1000, 10**9), numbers)
+    some = np.random.default_rng(0).choice(10**9, 1000).astype(np.int32)
+    among = Window(10**9, np.random.default_rng(3), np.concatenate([some, numbers[9:90]]), 8)
+    assert among.n_members == 1081
+    found = among.stretch(10**9, 1000)
+    kept = np.isin(found, numbers)
+    np.testing.assert_array_equal(found[kept], numbers[9:90])
+
+
+@pytest.mark.parametrize("most_shuffled", [10, 10**6])
+@pytest.mark.parametrize(
+    "parameters",
+    [
+        dict(width=120), dict(width=120, selection="random"), dict(selection="random"),
+        dict(width=9, selection="random"), dict(margin=0.3, width=200),
+    ],
+    ids=str,
+)  # fmt: skip
+def test_windows_that_ask_what_is_open_give_the_same_network(
+    parameters, most_shuffled, monkeypatch
+):
+    monkeypatch.setattr(random_order, "MOST_SHUFFLED", most_shuffled)
+    monkeypatch.setattr(merged_cells, "_POOL_WORDS", 600)
+    X, y = blobs(2000)
+    expected = fit_here(X, y, **parameters)
+    shards = shards_of(X, y, [40, 1500], [0, 1, 2], 3)
+    monkeypatch.setattr(window, "_MOST_WALKED", 20)
+    monkeypatch.setattr(window, "_LEAST", 5)
+    monkeypatch.setattr(window, "_MOST", 37)
+    n_asked, narrow = [], Window.narrow
+
+    def noted(self, numbers):
+        n_asked.append(len(numbers))
+        narrow(self, numbers)
+
+    monkeypatch.setattr(Window, "narrow", noted)
+    for sparse in (2, 1):
+        monkeypatch.setattr(window, "_SPARSE", sparse)
+        luck = random.Random(sparse)
+        transport = LocalShards(shards, lambda shard, luck=luck: luck.random() < 0.03)
+        agree(fit(transport, **parameters), expected)
+    if "random" in parameters.values() and parameters.get("width") != 9:  # where most points fail
+        assert n_asked
+
+
+def test_not_all_numbers_of_a_class_are_sent_to_find_the_last_open_points(monkeypatch):
+    monkeypatch.setattr(merged_cells, "_POOL_WORDS", 4000)
+    X, y = datasets.two_moons(100_000, seed=1)
+    transport = LocalShards(shards_of(X, y, [30_000], [0, 1], 2))
+    peeked, call = [], transport.call
+
+    def noted(seqs, messages, restore):
+        peeked.extend(len(command[2]) for command in messages[0] if command[0] == "peek")
+        return call(seqs, messages, restore)
+
+    transport.call = noted
+    fit(transport, width=256, scale="none")
+    assert 0 < sum(peeked) < len(y) / 4
+
+
+def placed(X, y, cuts=(90, 200)):
+    """Points on two shards, their codes and the transport."""
+    transport = LocalShards(shards_of(X, y, cuts, [0, 1], 2))
+    fleet = Fleet(transport)
+    facts = [fact for some in fleet.ask(("facts",))[0] for fact in some]
+    placing = _placing(facts)
+    fleet.tell("place", placing)
+    return RemotePoints(fleet, placing), RemoteCodes(fleet, placing), transport
+
+
+def test_codes_of_some_rows_are_fetched(monkeypatch):
+    monkeypatch.setattr(remote_codes, "_AT_ONCE", 7)
+    X, y = blobs(300)
+    _, codes, _ = placed(X, y)
+    assert len(codes) == 300 and codes.dtype == np.uint16
+    for rows in ([5, 299, 0, 5, 100], np.arange(0), np.arange(60), np.arange(299, -1, -1)):
+        found = codes[np.asarray(rows, np.int32)]
+        assert found.dtype == np.uint16
+        np.testing.assert_array_equal(found, y[rows])
+    np.testing.assert_array_equal(codes[10:40], y[10:40])
+    assert codes[201] == y[201] and np.ndim(codes[201]) == 0
+
+
+def test_a_fit_does_not_gather_codes():
+    X, y = blobs(6000)
+    transport = LocalShards(shards_of(X, y, [2000], [0, 1], 2))
+    asked, call = [], transport.call
+
+    def noted(seqs, messages, restore):
+        asked.extend(command[0] for command in messages[0])
+        return call(seqs, messages, restore)
+
+    transport.call = noted
+    agree(fit(transport, width=200, scale="none"), fit_here(X, y, width=200, scale="none"))
+    assert "codes" not in asked and "codes_at" in asked
+
+
+@pytest.mark.parametrize("looked_at", [40, 150])
+def test_the_sample_of_many_points_is_that_of_one_machine(looked_at, monkeypatch):
+    monkeypatch.setattr(scaling, "MOST_SHUFFLED", 100)
+    monkeypatch.setattr(scaling, "_LOOKED_AT", looked_at)
+    monkeypatch.setattr(scaling, "SAMPLE", 60)
+    X, y = in_units()
+    expected = fit_here(X, y)
+    assert expected.report.scale.exponents is not None or looked_at == 40
+    agree(fit(LocalShards(shards_of(X, y, [90, 200], [0, 1], 2))), expected)
+
+
+def short_of(monkeypatch, free):
+    """Let shards see so many free bytes, and any need be compared with them."""
+    monkeypatch.setattr(fit_memory, "UNCHECKED", 0)
+    monkeypatch.setattr("fastmem.distributed.shard.available", lambda limit: (free, "are free"))
+
+
+def test_a_shard_without_room_is_refused_before_the_work(monkeypatch):
+    X, y = blobs(300)
+    shards = shards_of(X, y, [100], [0, 1], 3)
+    short_of(monkeypatch, 41 << 20)
+    fit(LocalShards(shards), width=120)
+    short_of(monkeypatch, 40 << 20)
+    transport = LocalShards(shards)
+    transport._shards[1] = Shard(shards[1], name="tcp://1.2.3.4:5")
+    words = (
+        r"^shard 1 on tcp://1\.2\.3\.4:5 takes up to 42 MB of memory for its 200 points with 120 "
+        r"hyperplanes, but 42 MB are free \(and 2 others have too little\); fit on more workers"
+    )
+    with pytest.raises(NotEnoughMemoryError, match=words):
+        fit(transport, width=120)
+    assert transport.n_rounds == 4  # a number, facts, places and rooms; some rows, which may repeat
+
+
+def test_a_shard_is_asked_for_room_before_the_width_grows(monkeypatch):
+    X, y = coins(600, 4)
+    transport = LocalShards(shards_of(X, y, [50], [0, 1], 2))
+    expected = fit_here(X, y, scale="none")
+    assert [step.width for step in expected.report.growth[:3]] == [64, 128, 192]
+    short_of(monkeypatch, 10**9)
+    n_asked, at = 0, []
+
+    def shrinking(limit):
+        nonlocal n_asked
+        n_asked += 1
+        # two shards before the work, before 128 and before 192 hyperplanes
+        return (10**9 if n_asked <= 4 else 100), "are left to this worker"
+
+    monkeypatch.setattr("fastmem.distributed.shard.available", shrinking)
+    words = r"^shard 1 takes up to 0 MB of memory for its 550 points with 192 hyperplanes, but"
+    with pytest.raises(NotEnoughMemoryError, match=words):
+        fit(transport, scale="none", progress=lambda *done: at.append(done))
+    assert n_asked == 6
+    assert at[-1][0] == "hyperplanes"
+
+
+def test_a_limit_of_the_worker_counts():
+    free, _ = available()
+    left, where = available(10**9)
+    assert left < min(free, 10**9) and where == "are left to this worker"
+    X, y = blobs(30)
+    shard = Shard([Part(0, X, y)], memory_limit=10**9, name="w")
+    placing = Placing(np.arange(4), 6, "float64", np.bincount(y)[None])
+    room = shard.run(0, [("place", placing), ("room",)])[1]
+    assert (room.name, room.n_samples, room.n_threads) == ("w", 30, 1)
+    assert 0 < room.free < 10**9
+
+
+def test_what_a_shard_takes_grows_with_its_points_and_the_width():
+    X, y = blobs(60)
+    settings = checked_problem(X, y, width=64).settings
+    shape = fit_memory.FitShape(10**6, 6, 6, False, 4, None)
+    one = fit_memory.elsewhere_bytes(shape, settings, 512, 1)
+    assert one >= 10**6 * 512 // 8
+    assert fit_memory.elsewhere_bytes(shape, settings, 1024, 1) - one >= 10**6 * 512 // 8
+    more = fit_memory.elsewhere_bytes(shape._replace(n_samples=2 * 10**6), settings, 512, 1)
+    assert more - one >= 10**6 * 512 // 8
+
+
+def test_the_bar_tells_rounds_and_a_callable_what_it_is_told_of_one_machine(monkeypatch):
+    pytest.importorskip("rich")
+    X, y = blobs(300)
+    stages, here = [], []
+    shards = shards_of(X, y, [100], [0, 1], 2)
+    fit(LocalShards(shards), width=120, progress=lambda *done: stages.append(done))
+    fit_here(X, y, width=120, progress=lambda *done: here.append(done))
+    assert list(dict.fromkeys(done[0] for done in stages)) == ["patterns", "neurons"]
+    assert stages[-1][0] == here[-1][0] and stages[-1][2:] == here[-1][2:]
+    shown = []
+    monkeypatch.setattr("sys.stderr.isatty", lambda: True)
+    monkeypatch.setattr(
+        "rich.progress.Progress.update",
+        lambda self, task, **fields: shown.append(fields["detail"]),
+    )
+    monkeypatch.setattr("rich.progress.Progress.__enter__", lambda self: self)
+    monkeypatch.setattr("rich.progress.Progress.__exit__", lambda *_: None)
+    transport = LocalShards(shards)
+    fit(transport, width=120, progress=True)
+    rounds = [int(text.split()[-2]) for text in shown if text.endswith(" rounds")]
+    assert len(rounds) == len(shown) >= 2 and rounds == sorted(rounds)
+    assert 3 < rounds[0] < rounds[-1] <= transport.n_rounds
+    fit_here(X, y, width=120, progress=True)
+    assert not shown[-1].endswith("rounds")
