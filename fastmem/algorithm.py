@@ -225,7 +225,7 @@ def interpolate(
             scale=scale, decision=decision, objective=objective, effort=effort,
         )  # fmt: skip
     if problem.settings.decision == "vote":
-        return _voting(problem, clock, encoding)
+        return voting(problem, clock, encoding)
     if problem.settings.decision == "list":
         return _ordered(problem, clock, encoding)
     return covering_cells(*chosen_scale(problem, clock), clock, encoding)
@@ -326,10 +326,18 @@ def _facts(problem: Problem, clock: Clock) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def _voting(problem: Problem, clock: Clock, encoding: Encoding | None) -> Network:
-    """A network whose read-out predicts and whose cells memorise what it gets wrong."""
+def voting(
+    problem: Problem,
+    clock: Clock,
+    encoding: Encoding | None = None,
+    make_layer: Callable[[Problem, np.random.SeedSequence], FirstLayer] = FirstLayer,
+) -> Network:
+    """A network whose read-out predicts and whose cells memorise what it gets wrong.
+
+    Parameters as of `covering_cells`.
+    """
     with drawing(problem.settings.progress, problem.rounds) as tell:
-        problem, scaling, readout, exceptions, vote = fit_vote(problem, clock, tell)
+        problem, scaling, readout, exceptions, vote = fit_vote(problem, clock, tell, make_layer)
     given = problem.given
     second, covered = exceptions.second, range(len(problem.classes))
     second, covered_codes = _with_all_classes(second, list(covered), given)

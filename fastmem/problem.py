@@ -281,13 +281,11 @@ def _once(
     elif settings.separates_all:
         refuse_contradictions(points, codes, given.classes, settings.n_threads, equal)
     if 2 * equal.n_repeats >= points.n_samples:
-        if points.elsewhere is not None:
-            raise InvalidInputError(
-                f"X holds {equal.n_repeats} rows that repeat others, half of all; on one machine "
-                f"equal points would count once, so drop the duplicates first"
-            )
         first, point_of = _distinct(equal, codes)
-        points, codes = some_points(points, first), codes[first]
+        if points.elsewhere is not None:
+            points, codes = points.elsewhere.once(first)
+        else:
+            points, codes = some_points(points, first), codes[first]
         given = replace(given, point_of=point_of)
     return points, codes, settings, given
 
@@ -330,12 +328,13 @@ def _without_lost_classes(settings: Settings, kept: np.ndarray) -> Settings:
 def _distinct(equal: EqualRows, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the first row of each point with each of its labels, and the point of each row."""
     rows, firsts = equal.rows, np.repeat(equal.rows[equal.starts], equal.sizes)
-    if (codes[rows] != codes[firsts]).any():
+    mine = codes[rows]
+    if (mine != np.repeat(mine[equal.starts], equal.sizes)).any():
         group = np.repeat(np.arange(len(equal.starts)), equal.sizes)
-        order = np.lexsort((codes[rows], group))  # stable
+        order = np.lexsort((mine, group))  # stable
         rows = rows[order]
         starts = np.ones(len(rows), bool)
-        starts[1:] = (np.diff(group[order]) != 0) | (np.diff(codes[rows].astype(np.int64)) != 0)
+        starts[1:] = (np.diff(group[order]) != 0) | (np.diff(mine[order].astype(np.int64)) != 0)
         firsts = rows[starts][np.cumsum(starts) - 1]
     first_of = np.arange(len(codes), dtype=rows.dtype)
     first_of[rows] = firsts

@@ -23,12 +23,12 @@ from fastmem.network.margins import CountMargins
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.of_points import sign_patterns
 from fastmem.patterns.spatial_order import leaves_of
-from fastmem.readout.waves import FeatureTiles, waves_of
 from fastmem.second_layer.class_cover import ClassCover
 from fastmem.second_layer.near_cells import NearCells
 from fastmem.second_layer.selection import Selector, cover_layer
 from fastmem.vote.conjugate import NormalEquations
-from fastmem.vote.ridge import feature_sums
+from fastmem.vote.ridge import mean_and_right
+from fastmem.vote.sums import Recipe, SumsHere
 from fastmem.widths.open_points import OpenPoints
 
 _N_SAMPLES = 120
@@ -167,11 +167,10 @@ def _use_seeded(X: Any, d: int) -> None:
 
 def _use_steps(X: np.ndarray) -> None:
     """Steps of conjugate gradients, which only regressions on points by the thousand take."""
-    waves = waves_of(0, 0, np.zeros(2), 64)
-    features = FeatureTiles(check_points(X), np.arange(len(X)), waves, 1, 0)
     codes = np.arange(len(X)) % 2
-    mean, right = feature_sums(features, codes, np.bincount(codes), 1)
-    NormalEquations(features, mean, 1.0, 1).product(right)
+    sums = SumsHere(check_points(X), codes, None, Recipe(0, 0, np.zeros(2), 64, 1), 1)
+    mean, right = mean_and_right(sums, np.bincount(codes))
+    NormalEquations(sums, mean, 1.0, np.zeros((1, 64))).product(right)
 
 
 def _study(X: np.ndarray, y: np.ndarray) -> None:

@@ -36,8 +36,9 @@ from fastmem.patterns.words import padded
 from fastmem.readout import ReadOut
 from fastmem.readout.waves import FeatureTiles, run_over, waves_of
 from fastmem.vote import factor
-from fastmem.vote.gram import gram_of
-from fastmem.vote.ridge import feature_sums as sums_of
+from fastmem.vote.gram import gram_in, gram_room
+from fastmem.vote.ridge import mean_and_right
+from fastmem.vote.sums import Recipe, SumsHere
 
 EXPONENT = 22
 
@@ -216,15 +217,19 @@ def test_normal_products_are_those_of_the_normal_equations(n_points, n, n_column
     weights = rng.integers(-8, 9, (n, n_columns)) / 8
     shift = rng.integers(-8, 9, n_columns) / 8
     n_tasks = -(-len(tiles) // feature_sums.TASK_TILES)
+    rest = F @ weights - shift
     sums, totals = np.empty((n_tasks, n, n_columns)), np.empty((n_tasks, n_columns))
+    largest = np.empty((n_tasks, n_columns), np.float32)
+    scale = np.ldexp(1.0, 10 - np.frexp(np.abs(rest).max(axis=0))[1]).astype(np.float32)
+    others = (weights.astype(np.float32), shift.astype(np.float32), scale)
     run_loop(
         feature_sums.normal_products, n_tasks, n_threads,
-        (tiles, n_points, weights.astype(np.float32), shift.astype(np.float32), sums, totals),
+        (tiles, n_points, *others, (sums, totals, largest)),
     )  # fmt: skip
-    rest = F @ weights - shift
-    np.testing.assert_allclose(totals.sum(axis=0), rest.sum(axis=0), rtol=1e-6, atol=1e-3)
-    scale = np.abs(F).T @ np.abs(rest) + 1
-    assert (np.abs(sums.sum(axis=0) - F.T @ rest) <= 1e-5 * scale).all()
+    whole = np.rint(rest * scale).astype(np.int64)
+    np.testing.assert_array_equal(totals.sum(axis=0), whole.sum(axis=0))
+    np.testing.assert_array_equal(sums.sum(axis=0), F.T.astype(np.int64) @ whole)
+    np.testing.assert_array_equal(largest.max(axis=0), np.abs(whole).max(axis=0))
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
@@ -234,8 +239,11 @@ def test_gram_matrices_and_sums_by_class(n_points, n, K, n_threads):
     X, codes = rng.standard_normal((n_points, 3)), rng.integers(0, K, n_points)
     waves = some_waves(11, 3, n)
     F = by_row(tiles_of(X, waves), n_points).astype(np.int64)
-    features = FeatureTiles(check_points(X), np.arange(n_points), waves, n_threads, 1 << 20)
-    found = gram_of(features, codes, K, 5, n_threads)
+    recipe = Recipe(11, EXPONENT, np.zeros(3), n, 1)
+    features = SumsHere(check_points(X), codes, None, recipe, n_threads)
+    room = gram_room(n, K, 5)
+    features.add_gram(room[: n + K + 1])
+    found = gram_in(room, np.bincount(codes, minlength=K))
     indicators = (codes[:, None] == np.arange(K)).astype(np.int64)
     np.testing.assert_array_equal(np.tril(found.products[:n]), np.tril(F.T @ F))
     np.testing.assert_array_equal(found.products[n:], indicators.T @ F)
@@ -245,7 +253,7 @@ def test_gram_matrices_and_sums_by_class(n_points, n, K, n_threads):
     centred = F - F.mean(axis=0)
     np.testing.assert_allclose(found.mean_square, (centred**2).sum() / n, rtol=1e-9, atol=1e-6)
     counts = np.bincount(codes, minlength=K)
-    mean, right = sums_of(features, codes, counts, n_threads)
+    mean, right = mean_and_right(features, counts)
     targets = codes[:, None] - 0.5 if K == 2 else indicators.astype(float)
     np.testing.assert_allclose(mean, F.mean(axis=0), rtol=1e-12)
     np.testing.assert_allclose(right, centred.T @ targets, rtol=1e-9, atol=1e-6)

@@ -25,6 +25,8 @@ from fastmem.distributed.numbering import Placing
 from fastmem.distributed.parts import Part
 from fastmem.distributed.shard import Shard, StaleShard
 from fastmem.distributed.transport import ATTEMPTS, LocalShards, LostShardError
+from fastmem.inputs import equal_rows
+from fastmem.inputs import points as points_of_fits
 from fastmem.patterns import bounded_tiles, neighbourhoods
 from fastmem.second_layer import merged_cells, near_cells, random_order
 from fastmem.second_layer.class_cover import ClassCover
@@ -57,6 +59,25 @@ def in_units():
 def contradicting():
     X, y = blobs(150)
     return np.concatenate([X[:12], X]), np.concatenate([(y[:11] + 1) % 4, [9], y])
+
+
+def repeating(n=60, times=3, as_sparse=False):
+    """Equal points in turns, a few of them with other labels."""
+    X, y = blobs(n)
+    rows = np.random.default_rng(2).permutation(np.arange(n * times) % n)
+    y = y[rows]
+    y[5:9] = (y[5:9] + 1) % 4
+    y[20] = 7
+    X = X[rows]
+    X[rows == 3, 2] = 0.0
+    X[np.flatnonzero(rows == 3)[0], 2] = -0.0
+    return (sparse.csr_matrix(X) if as_sparse else X), y
+
+
+def repeating_rarely():
+    X, y = rare(80)
+    rows = np.random.default_rng(2).permutation(np.arange(200) % 80)
+    return X[rows], y[rows]
 
 
 def rare(n=150, d=300, each=9):
@@ -101,6 +122,10 @@ CASES = {
     "sparse, auto": (rare, dict(scale="std")),
     "sparse, structured": (rare, dict(projection="structured", margin=0.2)),
     "sparse as dense": (rather_dense, {}),
+    "repeats": (repeating, dict(width=80)),
+    "repeats, majority": (repeating, dict(contradictions="majority", scale="std")),
+    "repeats, sparse": (repeating_rarely, {}),
+    "repeats, sparse as dense": (lambda: repeating(as_sparse=True), dict(width=60)),
     "moons": (lambda: datasets.two_moons(400, seed=5), dict(max_bias=3.0)),
 }
 
@@ -147,6 +172,7 @@ def agree(found, expected):
     for name in ("unseparated", "contradictory", "relabelled"):
         mine, theirs = getattr(found.report, name), getattr(expected.report, name)
         assert np.array_equal(mine, theirs), name
+    assert found.report.n_distinct == expected.report.n_distinct
     assert str(found.report.scale) == str(expected.report.scale)
     assert [(s.width, s.kind) for s in found.report.growth] == [
         (s.width, s.kind) for s in expected.report.growth
@@ -187,7 +213,9 @@ def test_parts_of_one_class_and_of_one_row(name):
         agree(fit(LocalShards(shards_of(X, y, cuts, owners, 5)), **CASES[name][1]), expected)
 
 
-@pytest.mark.parametrize("name", ["random", "auto, merge", "scaled where it pays", "majority"])
+@pytest.mark.parametrize(
+    "name", ["random", "auto, merge", "scaled where it pays", "repeats, majority"]
+)
 def test_a_shard_may_be_lost_before_any_round(name):
     X, y, expected = on_one_machine(name)
     shards = shards_of(X, y, [40, 60, 100, 101], [0, 1, 2], 3)
@@ -211,6 +239,23 @@ def lose_once(transport, n_rounds, which):
         return is_lost
 
     transport._loses = loses
+
+
+@pytest.mark.parametrize("name", ["repeats", "repeats, sparse", "majority"])
+def test_points_of_one_hash_are_told_apart(monkeypatch, name):
+    """Hashes of 2 bits; points that count once, but for a copy of them, are in no array."""
+    original = equal_rows._hashes_of
+    coarse = lambda block, is_sparse: original(block, is_sparse) & np.uint64(3)  # noqa: E731
+    monkeypatch.setattr(equal_rows, "_hashes_of", coarse)
+    monkeypatch.setattr(equal_rows, "look_repeated", lambda points: True)
+    monkeypatch.setattr(points_of_fits, "BLOCK_BYTES", 256)
+    make, parameters = CASES[name]
+    X, y = make()
+    expected = fit_here(X, y, **parameters)
+    for cuts, owners in (([30, 31, 100], [0, 1]), ([90], [1, 0, 2])):
+        agree(
+            fit(LocalShards(shards_of(X, y, cuts, owners, 3), n_threads=2), **parameters), expected
+        )
 
 
 def test_a_shard_that_is_lost_again_and_again_is_named():
@@ -328,7 +373,7 @@ def test_few_merged_cells_are_the_same_where_neighbours_are_asked(monkeypatch):
 @pytest.mark.parametrize(
     "parameters",
     [
-        dict(decision="vote"), dict(objective="bytes"), dict(activation="relu"),
+        dict(objective="bytes"), dict(activation="relu"),
         dict(compact=True), dict(width="smallest"), dict(memory_limit="1 GiB"),
     ],
     ids=str,
@@ -354,7 +399,6 @@ WRONG = {
         [Part(0, sparse.csr_matrix(([1.0, 2.0], [1, 1], [0, 2]), (1, 6)), np.array([0]))],
         re.escape("call sum_duplicates() on it"),
     ),
-    "repeats": ([Part(0, X, Y), Part(1, X, Y)], "drop the duplicates first"),
     "far out": ([Part(0, X, Y), Part(1, X * 2.0**1000, Y)], "divide X by a power of two"),
 }
 

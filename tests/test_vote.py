@@ -18,7 +18,7 @@ import fastmem
 from fastmem import InvalidInputError, UnseparatedWarning, datasets
 from fastmem.inputs import check_points
 from fastmem.readout import costs
-from fastmem.vote import ridge
+from fastmem.vote import ridge, sums
 
 
 def vote(X, y, **more):
@@ -252,7 +252,7 @@ def small_grams(monkeypatch):
     """Conjugate gradients on all points and features made again: what only large fits need."""
     monkeypatch.setattr(costs, "FEWEST", 64)
     monkeypatch.setattr(costs, "STEP_COST", 0)
-    monkeypatch.setattr(ridge, "FEATURE_BYTES", 64 * 16 * 12)
+    monkeypatch.setattr(sums, "FEATURE_BYTES", 64 * 16 * 12)
 
 
 def test_threads_change_nothing_where_only_some_points_are_in_the_gram_matrix(small_grams):

@@ -15,7 +15,7 @@ import fastmem
 from fastmem.inputs import check_points
 from fastmem.readout import MULTIPLIERS, ReadOut
 from fastmem.readout.waves import FeatureTiles, waves_of
-from fastmem.vote import exceptions, ridge
+from fastmem.vote import elsewhere, ridge
 from fastmem.vote.calibration import temperature_of
 from fastmem.vote.grid import cloud_of, grid_of
 
@@ -26,7 +26,7 @@ def test_gaps_say_who_wins_and_by_how_much(seed, n_classes):
     rng = np.random.default_rng(seed)
     votes = rng.integers(-2, 3, (40, n_classes))
     codes = rng.integers(0, n_classes, 40)
-    gaps = exceptions.gaps_of(votes, codes)
+    gaps = elsewhere.gaps_of(votes, codes)
     np.testing.assert_array_equal(gaps <= 0, votes.argmax(axis=1) == codes)
     rows = np.flatnonzero(gaps > 0)
     raised = votes.copy()

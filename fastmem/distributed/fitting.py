@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from fastmem.algorithm import covering_cells
+from fastmem.algorithm import covering_cells, voting
 from fastmem.distributed.fleet import Fleet
 from fastmem.distributed.numbering import Placing
 from fastmem.distributed.parts import PartFacts
 from fastmem.distributed.remote_codes import RemoteCodes
 from fastmem.distributed.remote_patterns import RemotePatterns
 from fastmem.distributed.remote_points import RemotePoints
+from fastmem.distributed.tables import encoded_on
 from fastmem.distributed.transport import Transport
+from fastmem.encoding import Encoding
 from fastmem.fit_memory import require_elsewhere
 from fastmem.inputs import InvalidInputError, check_labels
 from fastmem.inputs.labels import EncodedLabels
@@ -52,7 +55,9 @@ class RemoteLayer(FirstLayer):
         self.patterns = patterns
 
 
-def interpolate_on(transport: Transport, **parameters: Any) -> Network:
+def interpolate_on(
+    transport: Transport, *, encode: bool | Encoding = False, **parameters: Any
+) -> Network:
     """As `fastmem.interpolate`, of the parts that shards hold: the same network, byte for byte.
 
     Rows are in the order of parts.
@@ -60,14 +65,14 @@ def interpolate_on(transport: Transport, **parameters: Any) -> Network:
     Parameters
     ----------
     transport : Transport
+    encode : bool or fastmem.tables.Encoding, default False
     **parameters
-        Of `fastmem.interpolate`, but for X, y and encode.
+        Of `fastmem.interpolate`, but for X and y.
 
     Raises
     ------
     InvalidInputError
-        For what `fastmem.interpolate` refuses; for settings that are for one machine only; and
-        where most rows repeat others.
+        For what `fastmem.interpolate` refuses, and for settings that are for one machine only.
     NotEnoughMemoryError
         If a shard would take more memory than is free there; before the work, or before the width
         grows.
@@ -75,16 +80,22 @@ def interpolate_on(transport: Transport, **parameters: Any) -> Network:
         If a shard is lost again and again.
     """
     clock = Clock()
+    fleet = Fleet(transport)
+    with clock.stage("encoding"):
+        encoding = encoded_on(fleet, encode)
     with clock.stage("check"):
-        fleet = Fleet(transport)
         facts = [fact for some in fleet.ask(("facts",))[0] for fact in some]
         placing = _placing(facts)
+        if encoding is not None:
+            placing = replace(placing, names=encoding.feature_names)
         fleet.tell("place", placing)
         codes: Any = RemoteCodes(fleet, placing)
         problem = problem_of(RemotePoints(fleet, placing), placing.classes, codes, **parameters)
         _refuse_what_is_local(problem)
-    problem, scaling = chosen_scale(problem, clock)
-    return covering_cells(problem, scaling, clock, None, partial(RemoteLayer, fleet))
+    make_layer = partial(RemoteLayer, fleet)
+    if problem.settings.decision == "vote":
+        return voting(problem, clock, encoding, make_layer)
+    return covering_cells(*chosen_scale(problem, clock), clock, encoding, make_layer)
 
 
 def _placing(facts: list[PartFacts]) -> Placing:
@@ -107,12 +118,6 @@ def _placing(facts: list[PartFacts]) -> Placing:
                 f"part {fact.number} has other names of columns than part {some[0].number}; pass "
                 f"frames with the same columns, or arrays"
             )
-        if _kind(fact.labels) != _kind(some[0].labels):
-            raise InvalidInputError(
-                f"part {fact.number} has labels of another kind than part {some[0].number}, "
-                f"{fact.labels.dtype} beside {some[0].labels.dtype}; make all of them strings or "
-                f"all integers"
-            )
     stored = [fact.n_stored for fact in some]
     known = [count for count in stored if count is not None]
     if known and len(known) < len(some):
@@ -120,6 +125,14 @@ def _placing(facts: list[PartFacts]) -> Placing:
             f"part {some[stored.index(None)].number} is dense and others are sparse; pass all "
             f"parts in one way"
         )
+    for fact in some:
+        kinds = {"iuf".find(one.labels.dtype.kind) < 0 and one.labels.dtype.kind
+                 for one in (fact, some[0])}  # fmt: skip
+        if len(kinds) > 1:
+            raise InvalidInputError(
+                f"part {fact.number} has labels of {fact.labels.dtype} and part {some[0].number} "
+                f"of {some[0].labels.dtype}; make all of them strings or all integers"
+            )
     values = np.unique(np.concatenate([fact.labels for fact in some]))
     labels = EncodedLabels(values, np.arange(len(values)))
     classes, codes = check_labels(labels, len(values), narrow=True)
@@ -133,16 +146,9 @@ def _placing(facts: list[PartFacts]) -> Placing:
     )  # fmt: skip
 
 
-def _kind(labels: np.ndarray) -> str:
-    """What labels are: joined, numbers would become text."""
-    kinds = {"i": "number", "u": "number", "f": "number", "O": "text", "U": "text"}
-    return kinds.get(labels.dtype.kind, labels.dtype.kind)
-
-
 def _refuse_what_is_local(problem: Problem) -> None:
     settings = problem.settings
     local = {
-        "decision='vote'": settings.decision == "vote",
         "objective='bytes'": settings.decision == "list",
         "activation='relu'": settings.activation == "relu",
         "compact=True": settings.compact,

@@ -95,7 +95,7 @@ class _Journal:
 
     def add(self, command: Command) -> None:
         """Take note of a command that all shards have run."""
-        if command[0] in ("place", "relabel", "scale"):
+        if command[0] in ("encode", "place", "relabel", "keep", "scale"):
             self._placed.append(command)
         elif command[0] == "fill":  # which ends all covers
             self._hyperplanes, self._since = command[1], []

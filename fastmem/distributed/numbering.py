@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 
@@ -29,11 +30,13 @@ class Placing:
     part_counts : ndarray of shape (parts, K), int64
         Points of each class in each part.
     n_stored : int or None
-        Stored values of CSR parts; None for dense ones.
+        Stored values of CSR parts, before equal points counted once; None for dense ones.
     names : list of str, or None
         Of the columns of data frames.
     is_one_array : bool
         Whether dense points would be in one array on one machine.
+    n_given : int or None
+        Rows that there were before equal points counted once; None if they do not.
     """
 
     classes: np.ndarray
@@ -43,13 +46,20 @@ class Placing:
     n_stored: int | None = None
     names: list[str] | None = None
     is_one_array: bool = True
+    n_given: int | None = None
 
     @property
     def is_sparse(self) -> bool:
         """Whether points are handed out as sparse rows."""
-        return self.n_stored is not None and stay_sparse(
-            self.n_rows, self.n_features, self.n_stored
-        )
+        n_rows = self.n_given or self.n_rows
+        return self.n_stored is not None and stay_sparse(n_rows, self.n_features, self.n_stored)
+
+    @property
+    def row_values(self) -> int:
+        """Values of a row, as `Points` would have them on one machine."""
+        if not self.is_sparse or self.n_stored is None:
+            return self.n_features
+        return 1 + self.n_stored // max(1, self.n_given or self.n_rows)
 
     @property
     def code_dtype(self) -> np.dtype:
@@ -81,6 +91,15 @@ class Placing:
     def n_rows(self) -> int:
         """All rows."""
         return int(self.first_rows[-1])
+
+    def with_some(self, rows: np.ndarray, codes: np.ndarray) -> Placing:
+        """The same parts where only some ``rows``, ascending, are left, of classes ``codes``."""
+        bounds = np.searchsorted(rows, self.first_rows)
+        counts = [
+            np.bincount(codes[start:stop], minlength=len(self.classes))
+            for start, stop in pairwise(bounds.tolist())
+        ]
+        return replace(self, part_counts=np.array(counts))
 
     def parts_of(self, rows: np.ndarray) -> np.ndarray:
         """The part of each of some rows, int64."""

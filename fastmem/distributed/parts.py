@@ -9,7 +9,8 @@ import numpy as np
 
 from fastmem.distributed.numbering import Placing
 from fastmem.errors import InvalidInputError
-from fastmem.inputs import EncodedLabels, Points, check_points
+from fastmem.inputs import Points, check_points
+from fastmem.inputs.labels import classes_and_codes
 from fastmem.inputs.points import ColumnPoints, NarrowPoints, SparsePoints
 from fastmem.inputs.values import is_scipy_sparse
 
@@ -23,12 +24,13 @@ class Part(NamedTuple):
         Its place among all parts: rows are in the order of parts, then as within them.
     points : array-like or CSR matrix of shape (rows, n_features)
         As `fastmem.interpolate` takes them; there may be no row.
-    labels : ndarray of shape (rows,), or EncodedLabels
+    labels : array-like of shape (rows,)
+        As `fastmem.interpolate` takes them.
     """
 
     number: int
     points: Any
-    labels: np.ndarray | EncodedLabels
+    labels: Any
 
 
 class PartFacts(NamedTuple):
@@ -70,7 +72,8 @@ def facts_of(part: Part) -> PartFacts:
             f"part {part.number} has {n_rows} rows and {len(part.labels)} labels; pass X and y in "
             f"the same parts"
         )
-    labels, counts = _counted(part.labels)
+    labels, codes = _classes_of(part)
+    counts = np.bincount(codes, minlength=len(labels))
     n_stored = _stored(part)
     known = part.number, n_rows
     if not n_rows:
@@ -83,21 +86,11 @@ def facts_of(part: Part) -> PartFacts:
     )
 
 
-def _counted(labels: np.ndarray | EncodedLabels) -> tuple[np.ndarray, np.ndarray]:
-    """Labels that occur, ascending, and how often each."""
-    if not isinstance(labels, EncodedLabels):
-        return np.unique(np.asarray(labels), return_counts=True)
-    counts = np.bincount(labels.codes, minlength=len(labels.classes))
-    occurs = np.flatnonzero(counts)
-    occurs = occurs[np.argsort(labels.classes[occurs])]
-    return labels.classes[occurs], counts[occurs]
-
-
-def _codes_among(classes: np.ndarray, labels: np.ndarray | EncodedLabels) -> np.ndarray:
-    """Labels as places in ascending classes, which contain them."""
-    if isinstance(labels, EncodedLabels):
-        return np.searchsorted(classes, labels.classes)[labels.codes]
-    return np.searchsorted(classes, np.asarray(labels))
+def _classes_of(part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """Labels that occur in a part, ascending, and the code of each point among them."""
+    if not len(part.labels):
+        return np.empty(0, np.int64), np.empty(0, np.intp)
+    return classes_and_codes(part.labels, len(part.labels), f"y of part {part.number}", True)
 
 
 def _stored(part: Part) -> int | None:
@@ -122,7 +115,7 @@ def joined(parts: Sequence[Part], placing: Placing) -> tuple[Points, np.ndarray]
     some = [part for part in parts if part.points.shape[0]]
     codes = np.concatenate([
         np.empty(0, kind),
-        *(_codes_among(placing.classes, part.labels).astype(kind) for part in some),
+        *(_codes_among(placing.classes, *_classes_of(part), kind) for part in some),
     ])  # fmt: skip
     if placing.n_stored is not None:
         return _joined_sparse([part.points for part in some], placing, dtype), codes
@@ -137,6 +130,14 @@ def joined(parts: Sequence[Part], placing: Placing) -> tuple[Points, np.ndarray]
             return Points(whole), codes
         batches.append([whole])
     return ColumnPoints(batches, (len(codes), placing.n_features), dtype), codes
+
+
+def _codes_among(
+    classes: np.ndarray, labels: np.ndarray, codes: np.ndarray, kind: np.dtype
+) -> np.ndarray:
+    """Codes of points among all classes, by those among some of them."""
+    found: np.ndarray = np.searchsorted(classes, labels).astype(kind)[codes]
+    return found
 
 
 def _joined_sparse(matrices: Sequence[Any], placing: Placing, dtype: np.dtype) -> Points:

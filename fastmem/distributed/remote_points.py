@@ -11,10 +11,11 @@ import numpy as np
 from fastmem.distributed.fleet import Fleet, in_order
 from fastmem.distributed.numbering import Placing
 from fastmem.distributed.remote_codes import RemoteCodes
+from fastmem.distributed.remote_votes import RemoteVotes
 from fastmem.fit_memory import Room
 from fastmem.inputs import Points, SparseRows
 from fastmem.inputs.equal_rows import repeated
-from fastmem.inputs.points import BLOCK_BYTES, NarrowPoints, PointsOfPoints
+from fastmem.inputs.points import BLOCK_BYTES, NarrowPoints, PointsOfPoints, are_copied
 from fastmem.machine.arrays import frozen
 
 _HASHES = 1 << 22
@@ -30,7 +31,7 @@ class RemotePoints(Points):
     placing : Placing
     """
 
-    __slots__ = ("_fleet", "_is_one_array", "_measures", "_n_stored", "is_sparse")
+    __slots__ = ("_fleet", "_is_one_array", "_measures", "_row_values", "is_sparse")
     array = None
 
     def __init__(self, fleet: Fleet, placing: Placing) -> None:
@@ -38,7 +39,7 @@ class RemotePoints(Points):
         self.n_samples, self.n_features = placing.n_rows, placing.n_features
         self.dtype = np.dtype(placing.dtype)
         self.feature_names, self._is_one_array = placing.names, placing.is_one_array
-        self.is_sparse, self._n_stored = placing.is_sparse, placing.n_stored
+        self.is_sparse, self._row_values = placing.is_sparse, placing.row_values
         row_bytes = 16 * self.row_values if self.is_sparse else 8 * self.n_features
         self.max_block_rows = max(1, BLOCK_BYTES // row_bytes)
         self._measures = _RemoteMeasures(fleet, placing)
@@ -61,9 +62,7 @@ class RemotePoints(Points):
     @property
     def row_values(self) -> int:
         """Return values of a row as in `Points`."""
-        if not self.is_sparse or self._n_stored is None:
-            return self.n_features
-        return 1 + self._n_stored // max(1, self.n_samples)
+        return self._row_values
 
     def block(self, start: int, stop: int) -> Any:
         """Return rows as in `Points`, fetched."""
@@ -125,6 +124,11 @@ class _RemoteMeasures:
         self._fleet, self.placing = fleet, placing
         self.n_samples = placing.n_rows
 
+    @property
+    def votes(self) -> RemoteVotes:
+        """What a fit with decision="vote" asks."""
+        return RemoteVotes(self._fleet, self.placing)
+
     def extremes(self) -> tuple[np.ndarray, np.ndarray]:
         """See ``inputs.measures``."""
         found = [pair for pair in self._fleet.ask(("extremes",))[0] if pair is not None]
@@ -169,6 +173,10 @@ class _RemoteMeasures:
         rows, group = in_order(self._fleet.ask(("with_hashes", wanted))[0])
         return rows, group, len(wanted)
 
+    def digests(self, rows: np.ndarray) -> np.ndarray:
+        """See ``inputs.measures``."""
+        return in_order(self._fleet.ask(("digests", rows))[0])[1]
+
     def relabel(self, rows: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, RemoteCodes]:
         """See ``inputs.measures``."""
         placing, before = self.placing, RemoteCodes(self._fleet, self.placing)[rows]
@@ -185,6 +193,17 @@ class _RemoteMeasures:
         )
         self._fleet.tell("relabel", self.placing, rows, new[codes], new)
         return kept, RemoteCodes(self._fleet, self.placing)
+
+    def once(self, rows: np.ndarray) -> tuple[RemotePoints, RemoteCodes]:
+        """See ``inputs.measures``."""
+        placing, n_given = self.placing, self.n_samples
+        is_one_array = are_copied(RemotePoints(self._fleet, placing), len(rows))
+        placing = placing.with_some(rows, RemoteCodes(self._fleet, placing)[rows])
+        placing = replace(placing, is_one_array=is_one_array, n_given=n_given)
+        is_left = np.zeros(n_given, np.bool_)
+        is_left[rows] = True
+        self._fleet.tell("keep", placing, np.packbits(is_left))
+        return RemotePoints(self._fleet, placing), RemoteCodes(self._fleet, placing)
 
     def ranges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See ``inputs.measures``."""

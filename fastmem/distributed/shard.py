@@ -11,11 +11,15 @@ from fastmem.distributed.leaves import Leaves
 from fastmem.distributed.numbering import Numbering, Placing
 from fastmem.distributed.parts import Part, PartFacts, facts_of, joined
 from fastmem.distributed.region import Layout, Region, region_of
+from fastmem.distributed.shard_tables import Met, ShardTables
+from fastmem.distributed.shard_votes import ShardVotes
+from fastmem.encoding import Encoding
 from fastmem.fit_memory import Room
 from fastmem.hyperplanes.extent import PointMeasures
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
-from fastmem.inputs.equal_rows import occurrences, row_hashes
+from fastmem.inputs.equal_rows import occurrences, row_digests, row_hashes
+from fastmem.inputs.points import some_points
 from fastmem.inputs.scaled_points import ScaledPoints
 from fastmem.inputs.spread import ranges_of, spread_sums
 from fastmem.kernels.layout import TILE
@@ -78,13 +82,13 @@ class Shard:
     """
 
     _changes: ClassVar = frozenset({
-        "place", "relabel", "scale", "fill", "open_class", "cover", "be_at",
+        "encode", "place", "relabel", "keep", "scale", "fill", "open_class", "cover", "be_at",
     })  # fmt: skip
     _asks: ClassVar = frozenset({
-        "facts", "room", "codes", "codes_at", "extremes", "sums", "largest_squares", "ranges",
-        "spread_sums", "magnitudes", "take", "hashes_of", "hashes", "with_hashes", "rows", "peek",
-        "left", "least", "nearest", "patterns_at", "leaf_counts", "leaf_points", "begin_region",
-        "in_region",
+        "tables", "facts", "room", "codes", "codes_at", "extremes", "sums", "largest_squares",
+        "ranges", "spread_sums", "magnitudes", "take", "hashes_of", "hashes", "with_hashes",
+        "digests", "rows", "peek", "left", "least", "nearest", "patterns_at", "votes",
+        "leaf_counts", "leaf_points", "begin_region", "in_region",
     })  # fmt: skip
     points: Points
     patterns: Patterns
@@ -96,12 +100,13 @@ class Shard:
         memory_limit: int | None = None,
         name: str = "",
     ) -> None:
-        self._parts = sorted(parts, key=lambda part: part.number)
+        self._given = self._parts = sorted(parts, key=lambda part: part.number)
         self._n_threads = n_threads
         self._memory_limit, self._name = memory_limit, name
         self._seq = 0
         self._open: dict[int, _Open] = {}
         self._hashes: np.ndarray | None = None
+        self._votes: ShardVotes | None = None
         self._leaves: Leaves | None = None
         self._region: Region | None = None
 
@@ -121,7 +126,9 @@ class Shard:
         for name, *arguments in commands:
             if name not in self._changes and name not in self._asks:
                 raise ValueError(f"{name} is no command of a shard")
-            self._seq += name in self._changes
+            if name in self._changes:
+                self._seq += 1
+                self._votes = None  # which knows the points as they were
             method: Callable[..., Any] = getattr(self, name)
             replies.append(method(*arguments))
         return replies
@@ -131,6 +138,14 @@ class Shard:
     def be_at(self, seq: int) -> None:
         """Take this number: all that led to it was repeated."""
         self._seq = seq
+
+    def encode(self, schema: Any, encoding: Encoding | None) -> Met:
+        """Make features of raw tables, or take points as they came."""
+        met: Met = []
+        self._parts = self._given
+        if encoding is not None:
+            self._parts, met = ShardTables(self._given).encoded(schema, encoding)
+        return met
 
     def place(self, placing: Placing) -> None:
         """Learn which of all points these are."""
@@ -148,6 +163,15 @@ class Shard:
         changed[places] = codes[which]
         self._codes, self._placing = changed, placing
         self._numbering = Numbering(placing, [part.number for part in self._parts])
+
+    def keep(self, placing: Placing, is_left: np.ndarray) -> None:
+        """Drop rows but for those whose bits in ``is_left``, of all rows, are set."""
+        rows = self._numbering.global_rows(np.arange(len(self._codes)))
+        left = np.flatnonzero(is_left[rows >> 3] >> (7 - (rows & 7)).astype(np.uint8) & 1)
+        self.points, self._codes = some_points(self.points, left), self._codes[left]
+        self._hashes, self._placing = None, placing
+        self._numbering = Numbering(placing, [part.number for part in self._parts])
+        self._measures = PointMeasures(self.points, self._n_threads)
 
     def scale(self, scale: np.ndarray, dtype: str) -> None:
         """Multiply all points."""
@@ -185,6 +209,10 @@ class Shard:
         return gained
 
     # Before there are patterns --------------------------------------------------------------------
+
+    def tables(self, name: str, *arguments: Any) -> Any:
+        """What `ShardTables` answers."""
+        return getattr(ShardTables(self._given), name)(*arguments)
 
     def facts(self) -> list[PartFacts]:
         """What the driver must know of the parts."""
@@ -259,6 +287,18 @@ class Shard:
         """Rows whose hash is among the ascending ``wanted``, and its place there."""
         places, which = _occurrences(self._all_hashes(), wanted)
         return self._numbering.global_rows(places), which
+
+    def votes(self, name: str, *arguments: Any) -> Any:
+        """What `ShardVotes` answers."""
+        if self._votes is None:
+            of_points = self.points, self._codes, self._numbering, self._n_threads
+            self._votes = ShardVotes(*of_points)
+        return getattr(self._votes, name)(*arguments)
+
+    def digests(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Which of some rows, by place among them, are here, and their digests."""
+        which, places = self._numbering.local_rows(rows)
+        return which, row_digests(self.points, places)
 
     def _all_hashes(self) -> np.ndarray:
         """Hashes of all rows; kept until there are patterns, as ranges of them are asked for."""

@@ -35,6 +35,14 @@ class Source(Protocol):
         """Record batches, columns in the order of ``names``."""
 
 
+class SourceElsewhere(Source):
+    """A table that is elsewhere, where profiles of its columns are shown all rows."""
+
+    def show(self, profiles: Mapping[int, Profile]) -> None:
+        """Let profiles, which have seen nothing yet, know all rows; they go by column."""
+        raise NotImplementedError
+
+
 @dataclass(frozen=True)
 class Choices:
     """What a user wants of the columns.
@@ -341,6 +349,9 @@ class Encoding:
 
 
 def _show(source: Source, profiles: Mapping[int, Profile]) -> None:
+    if isinstance(source, SourceElsewhere):
+        source.show(profiles)
+        return
     for batch in source.batches():
         for at, one in profiles.items():
             one.see(batch.column(at))

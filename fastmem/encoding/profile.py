@@ -34,6 +34,7 @@ _WANTED = {
 _SAMPLE = 1 << 16
 _ODD_SHOWN = 3
 _LEVELS = "levels"
+_MANY = f"more than {MOST_LEVELS:,} levels, or {MOST_LEVEL_BYTES >> 20} MB of them"
 
 
 class _Sample:
@@ -57,6 +58,14 @@ class _Sample:
             self._step *= 2
             self._next = last + (self._step if len(kept) % 2 else self._step // 2)
             self._count = len(self._kept[0])
+
+    @staticmethod
+    def step_for(count: int) -> int:
+        """Which share of so many values are kept: those whose number is a multiple of it."""
+        step = 1
+        while -(-count // step) > _SAMPLE:
+            step *= 2
+        return step
 
     @property
     def values(self) -> np.ndarray:
@@ -178,6 +187,73 @@ class Profile:
         else:
             self._see_numbers(values)
 
+    def join(self, other: Profile) -> None:
+        """Take note of what another profile of the column has seen, of rows that come after.
+
+        All but the sample that medians are of: see `sample_in`.
+        """
+        had_values, self.n_rows = self.n_rows > self.n_missing, self.n_rows + other.n_rows
+        self.n_missing += other.n_missing
+        self._order = self._order or other._order
+        if other.length is not None:
+            self._take_lengths({other.length, self.length or other.length})
+        if other.n_rows == other.n_missing or self.needs_another_look:
+            return
+        forms = {self._form, other._form} if had_values else {other._form}
+        if other.needs_another_look or not (len(forms) == 1 or forms == {"number", "grouped"}):
+            self._form, self.needs_another_look = _LEVELS, True
+            return
+        self._form = "grouped" if len(forms) > 1 else other._form
+        if not had_values:
+            self._low, self._high, self._first_moment = other._low, other._high, other._first_moment
+        elif other._low is not None:
+            self._low, self._high = min(self._low, other._low), max(self._high, other._high)
+        self._fits32 &= other._fits32
+        self._is_whole &= other._is_whole
+        self._is_long |= other._is_long
+        self._varying |= other._varying
+        if self._first_moment is not None and other._first_moment is not None:
+            self._vary(other._first_moment)
+        self._odd |= other._odd
+        self._n_numbers += other._n_numbers
+        self._take_levels([text for text in other._levels if text not in self._levels])
+        self._too_many |= other._too_many
+
+    def without_sample(self) -> Profile:
+        """What was seen, but for the sample."""
+        self._sample = _Sample()
+        return self
+
+    @property
+    def n_values(self) -> int:
+        """Rows that hold a value."""
+        return self.n_rows - self.n_missing
+
+    @property
+    def has_median(self) -> bool:
+        """Whether a median of its values is asked for."""
+        return self.n_values > 0 and self._form not in (_LEVELS, "vector")
+
+    def sample_in(self, chunk: Any, before: int) -> tuple[np.ndarray, int]:
+        """Which values of a chunk the sample of all holds, where so many come before it.
+
+        Returns them, and how many come before the next chunk.
+        """
+        from pyarrow import array
+
+        missing = nulls(chunk)
+        values = plain(chunk.filter(array(~missing)) if missing.any() else chunk)
+        step = _Sample.step_for(self.n_values)
+        first = -before % step
+        found = self._read(values) if len(values) > first else None
+        return (np.empty(0) if found is None else found[first::step]), before + len(values)
+
+    def take_sample(self, parts: list[np.ndarray]) -> None:
+        """Take what `sample_in` found in all chunks."""
+        for values in parts:
+            if len(values):
+                self._sample.add(values)
+
     def _form_of(self, values: Any) -> str:
         for form in FORMS:
             if values_of(values, form, self.decimal) is not None:
@@ -200,12 +276,13 @@ class Profile:
         self._form, self.needs_another_look = _LEVELS, True
 
     def _example(self, values: Any) -> Any:
-        def read(some: Any) -> np.ndarray | None:
-            if self._form == "moment":
-                return moments_of(some, self.pattern)
-            return values_of(some, str(self._form), self.decimal)
+        return values[first_unread(values, self._read)].as_py()
 
-        return values[first_unread(values, read)].as_py()
+    def _read(self, values: Any) -> np.ndarray | None:
+        """Values in the form of the column."""
+        if self._form == "moment":
+            return moments_of(values, self.pattern)
+        return values_of(values, str(self._form), self.decimal)
 
     def _see_numbers(self, values: Any) -> None:
         found = values_of(values, str(self._form), self.decimal)
@@ -265,10 +342,15 @@ class Profile:
             self._first_moment = found[:1]
         days = found[:, 0]
         self._span(days.min(), days.max())
-        first, parts = parts_of(self._first_moment, 0), parts_of(found, 0)
         self._is_whole = self._is_whole and not (found[:, 1] % 10**9).any()
-        self._varying |= {part for part in PARTS if (parts[part] != first[part]).any()}
+        self._vary(found)
         self._sample.add(found)
+
+    def _vary(self, moments: np.ndarray) -> None:
+        """Take note of the parts in which moments differ from the first."""
+        assert self._first_moment is not None
+        first, parts = parts_of(self._first_moment, 0), parts_of(moments, 0)
+        self._varying |= {part for part in PARTS if (parts[part] != first[part]).any()}
 
     def _see_levels(self, values: Any) -> None:
         from pyarrow import compute
@@ -281,7 +363,9 @@ class Profile:
             self._n_numbers += int(compute.sum(is_number).as_py() or 0)
             odd = distinct.filter(compute.invert(is_number))
             self._odd |= dict.fromkeys(odd.slice(0, _ODD_SHOWN + 1).to_pylist())
-        new = [text for text in distinct.to_pylist() if text not in self._levels]
+        self._take_levels([text for text in distinct.to_pylist() if text not in self._levels])
+
+    def _take_levels(self, new: list[str]) -> None:
         self._levels |= dict.fromkeys(new)
         self._level_bytes += sum(map(len, new))
         self._too_many = len(self._levels) > MOST_LEVELS or self._level_bytes > MOST_LEVEL_BYTES
@@ -296,7 +380,9 @@ class Profile:
                 f"it out with drop (--drop)"
             )
         lengths = compute.min_max(compute.list_value_length(chunk)).as_py()
-        ends = {lengths["min"], lengths["max"], self.length} - {None}
+        self._take_lengths({lengths["min"], lengths["max"], self.length} - {None})
+
+    def _take_lengths(self, ends: set[Any]) -> None:
         if len(ends) > 1 or ends == {0}:
             refuse(
                 f"{self.wording.column(self.name)} holds lists of {min(ends)} and of {max(ends)} "
@@ -338,7 +424,7 @@ class Profile:
             return len(self._levels) <= 1 << 24
         if self._form == "moment":
             return self._is_whole  # days are fewer than 2^24
-        return self._form in FORMS and self._fits32 and not self._is_long
+        return self._form in FORMS and self._fits32 and not (self._is_long and self._is_whole)
 
     def _category(self, flags: bool, key: int) -> Column | str:
         levels = sorted(self._levels, key=_rank)
@@ -348,13 +434,13 @@ class Profile:
             if count == 1 and not flags:
                 return f"the same value in all rows, {show(levels[0])}"
             rows = self.n_rows - self.n_missing
+            if self._too_many:
+                return _MANY
             if self.is_text and count == rows >= IDENTIFIES:
                 return "a text of its own in every row"
-            if self._too_many:
-                return f"more than {count - 1:,} levels"
         if self._too_many:
             refuse(
-                f"{self.wording.column(self.name)} has more than {count - 1:,} levels, too many to "
+                f"{self.wording.column(self.name)} has {_MANY}, too many to "
                 f"be kept with a network; leave it out with drop (--drop)"
             )
         if self.choice == "ordinal" or (self.choice is None and self.is_ordered):

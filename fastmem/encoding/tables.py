@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fastmem.errors import InvalidInputError
@@ -73,6 +73,24 @@ def arrow_table(X: Any, name: str = "X") -> Any:
     if twice:
         refuse(f"{name} has several columns named {twice[0]!r}; rename them")
     return table
+
+
+def schema_of_all(schemas: Sequence[Any]) -> Any:
+    """The pyarrow.Schema of tables with the same columns as one: types that hold all values.
+
+    Raises InvalidInputError where there is none.
+    """
+    import pyarrow
+
+    # what libraries note beside columns, such as an index of pandas, would differ
+    plain = [schema.remove_metadata() for schema in schemas]
+    try:
+        return pyarrow.unify_schemas(plain, promote_options="permissive")
+    except pyarrow.ArrowException as error:
+        refuse(
+            f"parts hold columns of types that no column has together ({reason(error)}); make them "
+            f"all of one type"
+        )
 
 
 def _converted(X: Any, name: str, pyarrow: Any) -> Any | None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -183,16 +185,21 @@ def _parted(
     points: Points, rows: np.ndarray, group: np.ndarray, n_groups: int, n_threads: int
 ) -> np.ndarray:
     """Return groups of rows, ascending, that are truly equal, given groups of equal hashes."""
-    first = np.zeros(n_groups, rows.dtype)
-    first[group[::-1]] = rows[::-1]
+    first = np.zeros(n_groups, np.int64)  # by place in ``rows``
+    first[group[::-1]] = np.arange(len(rows))[::-1]
     differs = np.zeros(len(rows), bool)
+    digests = None
+    if points.elsewhere is not None:
+        digests = points.elsewhere.digests(rows)
+        differs = (digests != digests[first[group]]).any(axis=1)
+    else:
 
-    def work(task: tuple[int, int]) -> None:
-        part = slice(*task)
-        differs[part] = _differ(points, rows[part], first[group[part]])
+        def work(task: tuple[int, int]) -> None:
+            part = slice(*task)
+            differs[part] = _differ(points, rows[part], rows[first[group[part]]])
 
-    size = max(1, min(points.max_block_rows, _TASK_VALUES // points.row_values))
-    run_tasks(work, ranges(len(rows), size), n_threads)
+        size = max(1, min(points.max_block_rows, _TASK_VALUES // points.row_values))
+        run_tasks(work, ranges(len(rows), size), n_threads)
     if not differs.any():
         return group
     group, most = group.copy(), n_groups
@@ -200,10 +207,37 @@ def _parted(
         members = np.flatnonzero(group == one)
         numbers: dict[bytes, int] = {}
         for i in members:
-            key = (points.dense(rows[i : i + 1])[0] + 0.0).tobytes()
+            if digests is not None:
+                key = digests[i].tobytes()
+            else:
+                key = (points.dense(rows[i : i + 1])[0] + 0.0).tobytes()
             group[i] = most + numbers.setdefault(key, len(numbers))
         most += len(numbers)
     return group
+
+
+def row_digests(points: Points, rows: np.ndarray) -> np.ndarray:
+    """Digests of some rows, (len(rows), 2) uint64, the same for equal points.
+
+    They stand for points on several machines, which are not compared: that two of 10^9 different
+    ones have the same 128 bits has a chance of 10^-21.
+    """
+    found = np.empty((len(rows), 2), np.uint64)
+    for start, stop in ranges(len(rows), max(1, min(points.max_block_rows, _AT_ONCE))):
+        block = points.take(rows[start:stop])
+        if points.is_sparse:
+            row, columns, values = _entries(block)
+            bounds = np.searchsorted(row, np.arange(stop - start + 1))
+            columns = columns.astype(np.int64)
+            texts = (
+                columns[i:j].tobytes() + values[i:j].tobytes()
+                for i, j in itertools.pairwise(bounds.tolist())
+            )
+        else:
+            texts = (row.tobytes() for row in block + 0.0)  # of -0.0 it makes 0.0
+        joined = b"".join(blake2b(text, digest_size=16).digest() for text in texts)
+        found[start:stop] = np.frombuffer(joined, np.uint64).reshape(-1, 2)
+    return found
 
 
 def _differ(points: Points, rows: np.ndarray, others: np.ndarray) -> np.ndarray:

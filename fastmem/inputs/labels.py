@@ -50,7 +50,7 @@ class EncodedLabels:
 
 
 def check_labels(
-    y: Any, n_samples: int, *, name: str = "y", narrow: bool = False, least: int = 2
+    y: Any, n_samples: int, *, name: str = "y", narrow: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Check labels and number them: ``classes[codes]`` equals y.
 
@@ -62,13 +62,11 @@ def check_labels(
         `EncodedLabels`, and lists or object arrays of labels of one kind.
     narrow : bool
         Whether codes may be uint16, where classes and form of y allow it.
-    least : int
-        Classes that there must be; 1 for a part of all labels.
 
     Returns
     -------
     classes : ndarray of shape (n_classes,)
-        The labels that occur, ascending; bool, integer, float or str dtype.
+        The labels that occur, at least two, ascending; bool, integer, float or str dtype.
     codes : ndarray of shape (n_samples,), intp or uint16
 
     Raises
@@ -76,8 +74,8 @@ def check_labels(
     InvalidInputError
         y is not such a sequence, has another length, a missing label, or one class only.
     """
-    classes, codes = _classes_and_codes(y, n_samples, name, narrow)
-    if len(classes) < least:
+    classes, codes = classes_and_codes(y, n_samples, name, narrow)
+    if len(classes) == 1:
         refuse(
             f"{name} holds one class only, {show(classes[0])}, {n_samples} times; "
             f"pass labels of at least two classes"
@@ -93,7 +91,7 @@ def check_known_labels(
     Labels are as in `check_labels`, but not every class need occur; returns the codes, shape
     (n_samples,), intp. Raises InvalidInputError also for a label that is not among the classes.
     """
-    found, codes = _classes_and_codes(y, n_samples, name)
+    found, codes = classes_and_codes(y, n_samples, name)
     known = {label: code for code, label in enumerate(classes.tolist())}
     table = np.array([known.get(label, -1) for label in found.tolist()], dtype=np.intp)
     if (table < 0).any():
@@ -116,10 +114,10 @@ def check_label(name: str, value: Any, classes: np.ndarray) -> int:
     refuse(f"{name} is {typed(label)}, which is not a class of y; pass one of {listed(classes)}")
 
 
-def _classes_and_codes(
+def classes_and_codes(
     y: Any, n_samples: int, name: str, narrow: bool = False
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the classes that occur, ascending, and each label's place among them."""
+    """As `check_labels`, where one class may be all: of some labels of more."""
     y = _encoded(y, name)
     if not isinstance(y, EncodedLabels):
         return _encode(_label_array(y, n_samples, name))

@@ -26,6 +26,10 @@ class Measures(Protocol):
 class MeasuresElsewhere(Measures, Protocol):
     """`Measures` of points on other machines, and which of them may be equal."""
 
+    @property
+    def votes(self) -> Any:
+        """What a fit with decision="vote" asks there: see ``vote.elsewhere``."""
+
     def n_rounds(self) -> int:
         """How often other machines were asked so far."""
 
@@ -39,12 +43,18 @@ class MeasuresElsewhere(Measures, Protocol):
         that have the hash of one of them.
         """
 
+    def digests(self, rows: np.ndarray) -> np.ndarray:
+        """See ``equal_rows.row_digests``."""
+
     def relabel(self, rows: np.ndarray, codes: np.ndarray) -> tuple[np.ndarray, Any]:
         """Give rows, ascending int64, other labels for good.
 
         Returns the codes that still occur, (k,) int64, and the labels of all points: codes[rows] is
         a place among them.
         """
+
+    def once(self, rows: np.ndarray) -> tuple[Any, Any]:
+        """Drop all points for good but some rows, ascending; returns `Points` and their labels."""
 
     def ranges(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """See ``spread.ranges_of``."""

@@ -349,12 +349,17 @@ class SomePoints(PointsOfPoints):
 
 def some_points(points: Points, rows: np.ndarray) -> Points:
     """Return some rows of points; in one array where they are dense and few."""
-    size = len(rows) * points.n_features * points.dtype.itemsize
-    if points.is_sparse or size > 2 * BLOCK_BYTES:
+    if not are_copied(points, len(rows)):
         return SomePoints(points, rows)
     some = Points(points.take(rows))
     some.feature_names = points.feature_names
     return some
+
+
+def are_copied(points: Points, n_rows: int) -> bool:
+    """Whether `some_points` copies so many rows."""
+    size = n_rows * points.n_features * points.dtype.itemsize
+    return not points.is_sparse and size <= 2 * BLOCK_BYTES
 
 
 def fits_one_array(points: Points) -> bool:

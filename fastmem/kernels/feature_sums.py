@@ -16,7 +16,10 @@ from fastmem.kernels.queue import take
 from fastmem.kernels.wave_products import TILES, add_slopes, add_votes
 
 TASK_TILES = 64
-"""Tiles of a task: EXACT_DEPTH points, whose products sum up exactly in float32."""
+"""Tiles of a task."""
+MOST_RESIDUAL = 2047
+"""Largest size of a residual, a whole number: TASK_TILES products of it with features, which is how
+many are added up in a lane, are below 2^24, so that float32 holds their sums exactly."""
 
 
 @njit(nogil=True, cache=True)
@@ -40,10 +43,11 @@ def _add_up(slopes, sums):
 
 
 @njit(nogil=True, cache=True)
-def _residuals(tile, count, weights, shift, features, votes, total):
-    """votes (K, LANES) = F w - shift of a tile's ``count`` points, 0 beyond them.
+def _residuals(tile, count, weights, shift, scale, features, votes, total, largest):
+    """votes (K, LANES) = rint((F w - shift) scale) of a tile's ``count`` points, 0 beyond them.
 
-    Adds them up in total (K,) float64; features (64 LANES,) float32 is room to work in.
+    Adds them up in total (K,) float64, and keeps their largest size in largest (K,) float32;
+    features (64 LANES,) float32 is room to work in.
     """
     for first in range(0, weights.shape[0], WORD_BITS):
         _load(tile, first, features)
@@ -51,8 +55,10 @@ def _residuals(tile, count, weights, shift, features, votes, total):
     for c in range(votes.shape[0]):
         for lane in range(LANES):
             if lane < count:
-                votes[c, lane] -= shift[c]
-                total[c] += np.float64(votes[c, lane])
+                vote = np.rint((votes[c, lane] - shift[c]) * scale[c])
+                votes[c, lane] = vote
+                total[c] += np.float64(vote)
+                largest[c] = max(largest[c], abs(vote))
             else:
                 votes[c, lane] = np.float32(0.0)
 
@@ -78,13 +84,16 @@ def class_sums(queue, stop, tiles, codes, sums):
 
 
 @njit(nogil=True, cache=True)
-def normal_products(queue, stop, tiles, n_rows, weights, shift, sums, totals):
-    """F^T (F w - shift) over all points: a worker, see ``kernels.queue``.
+def normal_products(queue, stop, tiles, n_rows, weights, shift, scale, results):
+    """F^T r of r = rint((F w - shift) scale) over all points: a worker, see ``kernels.queue``.
 
     F (n_rows, n) are the features in ``tiles``. Task t takes the tiles from TASK_TILES t on.
-    weights (n, K) float32; shift (K,) float32; sums[t] (n, K) float64 takes the task's products,
-    totals[t] (K,) float64 its sums of F w - shift. The order does not depend on the threads.
+    weights (n, K), shift and scale (K,) float32, scale of powers of two. results = sums, totals,
+    largest: sums[t] (n, K) float64 takes the task's products, totals[t] (K,) float64 its sums of r,
+    and largest[t] (K,) float32 the largest size of r. All of them are whole numbers, and exact
+    where that is MOST_RESIDUAL at most: then the order of the points makes no difference.
     """
+    sums, totals, largest = results
     n, n_columns = weights.shape
     votes = aligned_zeros(TILES * n_columns * LANES, np.float32)
     votes = votes.reshape((TILES, n_columns, LANES))
@@ -97,14 +106,15 @@ def normal_products(queue, stop, tiles, n_rows, weights, shift, sums, totals):
             return
         sums[task] = 0.0
         totals[task] = 0.0
+        largest[task] = np.float32(0.0)
         end = min((task + 1) * TASK_TILES, tiles.shape[0])
         for begin in range(task * TASK_TILES, end, TILES):
             votes[:] = np.float32(0.0)
             count = min(TILES, end - begin)
             for t in range(count):
                 _residuals(
-                    tiles[begin + t], n_rows - (begin + t) * LANES, weights, shift,
-                    features[:size], votes[t], totals[task],
+                    tiles[begin + t], n_rows - (begin + t) * LANES, weights, shift, scale,
+                    features[:size], votes[t], totals[task], largest[task],
                 )  # fmt: skip
             for first in range(0, n, WORD_BITS):
                 for t in range(count):

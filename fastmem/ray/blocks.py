@@ -13,7 +13,6 @@ from typing import Any, NamedTuple
 import ray.data
 
 from fastmem.errors import InvalidInputError
-from fastmem.inputs import EncodedLabels, check_labels
 from fastmem.inputs.refusals import did_you_mean, show, typed
 
 _ordering = threading.Lock()
@@ -140,8 +139,6 @@ def _lists(column: Any, title: str) -> Any:
     return pyarrow.chunked_array([chunk.storage for chunk in column.chunks], kind)
 
 
-def labels_in(block: Any, column: str, name: str) -> EncodedLabels:
-    """The labels of a block."""
-    labels = block.column(column) if is_arrow(block) else block[column]
-    title = f"column {show(column)} of {name}"
-    return EncodedLabels(*check_labels(labels, len(labels), name=title, narrow=True, least=1))
+def labels_in(block: Any, column: str) -> Any:
+    """The labels of a block, as `interpolate` takes them."""
+    return block.column(column) if is_arrow(block) else block[column]

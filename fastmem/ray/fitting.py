@@ -11,7 +11,6 @@ import ray.data
 
 from fastmem import algorithm
 from fastmem.distributed.fitting import interpolate_on
-from fastmem.errors import InvalidInputError
 from fastmem.network.network import Network
 from fastmem.ray.blocks import blocks_of, check_dataset, feature_columns
 from fastmem.ray.shards import RayShards
@@ -82,11 +81,6 @@ def interpolate(
     >>> net = fastmem.ray.interpolate(train, label_column="y", seed=0)  # doctest: +SKIP
     """
     inspect.signature(algorithm.interpolate).bind(None, None, **parameters)  # names, before work
-    if parameters.pop("encode", False) is not False:
-        raise InvalidInputError(
-            "encode is for tables on one machine; make numbers of the columns, or fit a sample "
-            "there"
-        )
     check_dataset(dataset)
     if not ray.is_initialized():
         ray.init()

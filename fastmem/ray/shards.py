@@ -53,8 +53,7 @@ class _Keeper:
             parts = []
             for number, ref, start, stop in pieces:
                 block, name = rows_of(ray.get(ref), start, stop), f"part {number} of the dataset"
-                labels = labels_in(block, label, name)
-                parts.append(Part(number, points_in(block, names, name), labels))
+                parts.append(Part(number, points_in(block, names, name), labels_in(block, label)))
             self._shard = Shard(parts, n_threads, memory_limit, f"an actor on {place}")
         except errors.ObjectLostError as lost:
             return LostShardError(

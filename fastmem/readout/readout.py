@@ -9,14 +9,14 @@ from functools import cached_property
 import numpy as np
 
 from fastmem.errors import InvalidInputError
-from fastmem.inputs import Points, SparseRows
+from fastmem.inputs import Points
 from fastmem.kernels.butterflies import LANES
 from fastmem.kernels.cosines import Waves, feature_votes
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.machine.arrays import frozen
 from fastmem.machine.threads import ranges
 from fastmem.readout.costs import BLOCK_VOTES
-from fastmem.readout.waves import rows_at_once, run_over, waves_of
+from fastmem.readout.waves import dense_block, rows_at_once, run_over, waves_of
 
 MAX_WEIGHT = 127
 MULTIPLIERS = (1, 3, 5, 7)
@@ -188,9 +188,7 @@ class ReadOut:
         width = max(2, self.weights.shape[1])
         size = max(LANES, min(rows_at_once(points), BLOCK_VOTES // width))
         for start, stop in ranges(points.n_samples, size):
-            block = points.block(start, stop)
-            dense = block.dense() if isinstance(block, SparseRows) else block
-            yield start, stop, self.votes(dense, n_threads)
+            yield start, stop, self.votes(dense_block(points, start, stop), n_threads)
 
 
 def probabilities(votes: np.ndarray, temperature: float) -> np.ndarray:

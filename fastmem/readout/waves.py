@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastmem.inputs import Points, block_rows
+from fastmem.inputs import Points, SparseRows, block_rows
 from fastmem.kernels.butterflies import LANES
 from fastmem.kernels.cosines import RowsToDo, Waves, feature_tiles, sign_flips
 from fastmem.machine.arrays import frozen
@@ -53,8 +53,16 @@ def rows_at_once(points: Points) -> int:
     return max(LANES, BLOCK_VALUES // points.n_features // LANES * LANES)
 
 
+def dense_block(points: Points, start: int, stop: int) -> np.ndarray:
+    """Rows ``start`` to ``stop`` (exclusive) of points as an ndarray, `rows_at_once` at most."""
+    block = points.block(start, stop)
+    return block.dense() if isinstance(block, SparseRows) else block
+
+
 class FeatureTiles:
     """Cosine features of some rows of points, LANES points a tile; kept where they take few bytes.
+
+    ``rows`` None are all, in their order.
 
     Attributes
     ----------
@@ -62,10 +70,12 @@ class FeatureTiles:
     """
 
     def __init__(
-        self, points: Points, rows: np.ndarray, waves: Waves, n_threads: int, most_bytes: int
-    ) -> None:
+        self, points: Points, rows: np.ndarray | None, waves: Waves, n_threads: int,
+        most_bytes: int,
+    ) -> None:  # fmt: skip
         self._points, self._rows, self._waves, self._n_threads = points, rows, waves, n_threads
-        self.n_rows, self.n_tiles, self.n_waves = len(rows), -(-len(rows) // LANES), waves.n
+        self.n_rows = points.n_samples if rows is None else len(rows)
+        self.n_tiles, self.n_waves = -(-self.n_rows // LANES), waves.n
         self._n_kept = min(self.n_tiles, most_bytes // (LANES * waves.n))
         self._kept: np.ndarray | None = None
 
@@ -81,8 +91,11 @@ class FeatureTiles:
         made = np.empty((last - first, self._waves.n, LANES), np.int8)
         block_tiles = max(1, rows_at_once(self._points) // LANES)
         for start, stop in ranges(last - first, block_tiles):
-            rows = self._rows[(first + start) * LANES : (first + stop) * LANES]
-            block = self._points.dense(rows)
+            some = slice((first + start) * LANES, min((first + stop) * LANES, self.n_rows))
+            if self._rows is None:
+                block = dense_block(self._points, some.start, some.stop)
+            else:
+                block = self._points.dense(self._rows[some])
             run_over(feature_tiles, block, self._waves, (made[start:stop],), self._n_threads)
         return made
 

@@ -15,20 +15,16 @@ import numpy as np
 
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
-from fastmem.inputs.points import SomePoints
 from fastmem.machine.clock import Clock
-from fastmem.machine.threads import ranges
-from fastmem.network.neurons_on import neurons_on
 from fastmem.network.report import GrowthStep
-from fastmem.patterns.by_class import Patterns
 from fastmem.problem import Problem
 from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.second_layer.selection import Selector, cover_layer, failed_rows
+from fastmem.vote.elsewhere import Misread, numbers_of, pairs_on, votes_of
 from fastmem.widths.first_layer import FirstLayer
 from fastmem.widths.growth import separate
 from fastmem.widths.thinning import without_unused
 
-_ON_BYTES = 32 << 20
 _WIDTHS = ((16, 128), (64, 256))
 """Up to so many wrong points take so many hyperplanes, more take all. What narrow cells cost goes
 with their number: make_classification with 10 % flips, 4,200 points, 100 neurons, gets 0.924 of
@@ -66,25 +62,24 @@ class Exceptions(NamedTuple):
 
 def memorised(
     problem: Problem,
-    gaps: np.ndarray,
+    wrong: Misread,
     clock: Clock,
     tell: Callable[[str, int, int, int], object],
+    make_layer: Callable[[Problem, np.random.SeedSequence], FirstLayer] = FirstLayer,
 ) -> Exceptions:
-    """Memorise all points of a problem that votes get wrong, by `gaps_of` (N,) them."""
-    codes = problem.codes.astype(np.int64)
-    wrong = np.flatnonzero(gaps > 0)
+    """Memorise the points of a problem that votes get wrong."""
     rows_seed, growth_seed, selection_seed = problem.settings.seed.spawn(3)
-    if not len(wrong):
+    if not len(wrong.rows):
         return _none(problem)
     problem = replace(problem, settings=replace(problem.settings, covered="all"))
     settings = problem.settings
-    layer = FirstLayer(problem, rows_seed)
+    layer = make_layer(problem, rows_seed)
     with clock.stage("hyperplanes"):
         assert settings.width is not None
-        layer.start(min([settings.width, *[n for most, n in _WIDTHS if len(wrong) <= most]]))
+        layer.start(min([settings.width, *[n for most, n in _WIDTHS if len(wrong.rows) <= most]]))
     with clock.stage("patterns"):
         layer.fill(lambda *done: tell("patterns", *done))
-    members = _numbers(layer.patterns, codes, wrong)
+    members = _members(problem, wrong)
     with clock.stage("growth"):
         growth, evaluations, _ = separate(
             problem, layer, growth_seed, lambda *done: tell("hyperplanes", *done), members
@@ -101,9 +96,9 @@ def memorised(
         second = replace(second, thresholds=np.ones(len(second), np.int32))
         failed = failed_rows(covers)
     with clock.stage("gains"):
-        kept = np.setdiff1d(wrong, failed)
+        is_kept = ~np.isin(wrong.rows, failed)
         gains = gains_of(
-            problem.points, kept, codes[kept], gaps[kept], layer.hyperplanes, second,
+            problem.points, Misread(*(some[is_kept] for some in wrong)), layer.hyperplanes, second,
             problem.n_threads,
         )  # fmt: skip
         needed = gains > 0
@@ -116,62 +111,39 @@ def memorised(
     )  # fmt: skip
 
 
-def gaps_of(votes: np.ndarray, codes: np.ndarray) -> np.ndarray:
-    """How much each point's own class lacks to win: at most 0 where it does. (N,) int64.
-
-    Of equal votes the first class wins.
-    """
-    rows = np.arange(len(codes))
-    own = votes[rows, codes]
-    others = votes.copy()
-    others[rows, codes] = np.iinfo(np.int64).min
-    rival = others.argmax(axis=1)
-    return others[rows, rival] - own + (rival < codes)
-
-
 def gains_of(
-    points: Points,
-    rows: np.ndarray,
-    codes: np.ndarray,
-    gaps: np.ndarray,
-    first: Hyperplanes,
-    second: CoverLayer,
-    n_threads: int,
+    points: Points, wrong: Misread, first: Hyperplanes, second: CoverLayer, n_threads: int
 ) -> np.ndarray:
     """What neurons must add so that all of some points get their own class, (m,) int64.
 
-    rows, codes and gaps (R,) int64 of these points. Neuron after neuron adds what the points that
-    it is on for still lack; 0 for one that is not needed any more.
+    Neuron after neuron adds what the points that it is on for still lack; 0 for one that is not
+    needed any more.
     """
-    gains = np.zeros(len(second), np.int64)
-    for code in np.unique(codes):
-        here = np.flatnonzero(codes == code)
-        neurons = np.flatnonzero(second.owners == code)
-        own = CoverLayer(second.masks[neurons], second.thresholds[neurons], second.owners[neurons])
-        pairs = []
-        for start, stop in ranges(len(here), max(1, _ON_BYTES // max(1, len(neurons)))):
-            some = SomePoints(points, rows[here[start:stop]])
-            which, places = np.nonzero(neurons_on(some, first, own, n_threads))
-            pairs.append(np.stack([which, places + start]))
-        which, places = np.concatenate(pairs, axis=1)
-        order = np.argsort(which, kind="stable")
-        which, places = which[order], places[order]
-        bounds = np.searchsorted(which, np.arange(len(neurons) + 1))
-        lacking = gaps[here].copy()
-        for j, neuron in enumerate(neurons.tolist()):
-            on = places[bounds[j] : bounds[j + 1]]
-            gain = max(0, int(lacking[on].max(initial=0)))
-            gains[neuron] = gain
-            lacking[on] -= gain
+    there = votes_of(points)
+    if there is not None:
+        neurons, places = there.pairs_on(wrong, first, second)
+    else:
+        neurons, places = pairs_on(points, wrong, first, second, n_threads)
+    order = np.argsort(neurons, kind="stable")
+    bounds = np.searchsorted(neurons[order], np.arange(len(second) + 1))
+    places = places[order]
+    gains, lacking = np.zeros(len(second), np.int64), wrong.gaps.copy()
+    for neuron in range(len(second)):
+        on = places[bounds[neuron] : bounds[neuron + 1]]
+        gains[neuron] = lacking[on].max(initial=0)
+        lacking[on] -= gains[neuron]
     return gains
 
 
-def _numbers(patterns: Patterns, codes: np.ndarray, rows: np.ndarray) -> dict[int, np.ndarray]:
-    """Numbers of rows within their classes, int32, by code; of the classes that have any."""
-    rank = np.empty(len(codes), np.int32)
-    order = np.argsort(codes, kind="stable")
-    rank[order] = np.arange(len(codes)) - patterns.starts[codes[order]]
-    return {int(c): rank[rows[codes[rows] == c]] for c in np.unique(codes[rows])}
+def _members(problem: Problem, wrong: Misread) -> dict[int, np.ndarray]:
+    """Numbers of points within their classes, int32, by code; of the classes that have any."""
+    there = votes_of(problem.points)
+    if there is not None:
+        numbers = there.numbers(wrong.rows)
+    else:
+        numbers = numbers_of(problem.codes, wrong.rows)
+    numbers = numbers.astype(np.int32)
+    return {int(code): numbers[wrong.codes == code] for code in np.unique(wrong.codes)}
 
 
 def _none(problem: Problem) -> Exceptions:

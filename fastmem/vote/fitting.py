@@ -18,9 +18,11 @@ from fastmem.network.report import Scaling, VoteReport
 from fastmem.problem import Problem
 from fastmem.readout import ReadOut, both_columns
 from fastmem.vote.calibration import temperature_of
-from fastmem.vote.exceptions import Exceptions, gaps_of, memorised
+from fastmem.vote.elsewhere import misread, votes_of
+from fastmem.vote.exceptions import Exceptions, memorised
 from fastmem.vote.ridge import SAMPLE, Choice, Regression, Ridge
 from fastmem.vote.rounding import rounded
+from fastmem.widths.first_layer import FirstLayer
 
 _SEED = 0x70FE
 """Key of the read-out's random numbers, apart from those of the exceptions."""
@@ -37,7 +39,10 @@ class VoteFit(NamedTuple):
 
 
 def fit_vote(
-    problem: Problem, clock: Clock, tell: Callable[[str, int, int, int], object]
+    problem: Problem,
+    clock: Clock,
+    tell: Callable[[str, int, int, int], object],
+    make_layer: Callable[[Problem, np.random.SeedSequence], FirstLayer] = FirstLayer,
 ) -> VoteFit:
     """Fit a read-out to a problem, and memorise its exceptions."""
     seed = np.random.SeedSequence(problem.settings.seed.entropy, spawn_key=(_SEED,))
@@ -46,20 +51,22 @@ def fit_vote(
         problem, scaling, regression, choice = _chosen(problem, seed, key)
     with clock.stage("read-out"):
         ridge = regression.regress(choice, problem.settings.votes_width)
-        codes = problem.codes.astype(np.int64)
-        alone = _rounded(ridge, key, codes[ridge.rows])
+        known = problem.codes[ridge.rows].astype(np.int64)
+        alone = _rounded(ridge, key, known)
         alone = replace(alone, reach=_reach(problem, ridge))
-        gaps = np.empty(len(codes), np.int64)
-        for start, stop, votes in alone.in_blocks(problem.points, problem.n_threads):
-            gaps[start:stop] = gaps_of(votes, codes[start:stop])
-    exceptions = memorised(problem, gaps, clock, tell)
+        there = votes_of(problem.points)
+        if there is not None:
+            wrong = there.misread(alone)
+        else:
+            wrong = misread(problem.points, problem.codes, alone, problem.n_threads)
+    exceptions = memorised(problem, wrong, clock, tell, make_layer)
     readout = replace(alone, gains=exceptions.gains)
     unseen = both_columns(ridge.unseen)
     report = VoteReport(
         width=len(readout), bandwidth=ridge.bandwidth, penalty=ridge.penalty,
-        right=int((gaps <= 0).sum()),
+        right=problem.points.n_samples - len(wrong.rows),
         exceptions=len(exceptions.second),
-        left_out=float(np.mean(unseen.argmax(axis=1) == codes[ridge.rows])),
+        left_out=float(np.mean(unseen.argmax(axis=1) == known)),
         n_left_out=len(ridge.rows),
     )  # fmt: skip
     return VoteFit(problem, scaling, readout, exceptions, report)
@@ -81,12 +88,14 @@ def _chosen(
         name = asked if isinstance(asked, str) else "given"
         kept = None if problem.scale is None else tuple(exponents_of(problem.scale))
         return problem, Scaling(name, kept), plain, choice
-    sample = Points(problem.points.dense(plain.order[:SAMPLE]))
+    sample = Points(plain.sample.dense(plain.first_rows(SAMPLE)))
     scale = spread_scale(sample)
     if len(set(exponents_of(scale))) == 1:
         return problem, Scaling("auto"), plain, choice
-    there = problem.codes[plain.order[:SAMPLE]]
-    if regression_of(exactly_scaled(sample, scale), there).choose().error >= choice.error:
+    if (
+        regression_of(exactly_scaled(sample, scale), plain.sample_codes).choose().error
+        >= choice.error
+    ):
         return problem, Scaling("auto"), plain, choice
     problem = problem.times(spread_scale(problem.points))
     kept = None if problem.scale is None else tuple(exponents_of(problem.scale))

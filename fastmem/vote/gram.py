@@ -16,6 +16,9 @@ from fastmem.machine.threads import ranges
 from fastmem.readout.costs import PANEL_BYTES
 from fastmem.readout.waves import FeatureTiles
 
+_EXACT = 1 << 27
+"""Points up to which products of two sums fit 64 bits."""
+
 
 class Gram(NamedTuple):
     """Sums over M points, all of them whole numbers.
@@ -90,12 +93,14 @@ def mean_target(counts: np.ndarray) -> np.ndarray:
 def covariances(by_class: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """F^T Y for centred targets, from sums of the features of each class: (T, n) float64.
 
-    by_class (K, n) and counts (K,) int64. Exact up to a division, of up to 2^27 points: features
-    that are the same for all get 0.
+    by_class (K, n) and counts (K,) int64. Exact up to a division: features that are the same for
+    all get 0.
     """
     n_points = int(counts.sum())
+    if n_points > _EXACT:
+        by_class, counts = by_class.astype(object), counts.astype(object)
     scaled = by_class * n_points - counts[:, None] * by_class.sum(axis=0)
-    return (scaled[1:] if len(counts) == 2 else scaled) / n_points
+    return ((scaled[1:] if len(counts) == 2 else scaled) / n_points).astype(np.float64)
 
 
 def centred_targets(codes: np.ndarray, level: np.ndarray) -> np.ndarray:
@@ -107,18 +112,32 @@ def centred_targets(codes: np.ndarray, level: np.ndarray) -> np.ndarray:
     return targets
 
 
-def gram_of(
-    features: FeatureTiles, codes: np.ndarray, n_classes: int, n_more: int, n_threads: int
-) -> Gram:
-    """Gram matrix of points with class ``codes`` (M,), in the order of ``features``.
+def gram_room(n: int, n_classes: int, n_more: int) -> np.ndarray:
+    """Zeros for the Gram matrix of n features, (rows, n) float64; see `Gram`.
 
-    ``room`` has ``n_more`` rows more than there are features and classes.
+    ``n_more`` rows more than there are features and classes.
     """
-    n = features.n_waves
-    n_rows = n + n_classes + 1
+    return np.zeros((-(-(n + n_classes + 1 + n_more) // PANEL_ROWS) * PANEL_ROWS, n))
+
+
+def gram_in(room: np.ndarray, counts: np.ndarray) -> Gram:
+    """The Gram matrix of points with counts (K,) int64, whose `add_gram` was made in ``room``."""
+    n, n_classes = room.shape[1], len(counts)
+    return Gram(room[: n + n_classes], room, room[n + n_classes].copy(), counts)
+
+
+def add_gram(
+    features: FeatureTiles, codes: np.ndarray, products: np.ndarray, n_threads: int
+) -> None:
+    """Add products of the features of points with class ``codes`` (M,), in this order.
+
+    products (n + K + 1, n) float64, C-contiguous: of each feature (the lower triangle counts), each
+    class's indicator and 1 with each feature. All are whole numbers, exact up to 2^39 points.
+    """
+    if not features.n_tiles:
+        return
+    n_rows, n = products.shape
     n_groups = -(-n_rows // TILE_ROWS)
-    room = np.zeros((-(-(n_rows + n_more) // PANEL_ROWS) * PANEL_ROWS, n))
-    products = room[:n_rows]
     some = max(1, min(MOST_POINTS, PANEL_BYTES // (2 * (n + n_rows))) // LANES)
     at_once = min(some, features.n_tiles)
     points = at_once * LANES
@@ -138,5 +157,3 @@ def gram_of(
             column[: len(here)] = indicator
             groups[row // TILE_ROWS, :, row % TILE_ROWS] = column.reshape(-1, 2)
         run_loop(gram_products, n // WORD_BITS, n_threads, (*pairs, products))
-    counts = np.bincount(codes, minlength=n_classes)
-    return Gram(products[: n + n_classes], room, products[n + n_classes].copy(), counts)

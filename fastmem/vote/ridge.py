@@ -14,13 +14,8 @@ import numpy as np
 
 from fastmem.inputs import Points
 from fastmem.kernels.butterflies import LANES
-from fastmem.kernels.feature_sums import class_sums
-from fastmem.kernels.layout import WORD_BITS
 from fastmem.kernels.panel_products import PANEL
-from fastmem.machine.loops import run_loop
-from fastmem.machine.threads import ranges
 from fastmem.readout.costs import (
-    FEATURE_BYTES,
     FEW,
     LEAST_WIDTH,
     MOST_LEFT_OUT,
@@ -28,11 +23,21 @@ from fastmem.readout.costs import (
     affords,
     points_in_gram,
 )
-from fastmem.readout.waves import FeatureTiles, waves_of
+from fastmem.readout.waves import FeatureTiles
+from fastmem.second_layer.random_order import RandomOrder
 from fastmem.vote.conjugate import NormalEquations, refined
+from fastmem.vote.elsewhere import votes_of
 from fastmem.vote.factor import LeftOut, factored, left_out, solved
-from fastmem.vote.gram import Gram, centred_targets, covariances, gram_of, mean_target
+from fastmem.vote.gram import (
+    Gram,
+    centred_targets,
+    covariances,
+    gram_in,
+    gram_room,
+    mean_target,
+)
 from fastmem.vote.grid import Cloud, Grid, cloud_of, grid_of
+from fastmem.vote.sums import FeatureSums, Recipe, SumsHere
 
 BANDWIDTHS = (0.4, 0.8, 1.6, 3.2)
 """Spreads of projections, in radians, that are tried."""
@@ -132,9 +137,10 @@ class Regression:
         generator: np.random.Generator, n_threads: int,
     ) -> None:  # fmt: skip
         self.points, self.n_classes, self.key, self.n_threads = points, n_classes, key, n_threads
-        self.order = generator.permutation(points.n_samples)
-        self.codes = codes.astype(np.int64)[self.order]
-        self.cloud: Cloud = cloud_of(points, self.order[:SAMPLE])
+        self._order, self._codes = RandomOrder(points.n_samples, generator), codes
+        first = self.first_rows(SAMPLE)
+        self.sample, self.sample_codes = points.at_hand(first), codes[first].astype(np.int64)
+        self.cloud: Cloud = cloud_of(self.sample, first)
         self._last: tuple[tuple[int, int, int, int], Gram, FeatureTiles] | None = None
 
     @property
@@ -235,6 +241,7 @@ class Regression:
         """
         n_points = min(n_points, self.points.n_samples)
         n_left = min(n_points, n_left, max(LANES, _LEFT_OUT_TARGETS // self.n_columns))
+        assert n_left <= SAMPLE
         gram, features = self._gram(grid, n, n_points, n_left)
         if last:
             self._last = None
@@ -249,51 +256,86 @@ class Regression:
         start = n + self.n_columns
         errors, _ = left_out(
             matrix[n:start], matrix[start : start + n_left],
-            centred_targets(self.codes[:n_left], level), 1.0 / n_points, self.n_threads,
+            centred_targets(self.sample_codes[:n_left], level), 1.0 / n_points, self.n_threads,
         )  # fmt: skip
         return Trial(matrix, gram.mean, n_points, penalty, diagonal, errors, n_left)
 
     def _gram(self, grid: Grid, n: int, n_points: int, n_left: int) -> tuple[Gram, FeatureTiles]:
+        """The Gram matrix of the first points, and features of those that are left out."""
         key = (grid.exponent, grid.multiplier, n, n_points)
         if self._last is None or self._last[0] != key:
             self._last = None
-            features = self._features(grid, n, n_points)
-            gram = gram_of(features, self.codes[:n_points], self.n_classes, n_left, self.n_threads)
-            self._last = key, gram, features
+            room = gram_room(n, self.n_classes, n_left)
+            products = room[: n + self.n_classes + 1]
+            sample = self._of_sample(grid, n, min(n_points, SAMPLE))
+            (sample if n_points <= SAMPLE else self._sums(grid, n, n_points)).add_gram(products)
+            self._last = key, gram_in(room, self._counts(n_points)), sample.features
         return self._last[1:]
 
-    def _features(self, grid: Grid, n: int, n_points: int) -> FeatureTiles:
-        waves = waves_of(self.key, grid.exponent, grid.offsets, n, grid.multiplier)
-        rows = self.order[:n_points]
-        return FeatureTiles(self.points, rows, waves, self.n_threads, FEATURE_BYTES)
+    def _counts(self, n_points: int) -> np.ndarray:
+        """Points of each class among the first, (K,) int64."""
+        there = votes_of(self.points)
+        if n_points < len(self._order):
+            codes = self._codes[self.first_rows(n_points)]
+        elif there is not None:
+            return there.counts
+        else:
+            codes = self._codes
+        return np.bincount(codes, minlength=self.n_classes)
+
+    def first_rows(self, n_points: int) -> np.ndarray:
+        """The first points of the random order, by row, int64."""
+        return self._order.stretch(0, n_points, self.n_threads).astype(np.int64)
+
+    def _of_sample(self, grid: Grid, n: int, n_points: int) -> SumsHere:
+        """Sums over the features of the first points, SAMPLE at most."""
+        rows, codes = self.first_rows(n_points), self.sample_codes[:n_points]
+        return SumsHere(self.sample, codes, rows, self._recipe(grid, n), self.n_threads)
+
+    def _sums(self, grid: Grid, n: int, n_points: int) -> FeatureSums:
+        """Sums over the features of the first points, or of all."""
+        is_all = n_points == len(self._order)
+        rows = None if is_all else self.first_rows(n_points)
+        points, recipe, there = self.points, self._recipe(grid, n), votes_of(self.points)
+        if there is not None:
+            row_bytes = points.row_values * points.dtype.itemsize
+            if rows is None or n_points * row_bytes > n * n * np.dtype(np.float64).itemsize:
+                return there.sums(rows, recipe)
+            points = points.at_hand(rows)  # fewer bytes than a matrix
+        codes = self._codes if rows is None else self._codes[rows]
+        return SumsHere(points, codes, rows, recipe, self.n_threads)
+
+    def _recipe(self, grid: Grid, n: int) -> Recipe:
+        return Recipe(self.key, grid.exponent, grid.offsets, n, grid.multiplier)
 
     def _solved(self, grid: Grid, trial: Trial, n: int, bandwidth: float) -> Ridge:
         columns, n_points, width = self.n_columns, self.points.n_samples, trial.width
         mean = trial.mean[:n]
-        counts = np.bincount(self.codes, minlength=self.n_classes)
+        counts = self._counts(n_points)
         level = mean_target(counts)
         start = width + columns
         answers = np.ascontiguousarray(trial.matrix[width:start, :n])
         left = np.ascontiguousarray(trial.matrix[start : start + trial.n_left, :n])
-        known = self.codes[: trial.n_left]
+        known = self.sample_codes[: trial.n_left]
         targets = centred_targets(known, level)
         found, unseen = left_out(answers, left, targets, 1.0 / trial.n_points, self.n_threads)
         if trial.n_points == n_points:
             coefficients = solved(trial.matrix, n, answers, self.n_threads)
         else:
-            features = self._features(grid, n, n_points)
-            mean, right = feature_sums(features, self.codes, counts, self.n_threads)
-            equations = NormalEquations(features, mean, trial.diagonal, self.n_threads)
+            features = self._sums(grid, n, n_points)
+            mean, right = mean_and_right(features, counts)
+            rows = self._of_sample(grid, n, len(known)).features.rows(np.arange(len(known))) - mean
+            equations = NormalEquations(features, mean, trial.diagonal, rows)
             coefficients = refined(equations, right, trial.matrix, STEPS, self.n_threads)
-            rows = features.rows(np.arange(len(known))) - mean
             said = np.stack([(rows * column).sum(axis=1) for column in coefficients.T], axis=1)
             # leverages in the points of the matrix, of which all points have their share
             leverages = found.leverages * (trial.n_points / n_points)
             unseen = targets - (targets - said) / np.maximum(1.0 - leverages, 1e-9)[:, None]
         intercepts = level - np.array([(mean * column).sum() for column in coefficients.T])
         return Ridge(
-            grid, coefficients, intercepts, bandwidth, trial.penalty, self.order[: len(known)],
-            unseen + level, targets + level, trial.matrix, left, mean,
+            grid, coefficients, intercepts, bandwidth, trial.penalty,
+            self.first_rows(len(known)), unseen + level, targets + level,
+            trial.matrix, left, mean,
         )  # fmt: skip
 
 
@@ -346,15 +388,8 @@ def _narrowest(errors: LeftOut) -> int:
     return int(errors.widths[int(np.argmax(differences.mean(axis=1) <= deviation))])
 
 
-def feature_sums(
-    features: FeatureTiles, codes: np.ndarray, counts: np.ndarray, n_threads: int
-) -> tuple[np.ndarray, np.ndarray]:
+def mean_and_right(features: FeatureSums, counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean of all features (n,), and F^T Y (n, T), centred, of classes with counts (K,) points."""
-    n = features.n_waves
-    by_class = np.zeros((n, len(counts)), np.int64)
-    for first, last in ranges(features.n_tiles, max(1, FEATURE_BYTES // (2 * LANES * n))):
-        here = codes[first * LANES : last * LANES]
-        tiles = features.tiles(first, last)
-        run_loop(class_sums, n // WORD_BITS, n_threads, (tiles, here, by_class))
+    by_class = features.by_class(len(counts))
     right = np.ascontiguousarray(covariances(by_class.T, counts).T)
-    return by_class.sum(axis=1) / features.n_rows, right
+    return by_class.sum(axis=1) / int(counts.sum()), right

@@ -1,0 +1,133 @@
+"""Raw tables whose parts are on shards: what their columns hold."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastmem.distributed.fleet import Fleet
+from fastmem.distributed.shard_tables import TableFacts
+from fastmem.encoding import Encoding, Surprises
+from fastmem.encoding.column import EXAMPLES, is_text
+from fastmem.encoding.encoding import Choices, SourceElsewhere
+from fastmem.encoding.profile import Profile
+from fastmem.encoding.tables import schema_of_all
+from fastmem.errors import InvalidInputError, UnknownValueWarning
+from fastmem.inputs import Wording
+from fastmem.inputs.refusals import typed
+
+
+class RemoteTable(SourceElsewhere):
+    """A table in parts on shards, as an encoding looks at it.
+
+    Attributes
+    ----------
+    schema : pyarrow.Schema
+        Of all parts together.
+    is_frame : bool
+        Whether all parts are frames.
+    """
+
+    decimal = "."
+
+    def __init__(self, fleet: Fleet) -> None:
+        self._fleet = fleet
+        facts = [fact for some in fleet.ask(("tables", "facts"))[0] for fact in some]
+        facts.sort(key=lambda fact: fact.number)
+        self.is_frame = all(fact.is_frame for fact in facts)
+        self.schema = _together(facts)
+        self.names, self.types = list(self.schema.names), list(self.schema.types)
+
+    def batches(self) -> Iterator[Any]:
+        """The rows are not here."""
+        raise NotImplementedError
+
+    def show(self, profiles: Mapping[int, Profile]) -> None:
+        """See `SourceElsewhere`: each part to profiles of its own, which are joined in order."""
+        before: dict[int, dict[int, int]] = {}  # values of columns before each part
+        for number, seen in self._ask("seen", dict(profiles)):
+            before[number] = {at: one.n_values for at, one in profiles.items()}
+            for at, one in profiles.items():
+                one.join(seen[at])
+        measured = {
+            at: one for at, one in profiles.items() if one.has_median and not one.needs_another_look
+        }
+        if not measured:
+            return
+        samples: dict[int, list[np.ndarray]] = {at: [] for at in measured}
+        for _, found in self._ask("sampled", measured, before):
+            for at, some in found.items():
+                samples[at].extend(some)
+        for at, some in samples.items():
+            profiles[at].take_sample(some)
+
+    def _ask(self, name: str, *arguments: Any) -> list[tuple[int, Any]]:
+        """What shards answer of each part, in the order of parts."""
+        found = self._fleet.ask(("tables", name, self.schema, *arguments))[0]
+        return sorted((pair for some in found for pair in some), key=lambda pair: pair[0])
+
+
+def encoded_on(fleet: Fleet, encode: bool | Encoding) -> Encoding | None:
+    """As `encoding.encode_table`, of parts on shards, whose points are what it makes of them then.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        None of whose points were looked at.
+    encode : bool or Encoding
+
+    Raises
+    ------
+    InvalidInputError
+        If ``encode`` is neither, or the parts cannot be encoded.
+    """
+    if isinstance(encode, bool | np.bool_) and not encode:
+        fleet.tell("encode", None, None)  # an earlier fit may have made features
+        return None
+    if not isinstance(encode, bool | np.bool_ | Encoding):
+        raise InvalidInputError(
+            f"encode is {typed(encode)}; pass True, False or a fastmem.tables.Encoding"
+        )
+    table = RemoteTable(fleet)
+    if isinstance(encode, Encoding):
+        encoding = encode
+        encoding.places(table.names, "X")
+    else:
+        encoding = Encoding.of_source(table, Choices(), Wording("X"))
+        if encoding.is_plain and not any(map(is_text, table.types)) and table.is_frame:
+            fleet.tell("encode", None, None)
+            return None
+    met: list[list[tuple[int, Surprises]]] = []
+    fleet.tell("encode", table.schema, encoding, then=met.extend)
+    fleet.flush()
+    for sentence in _together_met([one for some in met for one in some]).sentences():
+        warnings.warn(sentence, UnknownValueWarning, stacklevel=4)
+    return encoding
+
+
+def _together_met(met: Sequence[tuple[int, Surprises]]) -> Surprises:
+    """What all parts have met, by their numbers."""
+    whole = Surprises()
+    for _, one in sorted(met, key=lambda pair: pair[0]):
+        whole.missing.update(one.missing)
+        whole.unknown.update(one.unknown)
+        for name, some in one.examples.items():
+            examples = whole.examples.setdefault(name, [])
+            examples += [value for value in some if value not in examples]
+            del examples[EXAMPLES:]
+    return whole
+
+
+def _together(facts: Sequence[TableFacts]) -> Any:
+    """The schema of all parts: types as one table would have them."""
+    some = [fact for fact in facts if fact.n_rows] or facts
+    for fact in some:
+        if fact.schema.names != some[0].schema.names:
+            raise InvalidInputError(
+                f"part {fact.number} has other columns than part {some[0].number}; pass tables "
+                f"with the same columns in the same order"
+            )
+    return schema_of_all([fact.schema for fact in some])

@@ -1,0 +1,267 @@
+"""Raw tables, and labels of all kinds, whose parts are on shards: as on one machine."""
+
+from __future__ import annotations
+
+import random
+import re
+import warnings
+from functools import cache
+from itertools import pairwise
+
+import numpy as np
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+from test_distributed import agree, blobs, fit, fit_here, partitionings, shards_of
+
+import fastmem
+from fastmem.distributed.parts import Part
+from fastmem.distributed.transport import LocalShards
+from fastmem.encoding import profile
+from fastmem.inputs import Wording
+from fastmem.tables import Encoding
+
+pandas = pytest.importorskip("pandas")
+pyarrow = pytest.importorskip("pyarrow")
+
+
+def raw(n=150):
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({
+        "size": rng.integers(0, 50, n) / 4,
+        "word": np.array(["a", "b", "ccc"])[rng.integers(0, 3, n)],
+        "day": pandas.Timestamp("2020-01-01") + pandas.to_timedelta(rng.integers(0, 900, n), "D"),
+        "is so": rng.random(n) < 0.5,
+        "written": [f"{k}.5" for k in rng.integers(0, 2000, n)],
+        "many": [f"u{k}" for k in rng.integers(0, 140, n)],
+        "name": [f"id{k}" for k in range(n)],
+        "constant": "c",
+        "mixed": ["12"] * (n - 20) + ["12", "x"] * 10,
+        "grouped": ["7"] * (n // 2) + ["1,234"] * (n - n // 2),
+        "at": [f"{k % 24}:30" for k in range(n)],
+        "grade": pandas.Categorical(
+            np.array(["good", "bad", "so so"])[rng.integers(0, 3, n)],
+            ["bad", "so so", "good"], ordered=True,
+        ),
+    })  # fmt: skip
+    frame.loc[3:7, "word"] = None
+    frame.loc[10, "size"] = np.nan
+    return frame, np.array(["x", "y", "Ω"])[rng.integers(0, 3, n)]
+
+
+def numbers():
+    X, y = blobs(150)
+    return pandas.DataFrame(X, columns=list("abcdef")), y
+
+
+def with_long_numbers():
+    frame, y = raw()
+    frame["id"] = np.arange(150, dtype=np.int64)[::-1] + 2**60
+    frame["texts"] = [f"{2**62 + k}" for k in range(150)]
+    return frame[["size", "id", "texts"]], y == "x"
+
+
+def arrow():
+    frame, y = raw()
+    lists = pyarrow.array(
+        [[float(k), k % 7 / 2] for k in range(150)], pyarrow.list_(pyarrow.float64())
+    )
+    table = pyarrow.Table.from_pandas(frame, preserve_index=False).append_column("lists", lists)
+    return table, y
+
+
+CASES = {"raw": raw, "numbers": numbers, "long numbers": with_long_numbers, "arrow": arrow}
+
+
+@cache
+def on_one_machine(name):
+    X, y = CASES[name]()
+    return X, y, fit_here(X, y, encode=True)
+
+
+@pytest.mark.parametrize("name", CASES)
+@settings(max_examples=6)
+@given(partitionings, st.integers(1, 2**32))
+@example(([0, 0, 1, 2, 3, 150, 150], [2], 4), 0)
+@example(([130, 140], [0], 1), 0)
+def test_a_table_is_encoded_as_on_one_machine(name, partitioning, seed):
+    X, y, expected = on_one_machine(name)
+    cuts, owners, n_shards = partitioning
+    luck = random.Random(seed)
+    share = 0.03 if seed else 0.0
+    loses = lambda shard: luck.random() < share  # noqa: E731
+    found = fit(LocalShards(shards_of(X, y, cuts, owners, n_shards), loses), encode=True)
+    agree(found, expected)
+    assert (expected.encoding is None) == (name == "numbers")
+
+
+def test_an_encoding_that_is_given_and_what_it_does_not_know():
+    X, y = raw()
+    X = X.drop(columns=["mixed", "grouped"])
+    encoding = Encoding.fit(X[20:60])
+    sentences = []
+    shards = shards_of(X, y, [1, 30, 31, 149], [0, 1], 2)
+    networks = []
+    for run in (
+        lambda: fastmem.interpolate(X, y, seed=1, encode=encoding, decision="vote"),
+        lambda: fit(LocalShards(shards), encode=encoding, decision="vote"),
+    ):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            networks.append(run())
+        sentences.append([str(one.message) for one in caught])
+    agree(*networks)
+    assert sentences[0] == sentences[1] and len(sentences[0]) > 2
+
+
+def test_the_next_fit_takes_the_table_as_it_came():
+    X, y, expected = on_one_machine("raw")
+    transport = LocalShards(shards_of(X, y, [40, 90], [0, 1], 2))
+    for _ in range(2):
+        agree(fit(transport, encode=True), expected)
+    with pytest.raises(fastmem.InvalidInputError):
+        fit(transport)
+    X, y, expected = on_one_machine("numbers")
+    transport = LocalShards(shards_of(X, y, [40, 90], [0, 1], 2))
+    encoded = fit(transport, encode=Encoding.fit(X))
+    agree(encoded, fit_here(X, y, encode=Encoding.fit(X)))
+    agree(fit(transport), expected)
+
+
+NUMBERS = ["1", "2.5", "-7", "0.1", "12", "300", "-0.25", None]
+COLUMNS = [
+    NUMBERS, [*NUMBERS, "1,000", "22,000"], ["true", "False", None], ["3:20", "14:59:07.5", None],
+    ["2020-02-03", "1999-12-31", "2020-02-10", None], ["a", "b", "12", None],
+    ["2020-02-03T12:00:00", "2020-02-03T12:00:00.25", "2020-02-04T12:00:00"],
+    ["1", "2.5", "1,000", "true", "3:20", "2020-02-03", "a", None],
+    [str(2**60), str(2**60 + 1), "-5"],
+]  # fmt: skip
+
+
+@settings(max_examples=200)
+@given(
+    st.sampled_from(COLUMNS).flatmap(lambda some: st.lists(st.sampled_from(some), max_size=40)),
+    st.lists(st.integers(0, 8) | st.integers(0, 40), max_size=5),
+    st.integers(1, 9),
+)
+@example(["2020-02-03", "2020-02-03", "2020-02-10"], [2], 9)
+@example(["2020-02-03T12:00:00.25", "2020-02-03T12:00:00.25", "2020-02-04T12:00:00"], [2], 9)
+def test_profiles_of_parts_are_joined_to_that_of_all(values, cuts, most):
+    """Against one that sees all in one chunk; samples are of a few values."""
+    kept, profile._SAMPLE = profile._SAMPLE, most
+    try:
+        column = pyarrow.array(values, pyarrow.string())
+
+        def fresh():
+            return profile.Profile("c", pyarrow.string(), Wording(), ".", None)
+
+        whole, joined, parts = fresh(), fresh(), []
+        bounds = [0, *sorted(min(cut, len(values)) for cut in cuts), len(values)]
+        chunks = [column[start:stop] for start, stop in pairwise(bounds)]
+
+        def look(one, seen):
+            for chunk in seen:
+                one.see(chunk)
+            if one.needs_another_look:
+                one.look_again()
+                for chunk in seen:
+                    one.see(chunk)
+
+        look(whole, [column])
+        for _ in range(2):
+            for chunk in chunks:
+                one = profile.Profile("c", pyarrow.string(), Wording(), ".", None)
+                one._form = joined._form if joined._form == "levels" else None
+                one.see(chunk)
+                joined.join(one.without_sample())
+            if not joined.needs_another_look:
+                break
+            joined.look_again()
+        if joined.has_median:
+            before = 0
+            for chunk in chunks:
+                some, before = joined.sample_in(chunk, before)
+                parts.append(some)
+            joined.take_sample(parts)
+            assert np.array_equal(joined._sample.values, whole._sample.values)
+        assert decided(joined) == decided(whole)
+        assert joined.fits_float32 == whole.fits_float32
+    finally:
+        profile._SAMPLE = kept
+
+
+def decided(one):
+    try:
+        return one.decided(0)
+    except fastmem.InvalidInputError as error:
+        return str(error)
+
+
+LABELS = {
+    "bools": lambda y: y > 1,
+    "categories": lambda y: pandas.Series(np.array(["b", "a", "c", "d"])[y]).astype("category"),
+    "numbers as categories": lambda y: pandas.Categorical(10 - y),
+    "strings of arrow": lambda y: pyarrow.array(np.array(["b", "a", "c", "d"])[y].tolist()),
+    "a dictionary": lambda y: pyarrow.array(np.array(["b", "a", "c", "d"])[y]).dictionary_encode(),
+    "a list": lambda y: [int(label) for label in y],
+    "objects": lambda y: np.array(["b", "Straße", "c", "d"], object)[y],
+    "whole floats": lambda y: y / 1.0,
+    "narrow": lambda y: y.astype(np.int16),
+    "a series of strings": lambda y: pandas.Series(np.array(["b", "a", "c", "d"])[y]),
+}
+
+
+@pytest.mark.parametrize("name", LABELS)
+def test_labels_of_all_kinds(name):
+    X, y = blobs(150)
+    y = LABELS[name](y)
+    expected = fit_here(X, y)
+    found = fit(LocalShards(shards_of(X, y, [0, 1, 40, 150], [0, 1], 2)))
+    agree(found, expected)
+    assert found.classes_.dtype == expected.classes_.dtype
+    assert found.classes_.tolist() == expected.classes_.tolist()
+
+
+X, Y = blobs(60)
+FRAME = pandas.DataFrame(X, columns=list("abcdef"))
+WRONG = {
+    "columns": (
+        [Part(0, FRAME, Y), Part(1, FRAME.drop(columns="a"), Y)],
+        "part 1 has other columns than part 0",
+    ),
+    "types": (
+        [Part(0, FRAME, Y), Part(1, FRAME.assign(a="word"), Y)],
+        "types that no column has together",
+    ),
+    "arrays": ([Part(0, X, Y)], r"\(ndarray\), whose columns have no names"),
+    "no rows": ([Part(0, FRAME[:0], Y[:0])], "X has no rows of data"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_wrong_tables_are_refused(name):
+    parts, words = WRONG[name]
+    with pytest.raises(fastmem.InvalidInputError, match=words):
+        fit(LocalShards([parts[::2], parts[1::2]]), encode=True)
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        (
+            [Part(0, X, Y), Part(1, X, Y.astype(str))],
+            "part 1 has labels of <U1 and part 0 of int64",
+        ),
+        ([Part(0, X, Y > 0), Part(1, X, Y)], "part 1 has labels of int64 and part 0 of bool"),
+        ([Part(0, X, Y), Part(1, X, Y + 0.5)], re.escape("y of part 1[0] is ")),
+        ([Part(0, X, Y.astype("datetime64[D]"))], "y of part 0 has dtype datetime64"),
+    ],
+)
+def test_wrong_labels_are_refused(parts, words):
+    with pytest.raises(fastmem.InvalidInputError, match=words):
+        fit(LocalShards([parts]))
+
+
+def test_encode_is_none_of_what_it_may_be():
+    with pytest.raises(fastmem.InvalidInputError, match="encode is 'yes'"):
+        fit(LocalShards([[Part(0, X, Y)]]), encode="yes")
