@@ -56,6 +56,8 @@ FENCE = re.compile(r"^(?P<in> *)```(?P<info>[^\n`]*)\n(?P<body>.*?)^(?P=in)``` *
 
 OPTIONAL = ("torch",)
 """What pages import that no extra for tests brings."""
+SLOW_TO_FOLLOW = ("ray",)
+"""What has no wheels for the newest Python at times, so that the extra for tests leaves it out."""
 SMALLER = {
     "demo": ["--samples", "20000"],
     "reproduce": ["--grid", "n=20", "--grid", "lambda=0.5", "--trials", "2", "--workers", "1"],
@@ -500,7 +502,12 @@ def test_the_examples_in_docstrings_run():
     for path in sorted((ROOT / "fastmem").rglob("*.py")):
         if ">>> " in path.read_text(encoding="utf-8") and path.parent.name != "docs":
             module = ".".join(path.relative_to(ROOT).with_suffix("").parts)
-            found = doctest.testmod(importlib.import_module(module))
+            try:
+                imported = importlib.import_module(module)
+            except ModuleNotFoundError as missing:
+                assert missing.name in SLOW_TO_FOLLOW, module
+                continue
+            found = doctest.testmod(imported)
             assert found.failed == 0
             tried += found.attempted
     assert tried > 0

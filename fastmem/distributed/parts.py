@@ -75,13 +75,15 @@ def facts_of(part: Part) -> PartFacts:
     labels, codes = _classes_of(part)
     counts = np.bincount(codes, minlength=len(labels))
     n_stored = _stored(part)
-    n_features = part.points.shape[1]
-    known = part.number, n_rows, n_features
+    known = part.number, n_rows
     if not n_rows:
-        return PartFacts(*known, np.dtype(np.float32), labels, counts, n_stored)
-    points = check_points(part.points)
+        nothing = np.dtype(np.float32)
+        return PartFacts(*known, part.points.shape[1], nothing, labels, counts, n_stored)
+    points = check_points(part.points, name=f"part {part.number} of X")
     names, is_array = points.feature_names, points.array is not None
-    return PartFacts(*known, points.dtype, labels, counts, n_stored, names, is_array)
+    return PartFacts(
+        *known, points.n_features, points.dtype, labels, counts, n_stored, names, is_array
+    )
 
 
 def _classes_of(part: Part) -> tuple[np.ndarray, np.ndarray]:
@@ -106,7 +108,7 @@ def _stored(part: Part) -> int | None:
 def joined(parts: Sequence[Part], placing: Placing) -> tuple[Points, np.ndarray]:
     """Parts, in the order of their numbers, as one set of points, and their codes (uint16, int64).
 
-    Dense parts are not copied.
+    Dense parts are not copied, neither arrays nor the columns of frames.
     """
     dtype = np.dtype(placing.dtype)
     kind = placing.code_dtype
@@ -120,10 +122,13 @@ def joined(parts: Sequence[Part], placing: Placing) -> tuple[Points, np.ndarray]
     batches = []
     for part in some:
         points = check_points(part.points)
+        if isinstance(points, ColumnPoints):
+            batches += points.batches
+            continue
         whole = points.array if points.array is not None else points.block(0, points.n_samples)
+        if len(some) == 1 and whole.dtype == dtype:
+            return Points(whole), codes
         batches.append([whole])
-    if len(batches) == 1 and batches[0][0].dtype == dtype:
-        return Points(batches[0][0]), codes
     return ColumnPoints(batches, (len(codes), placing.n_features), dtype), codes
 
 

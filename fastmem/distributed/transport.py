@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from typing import Any, ClassVar, Protocol
 
@@ -109,6 +109,13 @@ class RemoteShards(ABC):
         Here, or through the future, one of ``_lost`` is raised where it cannot be reached.
         """
 
+    def _look_after(self, shards: Collection[int]) -> None:
+        """See that shards live which have not answered for a while; called again and again.
+
+        One that does not is to be ended, so that what is waited for raises one of ``_lost``.
+        """
+        return
+
     def _name(self, shard: int) -> str:
         """What a user knows the shard by."""
         return f"shard {shard}"
@@ -140,7 +147,7 @@ class RemoteShards(ABC):
                     replies[shard] = end.value
             # a wait without an end cannot be interrupted in every thread of every engine
             while waiting and not wait(waiting.values(), _PATIENCE, FIRST_COMPLETED).done:
-                pass
+                self._look_after(waiting)
             going = [shard for shard, future in waiting.items() if future.done()]
             for shard in going:
                 del waiting[shard]

@@ -134,6 +134,11 @@ class ColumnPoints(ConvertedPoints):
         super().__init__(source, shape, dtype)
         self._starts = _starts(np.array([len(batch[0]) for batch in source]))
 
+    @property
+    def batches(self) -> list[list[np.ndarray]]:
+        """Batches of rows, each an array (rows,) or (rows, k) a column."""
+        return list(self._source)
+
     def _rows(self, rows: slice | np.ndarray) -> np.ndarray:
         starts = self._starts
         if isinstance(rows, slice):
