@@ -221,6 +221,7 @@ def test_a_shard_that_cannot_be_reached_is_named(client, monkeypatch):
     real = shards.DaskShards._execute
     monkeypatch.setattr(shards.DaskShards, "_execute", execute)
     monkeypatch.setattr(shards, "_FOR_ANOTHER", 0.0)
+    monkeypatch.setattr(shards, "_HALF_FULL", 0.0)
     X, y = coins()
     words = r"shard 0, last on worker inproc://.*, which holds the parts \[0.*\], was lost 5 times"
     with pytest.raises(LostShardError, match=words):

@@ -124,12 +124,6 @@ def three(cluster, client):
     return client
 
 
-@pytest.fixture(autouse=True)
-def at_once(monkeypatch):
-    """Lost shards go to the workers that are left, whose kernels are loaded."""
-    monkeypatch.setattr(shards, "_FOR_ANOTHER", 0.0)
-
-
 def before(monkeypatch, command, act, nth=1):
     """Act before a command goes to the shards for the nth time; with a shard's worker."""
     call, seen, acted = shards.DaskShards.call, [], []
@@ -155,7 +149,8 @@ def before(monkeypatch, command, act, nth=1):
 )  # fmt: skip
 def test_a_worker_is_killed(three, data, monkeypatch, name, command, nth):
     """Before there is anything, while points are placed, as hyperplanes join, in the selection."""
-    monkeypatch.setattr(shards, "_FOR_ANOTHER", 9.0 if nth == 2 else 0.0)
+    if command == "fill" and nth == 2:  # the others are taken to be full: its nanny begins another
+        monkeypatch.setattr(shards, "_HALF_FULL", 0.0)
     running = pids(three)
     kill = lambda host: os.kill(running[host], signal.SIGKILL)  # noqa: E731
     acted = before(monkeypatch, command, kill, nth)

@@ -24,8 +24,12 @@ from fastmem.distributed.versions import require_same, versions
 
 _PULSE = 0.5
 """Seconds between two looks at whether workers are still there."""
-_FOR_ANOTHER = 3.0
-"""Seconds that a lost shard waits for a worker without a shard, such as one that starts again."""
+_FOR_ANOTHER = 30.0
+"""Seconds that a lost shard waits for a worker to join where all others are rather full."""
+_HALF_FULL = 0.35
+"""Share of a worker's memory up to which it takes a second shard, which is as large as the first.
+
+Dask pauses workers at 0.8."""
 _FOR_ANY = 300.0
 """Seconds that it waits for any worker at all."""
 _TO_CONNECT = 3.0
@@ -210,7 +214,7 @@ class DaskShards(RemoteShards):
             )
 
     def _choose_host(self, shard: int) -> str:
-        """A worker for a lost shard: without another one, if there is, or with the fewest."""
+        """A worker for a lost shard: without another one, if there is, or with room, or any."""
         start = time.monotonic()
         while True:
             workers = self._workers()
@@ -218,9 +222,12 @@ class DaskShards(RemoteShards):
             with self._choosing:
                 others = [host for some, host in self._host_of.items() if some != shard]
                 free = [host for host in workers if host not in others]
-                if free or (workers and waited > _FOR_ANOTHER):
-                    load = {host: (others.count(host), _memory(workers[host])) for host in workers}
-                    self._host_of[shard] = host = min(free or workers, key=lambda host: load[host])
+                some = free or [host for host in workers if _has_room(workers[host])]
+                if waited > _FOR_ANOTHER:
+                    some = some or list(workers)
+                if some:
+                    load = {host: (others.count(host), _memory(workers[host])) for host in some}
+                    self._host_of[shard] = host = min(some, key=lambda host: load[host])
                     return host
             self._require_patience(f"{self._name(shard)}, was lost", start)
             time.sleep(_PULSE / 2)
@@ -273,6 +280,11 @@ class DaskShards(RemoteShards):
         except OSError:
             return False
         return True
+
+
+def _has_room(worker: dict[str, Any]) -> bool:
+    limit = worker["memory_limit"]  # 0 where there is none
+    return not limit or _memory(worker) <= _HALF_FULL * limit
 
 
 def _memory(worker: dict[str, Any]) -> float:
