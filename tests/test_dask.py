@@ -506,3 +506,39 @@ def test_the_classifier_refuses_what_is_no_collection(client):
     for wrong in ((X, array(y)), (array(X), y)):
         with pytest.raises(InvalidInputError, match="is of type ndarray; pass a Dask array"):
             DaskClassifier(decision="cells").fit(*wrong)
+
+
+# What the engine has learnt since: the vote, and raw tables -------------------------------------
+
+
+def test_the_classifier_votes_by_default_as_the_local_one(client):
+    X, y = blobs(300)
+    X = X.astype(np.float32)
+    local = InterpolatingClassifier(random_state=3).fit(X, y)
+    ours = DaskClassifier(random_state=3).fit(array(X), array(y))
+    assert bytes_of(ours.network_) == bytes_of(local.network_)
+    probabilities = ours.predict_proba(array(X)).compute()
+    assert np.array_equal(probabilities, local.predict_proba(X))
+    sure = float(np.median(probabilities.max(axis=1)))
+    masked = ours.predict(array(X), abstain=sure).compute()
+    expected = local.predict(X, abstain=sure)
+    assert expected.mask.any() and np.array_equal(masked.mask, expected.mask)
+    assert np.ma.allequal(masked, expected)
+
+
+@pytest.mark.parametrize("parameters", [{"width": 256}, {"decision": "vote"}])
+def test_raw_tables(client, parameters):
+    X, y = blobs(300)
+    rng = np.random.default_rng(0)
+    days = pandas.to_timedelta(rng.integers(0, 1000, 300), "D")
+    table = pandas.DataFrame({
+        "n": X[:, 0], "f": X[:, 1], "k": rng.integers(0, 50, 300),
+        "cat": rng.choice(["x", "y", None], 300), "day": pandas.Timestamp("2020-01-01") + days,
+        "kind": pandas.Categorical(rng.choice(["u", "v"], 300)),
+    })  # fmt: skip
+    parameters = {**parameters, "encode": True, "contradictions": "majority"}
+    expected = fit_here(table, y, **parameters)
+    ours = dd.from_pandas(table, 4, sort=False)
+    net = on_dask(ours, dd.from_pandas(pandas.Series(y), 4, sort=False), **parameters)
+    assert bytes_of(net) == bytes_of(expected)
+    assert np.array_equal(fastmem.dask.predict(net, ours).compute(), expected.predict(table))
