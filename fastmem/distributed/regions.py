@@ -115,7 +115,6 @@ class Regions:
         self._point_bytes = 8 * n_words + 24 + (8 * points.n_features if within_leaves else 0)
         self.numbers = np.empty(placing.n_rows, np.int32 if placing.n_rows < 1 << 31 else np.int64)
         self._upper: tuple[np.ndarray, np.ndarray] | None = None
-        self._stand: tuple[Any, ...] | None = None
         self._closed: list[tuple[np.ndarray, np.ndarray]] = []
         self._told = np.zeros(fleet.n_shards, np.int64)
         self._uncovered = np.empty(0, np.bool_)
