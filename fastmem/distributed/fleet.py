@@ -52,7 +52,7 @@ class Fleet:
 
     def ask_one(self, shard: int, command: Command) -> Any:
         """Return the reply of one shard."""
-        messages: list[list[Command]] = [[] for _ in range(self.n_shards)]
+        messages: list[list[Command]] = [[]] * self.n_shards
         messages[shard] = [command]
         return self.ask_each(messages)[shard][0]
 
@@ -61,8 +61,10 @@ class Fleet:
         told, self._told = self._told, []
         first = [command for command, _ in told]
         self.n_rounds += 1
+        # one list for shards that are asked the same, as a transport pickles each list once
+        sent = {id(message): [*first, *message] for message in messages}
         replies = self._transport.call(
-            [self._seq] * self.n_shards, [[*first, *message] for message in messages], self._restore
+            [self._seq] * self.n_shards, [sent[id(message)] for message in messages], self._restore
         )
         for command in first:
             self._journal.add(command)

@@ -207,9 +207,7 @@ class Regions:
         if self._upper is None:
             self._upper = self._nodes_above(blocks, [made[shard] for shard in shards])
         small = asked[:n_few], found[:n_few]
-        self._fleet.ask_each(
-            self._messages({shard: ("equip", *self._upper, *small) for shard in shards})
-        )
+        self._fleet.ask_each(self._messages(dict.fromkeys(shards, ("equip", *self._upper, *small))))
 
     def _nodes_above(
         self, blocks: list[np.ndarray], made: list[tuple[np.ndarray, np.ndarray]]
@@ -268,9 +266,8 @@ class Regions:
     def _stand_on(self, shards: Sequence[int]) -> None:
         version, *own = self._ground
         packed = np.packbits(self._uncovered)
-        self._fleet.ask_each(self._messages({
-            shard: ("stand", version, self._n_closed, packed, *own) for shard in shards
-        }))  # fmt: skip
+        stand = "stand", version, self._n_closed, packed, *own
+        self._fleet.ask_each(self._messages(dict.fromkeys(shards, stand)))
         self._told[list(shards)] = len(self._closed)
 
     def note_closed(self, positions: np.ndarray) -> None:
@@ -377,10 +374,12 @@ class Regions:
         return self._fleet.ask_one(shard, self._command(name, *arguments))
 
     def _messages(self, commands: dict[int, tuple[Any, ...]]) -> list[list[Any]]:
-        """A message for each shard, of one command or none."""
-        n = self._fleet.n_shards
+        """A message for each shard, of one command or none: one list for all with the same."""
+        nothing: list[Any] = []
+        made = {id(some): [self._command(*some)] for some in commands.values()}
         return [
-            [self._command(*commands[shard])] if shard in commands else [] for shard in range(n)
+            made[id(commands[shard])] if shard in commands else nothing
+            for shard in range(self._fleet.n_shards)
         ]
 
     def _command(self, name: str, *arguments: Any) -> tuple[Any, ...]:
