@@ -19,11 +19,13 @@ from unittest.mock import patch
 import numpy as np
 
 from bench.measuring import peak_of_this_process
+from bench.wire import ByKind
 from fastmem.distributed.fitting import interpolate_on
 from fastmem.distributed.parts import Part
 from fastmem.distributed.shard import Command, Shard
 
 ENGINES = ("local", "processes", "dask", "ray")
+Messages = Sequence[Sequence[Command]]
 
 
 class Watch:
@@ -46,6 +48,9 @@ class Watch:
         Seconds of a round that asks for nothing.
     driver : float
         Seconds of the processor in this process, beside those of shards that are in it.
+    kinds : ByKind
+    lacking : list of float
+        Of each region that is known at the end, the share of all blocks that never came to it.
     """
 
     def __init__(self, n_shards: int = 0) -> None:
@@ -56,15 +61,22 @@ class Watch:
         self.work: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         self.peaks: list[float] = []
         self.empty = self.driver = 0.0
+        self.kinds, self.lacking = ByKind(), list[float]()
 
     @property
     def shard_seconds(self) -> float:
         """Seconds in which a shard was at work, of the slowest in each round."""
         return sum(max(some) for some in self.in_shards)
 
-    def note(self, seconds: float, in_shards: Sequence[float]) -> None:
+    def note(
+        self, messages: Messages, sent: int, received: int, seconds: float,
+        in_shards: Sequence[float],
+    ) -> None:  # fmt: skip
         """Take note of a round."""
         self.n_rounds += 1
+        self.kinds.add(messages, sent, received, max(in_shards, default=0.0))
+        self.sent += sent
+        self.received += received
         self.seconds.append(seconds)
         if in_shards:
             self.in_shards.append(list(in_shards))
@@ -122,22 +134,23 @@ class InProcess:
         restore: Callable[[int], Sequence[Command]],
     ) -> list[list[Any]]:  # fmt: skip
         """See `fastmem.distributed.transport.Transport`."""
-        start, replies, spent = time.process_time(), [], []
-        for shard, seq, message in zip(self._shards, seqs, messages, strict=True):
-            sent = pickle.dumps((seq, list(message)))
+        start, replies, spent, n_received = time.process_time(), [], [], 0
+        sent = pickled(seqs, messages)
+        for shard, message in zip(self._shards, messages, strict=True):
             begun = time.process_time()
-            answered, work = run_timed(shard, *pickle.loads(sent))
-            spent.append(time.process_time() - begun)
+            answered, work = run_timed(shard, *pickle.loads(sent[id(message)]))
             received = pickle.dumps(answered)
-            self.watch.sent += len(sent)
-            self.watch.received += len(received)
+            spent.append(time.process_time() - begun)
+            n_received += len(received)
             replies.append(pickle.loads(received))
             _add(self.watch, work)
-        self.watch.note(time.process_time() - start, spent)
+        n_sent = sum(len(sent[id(message)]) for message in messages)
+        self.watch.note(messages, n_sent, n_received, time.process_time() - start, spent)
         return replies
 
     def finish(self) -> None:
-        """There is one process."""
+        """Note what regions lack."""
+        self.watch.lacking = [share for one in self._shards for share in lacking(one)]
 
 
 class Workers:
@@ -183,41 +196,41 @@ class InProcesses:
         restore: Callable[[int], Sequence[Command]],
     ) -> list[list[Any]]:  # fmt: skip
         """See `fastmem.distributed.transport.Transport`."""
-        start, replies, spent = time.perf_counter(), [], []
-        sent: dict[int, bytes] = {}  # mostly all are sent the same
-        for pipe, seq, message in zip(self._pipes, seqs, messages, strict=True):
-            if id(message) not in sent:
-                sent[id(message)] = pickle.dumps((seq, list(message)))
+        start, replies, spent, n_received = time.perf_counter(), [], [], 0
+        sent = pickled(seqs, messages)
+        for pipe, message in zip(self._pipes, messages, strict=True):
             pipe.send_bytes(sent[id(message)])
-            self.watch.sent += len(sent[id(message)])
+        n_sent = sum(len(sent[id(message)]) for message in messages)
         for pipe in self._pipes:
             received = pipe.recv_bytes()
-            self.watch.received += len(received)
+            n_received += len(received)
             answered, work, seconds = pickle.loads(received)
             if isinstance(answered, BaseException):
                 raise answered
             replies.append(answered)
             spent.append(seconds)
             _add(self.watch, work)
-        self.watch.note(time.perf_counter() - start, spent)
+        self.watch.note(messages, n_sent, n_received, time.perf_counter() - start, spent)
         return replies
 
     def finish(self) -> None:
-        """Note the peaks of the processes."""
+        """Note the peaks of the processes, and what their regions lack."""
         for pipe in self._pipes:
-            pipe.send("peak")
-            self.watch.peaks.append(float(pipe.recv()))
+            pipe.send("end")
+            peak, shares = pipe.recv()
+            self.watch.peaks.append(peak)
+            self.watch.lacking += shares
 
 
 def _serve(pipe: Connection) -> None:
     """A process that answers."""
     while (message := pickle.loads(pipe.recv_bytes())) is not None:
         if isinstance(message, list):
-            shard = Shard(message)
+            shard = Shard([part() if callable(part) else part for part in message])
             forget_peak()  # from here on it is this shard's
             pipe.send("ready")
-        elif message == "peak":
-            pipe.send(peak_of_this_process())
+        elif message == "end":
+            pipe.send((peak_of_this_process(), lacking(shard)))
         else:
             begun = time.process_time()
             try:
@@ -231,6 +244,21 @@ def forget_peak() -> None:
     """Let the largest resident memory of this process begin anew, where Linux can."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
+
+
+def pickled(seqs: Sequence[int], messages: Messages) -> dict[int, bytes]:
+    """Messages with their numbers, by id: mostly all shards are sent the same."""
+    found: dict[int, bytes] = {}
+    for seq, message in zip(seqs, messages, strict=True):
+        if id(message) not in found:
+            found[id(message)] = pickle.dumps((seq, list(message)))
+    return found
+
+
+def lacking(shard: Shard) -> list[float]:
+    """The share of all blocks of points that are not in a shard's region, if it has one."""
+    region = shard._region
+    return [] if region is None else [float(region._tree.absent.mean())]
 
 
 def _add(watch: Watch, work: Sequence[Any]) -> None:
@@ -253,9 +281,11 @@ class Watched:
 
     def call(self, *arguments: Any) -> list[list[Any]]:
         """See `fastmem.distributed.transport.Transport`."""
-        start = time.perf_counter()
-        replies: list[list[Any]] = self._inner.call(*arguments)
-        self.watch.note(time.perf_counter() - start, [])
+        inner = self._inner
+        sent, received, start = inner.sent, inner.received, time.perf_counter()
+        replies: list[list[Any]] = inner.call(*arguments)
+        seconds = time.perf_counter() - start
+        self.watch.note(arguments[1], inner.sent - sent, inner.received - received, seconds, [])
         return replies
 
 
@@ -301,7 +331,7 @@ def fit_on(engine: Any, X: np.ndarray, y: np.ndarray, n_shards: int, **parameter
             seconds, cpu = time.perf_counter() - start, time.process_time() - begun
             watch.empty, watch.driver = empty, cpu
             if engine == "local":
-                seconds, watch.driver = cpu, cpu - watch.shard_seconds
+                seconds, watch.driver = cpu, cpu - sum(map(sum, watch.in_shards))
         finally:
             transport.finish()
         return network, watch, seconds
@@ -332,13 +362,11 @@ def _noting(module: Any, watch: Watch, peaks: Callable[[], list[float]]) -> Iter
 
     def noted(transport: Any, **parameters: Any) -> Any:
         watch.n_shards, watch.empty = transport.n_shards, empty_seconds(transport)
-        before = transport.sent, transport.received
         times.append(time.perf_counter())
         begun = time.process_time()
         network = interpolate_on(Watched(transport, watch), **parameters)
         watch.driver = time.process_time() - begun
         times.append(time.perf_counter())
-        watch.sent, watch.received = transport.sent - before[0], transport.received - before[1]
         watch.peaks = peaks()
         return network
 
