@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 
 import fastmem
+from bench import regional
 from bench.cluster_model import PARTS, Constants, Job, growth, seconds, simulated
 from bench.markdown import figure, table
 from bench.measuring import all_threads, timed
@@ -271,6 +272,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         "--fit", nargs=4, metavar=("DATA", "N", "WIDTH", "SELECTION"),
         help=f"measure this one only: {', '.join(KINDS)}; points; hyperplanes or auto",
     )  # fmt: skip
+    parser.add_argument(
+        "--noisy", action="store_true", help="only fits of which some labels are wrong"
+    )
     parser.add_argument("--smoke", action="store_true", help="tiny sizes")
     parser.add_argument("--picture", type=Path, help="png to draw the simulation in")
     options = parser.parse_args(arguments)
@@ -285,23 +289,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
     local: list[Measured] = []
     fits: list[Measured] = []
     with opened(options.engine, max(options.shards)) as engine:
-        for case in cases(options.smoke):
+        for case in [] if options.noisy else cases(options.smoke):
             local += measure(case, "local", (1,))
             fits += measure(case, engine, options.shards)
-    print(f"## Fits on {options.engine}\n\n{fits_table(fits)}\n\n## In this process\n")
-    print(fits_table(local))
+        noisy = [
+            one for case in regional.cases(options.smoke)
+            for one in measure(case, engine, options.shards)
+        ]  # fmt: skip
+    print(f"## Fits on {options.engine}\n\n{fits_table([*fits, *noisy])}\n")
+    print(f"{regional.wire_table(noisy)}\n")
 
     rounds = rounds_of(options.rounds_of or options.engine, options.smoke)
+    told = ", ".join(f"{n}: {1e3 * s:.2f}" for n, s in rounds.items())
+    print(f"## The model\n\nEmpty rounds in ms by workers, of the simulation: {told}.\n")
+    read = read_seconds(1000 if options.smoke else 300_000)
+    if not options.noisy:
+        model(options, local, fits, (rounds, read))
+    print("\n## Merged cells among neighbours\n")
+    regional.simulate(noisy, lambda one: constants_of(one, rounds, read, 0.0), CORES, options.smoke)
+
+
+def model(
+    options: argparse.Namespace, local: Sequence[Measured], fits: Sequence[Measured],
+    measured: tuple[Mapping[int, float], float],
+) -> None:  # fmt: skip
+    """Print the model and the simulation of fits without regions."""
+    rounds, read = measured
+    print(f"### One shard in this process\n\n{fits_table(local)}\n")
     jobs, last, four = growing(options.smoke)
-    spread = spread_of(four)
-    known = rounds, read_seconds(1000 if options.smoke else 300_000), spread
+    known = rounds, read, spread_of(four)
     own: dict[int, float] = {}
     for one in fits:
         own[one.n_shards] = min(one.watch.empty, own.get(one.n_shards, one.watch.empty))
-    told = ", ".join(f"{n}: {1e3 * s:.2f}" for n, s in rounds.items())
-    print(f"\n## The model\n\nEmpty rounds in ms by workers, of the simulation: {told}.\n")
     print(model_table(local, fits, (own, *known[1:])))
-    print(f"\n## Growth\n\n{growth_table(jobs)}\n\n## Simulation\n")
+    print(f"\n### Growth\n\n{growth_table(jobs)}\n\n### Simulation\n")
     constants = {
         name: replace(constants_of(one, *known), cores=CORES) for name, one in last.items()
     }
