@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 import fastmem
-from bench import regional
+from bench import regional, ten_million
 from bench.cluster_model import PARTS, Constants, Job, growth, seconds, simulated
 from bench.markdown import figure, table
 from bench.measuring import all_threads, timed
@@ -275,11 +275,19 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument(
         "--noisy", action="store_true", help="only fits of which some labels are wrong"
     )
+    parser.add_argument(
+        "--ten-million", action="store_true",
+        help="only ten million points through three workers, from parquet",
+    )  # fmt: skip
+    parser.add_argument("--points", type=int, default=10_000_000, help="how many there are then")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes")
     parser.add_argument("--picture", type=Path, help="png to draw the simulation in")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore", fastmem.UnseparatedWarning)
 
+    if options.ten_million:
+        print(ten_million.run(options.engine, 20_000 if options.smoke else options.points))
+        return
     if options.fit:
         kind, n_samples, width, selection = options.fit
         settings = dict(selection=selection) | ({} if width == "auto" else dict(width=int(width)))

@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from itertools import pairwise
 from multiprocessing import get_context
@@ -320,22 +321,48 @@ def fit_on(engine: Any, X: np.ndarray, y: np.ndarray, n_shards: int, **parameter
     """
     if engine == "local" or isinstance(engine, Workers):
         parts = [[part] for part in cut(X, y, n_shards)]
-        transport: Any = (
-            InProcesses(engine, parts) if isinstance(engine, Workers) else InProcess(parts)
-        )
-        try:
-            empty = empty_seconds(transport)
-            transport.watch = watch = Watch(n_shards)
-            start, begun = time.perf_counter(), time.process_time()
-            network = interpolate_on(transport, **parameters)
-            seconds, cpu = time.perf_counter() - start, time.process_time() - begun
-            watch.empty, watch.driver = empty, cpu
-            if engine == "local":
-                seconds, watch.driver = cpu, cpu - sum(map(sum, watch.in_shards))
-        finally:
-            transport.finish()
+        if engine != "local":
+            return _fit_over(InProcesses(engine, parts), **parameters)
+        network, watch, _ = _fit_over(InProcess(parts), **parameters)
+        seconds = watch.driver
+        watch.driver -= sum(map(sum, watch.in_shards))
         return network, watch, seconds
     return engine(X, y, n_shards, **parameters)
+
+
+def fit_files(engine: Any, folder: Path, n_shards: int, **parameters: Any) -> Any:
+    """The same of the rows in parquet files of a folder, whose labels are y, which workers read.
+
+    Seconds are those of the fit: files that were read before do not count.
+    """
+    if not isinstance(engine, Workers):
+        return engine.of_files(str(folder), n_shards, **parameters)
+    paths = sorted(folder.iterdir())
+    parts: list[list[Any]] = [[] for _ in range(n_shards)]
+    for number, path in enumerate(paths):
+        parts[number * n_shards // len(paths)].append(partial(read_part, number, path))
+    return _fit_over(InProcesses(engine, parts), **parameters)
+
+
+def read_part(number: int, path: Path) -> Part:
+    """A part that is in a file."""
+    import pandas as pd
+
+    frame = pd.read_parquet(path)
+    return Part(number, frame.drop(columns="y"), frame["y"])
+
+
+def _fit_over(transport: Any, **parameters: Any) -> Any:
+    try:
+        empty = empty_seconds(transport)
+        transport.watch = watch = Watch(transport.n_shards)
+        start, begun = time.perf_counter(), time.process_time()
+        network = interpolate_on(transport, **parameters)
+        seconds, watch.driver = time.perf_counter() - start, time.process_time() - begun
+        watch.empty = empty
+    finally:
+        transport.finish()
+    return network, watch, seconds
 
 
 @contextmanager
@@ -356,7 +383,9 @@ def opened(name: str, n_workers: int) -> Iterator[Any]:
 
 
 @contextmanager
-def _noting(module: Any, watch: Watch, peaks: Callable[[], list[float]]) -> Iterator[list[float]]:
+def _noting(
+    module: Any, watch: Watch, peaks: Callable[[Any], list[float]]
+) -> Iterator[list[float]]:
     """Let a module's fits run over transports that are watched; gives when they began and ended."""
     times: list[float] = []
 
@@ -367,7 +396,7 @@ def _noting(module: Any, watch: Watch, peaks: Callable[[], list[float]]) -> Iter
         network = interpolate_on(Watched(transport, watch), **parameters)
         watch.driver = time.process_time() - begun
         times.append(time.perf_counter())
-        watch.peaks = peaks()
+        watch.peaks = peaks(transport)
         return network
 
     with patch.object(module, "interpolate_on", noted):
@@ -380,16 +409,27 @@ def _dask(n_workers: int) -> Iterator[Any]:
 
     fitting = import_module("fastmem.dask.fitting")
 
-    def fit(X: np.ndarray, y: np.ndarray, n_shards: int, **parameters: Any) -> Any:
-        watch, rows = Watch(), -(-len(X) // n_shards)
+    def run(X: Any, y: Any, **parameters: Any) -> Any:
+        watch = Watch()
         client.run(forget_peak)
-        arrays = da.from_array(X, chunks=(rows, -1)), da.from_array(y, chunks=rows)
         with _noting(
-            fitting, watch, lambda: list(client.run(peak_of_this_process).values())
+            fitting, watch, lambda _: list(client.run(peak_of_this_process).values())
         ) as times:
-            network = fitting.interpolate(*arrays, client=client, **parameters)
+            network = fitting.interpolate(X, y, client=client, **parameters)
         return network, watch, times[1] - times[0]
 
+    def fit(X: np.ndarray, y: np.ndarray, n_shards: int, **parameters: Any) -> Any:
+        rows = -(-len(X) // n_shards)
+        arrays = da.from_array(X, chunks=(rows, -1)), da.from_array(y, chunks=rows)
+        return run(*arrays, **parameters)
+
+    def of_files(folder: str, n_shards: int, **parameters: Any) -> Any:
+        import dask.dataframe as dd
+
+        frame = dd.read_parquet(folder)
+        return run(frame.drop(columns="y"), frame["y"], **parameters)
+
+    fit.of_files = of_files  # type: ignore[attr-defined]
     with (
         LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster, direct_to_workers=True) as client,
@@ -406,27 +446,30 @@ def _ray(n_workers: int) -> Iterator[Any]:
     def named(X: np.ndarray) -> Any:
         return pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
 
-    def peaks() -> list[float]:
+    def peaks(transport: Any) -> list[float]:
         found = []
-        for place in Path("/proc").glob("[0-9]*"):
-            try:
-                if b"ray::_Keeper" in (place / "cmdline").read_bytes():
-                    lines = (place / "status").read_text().splitlines()
-                    found += [1024.0 * int(x.split()[1]) for x in lines if x.startswith("VmHWM")]
-            except OSError:
-                continue
+        for process in ray.get([actor.live.remote() for actor in transport._actors.values()]):
+            lines = (Path("/proc") / str(process) / "status").read_text().splitlines()
+            found += [1024.0 * int(x.split()[1]) for x in lines if x.startswith("VmHWM")]
         return found
 
-    def fit(X: np.ndarray, y: np.ndarray, n_shards: int, **parameters: Any) -> Any:
+    def run(dataset: Any, n_shards: int, **parameters: Any) -> Any:
         watch = Watch()
-        frames = [named(part.points).assign(y=part.labels) for part in cut(X, y, n_shards)]
         with _noting(fitting, watch, peaks) as times:
             network = fitting.interpolate(
-                ray.data.from_pandas(frames), label_column="y", num_actors=n_shards, num_cpus=1,
-                **parameters,
-            )  # fmt: skip
+                dataset, label_column="y", num_actors=n_shards, num_cpus=1, **parameters
+            )
         return network, watch, times[1] - times[0]
 
+    def fit(X: np.ndarray, y: np.ndarray, n_shards: int, **parameters: Any) -> Any:
+        frames = [named(part.points).assign(y=part.labels) for part in cut(X, y, n_shards)]
+        return run(ray.data.from_pandas(frames), n_shards, **parameters)
+
+    def of_files(folder: str, n_shards: int, **parameters: Any) -> Any:
+        dataset = ray.data.read_parquet(folder, override_num_blocks=8 * n_shards)
+        return run(dataset, n_shards, **parameters)
+
+    fit.of_files = of_files  # type: ignore[attr-defined]
     fit.as_given = named  # type: ignore[attr-defined]
     ray.init(num_cpus=n_workers, include_dashboard=False, log_to_driver=False)
     try:
