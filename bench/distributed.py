@@ -13,11 +13,9 @@ from __future__ import annotations
 
 import argparse
 import tempfile
-import time
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
+from dataclasses import replace
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -25,11 +23,12 @@ from typing import Any
 import numpy as np
 
 import fastmem
+from bench import regional, ten_million
 from bench.cluster_model import PARTS, Constants, Job, growth, seconds, simulated
 from bench.markdown import figure, table
 from bench.measuring import all_threads, timed
-from bench.transports import ENGINES, Watch, fit_on, opened
-from fastmem.datasets import digits784, unit_moons
+from bench.shard_fits import COUNTS, KINDS, Case, Measured, clusters, measure
+from bench.transports import ENGINES, fit_on, opened
 
 CORES = 8
 """Of each worker in the simulation."""
@@ -38,52 +37,6 @@ NETWORK = 1.25e9
 SIZES = (10**6, 10**7, 10**8, 10**9)
 WORKERS = (1, 2, 4, 8, 16, 32, 64, 100)
 _CHECKS = ("extremes", "sums", "largest_squares", "ranges", "spread_sums", "hashes")
-_COUNTS = ("least", "nearest", "cover")
-
-
-def clusters(n_samples: int, n_features: int = 32) -> tuple[np.ndarray, np.ndarray]:
-    """Points of 20 Gaussian clusters, float32, in five classes."""
-    generator = np.random.default_rng(0)
-    centres = 1.5 * generator.standard_normal((20, n_features)).astype(np.float32)
-    which = generator.integers(0, 20, n_samples)
-    return generator.standard_normal((n_samples, n_features), np.float32) + centres[
-        which
-    ], which % 5
-
-
-@dataclass(frozen=True)
-class Case:
-    """A data set and settings.
-
-    Attributes
-    ----------
-    kind : {"moons", "clusters", "digits"}
-    n_samples : int
-    settings : dict
-        Of ``interpolate``.
-    """
-
-    kind: str
-    n_samples: int
-    settings: dict[str, Any] = field(hash=False)
-
-    def __str__(self) -> str:
-        """Name for a table."""
-        width = self.settings.get("width", "auto")
-        n_features = self.data()[0].shape[1]
-        shape = f"{self.n_samples:,} x {n_features}"
-        return f"{self.kind} {shape}, n = {width}, {self.settings['selection']}"
-
-    def data(self) -> tuple[np.ndarray, np.ndarray]:
-        """Points and labels."""
-        return _data(self.kind, self.n_samples)
-
-
-@cache
-def _data(kind: str, n_samples: int) -> tuple[np.ndarray, np.ndarray]:
-    make: Any = {"moons": unit_moons, "clusters": clusters, "digits": digits784}[kind]
-    X, y = make(n_samples)
-    return X, y
 
 
 def cases(is_smoke: bool) -> list[Case]:
@@ -103,38 +56,6 @@ def cases(is_smoke: bool) -> list[Case]:
     return found
 
 
-@dataclass(frozen=True)
-class Measured:
-    """A fit on shards.
-
-    Attributes
-    ----------
-    case : Case
-    n_shards, neurons : int
-    watch : Watch
-    seconds, here : float
-        Of the fit, and those of the processor for that of one machine on one thread.
-    """
-
-    case: Case
-    n_shards: int
-    neurons: int
-    watch: Watch
-    seconds: float
-    here: float
-
-    @property
-    def worked(self) -> float | None:
-        """Seconds of the processor: the driver's, and of each round the slowest shard's."""
-        watch = self.watch
-        return watch.driver + watch.shard_seconds if watch.in_shards else None
-
-    @property
-    def words(self) -> float:
-        """Words of patterns times masks."""
-        return sum(self.watch.work[name][1] for name in _COUNTS)
-
-
 def job_of(one: Measured, other: Measured | None = None) -> Job:
     """What the model is asked, by a fit on shards; and by one on more, which tells of bytes."""
     X, _ = one.case.data()
@@ -147,50 +68,6 @@ def job_of(one: Measured, other: Measured | None = None) -> Job:
         one.case.n_samples, X.shape[1], one.case.settings["width"], one.watch.n_rounds, one.words,
         one.watch.sent / one.n_shards, received, each,
     )  # fmt: skip
-
-
-def saved(network: fastmem.Network) -> bytes:
-    """The bytes of a network's file."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(folder) / "net.npz"
-        network.save(path)
-        return path.read_bytes()
-
-
-_HERE: dict[tuple[str, bool], tuple[float, bytes]] = {}
-"""Fits on one machine, by case and whether columns have names: CPU seconds, and the file."""
-
-
-def fit_here(case: Case, as_given: Any) -> tuple[float, bytes]:
-    """Seconds of the processor for a fit on one machine, after one that compiles; and its file."""
-    X, y = case.data()
-    key = str(case), as_given is not None
-    if key not in _HERE:
-        X = X if as_given is None else as_given(X)
-        for _ in range(2):
-            start = time.process_time()
-            network = fastmem.interpolate(X, y, **case.settings, seed=0, n_threads=1)
-            spent = time.process_time() - start
-        _HERE[key] = spent, saved(network)
-    return _HERE[key]
-
-
-def measure(case: Case, engine: Any, shards: Sequence[int]) -> list[Measured]:
-    """Fit a case here, and on shards once each after a small one that compiles."""
-    X, y = case.data()
-    here, expected = fit_here(case, getattr(engine, "as_given", None))
-    settings = case.settings | {"seed": 0, "n_threads": 1}
-    few = np.arange(0, len(y), max(1, len(y) // 2000))
-    found = []
-    for n_shards in shards:
-        fit_on(engine, X[few], y[few], n_shards, **settings)
-        if engine == "local":  # the seconds of which are the model's
-            fit_on(engine, X, y, n_shards, **settings)
-        network, watch, spent = fit_on(engine, X, y, n_shards, **settings)
-        if saved(network) != expected:
-            raise AssertionError(f"{case} on {n_shards} shards is another network")
-        found.append(Measured(case, watch.n_shards, len(network.second), watch, spent, here))
-    return found
 
 
 def fits_table(found: Sequence[Measured]) -> str:
@@ -257,7 +134,7 @@ def constants_of(
     return Constants(
         sum(work[name][0] for name in _CHECKS) / X.size,
         work["fill"][0] / max(1.0, work["fill"][1]),
-        sum(work[name][0] for name in _COUNTS) / max(1.0, one.words),
+        sum(work[name][0] for name in COUNTS) / max(1.0, one.words),
         max(0.0, float(fixed)), max(0.0, float(slope)),
         one.watch.driver / one.watch.n_rounds, read, 1 / NETWORK, spread,
     )  # fmt: skip
@@ -393,13 +270,24 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--shards", type=int, nargs="+", default=[1, 2])
     parser.add_argument(
         "--fit", nargs=4, metavar=("DATA", "N", "WIDTH", "SELECTION"),
-        help="measure this one only: moons, clusters or digits; points; hyperplanes or auto",
+        help=f"measure this one only: {', '.join(KINDS)}; points; hyperplanes or auto",
     )  # fmt: skip
+    parser.add_argument(
+        "--noisy", action="store_true", help="only fits of which some labels are wrong"
+    )
+    parser.add_argument(
+        "--ten-million", action="store_true",
+        help="only ten million points through three workers, from parquet",
+    )  # fmt: skip
+    parser.add_argument("--points", type=int, default=10_000_000, help="how many there are then")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes")
     parser.add_argument("--picture", type=Path, help="png to draw the simulation in")
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore", fastmem.UnseparatedWarning)
 
+    if options.ten_million:
+        print(ten_million.run(options.engine, 20_000 if options.smoke else options.points))
+        return
     if options.fit:
         kind, n_samples, width, selection = options.fit
         settings = dict(selection=selection) | ({} if width == "auto" else dict(width=int(width)))
@@ -409,23 +297,40 @@ def main(arguments: Sequence[str] | None = None) -> None:
     local: list[Measured] = []
     fits: list[Measured] = []
     with opened(options.engine, max(options.shards)) as engine:
-        for case in cases(options.smoke):
+        for case in [] if options.noisy else cases(options.smoke):
             local += measure(case, "local", (1,))
             fits += measure(case, engine, options.shards)
-    print(f"## Fits on {options.engine}\n\n{fits_table(fits)}\n\n## In this process\n")
-    print(fits_table(local))
+        noisy = [
+            one for case in regional.cases(options.smoke)
+            for one in measure(case, engine, options.shards)
+        ]  # fmt: skip
+    print(f"## Fits on {options.engine}\n\n{fits_table([*fits, *noisy])}\n")
+    print(f"{regional.wire_table(noisy)}\n")
 
     rounds = rounds_of(options.rounds_of or options.engine, options.smoke)
+    told = ", ".join(f"{n}: {1e3 * s:.2f}" for n, s in rounds.items())
+    print(f"## The model\n\nEmpty rounds in ms by workers, of the simulation: {told}.\n")
+    read = read_seconds(1000 if options.smoke else 300_000)
+    if not options.noisy:
+        model(options, local, fits, (rounds, read))
+    print("\n## Merged cells among neighbours\n")
+    regional.simulate(noisy, lambda one: constants_of(one, rounds, read, 0.0), CORES, options.smoke)
+
+
+def model(
+    options: argparse.Namespace, local: Sequence[Measured], fits: Sequence[Measured],
+    measured: tuple[Mapping[int, float], float],
+) -> None:  # fmt: skip
+    """Print the model and the simulation of fits without regions."""
+    rounds, read = measured
+    print(f"### One shard in this process\n\n{fits_table(local)}\n")
     jobs, last, four = growing(options.smoke)
-    spread = spread_of(four)
-    known = rounds, read_seconds(1000 if options.smoke else 300_000), spread
+    known = rounds, read, spread_of(four)
     own: dict[int, float] = {}
     for one in fits:
         own[one.n_shards] = min(one.watch.empty, own.get(one.n_shards, one.watch.empty))
-    told = ", ".join(f"{n}: {1e3 * s:.2f}" for n, s in rounds.items())
-    print(f"\n## The model\n\nEmpty rounds in ms by workers, of the simulation: {told}.\n")
     print(model_table(local, fits, (own, *known[1:])))
-    print(f"\n## Growth\n\n{growth_table(jobs)}\n\n## Simulation\n")
+    print(f"\n### Growth\n\n{growth_table(jobs)}\n\n### Simulation\n")
     constants = {
         name: replace(constants_of(one, *known), cores=CORES) for name, one in last.items()
     }

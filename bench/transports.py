@@ -7,6 +7,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from functools import partial
 from importlib import import_module
 from itertools import pairwise
 from multiprocessing import get_context
@@ -19,11 +20,13 @@ from unittest.mock import patch
 import numpy as np
 
 from bench.measuring import peak_of_this_process
+from bench.wire import ByKind
 from fastmem.distributed.fitting import interpolate_on
 from fastmem.distributed.parts import Part
 from fastmem.distributed.shard import Command, Shard
 
 ENGINES = ("local", "processes", "dask", "ray")
+Messages = Sequence[Sequence[Command]]
 
 
 class Watch:
@@ -46,6 +49,9 @@ class Watch:
         Seconds of a round that asks for nothing.
     driver : float
         Seconds of the processor in this process, beside those of shards that are in it.
+    kinds : ByKind
+    lacking : list of float
+        Of each region that is known at the end, the share of all blocks that never came to it.
     """
 
     def __init__(self, n_shards: int = 0) -> None:
@@ -56,15 +62,22 @@ class Watch:
         self.work: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
         self.peaks: list[float] = []
         self.empty = self.driver = 0.0
+        self.kinds, self.lacking = ByKind(), list[float]()
 
     @property
     def shard_seconds(self) -> float:
         """Seconds in which a shard was at work, of the slowest in each round."""
         return sum(max(some) for some in self.in_shards)
 
-    def note(self, seconds: float, in_shards: Sequence[float]) -> None:
+    def note(
+        self, messages: Messages, sent: int, received: int, seconds: float,
+        in_shards: Sequence[float],
+    ) -> None:  # fmt: skip
         """Take note of a round."""
         self.n_rounds += 1
+        self.kinds.add(messages, sent, received, max(in_shards, default=0.0))
+        self.sent += sent
+        self.received += received
         self.seconds.append(seconds)
         if in_shards:
             self.in_shards.append(list(in_shards))
@@ -122,22 +135,23 @@ class InProcess:
         restore: Callable[[int], Sequence[Command]],
     ) -> list[list[Any]]:  # fmt: skip
         """See `fastmem.distributed.transport.Transport`."""
-        start, replies, spent = time.process_time(), [], []
-        for shard, seq, message in zip(self._shards, seqs, messages, strict=True):
-            sent = pickle.dumps((seq, list(message)))
+        start, replies, spent, n_received = time.process_time(), [], [], 0
+        sent = pickled(seqs, messages)
+        for shard, message in zip(self._shards, messages, strict=True):
             begun = time.process_time()
-            answered, work = run_timed(shard, *pickle.loads(sent))
-            spent.append(time.process_time() - begun)
+            answered, work = run_timed(shard, *pickle.loads(sent[id(message)]))
             received = pickle.dumps(answered)
-            self.watch.sent += len(sent)
-            self.watch.received += len(received)
+            spent.append(time.process_time() - begun)
+            n_received += len(received)
             replies.append(pickle.loads(received))
             _add(self.watch, work)
-        self.watch.note(time.process_time() - start, spent)
+        n_sent = sum(len(sent[id(message)]) for message in messages)
+        self.watch.note(messages, n_sent, n_received, time.process_time() - start, spent)
         return replies
 
     def finish(self) -> None:
-        """There is one process."""
+        """Note what regions lack."""
+        self.watch.lacking = [share for one in self._shards for share in lacking(one)]
 
 
 class Workers:
@@ -183,41 +197,41 @@ class InProcesses:
         restore: Callable[[int], Sequence[Command]],
     ) -> list[list[Any]]:  # fmt: skip
         """See `fastmem.distributed.transport.Transport`."""
-        start, replies, spent = time.perf_counter(), [], []
-        sent: dict[int, bytes] = {}  # mostly all are sent the same
-        for pipe, seq, message in zip(self._pipes, seqs, messages, strict=True):
-            if id(message) not in sent:
-                sent[id(message)] = pickle.dumps((seq, list(message)))
+        start, replies, spent, n_received = time.perf_counter(), [], [], 0
+        sent = pickled(seqs, messages)
+        for pipe, message in zip(self._pipes, messages, strict=True):
             pipe.send_bytes(sent[id(message)])
-            self.watch.sent += len(sent[id(message)])
+        n_sent = sum(len(sent[id(message)]) for message in messages)
         for pipe in self._pipes:
             received = pipe.recv_bytes()
-            self.watch.received += len(received)
+            n_received += len(received)
             answered, work, seconds = pickle.loads(received)
             if isinstance(answered, BaseException):
                 raise answered
             replies.append(answered)
             spent.append(seconds)
             _add(self.watch, work)
-        self.watch.note(time.perf_counter() - start, spent)
+        self.watch.note(messages, n_sent, n_received, time.perf_counter() - start, spent)
         return replies
 
     def finish(self) -> None:
-        """Note the peaks of the processes."""
+        """Note the peaks of the processes, and what their regions lack."""
         for pipe in self._pipes:
-            pipe.send("peak")
-            self.watch.peaks.append(float(pipe.recv()))
+            pipe.send("end")
+            peak, shares = pipe.recv()
+            self.watch.peaks.append(peak)
+            self.watch.lacking += shares
 
 
 def _serve(pipe: Connection) -> None:
     """A process that answers."""
     while (message := pickle.loads(pipe.recv_bytes())) is not None:
         if isinstance(message, list):
-            shard = Shard(message)
+            shard = Shard([part() if callable(part) else part for part in message])
             forget_peak()  # from here on it is this shard's
             pipe.send("ready")
-        elif message == "peak":
-            pipe.send(peak_of_this_process())
+        elif message == "end":
+            pipe.send((peak_of_this_process(), lacking(shard)))
         else:
             begun = time.process_time()
             try:
@@ -231,6 +245,21 @@ def forget_peak() -> None:
     """Let the largest resident memory of this process begin anew, where Linux can."""
     with suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
+
+
+def pickled(seqs: Sequence[int], messages: Messages) -> dict[int, bytes]:
+    """Messages with their numbers, by id: mostly all shards are sent the same."""
+    found: dict[int, bytes] = {}
+    for seq, message in zip(seqs, messages, strict=True):
+        if id(message) not in found:
+            found[id(message)] = pickle.dumps((seq, list(message)))
+    return found
+
+
+def lacking(shard: Shard) -> list[float]:
+    """The share of all blocks of points that are not in a shard's region, if it has one."""
+    region = shard._region
+    return [] if region is None else [float(region._tree.absent.mean())]
 
 
 def _add(watch: Watch, work: Sequence[Any]) -> None:
@@ -253,9 +282,11 @@ class Watched:
 
     def call(self, *arguments: Any) -> list[list[Any]]:
         """See `fastmem.distributed.transport.Transport`."""
-        start = time.perf_counter()
-        replies: list[list[Any]] = self._inner.call(*arguments)
-        self.watch.note(time.perf_counter() - start, [])
+        inner = self._inner
+        sent, received, start = inner.sent, inner.received, time.perf_counter()
+        replies: list[list[Any]] = inner.call(*arguments)
+        seconds = time.perf_counter() - start
+        self.watch.note(arguments[1], inner.sent - sent, inner.received - received, seconds, [])
         return replies
 
 
@@ -290,22 +321,48 @@ def fit_on(engine: Any, X: np.ndarray, y: np.ndarray, n_shards: int, **parameter
     """
     if engine == "local" or isinstance(engine, Workers):
         parts = [[part] for part in cut(X, y, n_shards)]
-        transport: Any = (
-            InProcesses(engine, parts) if isinstance(engine, Workers) else InProcess(parts)
-        )
-        try:
-            empty = empty_seconds(transport)
-            transport.watch = watch = Watch(n_shards)
-            start, begun = time.perf_counter(), time.process_time()
-            network = interpolate_on(transport, **parameters)
-            seconds, cpu = time.perf_counter() - start, time.process_time() - begun
-            watch.empty, watch.driver = empty, cpu
-            if engine == "local":
-                seconds, watch.driver = cpu, cpu - watch.shard_seconds
-        finally:
-            transport.finish()
+        if engine != "local":
+            return _fit_over(InProcesses(engine, parts), **parameters)
+        network, watch, _ = _fit_over(InProcess(parts), **parameters)
+        seconds = watch.driver
+        watch.driver -= sum(map(sum, watch.in_shards))
         return network, watch, seconds
     return engine(X, y, n_shards, **parameters)
+
+
+def fit_files(engine: Any, folder: Path, n_shards: int, **parameters: Any) -> Any:
+    """The same of the rows in parquet files of a folder, whose labels are y, which workers read.
+
+    Seconds are those of the fit: files that were read before do not count.
+    """
+    if not isinstance(engine, Workers):
+        return engine.of_files(str(folder), n_shards, **parameters)
+    paths = sorted(folder.iterdir())
+    parts: list[list[Any]] = [[] for _ in range(n_shards)]
+    for number, path in enumerate(paths):
+        parts[number * n_shards // len(paths)].append(partial(read_part, number, path))
+    return _fit_over(InProcesses(engine, parts), **parameters)
+
+
+def read_part(number: int, path: Path) -> Part:
+    """A part that is in a file."""
+    import pandas as pd
+
+    frame = pd.read_parquet(path)
+    return Part(number, frame.drop(columns="y"), frame["y"])
+
+
+def _fit_over(transport: Any, **parameters: Any) -> Any:
+    try:
+        empty = empty_seconds(transport)
+        transport.watch = watch = Watch(transport.n_shards)
+        start, begun = time.perf_counter(), time.process_time()
+        network = interpolate_on(transport, **parameters)
+        seconds, watch.driver = time.perf_counter() - start, time.process_time() - begun
+        watch.empty = empty
+    finally:
+        transport.finish()
+    return network, watch, seconds
 
 
 @contextmanager
@@ -326,20 +383,20 @@ def opened(name: str, n_workers: int) -> Iterator[Any]:
 
 
 @contextmanager
-def _noting(module: Any, watch: Watch, peaks: Callable[[], list[float]]) -> Iterator[list[float]]:
+def _noting(
+    module: Any, watch: Watch, peaks: Callable[[Any], list[float]]
+) -> Iterator[list[float]]:
     """Let a module's fits run over transports that are watched; gives when they began and ended."""
     times: list[float] = []
 
     def noted(transport: Any, **parameters: Any) -> Any:
         watch.n_shards, watch.empty = transport.n_shards, empty_seconds(transport)
-        before = transport.sent, transport.received
         times.append(time.perf_counter())
         begun = time.process_time()
         network = interpolate_on(Watched(transport, watch), **parameters)
         watch.driver = time.process_time() - begun
         times.append(time.perf_counter())
-        watch.sent, watch.received = transport.sent - before[0], transport.received - before[1]
-        watch.peaks = peaks()
+        watch.peaks = peaks(transport)
         return network
 
     with patch.object(module, "interpolate_on", noted):
@@ -352,16 +409,27 @@ def _dask(n_workers: int) -> Iterator[Any]:
 
     fitting = import_module("fastmem.dask.fitting")
 
-    def fit(X: np.ndarray, y: np.ndarray, n_shards: int, **parameters: Any) -> Any:
-        watch, rows = Watch(), -(-len(X) // n_shards)
+    def run(X: Any, y: Any, **parameters: Any) -> Any:
+        watch = Watch()
         client.run(forget_peak)
-        arrays = da.from_array(X, chunks=(rows, -1)), da.from_array(y, chunks=rows)
         with _noting(
-            fitting, watch, lambda: list(client.run(peak_of_this_process).values())
+            fitting, watch, lambda _: list(client.run(peak_of_this_process).values())
         ) as times:
-            network = fitting.interpolate(*arrays, client=client, **parameters)
+            network = fitting.interpolate(X, y, client=client, **parameters)
         return network, watch, times[1] - times[0]
 
+    def fit(X: np.ndarray, y: np.ndarray, n_shards: int, **parameters: Any) -> Any:
+        rows = -(-len(X) // n_shards)
+        arrays = da.from_array(X, chunks=(rows, -1)), da.from_array(y, chunks=rows)
+        return run(*arrays, **parameters)
+
+    def of_files(folder: str, n_shards: int, **parameters: Any) -> Any:
+        import dask.dataframe as dd
+
+        frame = dd.read_parquet(folder)
+        return run(frame.drop(columns="y"), frame["y"], **parameters)
+
+    fit.of_files = of_files  # type: ignore[attr-defined]
     with (
         LocalCluster(n_workers=n_workers, threads_per_worker=1, dashboard_address=None) as cluster,
         Client(cluster, direct_to_workers=True) as client,
@@ -378,27 +446,30 @@ def _ray(n_workers: int) -> Iterator[Any]:
     def named(X: np.ndarray) -> Any:
         return pd.DataFrame(X, columns=[f"x{i}" for i in range(X.shape[1])])
 
-    def peaks() -> list[float]:
+    def peaks(transport: Any) -> list[float]:
         found = []
-        for place in Path("/proc").glob("[0-9]*"):
-            try:
-                if b"ray::_Keeper" in (place / "cmdline").read_bytes():
-                    lines = (place / "status").read_text().splitlines()
-                    found += [1024.0 * int(x.split()[1]) for x in lines if x.startswith("VmHWM")]
-            except OSError:
-                continue
+        for process in ray.get([actor.live.remote() for actor in transport._actors.values()]):
+            lines = (Path("/proc") / str(process) / "status").read_text().splitlines()
+            found += [1024.0 * int(x.split()[1]) for x in lines if x.startswith("VmHWM")]
         return found
 
-    def fit(X: np.ndarray, y: np.ndarray, n_shards: int, **parameters: Any) -> Any:
+    def run(dataset: Any, n_shards: int, **parameters: Any) -> Any:
         watch = Watch()
-        frames = [named(part.points).assign(y=part.labels) for part in cut(X, y, n_shards)]
         with _noting(fitting, watch, peaks) as times:
             network = fitting.interpolate(
-                ray.data.from_pandas(frames), label_column="y", num_actors=n_shards, num_cpus=1,
-                **parameters,
-            )  # fmt: skip
+                dataset, label_column="y", num_actors=n_shards, num_cpus=1, **parameters
+            )
         return network, watch, times[1] - times[0]
 
+    def fit(X: np.ndarray, y: np.ndarray, n_shards: int, **parameters: Any) -> Any:
+        frames = [named(part.points).assign(y=part.labels) for part in cut(X, y, n_shards)]
+        return run(ray.data.from_pandas(frames), n_shards, **parameters)
+
+    def of_files(folder: str, n_shards: int, **parameters: Any) -> Any:
+        dataset = ray.data.read_parquet(folder, override_num_blocks=8 * n_shards)
+        return run(dataset, n_shards, **parameters)
+
+    fit.of_files = of_files  # type: ignore[attr-defined]
     fit.as_given = named  # type: ignore[attr-defined]
     ray.init(num_cpus=n_workers, include_dashboard=False, log_to_driver=False)
     try:

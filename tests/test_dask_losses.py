@@ -265,11 +265,13 @@ def test_a_worker_joins_late_and_takes_over(cluster, client, data, monkeypatch):
     def change(host):
         cluster.scale(2)
         client.wait_for_workers(2, timeout=60)
-        client.retire_workers([old], close_workers=True, remove=True)
+        # it would not retire, as it has an actor
+        cluster.sync(cluster.scheduler.remove_worker, address=old, stimulus_id="test")
 
     acted = before(monkeypatch, "fill", change)
+    later = before(monkeypatch, "cover", lambda host: None)
     fit(data, "random")
-    assert acted == [old]
+    assert acted == [old] and later != [old]
 
 
 def test_a_paused_worker_takes_no_shard(three, data, monkeypatch):

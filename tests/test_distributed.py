@@ -23,6 +23,7 @@ from fastmem.distributed import fitting, remote_points, window
 from fastmem.distributed.fitting import interpolate_on
 from fastmem.distributed.numbering import Placing
 from fastmem.distributed.parts import Part
+from fastmem.distributed.region import Region
 from fastmem.distributed.shard import Shard, StaleShard
 from fastmem.distributed.transport import ATTEMPTS, LocalShards, LostShardError
 from fastmem.inputs import equal_rows
@@ -361,6 +362,40 @@ def test_merged_cells_grow_among_neighbours_as_on_one_machine(monkeypatch, mode,
         transport = LocalShards(shards_of(X, y, cuts, owners, n_shards))
         agree(fit(transport, **parameters), expected)
     assert taken_over
+
+
+def test_patterns_of_the_ground_come_once_and_again_where_a_shard_was_lost(monkeypatch):
+    X, y = noisy()
+    expected = fit_here(X, y, width=256)
+    stand, stood, lost = Region.stand, [], set()
+
+    def standing(self, *arguments):
+        found = stand(self, *arguments)
+        stood.append((arguments[-1] is not None, found))  # with bits of what was there
+        return found
+
+    monkeypatch.setattr(Region, "stand", standing)
+    shards = shards_of(X, y, [1500], [0, 1], 2)
+    agree(fit(LocalShards(shards), width=256), expected)
+    assert stood[:2] == [(False, True)] * 2 and set(stood[2:]) == {(True, True)}
+    n_stood = len(stood)
+    transport = LocalShards(shards, lambda shard: shard in lost and not lost.discard(shard))
+    call = transport.call
+
+    def losing(*arguments):
+        if len(stood) == n_stood + 2 and not transport.n_lost:  # its region goes
+            lost.add(1)
+        return call(*arguments)
+
+    monkeypatch.setattr(transport, "call", losing)
+    agree(fit(transport, width=256), expected)
+    assert transport.n_lost and (False, True) in stood[n_stood + 2 :]
+    # where shards have another ground than the driver takes them to have
+    monkeypatch.setattr(Region, "stand", lambda self, version, *some: (
+        stand(self, version, *some[:-2], -2, some[-1]) if some[-1] is not None
+        else stand(self, version, *some)
+    ))  # fmt: skip
+    agree(fit(LocalShards(shards), width=256), expected)
 
 
 def test_few_merged_cells_are_the_same_where_neighbours_are_asked(monkeypatch):

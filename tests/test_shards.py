@@ -11,6 +11,8 @@ import fastmem
 from fastmem.distributed import fitting
 from fastmem.distributed.fleet import Fleet
 from fastmem.distributed.numbering import Numbering, Placing
+from fastmem.distributed.region import Layout
+from fastmem.distributed.regions import Regions
 from fastmem.distributed.remote_cover import RemoteCover
 from fastmem.distributed.remote_patterns import RemotePatterns
 from fastmem.distributed.remote_points import RemotePoints
@@ -118,6 +120,27 @@ def test_counts_and_the_points_they_name_are_those_of_one_machine(partitioning, 
         mine[0].copy_others(named, tiles, 0)
         theirs[0].copy_others(named, copies, 0)
         assert np.array_equal(tiles, copies)
+
+
+def test_what_all_are_sent_is_pickled_once(monkeypatch):
+    """Else a large message would be in memory as often as there are shards."""
+    X, y = coins()
+    shards = LocalShards(shards_of(X, y, [50, 100], [0, 1, 2], 3))
+    fleet, calls = Fleet(shards), []
+    call = shards.call
+    monkeypatch.setattr(shards, "call", lambda *some: (calls.append(some[1]), call(*some))[1])
+    fleet.tell("place", fitting._placing([fact for f in fleet.ask(("facts",))[0] for fact in f]))
+    fleet.ask(("take", np.arange(3)), ("extremes",))
+    fleet.ask_one(1, ("extremes",))
+    assert [len({id(message) for message in messages}) for messages in calls] == [1, 1, 2]
+
+
+def test_what_some_regions_are_sent_is_pickled_once():
+    regions = object.__new__(Regions)
+    regions._fleet = type("Three", (), {"n_shards": 3})()
+    regions.layout = Layout(7, np.zeros(1, np.int64), np.zeros(2, np.int64), 1)
+    found = regions._messages({0: (command := ("stand", 1)), 2: command})
+    assert found[0] is found[2] == [("in_region", 7, "stand", (1,))] and found[1] == []
 
 
 @given(st.integers(0, 99))

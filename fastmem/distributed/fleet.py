@@ -52,7 +52,7 @@ class Fleet:
 
     def ask_one(self, shard: int, command: Command) -> Any:
         """Return the reply of one shard."""
-        messages: list[list[Command]] = [[] for _ in range(self.n_shards)]
+        messages: list[list[Command]] = [[]] * self.n_shards
         messages[shard] = [command]
         return self.ask_each(messages)[shard][0]
 
@@ -60,12 +60,11 @@ class Fleet:
         """Return the replies of each shard to its own commands, which change nothing."""
         told, self._told = self._told, []
         first = [command for command, _ in told]
-        whole = {
-            id(message): [*first, *message] for message in messages
-        }  # a message is sent as one
         self.n_rounds += 1
+        # one list for shards that are asked the same, as a transport pickles each list once
+        sent = {id(message): [*first, *message] for message in messages}
         replies = self._transport.call(
-            [self._seq] * self.n_shards, [whole[id(message)] for message in messages], self._restore
+            [self._seq] * self.n_shards, [sent[id(message)] for message in messages], self._restore
         )
         for command in first:
             self._journal.add(command)

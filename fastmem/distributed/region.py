@@ -165,6 +165,7 @@ class Region:
         self._own_blocks = np.empty(0, np.int64)
         self._version = self._n_closed = -1
         self._ground: Ground
+        self._sizes: np.ndarray | None = None
 
     def has_all(self) -> bool:
         """Whether nothing is lacking."""
@@ -232,12 +233,19 @@ class Region:
         uncovered: np.ndarray,
         sizes: np.ndarray | None,
         patterns: np.ndarray | None,
+        before: int = -1,
+        kept: np.ndarray | None = None,
     ) -> bool:
-        """Know what is uncovered, as packed bits by position.
+        """Know what is uncovered, as packed bits by position; returns whether it does.
 
-        Among all points; or among some of them, of each class as many as ``sizes`` says.
+        Among all points; or among some of them, of each class as many as ``sizes`` says: with their
+        patterns, or those of the ground ``before`` whose bits are set in ``kept``.
         """
         tree = self._tree
+        if kept is not None:
+            if before != self._version or self._sizes is None:
+                return False
+            patterns = self._patterns_of_ground(kept)
         if patterns is not None and sizes is not None:
             n_own = -(-sizes // FAN)
             first = FAN * (np.cumsum(n_own) - n_own)
@@ -251,8 +259,16 @@ class Region:
         marks = np.unpackbits(uncovered, count=n_positions).astype(np.bool_)
         valid = np.full(self.layout.n_words, ~np.uint64(0))
         self._ground = Ground(self._tree, tree, valid, marks, marked_below(tree, marks))
-        self._version, self._n_closed = version, n_closed
+        self._version, self._n_closed, self._sizes = version, n_closed, sizes
         return True
+
+    def _patterns_of_ground(self, kept: np.ndarray) -> np.ndarray:
+        """Patterns of those points of the ground whose packed bits are set, one row each."""
+        sizes, own = self._sizes, self._ground.own
+        assert sizes is not None
+        starts = np.repeat(own.first[0] - np.cumsum(sizes) + sizes, sizes)
+        is_kept = np.unpackbits(kept, count=len(starts)).astype(np.bool_)
+        return columns_at(own.points, (starts + np.arange(len(starts)))[is_kept])
 
     def blocks(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which of some blocks, ascending, are its own; and the patterns of all their points."""

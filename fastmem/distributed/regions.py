@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -58,6 +58,27 @@ class PlacedPatterns(Patterns):
     def rows_of(self, codes: np.ndarray, numbers: np.ndarray) -> np.ndarray:
         """Rows of points of several classes; the shards are asked."""
         return self._rows_of(codes, numbers)
+
+
+class _Gathered(NamedTuple):
+    """What cells grow on: some points, by their positions, ascending, or all where sizes is None.
+
+    version int; positions (P,) int64; sizes (K,) int64, of each class; patterns (P, n_words) uint64
+    """
+
+    version: int
+    positions: np.ndarray
+    sizes: np.ndarray | None
+    patterns: np.ndarray | None
+
+
+def _places_among(all_of_them: np.ndarray, some: np.ndarray) -> np.ndarray | None:
+    """Where some ascending numbers are among others, int64; None where one is not."""
+    if not len(all_of_them):
+        return None
+    places = np.searchsorted(all_of_them, some)
+    places[places == len(all_of_them)] = 0
+    return places if np.array_equal(all_of_them[places], some) else None
 
 
 class Regions:
@@ -118,6 +139,7 @@ class Regions:
         self._closed: list[tuple[np.ndarray, np.ndarray]] = []
         self._told = np.zeros(fleet.n_shards, np.int64)
         self._uncovered = np.empty(0, np.bool_)
+        self._ground = _Gathered(-1, _NONE, None, np.empty((0, n_words), np.uint64))
         self.equip()
 
     # Bringing points to their regions -------------------------------------------------------------
@@ -250,25 +272,44 @@ class Regions:
         chosen: Sequence[np.ndarray] | None,
     ) -> None:
         """Let all shards know what is uncovered: among all points, or a few of each class."""
-        sizes = patterns = None
+        sizes = patterns = kept = None
+        before = self._ground
+        positions = _NONE
         if chosen is not None:
             sizes = np.array([len(some) for some in chosen], np.int64)
+            positions = np.concatenate([_NONE, *chosen])
+            kept = _places_among(before.positions, positions)
+            if kept is not None and before.patterns is not None:
+                patterns = before.patterns[kept]
             while patterns is None:
-                patterns = self.patterns_at(np.concatenate([_NONE, *chosen]))
+                patterns = self.patterns_at(positions)
                 if patterns is None:
                     self.equip()
         self._uncovered, self._codes_at = uncovered, codes_at
-        self._ground = secrets.randbits(62), sizes, patterns
+        self._ground = _Gathered(secrets.randbits(62), positions, sizes, patterns)
         self._closed = []
         self._n_closed = 0
-        self._stand_on(range(self._fleet.n_shards))
+        shards: Sequence[int] = range(self._fleet.n_shards)
+        if kept is not None:  # the shards have them, but for a new one
+            is_kept = np.zeros(len(before.positions), np.bool_)
+            is_kept[kept] = True
+            stands = self._stand_on(shards, before.version, np.packbits(is_kept))
+            shards = [shard for shard in shards if not stands[shard]]
+        if shards:
+            self._stand_on(shards)
 
-    def _stand_on(self, shards: Sequence[int]) -> None:
-        version, *own = self._ground
+    def _stand_on(
+        self, shards: Sequence[int], before: int = -1, kept: np.ndarray | None = None
+    ) -> list[Any]:
+        """Let shards stand on the ground: by what they have of one before, or by its patterns."""
+        version, _, sizes, patterns = self._ground
+        if kept is not None:
+            patterns = None
         packed = np.packbits(self._uncovered)
-        command = "stand", version, self._n_closed, packed, *own
-        self._fleet.ask_each(self._messages(dict.fromkeys(shards, command)))
+        stand = "stand", version, self._n_closed, packed, sizes, patterns, before, kept
+        replies = self._fleet.ask_each(self._messages(dict.fromkeys(shards, stand)))
         self._told[list(shards)] = len(self._closed)
+        return [some[0] if some else None for some in replies]
 
     def note_closed(self, positions: np.ndarray) -> None:
         """Points, by position on the ground, are not uncovered any more."""
@@ -330,7 +371,7 @@ class Regions:
         closed, closed_codes = (np.concatenate([_NONE, *some]) for some in zip(
             (_NONE, _NONE), *new, strict=True))  # fmt: skip
         return Order(
-            self._ground[0], self._n_closed - len(closed), closed, closed_codes, starts, codes,
+            self._ground.version, self._n_closed - len(closed), closed, closed_codes, starts, codes,
             manner, blocks, patterns,
         )  # fmt: skip
 
@@ -374,11 +415,11 @@ class Regions:
         return self._fleet.ask_one(shard, self._command(name, *arguments))
 
     def _messages(self, commands: dict[int, tuple[Any, ...]]) -> list[list[Any]]:
-        """A message for each shard, of one command or none."""
-        whole = {id(command): [self._command(*command)] for command in commands.values()}
+        """A message for each shard, of one command or none: one list for all with the same."""
         nothing: list[Any] = []
+        made = {id(some): [self._command(*some)] for some in commands.values()}
         return [
-            whole[id(commands[shard])] if shard in commands else nothing
+            made[id(commands[shard])] if shard in commands else nothing
             for shard in range(self._fleet.n_shards)
         ]
 
