@@ -60,9 +60,12 @@ class Fleet:
         """Return the replies of each shard to its own commands, which change nothing."""
         told, self._told = self._told, []
         first = [command for command, _ in told]
+        whole = {
+            id(message): [*first, *message] for message in messages
+        }  # a message is sent as one
         self.n_rounds += 1
         replies = self._transport.call(
-            [self._seq] * self.n_shards, [[*first, *message] for message in messages], self._restore
+            [self._seq] * self.n_shards, [whole[id(message)] for message in messages], self._restore
         )
         for command in first:
             self._journal.add(command)

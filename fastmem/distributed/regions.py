@@ -115,7 +115,6 @@ class Regions:
         self._point_bytes = 8 * n_words + 24 + (8 * points.n_features if within_leaves else 0)
         self.numbers = np.empty(placing.n_rows, np.int32 if placing.n_rows < 1 << 31 else np.int64)
         self._upper: tuple[np.ndarray, np.ndarray] | None = None
-        self._stand: tuple[Any, ...] | None = None
         self._closed: list[tuple[np.ndarray, np.ndarray]] = []
         self._told = np.zeros(fleet.n_shards, np.int64)
         self._uncovered = np.empty(0, np.bool_)
@@ -208,9 +207,7 @@ class Regions:
         if self._upper is None:
             self._upper = self._nodes_above(blocks, [made[shard] for shard in shards])
         small = asked[:n_few], found[:n_few]
-        self._fleet.ask_each(
-            self._messages({shard: ("equip", *self._upper, *small) for shard in shards})
-        )
+        self._fleet.ask_each(self._messages(dict.fromkeys(shards, ("equip", *self._upper, *small))))
 
     def _nodes_above(
         self, blocks: list[np.ndarray], made: list[tuple[np.ndarray, np.ndarray]]
@@ -269,9 +266,8 @@ class Regions:
     def _stand_on(self, shards: Sequence[int]) -> None:
         version, *own = self._ground
         packed = np.packbits(self._uncovered)
-        self._fleet.ask_each(self._messages({
-            shard: ("stand", version, self._n_closed, packed, *own) for shard in shards
-        }))  # fmt: skip
+        command = "stand", version, self._n_closed, packed, *own
+        self._fleet.ask_each(self._messages(dict.fromkeys(shards, command)))
         self._told[list(shards)] = len(self._closed)
 
     def note_closed(self, positions: np.ndarray) -> None:
@@ -379,9 +375,11 @@ class Regions:
 
     def _messages(self, commands: dict[int, tuple[Any, ...]]) -> list[list[Any]]:
         """A message for each shard, of one command or none."""
-        n = self._fleet.n_shards
+        whole = {id(command): [self._command(*command)] for command in commands.values()}
+        nothing: list[Any] = []
         return [
-            [self._command(*commands[shard])] if shard in commands else [] for shard in range(n)
+            whole[id(commands[shard])] if shard in commands else nothing
+            for shard in range(self._fleet.n_shards)
         ]
 
     def _command(self, name: str, *arguments: Any) -> tuple[Any, ...]:
