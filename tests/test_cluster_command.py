@@ -19,7 +19,6 @@ pandas = pytest.importorskip("pandas")
 from distributed import LocalCluster
 from typer.testing import CliRunner
 
-import fastmem
 from fastmem.commands import app
 from fastmem.machine import clusters
 from fastmem.tables import pieces
@@ -36,7 +35,7 @@ def here(tmp_path, monkeypatch):
 def no_workers(n=0):
     return LocalCluster(
         n_workers=n, processes=False, threads_per_worker=1, protocol="tcp://",
-        dashboard_address=None, silence_logs=50,
+        dashboard_address=":0", silence_logs=50,
     )  # fmt: skip
 
 
@@ -115,15 +114,17 @@ def both(scheduler, data, *options):
 
 
 @pytest.mark.parametrize("options", [
-    ["--width", 70], ["--decision", "vote"], ["--selection", "random", "--covered", "0"],
+    ["--width", 70], ["--decision", "vote"],
+    ["--selection", "random", *(f"--covered={k}" for k in range(3))],
 ])  # fmt: skip
 def test_numbers_as_they_stand_in_files(scheduler, options):
     facts = both(scheduler, write(numbers()), *options)
-    assert "columns" not in facts and facts["rows_labelled_otherwise"] == 0
+    assert "columns" not in facts
 
 
 @pytest.mark.parametrize("options", [
-    [], ["--drop", "id", "--as", "kind=ordinal", "--covered", "no"], ["--keep", "text"],
+    [], ["--drop", "id", "--as", "kind=ordinal", "--covered=no", "--covered=yes"],
+    ["--keep", "text"],
 ])  # fmt: skip
 def test_a_raw_table(scheduler, options):
     facts = both(scheduler, write(raw()), *options)
@@ -132,7 +133,6 @@ def test_a_raw_table(scheduler, options):
 
 def test_numbers_that_are_texts_or_lack_a_label(scheduler):
     frame = numbers().drop(columns="constant").astype({"a": str})
-    assert fastmem.load(Path("one.npz")) if False else True
     facts = both(scheduler, write(frame), "--width", 70)
     assert "columns" not in facts
     frame = numbers().astype({"y": "Int16"})
@@ -283,5 +283,7 @@ def test_processes_of_this_machine_and_an_interrupt():
     _, said = fitting.communicate(timeout=60)
     assert fitting.returncode == 130 and said == "Interrupted: no file was written.\n"
     with pytest.raises(ProcessLookupError):
-        os.killpg(fitting.pid, 0)
+        for _ in range(100):  # the last ones end by themselves
+            os.killpg(fitting.pid, 0)
+            time.sleep(0.1)
     assert not Path("hard.npz").exists()

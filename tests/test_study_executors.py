@@ -107,7 +107,7 @@ def scheduler():
         processes=False,
         threads_per_worker=1,
         protocol="tcp://",
-        dashboard_address=None,
+        dashboard_address=":0",
     ) as cluster:
         yield cluster.scheduler_address
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
@@ -39,14 +40,15 @@ def connected(address: str) -> Iterator[Any]:
     ModuleNotFoundError
         If dask and distributed are not installed.
     """
-    with needs("dask"):
-        from distributed import Client, LocalCluster
     with ExitStack() as stack:
+        held = stack.enter_context(_interrupts())
+        with needs("dask"):
+            from distributed import Client, LocalCluster
         where: Any = address
         if _LOCAL.fullmatch(address):
             n_workers = int(address.partition(":")[2] or 1)
             begin = partial(
-                LocalCluster, n_workers=n_workers, dashboard_address=None, silence_logs=50
+                LocalCluster, n_workers=n_workers, dashboard_address=":0", silence_logs=50
             )
             where = stack.enter_context(_deaf_to_interrupts(begin))
         try:
@@ -58,7 +60,29 @@ def connected(address: str) -> Iterator[Any]:
             ) from error
         stack.enter_context(client)
         _require_workers(client, address)
+        if held:
+            raise KeyboardInterrupt
         yield client
+
+
+@contextmanager
+def _interrupts() -> Iterator[list[int]]:
+    """Those that came: what Dask calls at each collection of garbage may swallow one."""
+    came: list[int] = []
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: Any) -> Any:
+        came.append(number)
+        return before(number, frame)  # type: ignore[operator, misc]
+
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield came
+        return
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield came
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _deaf_to_interrupts(begin: Callable[[], Any]) -> Any:
