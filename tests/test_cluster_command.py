@@ -165,6 +165,33 @@ def test_what_is_printed(scheduler):
     assert "42 rows without a label are left out" in result.stderr
 
 
+@pytest.mark.parametrize("when", ["read_on", "network_of"])
+def test_a_worker_that_goes_meanwhile(monkeypatch, when):
+    """Its pieces are read again by another, and encoded as they were."""
+    from fastmem.dask import tables
+
+    original = getattr(tables, when)
+    read = []
+    lost = []
+    with no_workers(3) as cluster:
+
+        def loses(*arguments, **more):
+            some = [worker for worker in cluster.workers.values() if worker.state.actors]
+            cluster.sync(some[0].close)
+            lost.append(some[0].address)
+            return original(*arguments, **more)
+
+        def part_of_piece(*arguments):
+            read.append(arguments[0])
+            return make(*arguments)
+
+        make = tables.part_of_piece
+        monkeypatch.setattr(tables, when, loses)
+        monkeypatch.setattr(tables, "part_of_piece", part_of_piece)
+        both(cluster.scheduler_address, write(raw()))
+    assert len(lost) == 1 and len(read) > len(set(read))
+
+
 # What is refused ---------------------------------------------------------------------------------
 
 

@@ -63,10 +63,10 @@ def fit_on_cluster(
     from fastmem.tables.pieces import labelled_pieces
 
     _refuse_what_is_local(request.settings, options)
+    pieces = labelled_pieces(request.data, request.label)
     with connected(address) as client:
         from fastmem.dask.tables import fit_table
 
-        pieces = labelled_pieces(request.data, request.label)
         known = LabelledTable(np.empty((0, 0)), None, notes=pieces.notes)
 
         def settings(read: Any) -> dict[str, Any]:
