@@ -4,8 +4,9 @@ A page's blocks run in order, in one directory of their own:
 
 - ``python``: all blocks of a page share one namespace;
 - ``sh``: a line is a command. ``fastmem`` runs in this process, ``cc`` and what it made in others;
-  of pip, pytest, Python and mkdocs it is checked that what they are asked for exists;
+  of pip, pytest, Python, mkdocs and dask it is checked that what they are asked for exists;
 - ``c title="FILE"``: is written to that file;
+- ``yaml``, ``dockerfile``: of the commands it is checked that they exist;
 - ``text``: the exact output of the block before it. ``...`` stands for any text within a line, a
   line of nothing else for any lines.
 
@@ -30,7 +31,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +41,7 @@ import pytest
 pytest.importorskip("typer")
 pytest.importorskip("matplotlib")
 pytest.importorskip("sklearn")
+import typer  # noqa: E402
 from sklearn.datasets import load_digits, load_iris  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
@@ -58,6 +60,8 @@ OPTIONAL = ("torch",)
 """What pages import that no extra for tests brings."""
 SLOW_TO_FOLLOW = ("ray",)
 """What has no wheels for the newest Python at times, so that the extra for tests leaves it out."""
+SCHEDULER = "tcp://127.0.0.1:8786"
+"""Whose cluster a page's own commands begin: here one of this process takes its place."""
 SMALLER = {
     "demo": ["--samples", "20000"],
     "reproduce": ["--grid", "n=20", "--grid", "lambda=0.5", "--trials", "2", "--workers", "1"],
@@ -148,9 +152,12 @@ class Run:
     namespace: dict[str, Any] = field(default_factory=lambda: {"__name__": "__main__"})
     output: str | None = None
     missing: list[str] = field(default_factory=list)
+    stack: contextlib.ExitStack = field(default_factory=contextlib.ExitStack)
 
     def run(self) -> None:
         for block in blocks_of(self.page):
+            if SCHEDULER in block.body and block.language in ("python", "sh"):
+                block = replace(block, body=block.body.replace(SCHEDULER, self.scheduler()))
             rule = getattr(self, f"run_{block.language}", None)
             assert rule is not None, (
                 f"{self.at(block)}: no rule for the language {block.language!r}"
@@ -160,6 +167,19 @@ class Run:
             except Exception as error:
                 error.add_note(f"in the block at {self.at(block)}")
                 raise
+
+    def scheduler(self) -> str:
+        """The address of a cluster in this process, which stands for the reader's own."""
+        if "cluster" not in self.__dict__:
+            distributed = pytest.importorskip("distributed")
+            self.cluster = self.stack.enter_context(
+                distributed.LocalCluster(
+                    n_workers=2, processes=False, threads_per_worker=1, protocol="tcp://",
+                    dashboard_address=":0",
+                )
+            )  # fmt: skip
+        address: str = self.cluster.scheduler_address
+        return address
 
     def at(self, block: Block) -> str:
         return f"{name_of(self.page)}:{block.line} ({block.language})"
@@ -190,6 +210,30 @@ class Run:
         lines = [line.rstrip() for line in self.output.splitlines()]
         got = "\n".join(lines).strip("\n") + "\n"
         assert matches(block.body, got), f"{self.at(block)} shows\n{block.body}\nbut is\n{got}"
+
+    def run_yaml(self, block: Block) -> None:
+        """A compose file, whose commands exist and have these options."""
+        yaml = pytest.importorskip("yaml")
+        for service in yaml.safe_load(block.body)["services"].values():
+            (words,) = _commands(service["command"])
+            self.check_command(words)
+        self.output = None
+
+    def run_dockerfile(self, block: Block) -> None:
+        for line in block.body.splitlines():
+            instruction, _, rest = line.partition(" ")
+            assert instruction in ("FROM", "WORKDIR", "COPY", "RUN"), f"no rule for {instruction}"
+            for words in _commands(rest) if instruction == "RUN" else ():
+                self.check_command(words)
+        self.output = None
+
+    def check_command(self, words: list[str]) -> None:
+        """Whether a command can be asked for this, without doing it."""
+        if words[0] != "fastmem":
+            getattr(self, f"sh_{words[0]}")(words[1:])
+            return
+        command = typer.main.get_command(app).commands[words[1]]
+        command.make_context(words[1], words[2:])
 
     def run_c(self, block: Block) -> None:
         (title,) = re.findall(r'title="([\w.]+)"', block.info)
@@ -254,6 +298,11 @@ class Run:
         return ""
 
     sh_python3 = sh_python
+
+    def sh_dask(self, words: list[str]) -> str:
+        module = pytest.importorskip(f"distributed.cli.dask_{words[0]}")
+        module.main.make_context(words[0], words[1:])
+        return ""
 
     def sh_pytest(self, words: list[str]) -> str:
         for word in words:
@@ -356,7 +405,8 @@ def test_the_code_of_a_page_runs_and_prints_what_it_shows(page, tmp_path, monkey
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "100")
     run = Run(page)
-    run.run()
+    with run.stack:
+        run.run()
     if run.missing:
         pytest.skip(f"all has run but what needs {', '.join(run.missing)}")
 

@@ -107,7 +107,7 @@ def scheduler():
         processes=False,
         threads_per_worker=1,
         protocol="tcp://",
-        dashboard_address=None,
+        dashboard_address=":0",
     ) as cluster:
         yield cluster.scheduler_address
 
@@ -122,7 +122,7 @@ def test_a_study_on_a_dask_cluster(scheduler, expected, tmp_path):
 
 
 def test_what_is_no_cluster_is_refused(scheduler, tmp_path, monkeypatch):
-    monkeypatch.setattr(running, "_TO_CONNECT", 0.5)
+    monkeypatch.setattr("fastmem.machine.clusters.TO_CONNECT", 0.5)
     path = tmp_path / "moons.csv"
     result = reproduce("moons", "--out", path, *GRID, "--executor", "tcp://127.0.0.1:9")
     assert_refused(result, "no scheduler of Dask answers at 'tcp://127.0.0.1:9'")

@@ -10,6 +10,7 @@ import typer
 
 from fastmem.commands.application import DataFile, Json, Label, Seed, Threads, app, refuse
 from fastmem.commands.checking import Wrong, unlike_the_data, write_rows, wrong_rows
+from fastmem.commands.clusters import ClusterFit, fit_on_cluster
 from fastmem.commands.describing import (
     column_facts,
     is_network,
@@ -194,6 +195,14 @@ def fit(
             show_default="none",
         ),
     ] = None,
+    cluster: Annotated[
+        str | None,
+        typer.Option(
+            help="Dask cluster that fits a table of parquet files: tcp://host:8786, or local:2 for "
+            "so many processes of this machine.",
+            show_default="none",
+        ),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Memorise the labelled rows of a table and save the network."""
@@ -212,41 +221,39 @@ def fit(
         refuse(f"--unlabelled is {unlabelled!r}: give skip or refuse")
     options = read_options(missing, delimiter, decimal, encoding, header)
     choices = read_choices(drop, keep, kinds)
-    with terminal_progress() as show:
-        table = load_labelled(
-            data, label, options, choices, refuse_unlabelled=unlabelled == "refuse",
-            memory_limit=limit, progress=show,
-        )  # fmt: skip
-    if not json:
-        for note in table.notes:
-            typer.echo(f"{data}: {note}.")
-        if table.columns:
-            print_columns(f"Columns of {data}", table.columns)
-    network = memorise(
-        table.points,
-        table.labels,
-        encode=False if table.encoding is None else table.encoding,
-        width=first_width,
-        decision=decision,
-        objective=objective,
-        effort=effort,
-        selection=selection,
-        activation=activation,
-        margin=read_margin(margin),
-        complete=complete,
-        compact=compact,
-        projection=projection,
-        scale=scale,
-        max_bias=largest_bias,
-        covered=read_covered(covered, table.labels),
-        contradictions=contradictions,
-        center=center,
-        seed=seed,
-        n_threads=threads,
-        memory_limit=limit,
-    )
-    network.save(model)
-    check = wrong_rows(network, table.points, table.labels)
+    settings = {
+        "width": first_width, "decision": decision, "objective": objective, "effort": effort,
+        "selection": selection, "activation": activation, "margin": read_margin(margin),
+        "complete": complete, "compact": compact, "projection": projection, "scale": scale,
+        "max_bias": largest_bias, "contradictions": contradictions, "center": center,
+        "seed": seed, "n_threads": threads, "memory_limit": limit,
+    }  # fmt: skip
+
+    def say(table: LabelledTable) -> None:
+        if not json:
+            for note in table.notes:
+                typer.echo(f"{data}: {note}.")
+            if table.columns:
+                print_columns(f"Columns of {data}", table.columns)
+
+    def save(network: Network) -> None:
+        network.save(model)
+
+    if cluster is not None:
+        request = ClusterFit(data, label, choices, settings, covered, unlabelled == "refuse")
+        network, check, table = fit_on_cluster(cluster, request, options, say, save)
+    else:
+        with terminal_progress() as show:
+            table = load_labelled(
+                data, label, options, choices, refuse_unlabelled=unlabelled == "refuse",
+                memory_limit=limit, progress=show,
+            )  # fmt: skip
+        say(table)
+        encode = False if table.encoding is None else table.encoding
+        settings["covered"] = read_covered(covered, table.labels)
+        network = memorise(table.points, table.labels, encode=encode, **settings)
+        save(network)
+        check = wrong_rows(network, table.points, table.labels)
     if wrong is not None:
         write_rows(wrong, check, table.row_numbers)
     _report(network, check, table, model, json=json)

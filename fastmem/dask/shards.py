@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
 from contextlib import suppress
 from threading import Lock
 from types import TracebackType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Protocol
 from uuid import uuid4
 
 from distributed import Client, KilledWorker, get_worker, wait
@@ -16,7 +17,6 @@ from distributed import Future as DaskFuture
 from distributed.protocol import to_serialize
 
 from fastmem.dask.clients import on_worker
-from fastmem.dask.collections import Recipes
 from fastmem.distributed.parts import Part
 from fastmem.distributed.shard import Shard
 from fastmem.distributed.transport import LostShardError, RemoteShards, answer
@@ -38,6 +38,15 @@ _TO_CONNECT = 3.0
 
 class _LostWorkerError(Exception):
     """A worker is gone, or its actor."""
+
+
+class MakesParts(Protocol):
+    """How parts are made, wherever, and again where a worker is lost."""
+
+    def __len__(self) -> int: ...
+
+    def delayed(self, numbers: Sequence[int]) -> list[Any]:
+        """New tasks, of names never used before, that make some parts."""
 
 
 class ShardActor:
@@ -70,12 +79,12 @@ class DaskShards(RemoteShards):
     Parameters
     ----------
     client : Client
-    recipes : Recipes
+    recipes : MakesParts
     """
 
     _lost: ClassVar = (_LostWorkerError, KilledWorker, CancelledError)
 
-    def __init__(self, client: Client, recipes: Recipes) -> None:
+    def __init__(self, client: Client, recipes: MakesParts) -> None:
         self._client, self._recipes = client, recipes
         self._threads = ThreadPoolExecutor(256, thread_name_prefix="fastmem-dask")
         self._choosing = Lock()

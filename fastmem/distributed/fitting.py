@@ -83,6 +83,11 @@ def interpolate_on(
     fleet = Fleet(transport)
     with clock.stage("encoding"):
         encoding = encoded_on(fleet, encode)
+    return network_of(fleet, clock, encoding, **parameters)
+
+
+def network_of(fleet: Fleet, clock: Clock, encoding: Encoding | None, **parameters: Any) -> Network:
+    """As `interpolate_on`, of parts whose tables were encoded, if there are any."""
     with clock.stage("check"):
         facts = [fact for some in fleet.ask(("facts",))[0] for fact in some]
         placing = _placing(facts)

@@ -26,11 +26,14 @@ class Part(NamedTuple):
         As `fastmem.interpolate` takes them; there may be no row.
     labels : array-like of shape (rows,)
         As `fastmem.interpolate` takes them.
+    n_unlabelled : int
+        Rows that were left out where it was read, because they have no label.
     """
 
     number: int
     points: Any
     labels: Any
+    n_unlabelled: int = 0
 
 
 class PartFacts(NamedTuple):

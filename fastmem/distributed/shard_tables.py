@@ -28,12 +28,15 @@ class TableFacts(NamedTuple):
     schema : pyarrow.Schema
     is_frame : bool
         Whether it is one as `fastmem.interpolate` takes them without an encoding.
+    n_unlabelled : int
+        Of the part.
     """
 
     number: int
     n_rows: int
     schema: Any
     is_frame: bool
+    n_unlabelled: int
 
 
 class ShardTables:
@@ -53,7 +56,7 @@ class ShardTables:
         for part in self._parts:
             table = arrow_table(part.points)
             known = part.number, table.num_rows, table.schema, is_frame(part.points)
-            found.append(TableFacts(*known))
+            found.append(TableFacts(*known, part.n_unlabelled))
         return found
 
     def seen(self, schema: Any, profiles: dict[int, Profile]) -> list[tuple[int, Any]]:

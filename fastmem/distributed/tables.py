@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from contextlib import suppress
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -29,6 +30,8 @@ class RemoteTable(SourceElsewhere):
         Of all parts together.
     is_frame : bool
         Whether all parts are frames.
+    n_rows, n_unlabelled : int
+        Of all parts.
     """
 
     decimal = "."
@@ -38,6 +41,8 @@ class RemoteTable(SourceElsewhere):
         facts = [fact for some in fleet.ask(("tables", "facts"))[0] for fact in some]
         facts.sort(key=lambda fact: fact.number)
         self.is_frame = all(fact.is_frame for fact in facts)
+        self.n_rows = sum(fact.n_rows for fact in facts)
+        self.n_unlabelled = sum(fact.n_unlabelled for fact in facts)
         self.schema = _together(facts)
         self.names, self.types = list(self.schema.names), list(self.schema.types)
 
@@ -100,12 +105,72 @@ def encoded_on(fleet: Fleet, encode: bool | Encoding) -> Encoding | None:
         if encoding.is_plain and not any(map(is_text, table.types)) and table.is_frame:
             fleet.tell("encode", None, None)
             return None
+    _encode(fleet, table, encoding)
+    return encoding
+
+
+def _encode(fleet: Fleet, table: RemoteTable, encoding: Encoding) -> None:
     met: list[list[tuple[int, Surprises]]] = []
     fleet.tell("encode", table.schema, encoding, then=met.extend)
     fleet.flush()
     for sentence in _together_met([one for some in met for one in some]).sentences():
-        warnings.warn(sentence, UnknownValueWarning, stacklevel=4)
-    return encoding
+        warnings.warn(sentence, UnknownValueWarning, stacklevel=5)
+
+
+class Read(NamedTuple):
+    """What was made of the tables of files.
+
+    Attributes
+    ----------
+    encoding : Encoding or None
+        What makes points of them; None where they are taken as they stand in the files.
+    labels : ndarray
+        Those that occur, ascending.
+    n_unlabelled : int
+        Rows without a label, which were left out.
+    """
+
+    encoding: Encoding | None
+    labels: np.ndarray
+    n_unlabelled: int
+
+
+def read_on(fleet: Fleet, choices: Choices, wording: Wording) -> Read:
+    """As `fastmem.tables.load_labelled`, of files whose rows are the tables of parts on shards.
+
+    Parameters
+    ----------
+    fleet : Fleet
+        None of whose points were looked at.
+    choices : Choices
+        What the user wants of the columns.
+    wording : Wording
+        How messages speak of the files.
+
+    Raises
+    ------
+    InvalidInputError
+        If no row has a label, or the columns cannot be encoded.
+    """
+    table = RemoteTable(fleet)
+    if table.n_unlabelled and not table.n_rows:
+        raise InvalidInputError(
+            f"{wording.table} has no row with a label; give the column that holds the labels"
+        )
+    if choices == Choices() and not table.n_unlabelled:
+        # numbers alone are taken as they stand in the files
+        fleet.tell("encode", None, None)
+        fleet.flush()
+        with suppress(InvalidInputError):
+            return Read(None, _labels(fleet), 0)
+    encoding = Encoding.of_source(table, choices, wording)
+    _encode(fleet, table, encoding)
+    return Read(encoding, _labels(fleet), table.n_unlabelled)
+
+
+def _labels(fleet: Fleet) -> np.ndarray:
+    facts = [fact for some in fleet.ask(("facts",))[0] for fact in some if fact.n_rows]
+    return np.unique(np.concatenate([fact.labels for fact in facts]))
 
 
 def _together_met(met: Sequence[tuple[int, Surprises]]) -> Surprises:

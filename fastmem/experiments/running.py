@@ -20,7 +20,7 @@ from fastmem.errors import InvalidInputError
 from fastmem.experiments.results import Table
 from fastmem.experiments.study import Cell, Result, Study, measure
 from fastmem.inputs import check_threads
-from fastmem.machine.extras import needs
+from fastmem.machine.clusters import connected
 from fastmem.machine.progress import ProgressCallback, drawing
 from fastmem.tables import save_array
 
@@ -28,8 +28,6 @@ __all__ = ["run"]
 
 PROCESS_BYTES = 200e6
 """Memory of a worker beside its sign patterns."""
-_TO_CONNECT = 10
-"""Seconds."""
 _FEWEST_ASKED, _ASKED_BYTES = 16, 1 << 28
 """Cells that an executor has at a time, at least; and more up to so many bytes of their points."""
 
@@ -116,34 +114,8 @@ def run(
 
 @contextmanager
 def on_cluster(address: str) -> Iterator[Executor]:
-    """The executor of a Dask cluster.
-
-    Parameters
-    ----------
-    address : str
-        Of the scheduler: tcp://host:port.
-
-    Raises
-    ------
-    InvalidInputError
-        If nothing answers there, or it has no workers.
-    ModuleNotFoundError
-        If dask and distributed are not installed.
-    """
-    with needs("dask"):
-        from distributed import Client
-    try:
-        client = Client(address, timeout=_TO_CONNECT, set_as_default=False)
-    except (OSError, ValueError) as error:
-        raise InvalidInputError(
-            f"no scheduler of Dask answers at {address!r} ({type(error).__name__}); start one with "
-            f"'dask scheduler', or give the address that it tells, like tcp://host:8786"
-        ) from error
-    with client:
-        if not client.scheduler_info(n_workers=-1)["workers"]:
-            raise InvalidInputError(
-                f"the cluster at {address!r} has no workers; start some: 'dask worker {address}'"
-            )
+    """The executor of a Dask cluster, of an address as of `fastmem.machine.clusters.connected`."""
+    with connected(address) as client:
         yield client.get_executor()
 
 

@@ -25,14 +25,16 @@ def rows_of_batch(types: Sequence[Any]) -> int:
     return max(_LEAST_ROWS, BATCH_BYTES // (8 * max(1, width)))
 
 
-def read_parquet(source: Source) -> RawTable:
-    """Open a parquet file, which is read some rows at a time."""
+def read_parquet(source: Source, groups: Sequence[int] | None = None) -> RawTable:
+    """Open a parquet file, or some of its groups of rows, which is read some rows at a time."""
     from pyarrow import parquet
 
     source = source.seekable()
     # as a single file: "year=2024" in its path must not add a column
     with source.native() as file, parquet.ParquetFile(file) as table:
         n_rows = max(0, table.metadata.num_rows)
+        if groups is not None:
+            n_rows = sum(table.metadata.row_group(group).num_rows for group in groups)
         schema = table.schema_arrow
 
     def batches(rows: int) -> Iterator[Any]:
@@ -40,7 +42,7 @@ def read_parquet(source: Source) -> RawTable:
             source.native() as file,
             parquet.ParquetFile(file, buffer_size=_COLUMN_BUFFER, pre_buffer=False) as table,
         ):
-            yield from table.iter_batches(batch_size=rows)
+            yield from table.iter_batches(batch_size=rows, row_groups=groups)
 
     return typed_table(source.path, schema, n_rows, batches)
 

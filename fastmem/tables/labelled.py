@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -195,7 +195,7 @@ def _encoded(
         if columns.n_rows and columns.n_rows == columns.n_unlabelled:
             raise _no_labels(raw, at) from None
         raise
-    labels = _labels(raw, at, wording)
+    labels = labels_of(raw, at, wording)
     spool = Spool(budget_bytes, columns.n_rows - columns.n_unlabelled, is_exact=True)
     dtype = np.float32 if encoding.narrow else np.float64
     places = encoding.places(columns.names, wording.table)
@@ -204,11 +204,7 @@ def _encoded(
     surprises, row = Surprises(), 0
     for batch, chunk, has_label in columns.with_labels():
         if refuse_unlabelled and not has_label.all():
-            where = wording.row.format(row + int(np.argmin(has_label)))
-            raise InvalidInputError(
-                f"{wording.column(raw.names[at])} has no label at {where}; give every row one, or "
-                f"let rows without one be left out"
-            )
+            refuse_row(raw.names[at], row + int(np.argmin(has_label)), wording)
         if batch.num_rows:
             taken = None if has_label.all() else np.flatnonzero(has_label)
             place = Place(wording, row, taken, raw.decimal)
@@ -229,7 +225,15 @@ def _encoded(
     )  # fmt: skip
 
 
-def _labels(raw: RawTable, at: int, wording: Wording) -> LabelColumn:
+def refuse_row(name: str, row: int, wording: Wording) -> NoReturn:
+    """Refuse a row that has no label."""
+    raise InvalidInputError(
+        f"{wording.column(name)} has no label at {wording.row.format(row)}; give every row one, or "
+        f"let rows without one be left out"
+    )
+
+
+def labels_of(raw: RawTable, at: int, wording: Wording) -> LabelColumn:
     """The column of labels, which gives -1 for rows without one."""
     return LabelColumn(
         raw.names[at], raw.types[at], wording, from_text=raw.from_text, missing="skip"
@@ -313,7 +317,7 @@ def stream_encoded(
     at, labels = None, None
     if label is not None:
         at = label_column(raw.path, label, raw.names if raw.has_header else [], len(raw.names))
-        labels = _labels(raw, at, wording)
+        labels = labels_of(raw, at, wording)
     columns = FeatureColumns(raw, at, keep_unlabelled=True)
     names = columns.names
     if not encoding.named and raw.has_header:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -112,23 +112,33 @@ def together(
     if columns:
         notes.append(f"the names of directories give the columns {some(list(columns))}")
 
-    def batches(one: Callable[[RawTable], Iterator[Any]]) -> Iterator[Any]:
-        import pyarrow as pa
+    of_parts = [
+        (part, {name: values[k] for name, values in columns.items()})
+        for k, part in enumerate(parts)
+    ]
 
-        for k, part in enumerate(parts):
-            for batch in one(open_part(part)):
-                more = [
-                    pa.repeat(values[k], batch.num_rows) if values[k].is_valid
-                    else pa.nulls(batch.num_rows, values.type)
-                    for values in columns.values()
-                ]  # fmt: skip
-                yield pa.RecordBatch.from_arrays([*batch.columns, *more], names=names)
+    def batches() -> Iterator[Any]:
+        for part, constants in of_parts:
+            yield from with_constants(open_part(part), constants)
 
     return RawTable(
         path, names, first.has_header, [*first.types, *(v.type for v in columns.values())],
-        first.from_text, first.decimal, n_rows, is_exact, notes,
-        lambda: batches(lambda table: table.batches()),
+        first.from_text, first.decimal, n_rows, is_exact, notes, batches, files=of_parts,
     )  # fmt: skip
+
+
+def with_constants(table: RawTable, constants: Mapping[str, Any]) -> Iterator[Any]:
+    """The batches of a table, and further columns that hold one value each, a pyarrow.Scalar."""
+    import pyarrow as pa
+
+    for batch in table.batches():
+        more = [
+            pa.repeat(value, batch.num_rows) if value.is_valid
+            else pa.nulls(batch.num_rows, value.type)
+            for value in constants.values()
+        ]  # fmt: skip
+        names = [*table.names, *constants]
+        yield pa.RecordBatch.from_arrays([*batch.columns, *more], names=names)
 
 
 def _keys(part: Path, directory: Path) -> dict[str, str | None]:

@@ -103,6 +103,8 @@ class RawTable:
     numbers: Callable[[Sequence[int]], Iterator[Any]] | None = field(default=None, repr=False)
     """Of delimited text: batches in which all columns but these are float64, or ArrowInvalid."""
     line_of: Callable[[int], int | None] = field(default=lambda row: None, repr=False)
+    files: list[tuple[Path, dict[str, Any]]] = field(default_factory=list, repr=False)
+    """Of a table in several files: each, and the columns that its directories name, as scalars."""
 
     def batches(self) -> Iterator[Any]:
         """Give pyarrow.RecordBatch with the columns of ``names``; missing values are nulls.
