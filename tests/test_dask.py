@@ -135,6 +135,8 @@ def test_small_files_that_dask_reads_together(client, tmp_path):
     assert len(read["y"].to_delayed()) < 8
     expected = fit_here(frame.drop(columns="y"), y, width=90)
     agree(on_dask(read.drop(columns="y"), read["y"], width=90), expected)
+    few = read[["x0", "x1"]].repartition(npartitions=1).repartition(npartitions=8)
+    agree(on_dask(few, read["y"], width=90), fit_here(frame[["x0", "x1"]], y, width=90))
 
 
 @pytest.mark.parametrize("make", [sparse.csr_matrix, sparse.csr_array])

@@ -274,21 +274,23 @@ def test_a_worker_joins_late_and_takes_over(cluster, client, data, monkeypatch):
     assert acted == [old] and later != [old]
 
 
+def pause(dask_worker):
+    from distributed.core import Status
+
+    dask_worker.memory_manager.memory_pause_fraction = False
+    dask_worker.status = Status.paused
+
+
+def resume(dask_worker):
+    from distributed.core import Status
+
+    dask_worker.status = Status.running
+
+
 def test_a_paused_worker_takes_no_shard(three, data, monkeypatch):
     """It keeps what it has; a lost shard goes to another."""
     running = pids(three)
     paused = []
-
-    def pause(dask_worker):
-        from distributed.core import Status
-
-        dask_worker.memory_manager.memory_pause_fraction = False
-        dask_worker.status = Status.paused
-
-    def resume(dask_worker):
-        from distributed.core import Status
-
-        dask_worker.status = Status.running
 
     def act(host):
         other = next(address for address in running if address != host)
@@ -312,6 +314,15 @@ def test_no_worker_at_all_ends_a_fit(cluster, client, data, monkeypatch):
     frame = dd.read_parquet(data[0])
     with pytest.raises(LostShardError, match="the parts were to be"):
         fastmem.dask.interpolate(frame.drop(columns="y"), frame["y"])
+
+
+def test_workers_that_are_all_paused_end_a_fit(cluster, client, data, monkeypatch):
+    have(cluster, client, 1)
+    monkeypatch.setattr(shards, "_FOR_ANY", 1.0)
+    client.run(pause)
+    with pytest.raises(LostShardError, match="memory, as 1 of 1 are paused with theirs full, and"):
+        fit(data, "random")
+    client.run(resume)
 
 
 def test_predictions_outlive_a_worker(three, data):

@@ -405,6 +405,28 @@ def test_few_merged_cells_are_the_same_where_neighbours_are_asked(monkeypatch):
     agree(fit(LocalShards(shards_of(X, y, [1500], [0, 1], 2)), width=200), expected)
 
 
+@pytest.mark.parametrize("unit", [1e-200, 1e200])
+@pytest.mark.parametrize("scaled_too", [False, True])
+@pytest.mark.parametrize("as_sparse", [False, True])
+def test_products_with_scales_are_refused_as_on_one_machine(unit, scaled_too, as_sparse):
+    """Where one of them is rounded or infinite, not where the extremes alone would let it be."""
+    X, y = blobs()
+    X[40:, 5] *= unit
+    X[:40, 5] = 0.0
+    scale = np.ones(6)
+    scale[5 if scaled_too else 0] = 2.0 ** (500 if unit > 1 else -500)
+    X = sparse.csr_matrix(X) if as_sparse else X
+    parameters = dict(width=64, scale=scale, center=False)
+    transport = LocalShards(shards_of(X, y, [20, 90], [1, 0], 3))
+    if scaled_too:
+        with pytest.raises(fastmem.InvalidInputError) as expected:
+            fit_here(X, y, **parameters)
+        with pytest.raises(fastmem.InvalidInputError, match=re.escape(str(expected.value))):
+            fit(transport, **parameters)
+    else:
+        agree(fit(transport, **parameters), fit_here(X, y, **parameters))
+
+
 @pytest.mark.parametrize(
     "parameters",
     [
@@ -423,12 +445,15 @@ def test_what_is_for_one_machine_is_refused(parameters):
 
 X, Y = blobs(60)
 WRONG = {
+    "not finite": (
+        [Part(0, X, Y), Part(1, np.where(X[7, 2] == X, np.inf, X), Y)],
+        "in part 1, X[7, 2] is inf, and 1 of 360 values",
+    ),
     "misaligned": ([Part(0, X, Y[:-1])], "part 0 has 60 rows and 59 labels"),
     "columns": ([Part(0, X, Y), Part(1, X[:, :4], Y)], "part 1 has 4 features and part 0 has 6"),
     "numbers": ([Part(0, X, Y), Part(2, X, Y)], re.escape("the parts are [0, 2]; pass each")),
     "empty": ([Part(0, X[:0], Y[:0])], "X has no rows; pass parts with points"),
     "one class": ([Part(0, X, 0 * Y), Part(1, X[:0], Y[:0])], "holds one class only"),
-    "not finite": ([Part(0, X, Y), Part(1, X * np.inf, Y)], "X"),
     "ways": ([Part(0, X, Y), Part(1, sparse.csr_matrix(X), Y)], "part 0 is dense and others"),
     "twice": (
         [Part(0, sparse.csr_matrix(([1.0, 2.0], [1, 1], [0, 2]), (1, 6)), np.array([0]))],

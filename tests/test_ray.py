@@ -522,13 +522,13 @@ WRONG = {
         lambda: tables().select_columns("y"), {}, "has no column but 'y', the labels; pass feat"
     ),
     "no rows": (lambda: ray.data.from_items([]), {}, "dataset has no rows; pass one with points"),
-    "not finite": (lambda: tables(a=np.inf), {}, "part 1 of X at row 0, column 'a', is inf"),
-    "text": (lambda: cut(frame_of(blobs, 60).astype({"a": str}), [9]), {}, "column 'a' of part 0"),
+    "not finite": (lambda: tables(a=np.inf), {}, "in part 1, X at row 0, column 'a', is inf"),
+    "text": (lambda: cut(frame_of(blobs, 60).astype({"a": str}), [9]), {}, "in part 0, column 'a'"),
     "one class": (lambda: cut(frame_of(blobs, 60).assign(y=3), [9]), {}, "holds one class only, 3"),
-    "fractions": (lambda: tables(y=0.5), {}, "y of part 1.* 0.5, not a"),
+    "fractions": (lambda: tables(y=0.5), {}, "in part 1, y.* 0.5, not a"),
     "no label": (
         lambda: tables(y=pandas.array([None] * 30, "Int64")), {},
-        "y of part 1 has no value at row 0, and 30",
+        "in part 1, y has no value at row 0, and 30",
     ),
     "kinds": (lambda: tables(y="x"), {}, "part 1 has labels of .* make all of them strings or"),
     "compact": (tables, dict(compact=True), "compact=True is for points on one machine"),

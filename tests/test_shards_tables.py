@@ -253,8 +253,16 @@ def test_wrong_tables_are_refused(name):
             "part 1 has labels of <U1 and part 0 of int64",
         ),
         ([Part(0, X, Y > 0), Part(1, X, Y)], "part 1 has labels of int64 and part 0 of bool"),
-        ([Part(0, X, Y), Part(1, X, Y + 0.5)], re.escape("y of part 1[0] is ")),
-        ([Part(0, X, Y.astype("datetime64[D]"))], "y of part 0 has dtype datetime64"),
+        ([Part(0, X, Y), Part(1, X, Y + 0.5)], re.escape("in part 1, y[0] is ")),
+        (
+            [Part(0, X, Y), Part(1, X, Y.astype(np.uint64) + np.uint64(2**63))],
+            "part 1 has the label 9223372036854775809 of uint64, which is rounded beside those",
+        ),
+        (
+            [Part(0, X, Y + 2**53), Part(1, X, Y.astype(float))],
+            "part 0 has the label 9007199254740993 of int64.*; give all parts integers of one type",
+        ),
+        ([Part(0, X, Y.astype("datetime64[D]"))], "in part 0, y has dtype datetime64"),
     ],
 )
 def test_wrong_labels_are_refused(parts, words):

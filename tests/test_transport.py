@@ -88,10 +88,20 @@ def test_calls_go_out_side_by_side():
 
 
 class Unwilling(Exception):
-    """Comes into a pickle, and not out of it."""
+    """Comes into a pickle, and not out of it, even with what Dask does for exceptions."""
 
-    def __init__(self, first, second):
+    def __init__(self):
         super().__init__("unwilling")
+        self.held = Held()
+
+
+class Held:
+    def __reduce__(self):
+        return never, ()
+
+
+def never():
+    raise NotImplementedError
 
 
 def test_what_a_shard_refuses_is_raised_as_it_is(monkeypatch):
@@ -102,11 +112,22 @@ def test_what_a_shard_refuses_is_raised_as_it_is(monkeypatch):
     assert not transport.n_lost
 
     def refuse(self):
-        raise Unwilling(1, 2)
+        raise Unwilling
 
     monkeypatch.setattr(Shard, "facts", refuse)
-    with pytest.raises(RuntimeError, match="Unwilling: unwilling"):
+    with pytest.raises(RuntimeError, match="Unwilling: unwilling") as caught:
         fit(Threads([[Part(0, X, y)]], lambda: ""))
+    assert "in refuse\n" in caught.value.__notes__[0]
+    assert caught.value.__notes__[1] == "So it was on shard 0."
+
+
+def test_a_full_memory_says_on_which_shard(monkeypatch):
+    X, y = blobs(60)
+    monkeypatch.setattr(Shard, "sums", lambda *arguments: np.empty((2**40, 2**10)))
+    with pytest.raises(MemoryError) as caught:
+        fit(Threads(shards_of(X, y, [20], [0, 1], 2), lambda: ""))
+    assert "test_transport.py" in caught.value.__notes__[0]
+    assert re.fullmatch(r"So it was on shard [01]\.", caught.value.__notes__[1])
 
 
 def test_a_message_for_all_is_pickled_once_and_its_bytes_counted():

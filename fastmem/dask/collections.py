@@ -169,8 +169,17 @@ def together(*collections: Any) -> list[Any]:
             enforce_metadata=False,
             align_dataframes=False,
         )
-        return list(joint.to_delayed())
+        return list(joint.to_delayed(optimize_graph=_can_be_optimized(joint)))
     return [dask.delayed(some) for some in zip(*map(_blocks_of, collections), strict=True)]
+
+
+def _can_be_optimized(joint: Any) -> bool:
+    """Whether the collections of a joint one are in the same parts then.
+
+    Dask may read small files together for one of them, and not for another that was repartitioned.
+    """
+    expression = joint.optimize(fuse=False).expr
+    return len({one.npartitions for one in expression.dependencies()}) == 1
 
 
 def _is_of_pandas(collection: Any) -> bool:
@@ -182,8 +191,11 @@ def remedy(X: Any, y: Any) -> str:
     if not is_frame(X) and not is_series_like(y):
         return "pass them in the same chunks, y.rechunk({0: X.chunks[0]})"
     if is_frame(X) and is_series_like(y):
-        return "pass columns of one frame, or repartition both alike"
-    return "pass them in the same parts, such as X.to_dask_array(lengths=True), y.rechunk(...)"
+        return (
+            "pass columns of one frame, which is persisted before they are taken, if at all, or "
+            "repartition both alike"
+        )
+    return "pass both as frames or both as arrays, of one frame, frame.to_dask_array(lengths=True)"
 
 
 def _blocks_of(collection: Any) -> list[Any]:

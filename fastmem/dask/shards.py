@@ -217,9 +217,14 @@ class DaskShards(RemoteShards):
 
     def _require_patience(self, what: str, start: float) -> None:
         if time.monotonic() - start > _FOR_ANY:
+            known = self._client.scheduler_info(n_workers=-1)["workers"].values()
+            n_paused = sum(facts["status"] == "paused" for facts in known)
+            remedy = "workers to the cluster"
+            if n_paused:
+                remedy = f"memory, as {n_paused} of {len(known)} are paused with theirs full,"
             raise LostShardError(
                 f"{what}, and for {_FOR_ANY:.0f} s there has been no worker that takes tasks; add "
-                f"workers to the cluster and fit again"
+                f"{remedy} and fit again"
             )
 
     def _choose_host(self, shard: int) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -138,7 +138,7 @@ def _placing(facts: list[PartFacts]) -> Placing:
                 f"part {fact.number} has labels of {fact.labels.dtype} and part {some[0].number} "
                 f"of {some[0].labels.dtype}; make all of them strings or all integers"
             )
-    values = np.unique(np.concatenate([fact.labels for fact in some]))
+    values = np.unique(_joined_labels(some))
     labels = EncodedLabels(values, np.arange(len(values)))
     classes, codes = check_labels(labels, len(values), narrow=True)
     counts = np.zeros((len(facts), len(classes)), np.int64)
@@ -149,6 +149,22 @@ def _placing(facts: list[PartFacts]) -> Placing:
         classes, some[0].n_features, dtype.name, counts, sum(known) if known else None,
         some[0].names, not known and all(fact.is_array for fact in some),
     )  # fmt: skip
+
+
+def _joined_labels(facts: Sequence[PartFacts]) -> np.ndarray:
+    """Labels of all parts; refuses those that no number type holds beside the others."""
+    joined = np.concatenate([fact.labels for fact in facts])
+    for fact in facts:
+        if joined.dtype.kind != "f" or fact.labels.dtype.kind == "f":
+            continue
+        for label in fact.labels.tolist():
+            if int(float(label)) != label:
+                raise InvalidInputError(
+                    f"part {fact.number} has the label {label} of {fact.labels.dtype}, which is "
+                    f"rounded beside those of other types in other parts; give all parts integers "
+                    f"of one type"
+                )
+    return joined
 
 
 def _refuse_what_is_local(problem: Problem) -> None:

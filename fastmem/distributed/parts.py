@@ -75,14 +75,23 @@ def facts_of(part: Part) -> PartFacts:
             f"part {part.number} has {n_rows} rows and {len(part.labels)} labels; pass X and y in "
             f"the same parts"
         )
+    try:
+        return _counted(part)
+    except InvalidInputError as refused:
+        raise InvalidInputError(f"in part {part.number}, {refused}") from refused
+
+
+def _counted(part: Part) -> PartFacts:
+    """As `facts_of`, of as many labels as rows."""
     labels, codes = _classes_of(part)
     counts = np.bincount(codes, minlength=len(labels))
     n_stored = _stored(part)
+    n_rows = part.points.shape[0]
     known = part.number, n_rows
     if not n_rows:
         nothing = np.dtype(np.float32)
         return PartFacts(*known, part.points.shape[1], nothing, labels, counts, n_stored)
-    points = check_points(part.points, name=f"part {part.number} of X")
+    points = check_points(part.points)
     names, is_array = points.feature_names, points.array is not None
     return PartFacts(
         *known, points.n_features, points.dtype, labels, counts, n_stored, names, is_array
@@ -93,7 +102,7 @@ def _classes_of(part: Part) -> tuple[np.ndarray, np.ndarray]:
     """Labels that occur in a part, ascending, and the code of each point among them."""
     if not len(part.labels):
         return np.empty(0, np.int64), np.empty(0, np.intp)
-    return classes_and_codes(part.labels, len(part.labels), f"y of part {part.number}", True)
+    return classes_and_codes(part.labels, len(part.labels), "y", True)
 
 
 def _stored(part: Part) -> int | None:
@@ -102,8 +111,7 @@ def _stored(part: Part) -> int | None:
     matrix = part.points.tocsr()
     if not matrix.has_canonical_format:
         raise InvalidInputError(
-            f"part {part.number} has columns that do not ascend, or occur twice in a row; call "
-            f"sum_duplicates() on it"
+            "X has columns that do not ascend, or occur twice in a row; call sum_duplicates() on it"
         )
     return int(matrix.nnz)
 

@@ -16,6 +16,7 @@ from fastmem.fit_memory import Room
 from fastmem.inputs import Points, SparseRows
 from fastmem.inputs.equal_rows import repeated
 from fastmem.inputs.points import BLOCK_BYTES, NarrowPoints, PointsOfPoints, are_copied
+from fastmem.inputs.scaled_points import Inexact
 from fastmem.machine.arrays import frozen
 
 _HASHES = 1 << 22
@@ -222,6 +223,11 @@ class _RemoteMeasures:
             return 1.0, 1.0
         smallest, largest = zip(*found, strict=True)
         return min(smallest), max(largest)
+
+    def first_inexact(self, scale: np.ndarray, too_large: bool) -> Inexact | None:
+        """See ``inputs.measures``."""
+        found = self._fleet.ask(("first_inexact", scale, too_large))[0]
+        return min((one for one in found if one is not None), default=None)
 
     def times(self, scale: np.ndarray, dtype: np.dtype) -> RemotePoints:
         """See ``inputs.measures``."""

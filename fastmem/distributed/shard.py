@@ -20,7 +20,7 @@ from fastmem.hyperplanes.hyperplanes import Hyperplanes
 from fastmem.inputs import Points
 from fastmem.inputs.equal_rows import occurrences, row_digests, row_hashes
 from fastmem.inputs.points import some_points
-from fastmem.inputs.scaled_points import ScaledPoints
+from fastmem.inputs.scaled_points import Inexact, ScaledPoints, first_inexact
 from fastmem.inputs.spread import ranges_of, spread_sums
 from fastmem.kernels.layout import TILE
 from fastmem.machine.memory import available
@@ -86,9 +86,9 @@ class Shard:
     })  # fmt: skip
     _asks: ClassVar = frozenset({
         "tables", "facts", "room", "codes", "codes_at", "extremes", "sums", "largest_squares",
-        "ranges", "spread_sums", "magnitudes", "take", "hashes_of", "hashes", "with_hashes",
-        "digests", "rows", "peek", "left", "least", "nearest", "patterns_at", "votes",
-        "leaf_counts", "leaf_points", "begin_region", "in_region",
+        "ranges", "spread_sums", "magnitudes", "first_inexact", "take", "hashes_of", "hashes",
+        "with_hashes", "digests", "rows", "peek", "left", "least", "nearest", "patterns_at",
+        "votes", "leaf_counts", "leaf_points", "begin_region", "in_region",
     })  # fmt: skip
     points: Points
     patterns: Patterns
@@ -265,6 +265,13 @@ class Shard:
         largest = max(np.abs(found.low).max(), np.abs(found.high).max())
         is_zero = not self.points.n_samples or not largest
         return None if is_zero else (float(found.least.min()), float(largest))
+
+    def first_inexact(self, scale: np.ndarray, too_large: bool) -> Inexact | None:
+        """See ``inputs.measures``."""
+        found = first_inexact(self.points, scale, too_large)
+        if found is None:
+            return None
+        return found._replace(row=int(self._numbering.global_rows(np.array([found.row]))[0]))
 
     def take(self, rows: np.ndarray) -> tuple[np.ndarray, Any]:
         """Which of some rows, by place among them, are here, and their points."""

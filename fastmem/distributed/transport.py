@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
@@ -10,6 +11,7 @@ from typing import Any, ClassVar, Protocol
 
 from fastmem.distributed.parts import Part
 from fastmem.distributed.shard import Command, Shard, StaleShard
+from fastmem.errors import InvalidInputError
 
 ATTEMPTS = 5
 """Times that a shard may be lost in one round."""
@@ -51,11 +53,22 @@ def answer(shard: Shard, seq: int, message: bytes) -> bytes:
         return _pickled((shard.run(seq, pickle.loads(message)), None))
     except Exception as refusal:
         try:
-            sent = _pickled((None, refusal))
+            sent = _pickled((None, _noted(refusal)))
             pickle.loads(sent)
         except Exception:  # of those that do not come out of a pickle, as they were made otherwise
-            return _pickled((None, RuntimeError(f"{type(refusal).__name__}: {refusal}")))
+            other = RuntimeError(f"{type(refusal).__name__}: {refusal}")
+            return _pickled((None, _noted(other, refusal)))
         return sent
+
+
+def _noted(refusal: Exception, of: Exception | None = None) -> Exception:
+    """An error with a note of where it was raised, as its traceback stays behind, if it is a bug's.
+
+    So it is, or of a full memory, where no user's input is refused in a sentence.
+    """
+    if not isinstance(refusal, InvalidInputError | StaleShard):
+        refusal.add_note("".join(traceback.format_exception(of or refusal)).rstrip())
+    return refusal
 
 
 def _pickled(value: Any) -> bytes:
@@ -190,6 +203,8 @@ class RemoteShards(ABC):
         self.received += len(answered)
         replies, refusal = pickle.loads(answered)
         if refusal is not None:
+            if hasattr(refusal, "__notes__"):
+                refusal.add_note(f"So it was on {self._name(shard)}.")
             raise refusal
         return list(replies)
 

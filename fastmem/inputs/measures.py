@@ -65,5 +65,8 @@ class MeasuresElsewhere(Measures, Protocol):
     def magnitudes(self) -> tuple[float, float]:
         """See ``scaled_points.magnitudes``."""
 
+    def first_inexact(self, scale: np.ndarray, too_large: bool) -> Any:
+        """See ``scaled_points.first_inexact``."""
+
     def times(self, scale: np.ndarray, dtype: np.dtype) -> Any:
         """The points, `Points`, multiplied by a scale for good, as numbers of a dtype."""

@@ -8,7 +8,7 @@ for the scaled ones, and equal points stay equal and different ones different.
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -99,15 +99,7 @@ def scaled(points: Points, scale: np.ndarray | None, name: str = "X") -> Points:
     """
     if scale is None or not points.n_samples:
         return points
-    dtype = np.dtype(_scaled_dtype(points, scale, name))
-    if points.elsewhere is not None:
-        return points.elsewhere.times(scale, dtype)
-    array = points.array
-    if array is not None and array.size * dtype.itemsize <= BLOCK_BYTES:  # one row, as a rule
-        whole = Points(np.multiply(array, scale.astype(dtype), dtype=dtype))
-        whole.feature_names = points.feature_names
-        return whole
-    return ScaledPoints(points, scale, dtype)
+    return _times(points, scale, np.dtype(_scaled_dtype(points, scale, name)))
 
 
 def exactly_scaled(points: Points, scale: np.ndarray | None) -> Points:
@@ -118,13 +110,25 @@ def exactly_scaled(points: Points, scale: np.ndarray | None) -> Points:
     InvalidInputError
         As `scaled`, and if a product is below 2^-1022 and would be rounded.
     """
-    product = scaled(points, scale)
-    if scale is None:
-        return product
+    if scale is None or not points.n_samples:
+        return points
+    dtype = np.dtype(_scaled_dtype(points, scale, "X"))
     smallest, _ = magnitudes(points)
     if math.frexp(smallest)[1] + math.frexp(float(scale.min()))[1] - 2 < _LEAST_64:
         _refuse_first(points, scale, "X", too_large=False)
-    return product
+    return _times(points, scale, dtype)
+
+
+def _times(points: Points, scale: np.ndarray, dtype: np.dtype) -> Points:
+    """Multiply points, in the type in which that is exact."""
+    if points.elsewhere is not None:
+        return points.elsewhere.times(scale, dtype)
+    array = points.array
+    if array is not None and array.size * dtype.itemsize <= BLOCK_BYTES:  # one row, as a rule
+        whole = Points(np.multiply(array, scale.astype(dtype), dtype=dtype))
+        whole.feature_names = points.feature_names
+        return whole
+    return ScaledPoints(points, scale, dtype)
 
 
 class ScaledPoints(PointsOfPoints):
@@ -184,11 +188,18 @@ def magnitudes(points: Points) -> tuple[float, float]:
     return (smallest, largest) if largest else (1.0, 1.0)
 
 
-def _refuse_first(points: Points, scale: np.ndarray, name: str, too_large: bool) -> None:
-    """Refuse the first product with the scale that is infinite, or was rounded, if there is one."""
+class Inexact(NamedTuple):
+    """A coordinate that cannot be scaled: its row, column and value."""
+
+    row: int
+    column: int
+    value: float
+
+
+def first_inexact(points: Points, scale: np.ndarray, too_large: bool) -> Inexact | None:
+    """The first coordinate whose product with the scale is infinite, or else is rounded."""
     if points.elsewhere is not None:
-        fault = "would be beyond float64" if too_large else "may be below 2^-1022 and rounded"
-        refuse(f"scale is for numbers with which a product {fault}; pass powers nearer to 1")
+        return points.elsewhere.first_inexact(scale, too_large)
     for start, stop in row_ranges(points):
         block = points.block(start, stop)
         values = block.values if points.is_sparse else block
@@ -204,9 +215,17 @@ def _refuse_first(points: Points, scale: np.ndarray, name: str, too_large: bool)
             j = int(block.columns[place])
         else:
             i, j = divmod(place, points.n_features)
+        return Inexact(start + i, j, float(values.reshape(-1)[place]))
+    return None
+
+
+def _refuse_first(points: Points, scale: np.ndarray, name: str, too_large: bool) -> None:
+    """Refuse the first product with the scale that is infinite, or was rounded, if there is one."""
+    found = first_inexact(points, scale, too_large)
+    if found is not None:
         fault = "is beyond float64" if too_large else "has no room for its digits"
         cure = "a smaller number" if too_large else "a larger power of two for it"
         refuse(
-            f"{name}[{start + i}, {j}] is {values.reshape(-1)[place]:.6g}, which {fault} once it "
-            f"is multiplied by {scale[j]:.6g}, the scale of its feature; pass {cure}"
+            f"{name}[{found.row}, {found.column}] is {found.value:.6g}, which {fault} once it is "
+            f"multiplied by {scale[found.column]:.6g}, the scale of its feature; pass {cure}"
         )
