@@ -257,7 +257,8 @@ def _refuse_short(rooms: Sequence[Room], needed: Callable[[Room], int], width: i
     ]
     if short:
         _, need, room = min(short, key=lambda one: one[0])
-        others = f" (and {len(short) - 1} others have too little)" if len(short) > 1 else ""
+        n = len(short) - 1
+        others = f" (and {n} {'others have' if n > 1 else 'other has'} too little)" if n else ""
         raise NotEnoughMemoryError(
             f"{room.name} takes up to {readable(need)} of memory for its {room.n_samples:,} points "
             f"with {width:,} hyperplanes, but {readable(room.free)} {room.where}{others}; fit on "

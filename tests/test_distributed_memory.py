@@ -166,6 +166,8 @@ def test_a_shard_without_room_is_refused_before_the_work(monkeypatch):
     )
     with pytest.raises(NotEnoughMemoryError, match=words):
         fit(transport, width=120)
+    with pytest.raises(NotEnoughMemoryError, match=r"\(and 1 other has too little\)"):
+        fit(LocalShards(shards_of(X, y, [100], [0, 1], 2)), width=120)
     assert transport.n_rounds == 4  # a number, facts, places and rooms; some rows, which may repeat
 
 

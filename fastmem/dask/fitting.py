@@ -24,7 +24,7 @@ def interpolate(X: Any, y: Any, *, client: Any = None, **parameters: Any) -> Net
     ----------
     X : dask array or data frame of shape (n_samples, n_features)
         In parts of whole rows, of any lengths, which need not be known. Arrays of NumPy's or CSR
-        blocks (SciPy); frames of numeric columns.
+        blocks (SciPy); frames of numeric columns, and with ``encode`` of any.
     y : dask array or series of shape (n_samples,)
         In the same parts. Labels as of `fastmem.interpolate`.
     client : distributed.Client, optional
@@ -44,11 +44,18 @@ def interpolate(X: Any, y: Any, *, client: Any = None, **parameters: Any) -> Net
         For what `fastmem.interpolate` refuses, and naming the part where one cannot be used; for
         settings that are for one machine only; if X or y are no Dask collections or not in the same
         parts; and if workers have other versions of fastmem, numba or NumPy.
+    ContradictionError
+        As `fastmem.interpolate`.
+    NotEnoughMemoryError
+        If what a worker may have in memory is too little for its parts.
     LostShardError
-        If the same parts are lost five times in one round, whose workers and numbers it tells.
+        If the same parts are lost five times in one round, whose workers and numbers it tells; or
+        if no worker takes tasks for five minutes.
 
     Warns
     -----
+    UnseparatedWarning, UnknownValueWarning
+        As `fastmem.interpolate`.
     UserWarning
         If the data was scattered to workers: it cannot be made again where one is lost.
 

@@ -33,8 +33,9 @@ def interpolate(
     ----------
     dataset : ray.data.Dataset
         All columns but that of the labels are features, in their order: numbers, or lists or
-        tensors of as many numbers each. Rows are in the order of the dataset's blocks, and of one
-        that was not computed yet in that of what it reads, as with ``preserve_order``.
+        tensors of as many numbers each, and with ``encode`` of any kind. Rows are in the order of
+        the dataset's blocks, and of one that was not computed yet in that of what it reads, as with
+        ``preserve_order``.
     label_column : str
     num_actors : int, optional
         Actors that hold the points; by default one for each node that has processors.
