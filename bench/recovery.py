@@ -28,7 +28,7 @@ from unittest.mock import patch
 import numpy as np
 
 import fastmem
-from bench.markdown import figure, table
+from bench.markdown import figure, head, line
 from bench.shard_fits import flipped, saved
 
 N_WORKERS, N_FILES = 3, 12
@@ -247,16 +247,16 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     warnings.simplefilter("ignore", fastmem.UnseparatedWarning)
     warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
-    rows = []
+    print(head([
+        "engine", "what happens", "undisturbed before, s", "fit, s", "lost, s",
+        "times undisturbed", "shards lost",
+    ]))  # fmt: skip
     with tempfile.TemporaryDirectory() as place:
         expected = write(Path(place), 20_000 if options.smoke else options.points)
         for name in options.engines:
             with ENGINES[name](Path(place), options.smoke) as engine:
-                rows += list(rows_of(engine, expected, options.smoke))
-    print(table(
-        ["engine", "what happens", "undisturbed before, s", "fit, s", "lost, s",
-         "times undisturbed", "shards lost"], rows,
-    ))  # fmt: skip
+                for row in rows_of(engine, expected, options.smoke):
+                    print(line(row), flush=True)
 
 
 if __name__ == "__main__":

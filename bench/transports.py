@@ -471,7 +471,10 @@ def _ray(n_workers: int) -> Iterator[Any]:
 
     fit.of_files = of_files  # type: ignore[attr-defined]
     fit.as_given = named  # type: ignore[attr-defined]
-    ray.init(num_cpus=n_workers, include_dashboard=False, log_to_driver=False)
+    ray.init(
+        num_cpus=n_workers, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+    )
+    ray.data.DataContext.get_current().enable_progress_bars = False
     try:
         yield fit
     finally:
