@@ -138,28 +138,30 @@ def _count(blocks, position, n, mask, limit, counts):
 
 
 @njit(nogil=True, cache=True)
-def _miss(group, room):
-    """Take note of an absent group."""
-    n_known = min(room.n_missing[0], room.missing.shape[0])
+def _is_missing(absent, place, missing, n_missing):
+    """Whether a group of level 1 is absent, of which note is taken; see BoundTree and Room.
+
+    Asked before `_lower_bounds`, and not there: that would double the time of searches.
+    """
+    if not absent[place]:
+        return False
+    n_known = min(n_missing[0], missing.shape[0])
     for i in range(n_known):
-        if room.missing[i] == group:
-            return
-    if n_known < room.missing.shape[0]:
-        room.missing[n_known] = group
-    room.n_missing[0] += 1
+        if missing[i] == place:
+            return True
+    if n_known < missing.shape[0]:
+        missing[n_known] = place
+    n_missing[0] += 1
+    return True
 
 
 @njit(nogil=True, cache=True, inline="always")
 def _lower_bounds(tree, code, level, group, mask, limit, room):
     """room.counts = counts, up to ``limit``, of a group's ANDs, or on level 0 of its points.
 
-    Returns the position of the first, and which are below ``limit``, as bits; none of a group that
-    is absent.
+    Returns the position of the first, and which are below ``limit``, as bits.
     """
     position = tree.first[level, code] + group * FAN
-    if level == 1 and tree.absent.shape[0] and tree.absent[position // FAN]:
-        _miss(position // FAN, room)
-        return position, np.int64(0)
     n = min(FAN, tree.n_nodes[level, code] - group * FAN)
     room.looked[0] += FAN
     blocks = tree.points if level == 0 else tree.ands
@@ -173,6 +175,7 @@ def below(tree, skip, mask, level, found, room):
     At most len(found) of them, in an order of the tree's own; returns how many. mask (n_words,)
     uint64, found int64.
     """
+    is_partial = tree.absent.shape[0] > 0
     stack = room.stack
     n_found = 0
     for code in range(tree.tops.shape[0]):
@@ -183,6 +186,10 @@ def below(tree, skip, mask, level, found, room):
         while depth:
             depth -= 1
             at, group = stack[depth] >> _LEVEL_SHIFT, stack[depth] & _IN_LEVEL
+            if is_partial and at == 1:
+                place = tree.first[1, code] // FAN + group
+                if _is_missing(tree.absent, place, room.missing, room.n_missing):
+                    continue
             position, bits = _lower_bounds(tree, code, at, group, mask, level, room)
             while bits:
                 i = trailing_zeros(np.uint64(bits))
@@ -204,6 +211,7 @@ def least_count(tree, skip, mask, limit, room):
 
     Where all counts are at least ``limit``: limit and -1.
     """
+    is_partial = tree.absent.shape[0] > 0
     counts, stack = room.counts, room.stack
     nearest = np.int64(-1)
     for code in range(tree.tops.shape[0]):
@@ -214,6 +222,10 @@ def least_count(tree, skip, mask, limit, room):
         while depth:
             depth -= 1
             at, group = stack[depth] >> _LEVEL_SHIFT, stack[depth] & _IN_LEVEL
+            if is_partial and at == 1:
+                place = tree.first[1, code] // FAN + group
+                if _is_missing(tree.absent, place, room.missing, room.n_missing):
+                    continue
             position, bits = _lower_bounds(tree, code, at, group, mask, limit, room)
             while bits:
                 i = trailing_zeros(np.uint64(bits))
@@ -235,6 +247,7 @@ def lowest_below(tree, skip, mask, numbers, room):
 
     Of the first class that has one, the one of the lowest of ``numbers``, which are by position.
     """
+    is_partial = tree.absent.shape[0] > 0
     stack = room.stack
     lowest = np.int64(-1)
     for code in range(tree.tops.shape[0]):
@@ -245,6 +258,10 @@ def lowest_below(tree, skip, mask, numbers, room):
         while depth:
             depth -= 1
             at, group = stack[depth] >> _LEVEL_SHIFT, stack[depth] & _IN_LEVEL
+            if is_partial and at == 1:
+                place = tree.first[1, code] // FAN + group
+                if _is_missing(tree.absent, place, room.missing, room.n_missing):
+                    continue
             position, bits = _lower_bounds(tree, code, at, group, mask, 1, room)
             while bits:
                 i = trailing_zeros(np.uint64(bits))
@@ -265,6 +282,7 @@ def inside(tree, code, mask, level, uncovered, n_open, found, room):
     uncovered bool by position; n_open (m * FAN,) int32: uncovered points below each node. Returns
     how many there are; only the first len(found) are written.
     """
+    is_partial = tree.absent.shape[0] > 0
     stack = room.stack
     n_found = 0
     stack[0] = tree.tops[code] << _LEVEL_SHIFT
@@ -272,6 +290,10 @@ def inside(tree, code, mask, level, uncovered, n_open, found, room):
     while depth:
         depth -= 1
         at, group = stack[depth] >> _LEVEL_SHIFT, stack[depth] & _IN_LEVEL
+        if is_partial and at == 1:
+            place = tree.first[1, code] // FAN + group
+            if _is_missing(tree.absent, place, room.missing, room.n_missing):
+                continue
         position, bits = _lower_bounds(tree, code, at, group, mask, level, room)
         while bits:
             i = trailing_zeros(np.uint64(bits))
@@ -298,6 +320,7 @@ def near_points(tree, codes, skip, mask, least, want, uncovered, n_open, room):
     From level to level only the nodes that look nearest are gone into, by |mask and AND| +
     |mask and OR|, so that a point far from the middle of its node may be overlooked.
     """
+    is_partial = tree.absent.shape[0] > 0
     only_open = uncovered.shape[0] > 0
     counts, any_counts = room.counts, room.any_counts
     top = np.int64(0)
@@ -313,6 +336,10 @@ def near_points(tree, codes, skip, mask, least, want, uncovered, n_open, room):
         n_found = 0
         for j in range(n_groups):
             code, group = room.groups[j] >> _CODE_SHIFT, room.groups[j] & _GROUP
+            if is_partial and level == 1:
+                place = tree.first[1, code] // FAN + group
+                if _is_missing(tree.absent, place, room.missing, room.n_missing):
+                    continue
             position, bits = _lower_bounds(tree, code, level, group, mask, _NEVER, room)
             if level > 0:
                 _count(tree.ors, position, FAN, mask, _NEVER, room.any_counts)
