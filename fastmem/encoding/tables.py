@@ -83,7 +83,7 @@ def schema_of_all(schemas: Sequence[Any]) -> Any:
     import pyarrow
 
     # what libraries note beside columns, such as an index of pandas, would differ
-    plain = [schema.remove_metadata() for schema in schemas]
+    plain = _alike([schema.remove_metadata() for schema in schemas])
     try:
         return pyarrow.unify_schemas(plain, promote_options="permissive")
     except pyarrow.ArrowException as error:
@@ -91,6 +91,27 @@ def schema_of_all(schemas: Sequence[Any]) -> Any:
             f"parts hold columns of types that no column has together ({reason(error)}); make them "
             f"all of one type"
         )
+
+
+def _alike(schemas: Sequence[Any]) -> list[Any]:
+    """Schemas in which a column is of categories in all of them or in none, ordered or not."""
+    import pyarrow
+
+    found = list(schemas)
+    for at in range(len(schemas[0])):
+        types = [schema.field(at).type for schema in schemas]
+        kinds = {
+            pyarrow.types.is_dictionary(one) and (one.ordered, "category")
+            for one in types
+            if not pyarrow.types.is_null(one)
+        }
+        if len(kinds) > 1:
+            values = [one.value_type if pyarrow.types.is_dictionary(one) else one for one in types]
+            found = [
+                schema.set(at, schema.field(at).with_type(one))
+                for schema, one in zip(found, values, strict=True)
+            ]
+    return found
 
 
 def _converted(X: Any, name: str, pyarrow: Any) -> Any | None:
