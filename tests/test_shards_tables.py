@@ -237,6 +237,19 @@ def test_a_column_may_be_of_categories_in_some_parts_only(ordered):
     agree(fit(LocalShards(shards), encode=True), expected)
 
 
+@pytest.mark.parametrize("others", ["abc", "cba", "abcd"])
+def test_categories_may_be_ordered_in_other_ways_in_other_parts(others):
+    X, y = raw()
+    X = X[[]].assign(word=np.array(["b", "a", "c"])[np.arange(len(X)) % 3], k=np.arange(len(X)))
+    parts = [
+        part.astype({"word": pandas.CategoricalDtype(list(levels), ordered=True)})
+        for part, levels in ((X[:80], "abc"), (X[80:], others))
+    ]
+    expected = fit_here(pandas.concat(parts), y, encode=True)
+    shards = [[Part(1, parts[1], y[80:])], [Part(0, parts[0], y[:80])]]
+    agree(fit(LocalShards(shards), encode=True), expected)
+
+
 X, Y = blobs(60)
 FRAME = pandas.DataFrame(X, columns=list("abcdef"))
 WRONG = {

@@ -31,12 +31,15 @@ class TableFacts(NamedTuple):
     schema : pyarrow.Schema
     is_frame : bool
         Whether it is one as `fastmem.interpolate` takes them without an encoding.
+    levels : dict of int to list
+        Of columns of ordered categories, by place: the categories.
     """
 
     number: int
     n_rows: int
     schema: Any
     is_frame: bool
+    levels: dict[int, list[Any]]
 
 
 class ShardTables:
@@ -56,7 +59,12 @@ class ShardTables:
         for part in self._parts:
             table = arrow_table(part.points)
             known = part.number, table.num_rows, table.schema, is_frame(part.points)
-            found.append(TableFacts(*known))
+            levels = {
+                at: column.chunk(0).dictionary.to_pylist()
+                for at, column in enumerate(table.columns if table.num_rows else ())
+                if getattr(column.type, "ordered", False)
+            }
+            found.append(TableFacts(*known, levels))
         return found
 
     def seen(self, schema: Any, profiles: dict[int, Profile]) -> list[tuple[int, Any]]:

@@ -106,11 +106,20 @@ def _alike(schemas: Sequence[Any]) -> list[Any]:
             if not pyarrow.types.is_null(one)
         }
         if len(kinds) > 1:
-            values = [one.value_type if pyarrow.types.is_dictionary(one) else one for one in types]
-            found = [
-                schema.set(at, schema.field(at).with_type(one))
-                for schema, one in zip(found, values, strict=True)
-            ]
+            found = as_values(found, at)
+    return found
+
+
+def as_values(schemas: Sequence[Any], at: int) -> list[Any]:
+    """Schemas in which a column is of the values of its categories."""
+    import pyarrow
+
+    found = []
+    for schema in schemas:
+        field = schema.field(at)
+        if pyarrow.types.is_dictionary(field.type):
+            schema = schema.set(at, field.with_type(field.type.value_type))
+        found.append(schema)
     return found
 
 
