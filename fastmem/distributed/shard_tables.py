@@ -11,12 +11,10 @@ import numpy as np
 from fastmem.distributed.parts import Part
 from fastmem.encoding import Encoding, Surprises, arrow_table
 from fastmem.encoding.profile import Profile
-from fastmem.encoding.tables import ArrowSource
+from fastmem.encoding.tables import ArrowSource, with_schema
 from fastmem.errors import InvalidInputError
 from fastmem.inputs import Wording
 from fastmem.inputs.frames import is_frame
-from fastmem.inputs.refusals import show
-from fastmem.machine.wording import reason
 
 Met = list[tuple[int, Surprises]]
 """What parts, by number, hold that an encoding does not know."""
@@ -110,29 +108,16 @@ class ShardTables:
         for part in self._parts:
             table = arrow_table(part.points)
             if table.num_rows:
-                yield part, ArrowSource(_cast(table.replace_schema_metadata(), schema, part))
+                yield part, ArrowSource(_cast(table, schema, part))
             else:
                 yield part, ArrowSource(schema.empty_table())
 
 
 def _cast(table: Any, schema: Any, part: Part) -> Any:
-    """A table with columns of the types that those of all parts have together."""
-    import pyarrow
-
-    for at, (column, field) in enumerate(zip(table.columns, schema, strict=True)):
-        if column.type == field.type:
-            continue
-        if pyarrow.types.is_dictionary(column.type) and not pyarrow.types.is_dictionary(field.type):
-            column = column.cast(column.type.value_type)
-        try:
-            table = table.set_column(at, field, column.cast(field.type))
-        except pyarrow.ArrowException as error:
-            raise InvalidInputError(
-                f"in part {part.number}, column {show(field.name)} is of type {column.type}, and "
-                f"of all parts together of type {field.type} ({reason(error)}); make it of one "
-                f"type in all parts"
-            ) from error
-    return table.cast(schema)
+    try:
+        return with_schema(table, schema)
+    except InvalidInputError as refused:
+        raise InvalidInputError(f"in part {part.number}, {refused}") from refused
 
 
 def _wording(part: Part) -> Wording:

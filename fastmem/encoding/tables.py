@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fastmem.errors import InvalidInputError
-from fastmem.inputs.refusals import refuse, typed
+from fastmem.inputs.refusals import refuse, show, typed
 from fastmem.machine.wording import reason
 
 _ROWS = 1 << 16
@@ -121,6 +121,29 @@ def as_values(schemas: Sequence[Any], at: int) -> list[Any]:
             schema = schema.set(at, field.with_type(field.type.value_type))
         found.append(schema)
     return found
+
+
+def with_schema(table: Any, schema: Any) -> Any:
+    """A pyarrow.Table with columns of the types of `schema_of_all`.
+
+    Raises InvalidInputError where a column has values that its type does not hold.
+    """
+    import pyarrow
+
+    table = table.replace_schema_metadata()
+    for at, (column, field) in enumerate(zip(table.columns, schema, strict=True)):
+        if column.type == field.type:
+            continue
+        if pyarrow.types.is_dictionary(column.type) and not pyarrow.types.is_dictionary(field.type):
+            column = column.cast(column.type.value_type)
+        try:
+            table = table.set_column(at, field, column.cast(field.type))
+        except pyarrow.ArrowException as error:
+            raise InvalidInputError(
+                f"column {show(field.name)} is of type {column.type}, and of all parts together of "
+                f"type {field.type} ({reason(error)}); make it of one type in all parts"
+            ) from error
+    return table.cast(schema)
 
 
 def _converted(X: Any, name: str, pyarrow: Any) -> Any | None:
