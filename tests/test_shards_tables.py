@@ -222,6 +222,34 @@ def test_labels_of_all_kinds(name):
     assert found.classes_.tolist() == expected.classes_.tolist()
 
 
+@pytest.mark.parametrize("ordered", [False, True])
+def test_a_column_may_be_of_categories_in_some_parts_only(ordered):
+    X, y = raw()
+    X = X[[]].assign(word=np.array(["b", "a", "cc"])[np.arange(len(X)) % 3], k=np.arange(len(X)))
+    categories = pandas.CategoricalDtype(["cc", "b", "a", "d"], ordered)
+    parts = [X[:50].astype({"word": categories}), X[50:90], X[90:].astype({"word": "category"})]
+    expected = fit_here(pandas.concat(parts), y, encode=True)
+    ends = [0, 50, 90, len(X)]
+    shards = [
+        [Part(k, part, y[i:j])]
+        for k, (part, (i, j)) in enumerate(zip(parts, pairwise(ends), strict=True))
+    ]
+    agree(fit(LocalShards(shards), encode=True), expected)
+
+
+@pytest.mark.parametrize("others", ["abc", "cba", "abcd"])
+def test_categories_may_be_ordered_in_other_ways_in_other_parts(others):
+    X, y = raw()
+    X = X[[]].assign(word=np.array(["b", "a", "c"])[np.arange(len(X)) % 3], k=np.arange(len(X)))
+    parts = [
+        part.astype({"word": pandas.CategoricalDtype(list(levels), ordered=True)})
+        for part, levels in ((X[:80], "abc"), (X[80:], others))
+    ]
+    expected = fit_here(pandas.concat(parts), y, encode=True)
+    shards = [[Part(1, parts[1], y[80:])], [Part(0, parts[0], y[:80])]]
+    agree(fit(LocalShards(shards), encode=True), expected)
+
+
 X, Y = blobs(60)
 FRAME = pandas.DataFrame(X, columns=list("abcdef"))
 WRONG = {
@@ -232,6 +260,10 @@ WRONG = {
     "types": (
         [Part(0, FRAME, Y), Part(1, FRAME.assign(a="word"), Y)],
         "types that no column has together",
+    ),
+    "rounded": (
+        [Part(0, FRAME, Y), Part(1, FRAME.assign(a=2**53 + np.arange(60)), Y)],
+        "in part 1, column 'a' is of type int64, and of all parts together of type double",
     ),
     "arrays": ([Part(0, X, Y)], r"\(ndarray\), whose columns have no names"),
     "no rows": ([Part(0, FRAME[:0], Y[:0])], "X has no rows of data"),

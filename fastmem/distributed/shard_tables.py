@@ -11,7 +11,8 @@ import numpy as np
 from fastmem.distributed.parts import Part
 from fastmem.encoding import Encoding, Surprises, arrow_table
 from fastmem.encoding.profile import Profile
-from fastmem.encoding.tables import ArrowSource
+from fastmem.encoding.tables import ArrowSource, with_schema
+from fastmem.errors import InvalidInputError
 from fastmem.inputs import Wording
 from fastmem.inputs.frames import is_frame
 
@@ -30,6 +31,8 @@ class TableFacts(NamedTuple):
         Whether it is one as `fastmem.interpolate` takes them without an encoding.
     n_unlabelled : int
         Of the part.
+    levels : dict of int to list
+        Of columns of ordered categories, by place: the categories.
     """
 
     number: int
@@ -37,6 +40,7 @@ class TableFacts(NamedTuple):
     schema: Any
     is_frame: bool
     n_unlabelled: int
+    levels: dict[int, list[Any]]
 
 
 class ShardTables:
@@ -56,7 +60,12 @@ class ShardTables:
         for part in self._parts:
             table = arrow_table(part.points)
             known = part.number, table.num_rows, table.schema, is_frame(part.points)
-            found.append(TableFacts(*known, part.n_unlabelled))
+            levels = {
+                at: column.chunk(0).dictionary.to_pylist()
+                for at, column in enumerate(table.columns if table.num_rows else ())
+                if getattr(column.type, "ordered", False)
+            }
+            found.append(TableFacts(*known, part.n_unlabelled, levels))
         return found
 
     def seen(self, schema: Any, profiles: dict[int, Profile]) -> list[tuple[int, Any]]:
@@ -102,9 +111,16 @@ class ShardTables:
         for part in self._parts:
             table = arrow_table(part.points)
             if table.num_rows:
-                yield part, ArrowSource(table.replace_schema_metadata().cast(schema))
+                yield part, ArrowSource(_cast(table, schema, part))
             else:
                 yield part, ArrowSource(schema.empty_table())
+
+
+def _cast(table: Any, schema: Any, part: Part) -> Any:
+    try:
+        return with_schema(table, schema)
+    except InvalidInputError as refused:
+        raise InvalidInputError(f"in part {part.number}, {refused}") from refused
 
 
 def _wording(part: Part) -> Wording:

@@ -15,7 +15,7 @@ from fastmem.encoding import Encoding, Surprises
 from fastmem.encoding.column import EXAMPLES, is_text
 from fastmem.encoding.encoding import Choices, SourceElsewhere
 from fastmem.encoding.profile import Profile
-from fastmem.encoding.tables import schema_of_all
+from fastmem.encoding.tables import as_values, schema_of_all
 from fastmem.errors import InvalidInputError, UnknownValueWarning
 from fastmem.inputs import Wording
 from fastmem.inputs.refusals import typed
@@ -195,4 +195,9 @@ def _together(facts: Sequence[TableFacts]) -> Any:
                 f"part {fact.number} has other columns than part {some[0].number}; pass tables "
                 f"with the same columns in the same order"
             )
-    return schema_of_all([fact.schema for fact in some])
+    schemas = [fact.schema for fact in some]
+    for at in range(len(some[0].schema)):
+        levels = [fact.levels.get(at) for fact in some]
+        if any(one != levels[0] for one in levels):  # there is no order of all
+            schemas = as_values(schemas, at)
+    return schema_of_all(schemas)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from fastmem.errors import InvalidInputError
-from fastmem.inputs.refusals import refuse, typed
+from fastmem.inputs.refusals import refuse, show, typed
 from fastmem.machine.wording import reason
 
 _ROWS = 1 << 16
@@ -83,7 +83,7 @@ def schema_of_all(schemas: Sequence[Any]) -> Any:
     import pyarrow
 
     # what libraries note beside columns, such as an index of pandas, would differ
-    plain = [schema.remove_metadata() for schema in schemas]
+    plain = _alike([schema.remove_metadata() for schema in schemas])
     try:
         return pyarrow.unify_schemas(plain, promote_options="permissive")
     except pyarrow.ArrowException as error:
@@ -91,6 +91,59 @@ def schema_of_all(schemas: Sequence[Any]) -> Any:
             f"parts hold columns of types that no column has together ({reason(error)}); make them "
             f"all of one type"
         )
+
+
+def _alike(schemas: Sequence[Any]) -> list[Any]:
+    """Schemas in which a column is of categories in all of them or in none, ordered or not."""
+    import pyarrow
+
+    found = list(schemas)
+    for at in range(len(schemas[0])):
+        types = [schema.field(at).type for schema in schemas]
+        kinds = {
+            pyarrow.types.is_dictionary(one) and (one.ordered, "category")
+            for one in types
+            if not pyarrow.types.is_null(one)
+        }
+        if len(kinds) > 1:
+            found = as_values(found, at)
+    return found
+
+
+def as_values(schemas: Sequence[Any], at: int) -> list[Any]:
+    """Schemas in which a column is of the values of its categories."""
+    import pyarrow
+
+    found = []
+    for schema in schemas:
+        field = schema.field(at)
+        if pyarrow.types.is_dictionary(field.type):
+            schema = schema.set(at, field.with_type(field.type.value_type))
+        found.append(schema)
+    return found
+
+
+def with_schema(table: Any, schema: Any) -> Any:
+    """A pyarrow.Table with columns of the types of `schema_of_all`.
+
+    Raises InvalidInputError where a column has values that its type does not hold.
+    """
+    import pyarrow
+
+    table = table.replace_schema_metadata()
+    for at, (column, field) in enumerate(zip(table.columns, schema, strict=True)):
+        if column.type == field.type:
+            continue
+        if pyarrow.types.is_dictionary(column.type) and not pyarrow.types.is_dictionary(field.type):
+            column = column.cast(column.type.value_type)
+        try:
+            table = table.set_column(at, field, column.cast(field.type))
+        except pyarrow.ArrowException as error:
+            raise InvalidInputError(
+                f"column {show(field.name)} is of type {column.type}, and of all parts together of "
+                f"type {field.type} ({reason(error)}); make it of one type in all parts"
+            ) from error
+    return table.cast(schema)
 
 
 def _converted(X: Any, name: str, pyarrow: Any) -> Any | None:
