@@ -107,6 +107,16 @@ def test_where_workers_cannot_be_reached_the_scheduler_hands_on(client, monkeypa
     assert asked
 
 
+def test_fits_leave_the_configuration_of_dask_alone(cluster):
+    """Shards are begun side by side, each in a thread."""
+    X, y = blobs()
+    before = dask.config.get("scheduler", None)
+    with Client(cluster, set_as_default=False) as client:
+        for _ in range(5):
+            on_dask(array(X, 70), array(y, 70), client=client, width=60)
+            assert dask.config.get("scheduler", None) == before
+
+
 def test_parts_of_unknown_lengths(client):
     X, y = blobs()
     keep = X[:, 0] > -1

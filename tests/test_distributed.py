@@ -447,7 +447,7 @@ X, Y = blobs(60)
 WRONG = {
     "not finite": (
         [Part(0, X, Y), Part(1, np.where(X[7, 2] == X, np.inf, X), Y)],
-        "in part 1, X[7, 2] is inf, and 1 of 360 values",
+        r"in part 1, X\[7, 2\] is inf, and 1 of 360 values",
     ),
     "misaligned": ([Part(0, X, Y[:-1])], "part 0 has 60 rows and 59 labels"),
     "columns": ([Part(0, X, Y), Part(1, X[:, :4], Y)], "part 1 has 4 features and part 0 has 6"),

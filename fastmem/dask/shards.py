@@ -6,13 +6,12 @@ import asyncio
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
-from contextlib import suppress
 from threading import Lock
 from types import TracebackType
 from typing import Any, ClassVar, Protocol
 from uuid import uuid4
 
-from distributed import Client, KilledWorker, get_worker, wait
+from distributed import Client, KilledWorker, get_worker
 from distributed import Future as DaskFuture
 from distributed.protocol import to_serialize
 
@@ -24,6 +23,8 @@ from fastmem.distributed.versions import require_same, versions
 
 _PULSE = 0.5
 """Seconds between two looks at whether workers are still there."""
+_GLANCE = 0.005
+"""Seconds between two looks at whether something is made."""
 _FOR_ANOTHER = 30.0
 """Seconds that a lost shard waits for a worker to join where all others are rather full."""
 _HALF_FULL = 0.35
@@ -146,11 +147,17 @@ class DaskShards(RemoteShards):
 
     def _are_done(self, futures: list[DaskFuture]) -> bool:
         """Wait for a moment; raises what one of them raised."""
-        with suppress(TimeoutError), self._client.as_current():
-            wait(futures, timeout=_PULSE)
+        # distributed.wait asks for the current client, and to be that changes Dask's configuration,
+        # which side by side in threads is never as it was again
+        end = time.monotonic() + _PULSE
+        ended = "finished", "error", "cancelled"
+        while time.monotonic() < end and any(future.status not in ended for future in futures):
+            time.sleep(_GLANCE)
         for future in futures:
             if future.status == "error":
                 raise future.exception()
+            if future.status == "cancelled":
+                raise CancelledError(f"{future.key} was cancelled")
         return all(future.status == "finished" for future in futures)
 
     # Actors ---------------------------------------------------------------------------------------
