@@ -216,13 +216,13 @@ def test_a_worker_is_stopped_that_nobody_kills(cluster, client, data, monkeypatc
     alone = subprocess.Popen([*program, *options], stderr=subprocess.DEVNULL)
     try:
         client.wait_for_workers(2, timeout=60)
+        (name,) = set(client.scheduler_info(n_workers=-1)["workers"]) - {nannied}
 
         def stop(host):
             os.kill(alone.pid, signal.SIGSTOP)
-            names = [address for address in cluster.scheduler.workers if address != nannied]
             remove = cluster.scheduler.remove_worker  # as Dask does where there is no nanny
             timer = threading.Timer(
-                1.0, cluster.sync, (remove,), dict(address=names[0], stimulus_id="test")
+                1.0, cluster.sync, (remove,), dict(address=name, stimulus_id="test")
             )
             timer.start()
 
