@@ -122,8 +122,7 @@ def fit_bytes(shape: FitShape, settings: Settings, width: int) -> int:
     n_samples, d = shape.n_samples, shape.n_features
     n_words = -(-width // WORD_BITS)
     patterns = pattern_bytes(n_samples, shape.n_classes, width)
-    total = _FIXED + settings.n_threads * _THREAD + _POINT * n_samples + _CLASS * shape.n_classes
-    total += _ROW * shape.n_rows
+    total = _points_bytes(shape, settings.n_threads) + _ROW * shape.n_rows
     total += patterns if shape.budget_bytes is None or patterns <= shape.budget_bytes else 0
     total += min(_COMPACTED, patterns)
     if settings.selection == "merge":
@@ -140,9 +139,17 @@ def fit_bytes(shape: FitShape, settings: Settings, width: int) -> int:
     total += _list_bytes(shape, settings)
     if settings.activation == "relu" and settings.selection == "random" and d <= FEW_FEATURES:
         total += settings.n_threads * width * (_BOX_ROOM + _BOX_WEIGHTS * d)
-    # sums of columns, for each range of rows
-    total += 16 * d if shape.is_sparse else 8 * d * (n_samples * shape.row_values // (1 << 22))
     return int(total)
+
+
+def _points_bytes(shape: FitShape, n_threads: int) -> int:
+    """Bytes that points take wherever they are, beside themselves and their patterns."""
+    n_samples, d = shape.n_samples, shape.n_features
+    total = _FIXED + n_threads * _THREAD + _POINT * n_samples + _CLASS * shape.n_classes
+    # sums of columns, for each range of rows
+    return total + (
+        16 * d if shape.is_sparse else 8 * d * (n_samples * shape.row_values // (1 << 22))
+    )
 
 
 def _neighbour_bytes(shape: FitShape, settings: Settings, patterns: int) -> int:
@@ -197,12 +204,8 @@ def elsewhere_bytes(shape: FitShape, settings: Settings, width: int, n_threads: 
 
     Beside the points themselves.
     """
-    n_samples, d = shape.n_samples, shape.n_features
-    total = _FIXED + n_threads * _THREAD + _POINT * n_samples + _CLASS * shape.n_classes
-    total += pattern_bytes(n_samples, shape.n_classes, width)
-    # sums of columns, for each range of rows
-    total += 16 * d if shape.is_sparse else 8 * d * (n_samples * shape.row_values // (1 << 22))
-    return total + _layer_bytes(shape, settings, width)
+    patterns = pattern_bytes(shape.n_samples, shape.n_classes, width)
+    return _points_bytes(shape, n_threads) + patterns + _layer_bytes(shape, settings, width)
 
 
 def require_elsewhere(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -14,13 +16,15 @@ from fastmem.machine.arrays import aligned_zeros, forget, frozen, reserved_zeros
 from fastmem.machine.loops import run_calls, run_loop
 from fastmem.patterns.bound_tree import bound_tree, marked_below, n_groups, tree_shape
 from fastmem.patterns.spatial_order import in_neighbourhoods
+from fastmem.patterns.words import valid_bits
 from fastmem.second_layer.near_cells import new_cells
 
 _MOST_MISSING = 64
 """Blocks that a cell asks for at a time."""
 
 
-class Layout(NamedTuple):
+@dataclass(frozen=True, eq=False)
+class Layout:
     """Where all points of a fit are in a spatial order, class by class.
 
     Attributes
@@ -30,15 +34,25 @@ class Layout(NamedTuple):
     sizes : ndarray of shape (K,), int64
         Points of each class.
     first_tile : ndarray of shape (K + 1,), int64
-    n_words : int
+    n_hyperplanes : int
     """
 
     key: int
     sizes: np.ndarray
     first_tile: np.ndarray
-    n_words: int
+    n_hyperplanes: int
 
     @property
+    def n_words(self) -> int:
+        """Words of a pattern."""
+        return len(self.valid)
+
+    @cached_property
+    def valid(self) -> np.ndarray:
+        """The ones of a full mask, (n_words,) uint64."""
+        return valid_bits(self.n_hyperplanes)
+
+    @cached_property
     def first_blocks(self) -> np.ndarray:
         """The first block of each class, (K + 1,) int64: those of few points have none."""
         n_blocks = np.where(self.sizes > FAN, -(-self.sizes // BLOCK), 0)
@@ -214,7 +228,8 @@ class Region:
         """
         self._put(positions, patterns)
         self._own_blocks = blocks
-        return self._make_nodes(blocks)
+        self._make_nodes(blocks)
+        return self._nodes_above(blocks)
 
     def equip(
         self, ands: np.ndarray, ors: np.ndarray, positions: np.ndarray, patterns: np.ndarray
@@ -257,8 +272,8 @@ class Region:
             tree = bound_tree(points, first, sizes, self._n_threads)
         n_positions = tree.points.shape[0] * FAN
         marks = np.unpackbits(uncovered, count=n_positions).astype(np.bool_)
-        valid = np.full(self.layout.n_words, ~np.uint64(0))
-        self._ground = Ground(self._tree, tree, valid, marks, marked_below(tree, marks))
+        n_open = marked_below(tree, marks)
+        self._ground = Ground(self._tree, tree, self.layout.valid, marks, n_open)
         self._version, self._n_closed, self._sizes = version, n_closed, sizes
         return True
 
@@ -276,12 +291,12 @@ class Region:
         positions = [self.layout.points_of(block) for block in mine]
         return mine, self._patterns(np.concatenate([np.empty(0, np.int64), *positions]))
 
-    def grow(self, order: Order, valid: np.ndarray) -> Cells | None:
+    def grow(self, order: Order) -> Cells | None:
         """Grow cells as far as what is here tells."""
         if order.version != self._version or order.n_closed != self._n_closed:
             return None
         self._n_closed += len(order.closed)
-        ground = self._ground._replace(valid=valid)
+        ground = self._ground
         close_points(tuple(ground), order.closed_codes, order.closed)
         if not len(order.blocks):  # else cells wait for some
             self._forget_copies()
@@ -333,8 +348,8 @@ class Region:
         """Patterns of points that are here, one row each."""
         return columns_at(self._tree.points, positions)
 
-    def _make_nodes(self, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Make the nodes of level 1 of blocks whose points are here; and what is above each."""
+    def _make_nodes(self, blocks: np.ndarray) -> None:
+        """Make the nodes of level 1 of blocks whose points are here."""
         tree, first_blocks = self._tree, self.layout.first_blocks
         codes = np.searchsorted(first_blocks, blocks, side="right") - 1
         groups = blocks - first_blocks[codes]
@@ -346,6 +361,12 @@ class Region:
         ]  # fmt: skip
         run_calls(bound_nodes, calls, self._n_threads)
         tree.absent[blocks] = False
+
+    def _nodes_above(self, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """The AND and the OR of each block's patterns, by its nodes of level 1."""
+        tree, first_blocks = self._tree, self.layout.first_blocks
+        codes = np.searchsorted(first_blocks, blocks, side="right") - 1
+        groups = blocks - first_blocks[codes]
         ands, ors = np.empty((2, len(blocks), self.layout.n_words), np.uint64)
         for i, (code, group) in enumerate(zip(codes, groups, strict=True)):
             count = min(FAN, int(tree.n_nodes[1, code]) - FAN * int(group))

@@ -90,7 +90,7 @@ class Regions:
     placing : Placing
     points : Points
         Those of the fit, as far as the driver has them.
-    n_words, n_threads : int
+    n_hyperplanes, n_threads : int
     within_leaves : bool
         Whether neighbours are brought together within leaves too.
 
@@ -106,12 +106,14 @@ class Regions:
         fleet: Fleet,
         placing: Placing,
         points: Points,
-        n_words: int,
+        n_hyperplanes: int,
         n_threads: int,
         within_leaves: bool,
     ) -> None:
         self._fleet, self._n_threads, self._within_leaves = fleet, n_threads, within_leaves
-        self.layout = Layout(secrets.randbits(62), placing.counts, placing.first_tile, n_words)
+        key = secrets.randbits(62)
+        self.layout = Layout(key, placing.counts, placing.first_tile, n_hyperplanes)
+        n_words = self.layout.n_words
         self._tree = leaf_tree(points, n_threads)
         pieces = fleet.ask(("leaf_counts", self._tree))[0]
         keys, which = np.unique(np.concatenate([keys for keys, _ in pieces]), return_inverse=True)
@@ -318,7 +320,6 @@ class Regions:
 
     def grow(
         self, starts: np.ndarray, codes: np.ndarray, placed: np.ndarray, manner: Manner,
-        valid: np.ndarray,
     ) -> tuple[Grown, np.ndarray, np.ndarray]:  # fmt: skip
         """As of `NearCells`; placed (S,) int64 are the starts' positions among all points."""
         grown = new_cells(starts, codes, self.layout.n_words)._replace(
@@ -336,7 +337,7 @@ class Regions:
             }
             messages = self._messages({
                 owner: ("grow", self._order(owner, starts[mine], codes[mine], manner, *blocks.get(
-                    owner, (_NONE, np.empty((0, self.layout.n_words), np.uint64)))), valid)
+                    owner, (_NONE, np.empty((0, self.layout.n_words), np.uint64)))))
                 for owner, mine in asked.items()
             })  # fmt: skip
             replies = self._fleet.ask_each(messages)
@@ -465,7 +466,7 @@ class RegionalCells(NearCells):
             for code in np.unique(codes):
                 mine = codes == code
                 placed[mine] = self._chosen[code][starts[mine] - first[code]]
-        return self._regions.grow(starts, codes, placed, self.manner, self.valid)
+        return self._regions.grow(starts, codes, placed, self.manner)
 
     def note_closed(self, positions: np.ndarray) -> None:
         """See `NearCells`."""

@@ -107,7 +107,7 @@ class RemotePatterns:
         one = covers[0]
         require_regions(self._points.n_samples, self._n_hyperplanes, self._points.elsewhere.rooms)
         regions = Regions(
-            self._fleet, self._placing, self._points, self.n_words, one.n_threads,
+            self._fleet, self._placing, self._points, self._n_hyperplanes, one.n_threads,
             not self.is_bounded,
         )  # fmt: skip
         here = PlacedPatterns(regions.layout, regions.numbers, self.rows_of)
