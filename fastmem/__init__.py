@@ -78,11 +78,17 @@ _LATE = {
 }
 """What only some programs ask for, and its room."""
 
+_ROOMS = (
+    "compact", "dask", "datasets", "experiments", "export", "geometry", "leaks", "memory", "plots",
+    "ray", "separation", "shapes", "sklearn", "tables",
+)  # fmt: skip
+"""Documented modules, which are imported when asked for."""
+
 
 def __getattr__(name: str) -> object:
-    """Import what most programs do without, or what only keeps a documented path, when asked."""
+    """Import what most programs do without when it is asked for."""
     if name in _LATE:
         return getattr(_import_module(f"fastmem.{_LATE[name]}"), name)
-    if name in ("compact", "memory"):
+    if name in _ROOMS:
         return _import_module(f"fastmem.{name}")
     raise AttributeError(f"module 'fastmem' has no attribute {name!r}")

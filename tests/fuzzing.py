@@ -508,8 +508,8 @@ def decision_list(which: int) -> tuple[Any, bytes, bytes]:
 
 def list_file(rng: np.random.Generator) -> bytes:
     """A file of a decision list, damaged as bytes, in its numbers or in its description."""
+    from fastmem.network.file_versions import LIST_MAGIC
     from fastmem.network.list_code import Run, encoded
-    from fastmem.network.list_file import MAGIC
 
     content, stored, description = decision_list(int(rng.integers(4)))
     content = replace(content, runs=list(content.runs))
@@ -528,9 +528,9 @@ def list_file(rng: np.random.Generator) -> bytes:
         stream, masks = encoded(content)
     except (ValueError, OverflowError):  # no such thing can be written
         stream, masks = encoded(decision_list(0)[0])
-    body = MAGIC + b"\1" + stream + masks + stored + description
+    body = LIST_MAGIC + b"\1" + stream + masks + stored + description
     if not rng.integers(2):
-        body = damaged(rng, body, [MAGIC, bytes(8), b"\xff" * 8])
+        body = damaged(rng, body, [LIST_MAGIC, bytes(8), b"\xff" * 8])
     checksum = zlib.crc32(body).to_bytes(4, "little")
     return body + (checksum if rng.integers(20) else bytes(4))
 

@@ -23,7 +23,7 @@ from test_model_file import LABELS, refusal
 
 import fastmem
 from fastmem.errors import ModelFileError
-from fastmem.network import list_code, list_file, subsets
+from fastmem.network import file_versions, list_code, list_file, subsets
 from fastmem.network.list_code import ListContent, Run, decoded, encoded, mask_order
 from fastmem.network.loading import load
 from fastmem.network.network import Network
@@ -400,7 +400,7 @@ def test_random_damage_under_a_right_checksum(data, network, tmp_path_factory):
 def forged(content: ListContent, description: bytes = b"", rest: bytes = b"") -> bytes:
     """A file of some content, its checksum right."""
     stream, masks = encoded(content)
-    body = list_file.MAGIC + bytes([1]) + stream + masks + rest + description
+    body = file_versions.LIST_MAGIC + bytes([1]) + stream + masks + rest + description
     return body + zlib.crc32(body).to_bytes(4, "little")
 
 
@@ -565,7 +565,7 @@ def test_newer_versions_ask_for_an_upgrade(network, tmp_path):
 def test_a_large_file_is_not_read(tmp_path):
     path = tmp_path / "list.npz"
     with open(path, "wb") as file:
-        file.write(list_file.MAGIC)
+        file.write(file_versions.LIST_MAGIC)
         file.truncate(1 << 30)
     with pytest.raises(ModelFileError, match="more than a decision list's"):
         load(path)

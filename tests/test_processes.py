@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
 import textwrap
 import zipfile
+from importlib.util import find_spec
 from pathlib import Path
 
 import numba
@@ -335,3 +337,19 @@ def test_import_compiles_nothing_and_is_light():
             assert not kernel.signatures, kernel
         """
     )
+
+
+def test_documented_modules_are_imported_when_they_are_asked_for():
+    pages = Path(fastmem.__file__).parent / "docs" / "pages" / "reference" / "api"
+    text = "".join(page.read_text(encoding="utf-8") for page in pages.glob("*.md"))
+    named = re.findall(r"(?m)^::: fastmem\.([a-z]+)(?=[.\n])", text)
+    modules = {name for name in named if find_spec(f"fastmem.{name}")} - {"separate"}
+    assert {"compact", "dask", "datasets", "plots", "ray", "sklearn", "tables"} <= modules
+    code = f"""
+        import types, fastmem
+        for name in {sorted(modules)}:
+            assert isinstance(getattr(fastmem, name), types.ModuleType), name
+        assert not hasattr(fastmem, "commands")
+        """
+    environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
+    subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=environment, check=True)

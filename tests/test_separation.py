@@ -459,8 +459,19 @@ def test_every_flipped_bit_and_every_truncation_is_refused(saved, tmp_path):
         wrong.write_bytes(data[:size])
         with pytest.raises(ModelFileError):
             Separator.load(wrong)
-    with pytest.raises(ModelFileError):
-        fastmem.load(saved[0])
+
+
+def test_files_of_networks_and_of_separators_name_each_other(saved, tmp_path):
+    path, X, _ = saved
+    words = r"separator's file; load it by fastmem\.Separator\.load"
+    with pytest.raises(ModelFileError, match=words):
+        fastmem.load(path)
+    y = np.arange(len(X)) % 2
+    for name, objective in (("archive", "neurons"), ("list", "bytes")):
+        network = fastmem.interpolate(X, y, objective=objective, contradictions="majority", seed=0)
+        network.save(tmp_path / name)
+        with pytest.raises(ModelFileError, match=r"network's .*; load networks by fastmem\.load"):
+            Separator.load(tmp_path / name)
 
 
 def test_forged_facts_are_refused(saved, tmp_path):

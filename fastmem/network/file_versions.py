@@ -83,6 +83,13 @@ _FLOAT_TYPES = ("<f4", "<f8")
 RETRIEVE = "copy it again from where it came from, or save the network again"
 _REBUILD = "save the network again"
 
+LIST_MAGIC = b"\x89fml"
+"""First bytes of a decision list's file."""
+SEPARATOR_MAGIC = b"\x89fms"
+"""First bytes of a separator's file."""
+ARCHIVE_MAGIC = b"PK\x03\x04"
+"""First bytes of the other networks' files, and of many a file that is none."""
+
 Members = dict[str, tuple[tuple[str, ...] | None, int]]
 """For each name the dtypes that its array may have, and its dimensions; the dtype of classes, None,
 is the labels' own."""

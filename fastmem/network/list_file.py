@@ -41,7 +41,7 @@ from fastmem.network.file_members import (
     checked_names,
     parsed,
 )
-from fastmem.network.file_versions import RETRIEVE, Fault
+from fastmem.network.file_versions import LIST_MAGIC, RETRIEVE, Fault
 from fastmem.network.list_code import (
     MOST_FEATURES,
     ListContent,
@@ -58,7 +58,6 @@ from fastmem.second_layer.cover_layer import CoverLayer
 if TYPE_CHECKING:
     from fastmem.network.model_file import ModelParts
 
-MAGIC = b"\x89fml"
 VERSION = 1
 MOST_FILE_BYTES = 1 << 24
 _CRC_BYTES = 4
@@ -93,7 +92,7 @@ def contents(parts: ModelParts) -> bytes:
         raise Fault(str(error)) from error
     extra = first.extra[used_extra].astype("<f4").tobytes()
     biases = first.extra_biases[used_extra].astype("<f8").tobytes()
-    body = b"".join([MAGIC, bytes([VERSION]), stream, masks, extra, biases, description])
+    body = b"".join([LIST_MAGIC, bytes([VERSION]), stream, masks, extra, biases, description])
     data = body + zlib.crc32(body).to_bytes(_CRC_BYTES, "little")
     read_list(data)
     return data
@@ -193,8 +192,8 @@ def read_list(data: bytes) -> dict[str, Any]:
     """
     if len(data) > MOST_FILE_BYTES:
         raise Fault(f"it has {len(data)} bytes, more than a decision list's {MOST_FILE_BYTES}")
-    start = len(MAGIC) + 1
-    if len(data) < start + _CRC_BYTES or not data.startswith(MAGIC):
+    start = len(LIST_MAGIC) + 1
+    if len(data) < start + _CRC_BYTES or not data.startswith(LIST_MAGIC):
         raise Fault("it is cut short or another kind of file", RETRIEVE)
     body = data[:-_CRC_BYTES]
     if zlib.crc32(body).to_bytes(_CRC_BYTES, "little") != data[-_CRC_BYTES:]:

@@ -143,15 +143,17 @@ from fastmem.network.file_members import (
 )
 from fastmem.network.file_packing import pack, unpack
 from fastmem.network.file_versions import (
+    LIST_MAGIC,
     MEMBERS,
     MULTIPLIER,
     RETRIEVE,
+    SEPARATOR_MAGIC,
     VERSIONS,
     Fault,
     number_of,
     version_of,
 )
-from fastmem.network.list_file import MAGIC, MOST_FILE_BYTES, contents, read_list
+from fastmem.network.list_file import MOST_FILE_BYTES, contents, read_list
 from fastmem.readout import ReadOut
 from fastmem.second_layer.cover_layer import CoverLayer
 
@@ -261,7 +263,10 @@ def read(path: str | os.PathLike[str]) -> ModelParts:
         )
     with CappedReader(io.FileIO(path)) as file:
         try:
-            if file.peek(len(MAGIC)).startswith(MAGIC):
+            start = file.peek(len(LIST_MAGIC))
+            if start.startswith(SEPARATOR_MAGIC):
+                raise Fault("it is a separator's file", "load it by fastmem.Separator.load")
+            if start.startswith(LIST_MAGIC):
                 return ModelParts(**read_list(_whole(file)))
             arrays = read_members(file)
             return ModelParts(

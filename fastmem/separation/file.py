@@ -50,11 +50,16 @@ from fastmem.network.file_members import (
     checked_names,
     parsed,
 )
-from fastmem.network.file_versions import RETRIEVE, Fault
+from fastmem.network.file_versions import (
+    ARCHIVE_MAGIC,
+    LIST_MAGIC,
+    RETRIEVE,
+    SEPARATOR_MAGIC,
+    Fault,
+)
 from fastmem.network.list_file import checked_labels
 from fastmem.separation.rounding import LEAST_BITS, MOST_BITS
 
-MAGIC = b"\x89fms"
 VERSION = 1
 _CRC_BYTES = 4
 _UNPACKED_RATIO = 128
@@ -183,7 +188,7 @@ def _packed(parts: SeparatorParts) -> bytes:
         np.packbits(each.reshape(-1), bitorder="little").tobytes(),
     ])  # fmt: skip
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
-    data = MAGIC + bytes([VERSION]) + packer.compress(body) + packer.flush()
+    data = SEPARATOR_MAGIC + bytes([VERSION]) + packer.compress(body) + packer.flush()
     return data + zlib.crc32(data).to_bytes(_CRC_BYTES, "little")
 
 
@@ -197,8 +202,10 @@ def _members(n: int, d: int, t: int, n_reaches: int, n_blocks: int) -> list[tupl
 
 
 def _parsed(data: bytes) -> SeparatorParts:
-    start = len(MAGIC) + 1
-    if len(data) < start + _CRC_BYTES or not data.startswith(MAGIC):
+    start = len(SEPARATOR_MAGIC) + 1
+    if data.startswith((LIST_MAGIC, ARCHIVE_MAGIC)):
+        raise Fault("it is a network's file, or of another kind", "load networks by fastmem.load")
+    if len(data) < start + _CRC_BYTES or not data.startswith(SEPARATOR_MAGIC):
         raise Fault("it is cut short or another kind of file", RETRIEVE)
     if zlib.crc32(data[:-_CRC_BYTES]).to_bytes(_CRC_BYTES, "little") != data[-_CRC_BYTES:]:
         raise Fault("its bytes are not those that were written: its checksum differs", RETRIEVE)
