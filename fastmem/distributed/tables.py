@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -19,6 +18,7 @@ from fastmem.encoding.tables import as_values, schema_of_all
 from fastmem.errors import InvalidInputError, UnknownValueWarning
 from fastmem.inputs import Wording
 from fastmem.inputs.refusals import typed
+from fastmem.machine.warned import warn_user
 
 
 class RemoteTable(SourceElsewhere):
@@ -114,7 +114,7 @@ def _encode(fleet: Fleet, table: RemoteTable, encoding: Encoding) -> None:
     fleet.tell("encode", table.schema, encoding, then=met.extend)
     fleet.flush()
     for sentence in _together_met([one for some in met for one in some]).sentences():
-        warnings.warn(sentence, UnknownValueWarning, stacklevel=5)
+        warn_user(sentence, UnknownValueWarning)
 
 
 class Read(NamedTuple):
