@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmem.distributed.fleet import Fleet
+from fastmem.distributed.labels import classes_of
 from fastmem.distributed.shard_tables import TableFacts
 from fastmem.encoding import Encoding, Surprises
 from fastmem.encoding.column import EXAMPLES, is_text
@@ -170,7 +171,7 @@ def read_on(fleet: Fleet, choices: Choices, wording: Wording) -> Read:
 
 def _labels(fleet: Fleet) -> np.ndarray:
     facts = [fact for some in fleet.ask(("facts",))[0] for fact in some if fact.n_rows]
-    return np.unique(np.concatenate([fact.labels for fact in facts]))
+    return classes_of(facts)[0]
 
 
 def _together_met(met: Sequence[tuple[int, Surprises]]) -> Surprises:
