@@ -26,7 +26,9 @@ from test_distributed import (
     wide,
 )
 
+from fastmem.distributed import remote_votes
 from fastmem.distributed.remote_votes import RemoteSums
+from fastmem.distributed.shard_votes import ShardVotes
 from fastmem.distributed.transport import LocalShards
 from fastmem.patterns import bounded_tiles, neighbourhoods
 from fastmem.readout import costs
@@ -142,6 +144,29 @@ def test_a_shard_may_be_lost_before_any_round(small):
         lose_once(transport, lost + 1, {lost % 3, 2})
         agree(fit(transport, decision="vote"), expected)
         assert transport.n_lost == len({lost % 3, 2})
+
+
+def test_gram_matrices_come_in_pieces_that_are_small_together(small, monkeypatch):
+    X, y = flipped(d=40)
+    expected = fit_here(X, y, decision="vote")
+    shards = shards_of(X, y, [40, 60, 1500, 1501], [0, 1, 2], 3)
+    transport = LocalShards(shards)
+    fit(transport, decision="vote")
+    n_rounds = transport.n_rounds
+    monkeypatch.setattr(remote_votes, "GRAM_BYTES", 100_000)
+    sums, seen = ShardVotes.gram, []
+
+    def noted(self, *arguments):
+        seen.append(sums(self, *arguments))
+        return seen[-1]
+
+    monkeypatch.setattr(ShardVotes, "gram", noted)
+    luck = random.Random(4)
+    for share in (0.0, 0.1):
+        transport = LocalShards(shards, lambda shard, share=share: luck.random() < share)
+        agree(fit(transport, decision="vote"), expected)
+        assert max(some.nbytes for some in seen) <= 100_000 // 3
+        assert transport.n_rounds > n_rounds + 4
 
 
 @pytest.mark.parametrize("mode", ["neighbours", "bounds"])
