@@ -237,6 +237,16 @@ def test_a_column_may_be_of_categories_in_some_parts_only(ordered):
     agree(fit(LocalShards(shards), encode=True), expected)
 
 
+def test_a_column_may_have_no_values_in_some_parts():
+    X, y = raw()
+    word = np.array(["b", "a", None], object)[np.arange(len(X)) % 3]
+    X = X[[]].assign(word=word, k=np.arange(len(X)))
+    parts = [X[:50].assign(word=np.nan), X[50:90], X[90:].assign(word=None, k=X["k"] + 0.5)]
+    expected = fit_here(pandas.concat(parts), y, encode=True)
+    shards = [[Part(2, parts[2], y[90:]), Part(0, parts[0], y[:50])], [Part(1, parts[1], y[50:90])]]
+    agree(fit(LocalShards(shards), encode=True), expected)
+
+
 @pytest.mark.parametrize("others", ["abc", "cba", "abcd"])
 def test_categories_may_be_ordered_in_other_ways_in_other_parts(others):
     X, y = raw()
@@ -259,7 +269,8 @@ WRONG = {
     ),
     "types": (
         [Part(0, FRAME, Y), Part(1, FRAME.assign(a="word"), Y)],
-        "types that no column has together",
+        r"column 'a' is of type double in part 0 and of type (large_)?string in part 1, which no "
+        r"column has together; make it of one type in all of them",
     ),
     "rounded": (
         [Part(0, FRAME, Y), Part(1, FRAME.assign(a=2**53 + np.arange(60)), Y)],

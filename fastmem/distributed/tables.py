@@ -201,4 +201,5 @@ def _together(facts: Sequence[TableFacts]) -> Any:
         levels = [fact.levels.get(at) for fact in some]
         if any(one != levels[0] for one in levels):  # there is no order of all
             schemas = as_values(schemas, at)
-    return schema_of_all(schemas)
+    titles = [f"part {fact.number}" for fact in some]
+    return schema_of_all(schemas, titles, lambda part, column: column in some[part].empty)
