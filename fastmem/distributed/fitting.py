@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -13,6 +13,7 @@ from fastmem.algorithm import covering_cells, voting
 from fastmem.distributed.fleet import Fleet
 from fastmem.distributed.labels import classes_of
 from fastmem.distributed.numbering import Placing
+from fastmem.distributed.one_machine import for_one_machine
 from fastmem.distributed.parts import PartFacts
 from fastmem.distributed.remote_codes import RemoteCodes
 from fastmem.distributed.remote_patterns import RemotePatterns
@@ -80,6 +81,7 @@ def interpolate_on(
     LostShardError
         If a shard is lost again and again.
     """
+    _refuse_what_is_local(parameters)
     clock = Clock()
     fleet = Fleet(transport)
     with clock.stage("encoding"):
@@ -88,7 +90,10 @@ def interpolate_on(
 
 
 def network_of(fleet: Fleet, clock: Clock, encoding: Encoding | None, **parameters: Any) -> Network:
-    """As `interpolate_on`, of parts whose tables were encoded, if there are any."""
+    """As `interpolate_on`, of parts whose tables were encoded, if there are any.
+
+    What is `for_one_machine` is refused before.
+    """
     with clock.stage("check"):
         facts = [fact for some in fleet.ask(("facts",))[0] for fact in some]
         placing = _placing(facts)
@@ -97,7 +102,6 @@ def network_of(fleet: Fleet, clock: Clock, encoding: Encoding | None, **paramete
         fleet.tell("place", placing)
         codes: Any = RemoteCodes(fleet, placing)
         problem = problem_of(RemotePoints(fleet, placing), placing.classes, codes, **parameters)
-        _refuse_what_is_local(problem)
     make_layer = partial(RemoteLayer, fleet)
     if problem.settings.decision == "vote":
         return voting(problem, clock, encoding, make_layer)
@@ -143,17 +147,11 @@ def _placing(facts: list[PartFacts]) -> Placing:
     )  # fmt: skip
 
 
-def _refuse_what_is_local(problem: Problem) -> None:
-    settings = problem.settings
-    local = {
-        "objective='bytes'": settings.decision == "list",
-        "activation='relu'": settings.activation == "relu",
-        "compact=True": settings.compact,
-        "width='smallest'": settings.smallest,
-        "memory_limit": settings.memory_limit is not None,
-    }
-    for name, is_asked in local.items():
-        if is_asked:
-            raise InvalidInputError(
-                f"{name} is for points on one machine; leave it out, or fit a sample there"
-            )
+def _refuse_what_is_local(parameters: Mapping[str, Any]) -> None:
+    found = for_one_machine(parameters)
+    if found is not None:
+        name, value = found
+        asked = name if value is None else f"{name}={value!r}"
+        raise InvalidInputError(
+            f"{asked} is for points on one machine; leave it out, or fit a sample there"
+        )
