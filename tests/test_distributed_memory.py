@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import random
 import resource
 import subprocess
 import sys
@@ -28,7 +27,16 @@ from fastmem.machine.memory import available
 from fastmem.problem import checked_problem
 from fastmem.second_layer import merged_cells, random_order
 from fastmem.widths import scaling
-from tests.test_distributed import agree, blobs, coins, fit, fit_here, in_units, shards_of
+from tests.test_distributed import (
+    agree,
+    blobs,
+    coins,
+    fit,
+    fit_here,
+    in_units,
+    losing,
+    shards_of,
+)
 
 
 def test_the_window_on_a_billion_points_is_small():
@@ -79,8 +87,7 @@ def test_windows_that_ask_what_is_open_give_the_same_network(
     monkeypatch.setattr(Window, "narrow", noted)
     for sparse in (2, 1):
         monkeypatch.setattr(window, "_SPARSE", sparse)
-        luck = random.Random(sparse)
-        transport = LocalShards(shards, lambda shard, luck=luck: luck.random() < 0.03)
+        transport = LocalShards(shards, losing(sparse))
         agree(fit(transport, **parameters), expected)
     if "random" in parameters.values() and parameters.get("width") != 9:  # where most points fail
         assert n_asked

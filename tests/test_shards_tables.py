@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 import warnings
 from functools import cache
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_distributed import agree, blobs, fit, fit_here, partitionings, shards_of
+from test_distributed import agree, agree_on_parts, blobs, fit, fit_here, partitionings, shards_of
 
 import fastmem
 from fastmem.distributed.parts import Part
@@ -85,13 +84,9 @@ def on_one_machine(name):
 @example(([0, 0, 1, 2, 3, 150, 150], [2], 4), 0)
 @example(([130, 140], [0], 1), 0)
 def test_a_table_is_encoded_as_on_one_machine(name, partitioning, seed):
-    X, y, expected = on_one_machine(name)
-    cuts, owners, n_shards = partitioning
-    luck = random.Random(seed)
-    share = 0.03 if seed else 0.0
-    loses = lambda shard: luck.random() < share  # noqa: E731
-    found = fit(LocalShards(shards_of(X, y, cuts, owners, n_shards), loses), encode=True)
-    agree(found, expected)
+    known = on_one_machine(name)
+    agree_on_parts(known, partitioning, seed, encode=True)
+    expected = known[2]
     assert (expected.encoding is None) == (name == "numbers")
 
 
