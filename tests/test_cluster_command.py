@@ -210,6 +210,26 @@ def test_numbers_and_labels_of_other_types_in_other_files(scheduler):
     assert Path("whole.npz").read_bytes() == Path("one.npz").read_bytes()
 
 
+@pytest.mark.parametrize("second", ["abc", "cba", "abcd", "", None])
+def test_categories_may_be_ordered_in_other_ways_in_other_files(scheduler, second):
+    """Then there is no order; a file without rows has none that counts."""
+    frame = numbers()
+    words = np.array(["b", "c", "a"])[np.arange(N) % 3]
+    some = []
+    for start, levels in ((0, "cab"), (0, "abc"), (80, second), (160, "abc")):
+        part = frame[start : start + 80 * len(some[:1])]
+        word = pandas.Series(words[start : start + len(part)], part.index, dtype=object)
+        if not levels:
+            word[:] = None
+        if levels is not None:
+            word = word.astype(pandas.CategoricalDtype(list(levels), ordered=True))
+        some.append(part.assign(word=word))
+    said = both(scheduler, write_all(some))
+    made = next(str(one) for one in said["columns"] if "word" in str(one))
+    is_alike = second == "abc"
+    assert ("place among 3" if is_alike else "category of 3 levels") in made
+
+
 DIFFERENT = {
     "texts": (
         dict(a="word"),

@@ -179,10 +179,11 @@ def with_schema(table: Any, schema: Any) -> Any:
     for at, (column, field) in enumerate(zip(table.columns, schema, strict=True)):
         if column.type == field.type:
             continue
-        if column.null_count == len(column):
+        is_coded = pyarrow.types.is_dictionary(column.type)
+        if column.null_count == len(column) and not is_coded:
             table = table.set_column(at, field, pyarrow.nulls(len(column), field.type))
             continue
-        if pyarrow.types.is_dictionary(column.type) and not pyarrow.types.is_dictionary(field.type):
+        if is_coded and not pyarrow.types.is_dictionary(field.type):
             column = column.cast(column.type.value_type)
         try:
             table = table.set_column(at, field, column.cast(field.type))
