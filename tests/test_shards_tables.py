@@ -267,6 +267,10 @@ WRONG = {
         r"column 'a' is of type double in part 0 and of type (large_)?string in part 1, which no "
         r"column has together; make it of one type in all of them",
     ),
+    "bools below nothing": (
+        [Part(0, FRAME.assign(a=np.nan), Y), Part(1, FRAME.assign(a=True), Y)],
+        "column 'a' is of type double in part 0 and of type bool in part 1, which no column",
+    ),
     "rounded": (
         [Part(0, FRAME, Y), Part(1, FRAME.assign(a=2**53 + np.arange(60)), Y)],
         "in part 1, column 'a' is of type int64, and of all parts together of type double",

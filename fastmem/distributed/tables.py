@@ -202,4 +202,8 @@ def _together(facts: Sequence[TableFacts]) -> Any:
         if any(one != levels[0] for one in levels):  # there is no order of all
             schemas = as_values(schemas, at)
     titles = [f"part {fact.number}" for fact in some]
-    return schema_of_all(schemas, titles, lambda part, column: column in some[part].empty)
+    # pandas makes numbers of truth values below an empty column of floats
+    bools = {at for schema in schemas for at, kind in enumerate(schema.types) if kind == "bool"}
+    return schema_of_all(
+        schemas, titles, lambda part, at: at in some[part].empty and at not in bools
+    )
