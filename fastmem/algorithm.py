@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -18,6 +17,7 @@ from fastmem.hyperplanes.sources import largest_bias
 from fastmem.kernels.layout import WORD_BITS
 from fastmem.machine.clock import Clock, peak_bytes
 from fastmem.machine.progress import drawing
+from fastmem.machine.warned import warn_user
 from fastmem.network.network import Network
 from fastmem.network.neurons_on import first_neuron_on
 from fastmem.network.report import FitReport, GrowthStep, Scaling, Trial, label_entropy
@@ -306,7 +306,7 @@ def covering_cells(
         **_facts(problem, clock),
     )  # fmt: skip
     if sentence := report.warning(len(first), is_limited=settings.separates_all):
-        warnings.warn(sentence, UnseparatedWarning, stacklevel=3)
+        warn_user(sentence, UnseparatedWarning)
     return Network(
         given.classes, first, second, covered_codes, report, report.summary(),
         problem.points.feature_names, problem.scale, encoding,
@@ -353,7 +353,7 @@ def voting(
         **_facts(problem, clock),
     )  # fmt: skip
     if sentence := report.warning(len(exceptions.first), is_limited=True):
-        warnings.warn(sentence, UnseparatedWarning, stacklevel=3)
+        warn_user(sentence, UnseparatedWarning)
     return Network(
         given.classes, exceptions.first, second, covered_codes, report, report.summary(),
         problem.points.feature_names, problem.scale, encoding, readout,

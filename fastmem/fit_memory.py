@@ -20,7 +20,7 @@ from fastmem.patterns.computed_rows import PART_BYTES
 from fastmem.patterns.neighbourhoods import FEW_FEATURES, FEWEST_NEIGHBOURS
 from fastmem.patterns.sparse_rows import PANEL_BYTES
 from fastmem.patterns.tile_store import require_disk
-from fastmem.readout.costs import regression_bytes
+from fastmem.readout.costs import driver_bytes, regression_bytes, shard_bytes, widths_of
 from fastmem.second_layer.merged_cells import ALL_CELLS, MOST_NEAR, covers_at_once
 from fastmem.second_layer.near_cells import MOST_GATHERED
 
@@ -95,11 +95,16 @@ class Room(NamedTuple):
     Attributes
     ----------
     name : str
+        Of the worker, if it has one.
     n_samples, n_threads : int
     free : float
-        Bytes, and
+        Bytes, less than 0 where it has more than it may; and
     where : str
         who says so; see `available`.
+    process : str
+        Those of one process have what is free there together.
+    shard : int
+        Its number.
     """
 
     name: str
@@ -107,6 +112,8 @@ class Room(NamedTuple):
     n_threads: int
     free: float
     where: str
+    process: str
+    shard: int = 0
 
 
 def fit_bytes(shape: FitShape, settings: Settings, width: int) -> int:
@@ -199,13 +206,17 @@ def _layer_bytes(shape: FitShape, settings: Settings, width: int) -> int:
     return int(copies * 4 * width * d) + panels
 
 
-def elsewhere_bytes(shape: FitShape, settings: Settings, width: int, n_threads: int) -> int:
+def elsewhere_bytes(
+    shape: FitShape, settings: Settings, width: int, n_threads: int, n_votes: int = 0
+) -> int:
     """Bytes that ``shape.n_samples`` of the points take where they are, when cells grow elsewhere.
 
-    Beside the points themselves.
+    Beside the points themselves. ``n_votes`` are features of a read-out that votes.
     """
-    patterns = pattern_bytes(shape.n_samples, shape.n_classes, width)
-    return _points_bytes(shape, n_threads) + patterns + _layer_bytes(shape, settings, width)
+    n_samples, d, n_classes = shape.n_samples, shape.n_features, shape.n_classes
+    patterns = pattern_bytes(n_samples, n_classes, width)
+    votes = shard_bytes(n_votes, n_samples, d, n_classes, n_threads) if n_votes else 0
+    return _points_bytes(shape, n_threads) + patterns + _layer_bytes(shape, settings, width) + votes
 
 
 def require_elsewhere(
@@ -221,16 +232,37 @@ def require_elsewhere(
     only asked for their ``rooms`` where that may matter.
     """
     grows = width is not None
+    n_votes = 0
+    if settings.decision == "vote":
+        n_votes, _ = widths_of(settings.votes_width, shape.n_samples, shape.n_classes)
+        if not grows:
+            _require_driver(shape, settings, n_votes)
     if width is None:
         width = settings.width or min(settings.max_width or WORD_BITS, WORD_BITS)
 
     def needed(n_samples: int, n_threads: int) -> int:
         some = shape._replace(n_samples=n_samples)
-        total = elsewhere_bytes(some, settings, width, n_threads)
-        return total - (elsewhere_bytes(some, settings, filled, n_threads) if grows else 0)
+        total = elsewhere_bytes(some, settings, width, n_threads, n_votes)
+        if not grows:
+            return total
+        return total - elsewhere_bytes(some, settings, filled, n_threads, n_votes)
 
     if needed(shape.n_samples, settings.n_threads) >= UNCHECKED:
-        _refuse_short(rooms(), lambda room: needed(room.n_samples, room.n_threads), width)
+        votes = f" and {n_votes:,} features of a vote" if n_votes and not grows else ""
+        what = f"{width:,} hyperplanes{votes}"
+        _refuse_short(rooms(), lambda room: needed(room.n_samples, room.n_threads), what)
+
+
+def _require_driver(shape: FitShape, settings: Settings, n_votes: int) -> None:
+    """Refuse to solve here for the features of a vote where there is no room for it."""
+    needed = driver_bytes(
+        settings.votes_width, shape.n_samples, shape.n_features, shape.n_classes,
+        settings.n_threads,
+    )  # fmt: skip
+    require(
+        needed, f"the driver of a vote of {n_votes:,} features",
+        "pass a smaller width, or call it where more is free",
+    )  # fmt: skip
 
 
 def region_bytes(n_samples: int, n_words: int, n_regions: int) -> int:
@@ -249,24 +281,38 @@ def require_regions(n_samples: int, width: int, rooms: Callable[[], Sequence[Roo
     found = rooms()
     need = region_bytes(n_samples, -(-width // WORD_BITS), len(found))
     if need >= UNCHECKED:
-        _refuse_short(found, lambda room: need, width)
+        _refuse_short(found, lambda room: need, f"{width:,} hyperplanes")
 
 
-def _refuse_short(rooms: Sequence[Room], needed: Callable[[Room], int], width: int) -> None:
-    short = [
-        (room.free - need, need, room)
-        for room in rooms
-        if (need := needed(room)) > max(room.free, UNCHECKED - 1)
-    ]
+def _refuse_short(rooms: Sequence[Room], needed: Callable[[Room], int], what: str) -> None:
+    together: dict[str, list[Room]] = {}
+    for room in rooms:
+        together.setdefault(room.process, []).append(room)
+    short = []
+    for some in together.values():
+        need, tightest = sum(map(needed, some)), min(some, key=lambda room: room.free)
+        if need > max(tightest.free, UNCHECKED - 1):
+            short.append((tightest.free - need, need, tightest, some))
     if short:
-        _, need, room = min(short, key=lambda one: one[0])
+        _, need, tightest, some = min(short, key=lambda one: one[0])
         n = len(short) - 1
         others = f" (and {n} {'others have' if n > 1 else 'other has'} too little)" if n else ""
+        n_samples = sum(room.n_samples for room in some)
         raise NotEnoughMemoryError(
-            f"{room.name} takes up to {readable(need)} of memory for its {room.n_samples:,} points "
-            f"with {width:,} hyperplanes, but {readable(room.free)} {room.where}{others}; fit on "
-            f"more workers, in smaller partitions, or pass a smaller width"
+            f"{_need_of(some, need)} {n_samples:,} points with {what}, but "
+            f"{readable(tightest.free)} {tightest.where}{others}; fit on more workers, in smaller "
+            f"partitions, or pass a smaller width"
         )
+
+
+def _need_of(rooms: Sequence[Room], need: int) -> str:
+    """What shards of one process need, up to the number of their points."""
+    place = f" on {rooms[0].name}" if rooms[0].name else ""
+    memory = f"up to {readable(need)} of memory for"
+    if len(rooms) == 1:
+        return f"shard {rooms[0].shard}{place} takes {memory} its"
+    *first, last = (str(room.shard) for room in rooms)
+    return f"shards {', '.join(first)} and {last}{place} take {memory} their"
 
 
 def require_for_fit(shape: FitShape, settings: Settings) -> None:

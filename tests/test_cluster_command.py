@@ -165,6 +165,98 @@ def test_what_is_printed(scheduler):
     assert "42 rows without a label are left out" in result.stderr
 
 
+def written_otherwise():
+    """Files of a table as pandas writes them, whose types differ from file to file."""
+    frame = raw()
+    frame["count"] = np.arange(N) % 7
+    nothing = frame[:0].astype(object)  # whose columns pandas writes as nulls
+    some = [frame[start : start + 40].copy() for start in range(0, N, 40)]
+    some[0]["word"] = np.nan  # of floats
+    some[1]["word"] = None
+    some[1] = some[1].astype({"count": np.int8, "kind": str, "b": np.float64})
+    some[2].loc[83, "count"] = np.nan
+    some[3]["day"] = some[3]["day"].astype("datetime64[ms]")
+    some[4]["kind"] = some[4]["kind"].cat.add_categories([f"more {k}" for k in range(200)])
+    some[4]["text"] = None
+    return [nothing, *some[:3], nothing, *some[3:]]
+
+
+def write_all(frames, directory="data"):
+    Path(directory).mkdir()
+    for k, frame in enumerate(frames):
+        frame.to_parquet(Path(directory) / f"{k}.parquet", row_group_size=15, index=False)
+    return directory
+
+
+def test_types_may_differ_from_file_to_file(scheduler):
+    frames = written_otherwise()
+    both(scheduler, write_all(frames))
+    network = Path("one.npz").read_bytes()
+    whole = pandas.concat([frame for frame in frames if len(frame)])
+    whole = whole.astype({"kind": str})
+    whole["word"] = whole["word"].where(whole["word"].notna(), None)
+    run("fit", write_all([whole], "whole"), "--label", "y", "--seed", 1, "--out", "whole.npz")
+    assert Path("whole.npz").read_bytes() == network
+
+
+def test_numbers_and_labels_of_other_types_in_other_files(scheduler):
+    frame = numbers()
+    some = [frame[start : start + 60] for start in range(0, N, 60)]
+    some[1] = some[1].astype({"a": np.float64, "y": np.int64, "constant": np.int8})
+    some[2] = some[2].astype({"y": np.float64, "constant": np.float32})
+    both(scheduler, write_all([frame[:0].astype(str), *some]))
+    whole = frame.astype({"a": np.float64, "y": np.float64})
+    run("fit", write_all([whole], "whole"), "--label", "y", "--seed", 1, "--out", "whole.npz")
+    assert Path("whole.npz").read_bytes() == Path("one.npz").read_bytes()
+
+
+@pytest.mark.parametrize("second", ["abc", "cba", "abcd", "", None])
+def test_categories_may_be_ordered_in_other_ways_in_other_files(scheduler, second):
+    """Then there is no order; a file without rows has none that counts."""
+    frame = numbers()
+    words = np.array(["b", "c", "a"])[np.arange(N) % 3]
+    some = []
+    for start, levels in ((0, "cab"), (0, "abc"), (80, second), (160, "abc")):
+        part = frame[start : start + 80 * len(some[:1])]
+        word = pandas.Series(words[start : start + len(part)], part.index, dtype=object)
+        if not levels:
+            word[:] = None
+        if levels is not None:
+            word = word.astype(pandas.CategoricalDtype(list(levels), ordered=True))
+        some.append(part.assign(word=word))
+    said = both(scheduler, write_all(some))
+    made = next(str(one) for one in said["columns"] if "word" in str(one))
+    is_alike = second == "abc"
+    assert ("place among 3" if is_alike else "category of 3 levels") in made
+
+
+DIFFERENT = {
+    "texts": (
+        dict(a="word"),
+        "column 'a' is of type float in {0} and of type large_string in {1}, which no column has "
+        "together; make it of one type in all of them",
+    ),
+    "bools": (dict(constant=True), "column 'constant' is of type int64 in {0} and of type bool in"),
+    "too large": (
+        dict(a=2**53 + np.arange(9)),
+        "{1}, column 'a' is of type int64, and of all parts together of type double (Integer "
+        "value 9007199254740993 not in range",
+    ),
+    "labels": (dict(y="no"), "column 'y' is of type int64 in {0} and of type large_string in {1}"),
+}
+
+
+@pytest.mark.parametrize("name", DIFFERENT)
+def test_types_that_do_not_go_together_are_refused_by_column_and_file(scheduler, name):
+    changed, words = DIFFERENT[name]
+    frame = numbers()
+    write_all([frame[:0], frame[:40], frame[40:49].assign(**changed)])
+    words = words.format("data/1.parquet", "data/2.parquet")
+    for more in ((), ("--cluster", scheduler)):
+        said = refused("data", "--label", "y", "--out", "net.npz", *more)
+        assert words.replace("large_", "") in said.replace("large_", "")
+
+
 @pytest.mark.parametrize("when", ["read_on", "network_of"])
 def test_a_worker_that_goes_meanwhile(monkeypatch, when):
     """Its pieces are read again by another, and encoded as they were."""

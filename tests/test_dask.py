@@ -209,6 +209,15 @@ def test_persisted_data_is_made_again_and_scattered_data_warned_of(client):
     agree(net, expected)
 
 
+def test_warnings_point_to_the_line_that_called(client):
+    X, y = coins()
+    with pytest.warns(fastmem.UnseparatedWarning) as seen:
+        fastmem.dask.interpolate(array(X), array(y), seed=1, width=9)
+        DaskClassifier(width=9, decision="cells").fit(array(X), array(y))
+    assert len(seen) == 2
+    assert {one.filename for one in seen} == {__file__}
+
+
 def test_an_interrupt_leaves_nothing_behind(cluster, client, monkeypatch):
     X, y = coins()
     call = shards.DaskShards.call

@@ -180,6 +180,32 @@ def agree(found, expected):
     ]
 
 
+def losing(seed, share=0.03):
+    """What loses a shard now and then, but never where the seed is 0."""
+    luck = random.Random(seed)  # not hypothesis's, which would find five losses in a row
+    return lambda shard: bool(seed) and luck.random() < share
+
+
+def agree_on_parts(known, partitioning, seed, **parameters):
+    """Fit points, of which the network on one machine is ``known``, in any parts, with losses."""
+    X, y, expected = known
+    shards = shards_of(X, y, *partitioning)
+    agree(fit(LocalShards(shards, losing(seed)), **parameters), expected)
+
+
+def agree_after_losses(known, cuts, rounds, **parameters):
+    """The same where some of three shards are lost before one of ``rounds(n_rounds)``."""
+    X, y, expected = known
+    shards = shards_of(X, y, cuts, [0, 1, 2], 3)
+    transport = LocalShards(shards)
+    fit(transport, **parameters)
+    for lost in rounds(transport.n_rounds):
+        transport = LocalShards(shards)
+        lose_once(transport, lost + 1, {lost % 3, 2})
+        agree(fit(transport, **parameters), expected)
+        assert transport.n_lost == (len({lost % 3, 2}) if lost else 0)  # at first there is no state
+
+
 partitionings = st.tuples(
     st.lists(st.integers(0, 150), max_size=12),
     st.lists(st.integers(0, 3), min_size=1, max_size=5),
@@ -193,13 +219,7 @@ partitionings = st.tuples(
 @example(([], [0], 1), 0)
 @example(([0, 0, 1, 2, 3, 150, 150], [2], 4), 0)
 def test_the_file_of_one_machine_whatever_the_parts(name, partitioning, seed):
-    X, y, expected = on_one_machine(name)
-    cuts, owners, n_shards = partitioning
-    luck = random.Random(seed)  # not hypothesis's, which would find five losses in a row
-    share = 0.03 if seed else 0.0
-    loses = lambda shard: luck.random() < share  # noqa: E731
-    transport = LocalShards(shards_of(X, y, cuts, owners, n_shards), loses)
-    agree(fit(transport, **CASES[name][1]), expected)
+    agree_on_parts(on_one_machine(name), partitioning, seed, **CASES[name][1])
 
 
 @pytest.mark.parametrize("name", ["random", "auto, merge", "margin, merge"])
@@ -218,16 +238,10 @@ def test_parts_of_one_class_and_of_one_row(name):
     "name", ["random", "auto, merge", "scaled where it pays", "repeats, majority"]
 )
 def test_a_shard_may_be_lost_before_any_round(name):
-    X, y, expected = on_one_machine(name)
-    shards = shards_of(X, y, [40, 60, 100, 101], [0, 1, 2], 3)
-    transport = LocalShards(shards)
-    fit(transport, **CASES[name][1])
-    n_rounds = transport.n_rounds
-    for lost in range(0, n_rounds, 1 if n_rounds < 50 else 7):
-        transport = LocalShards(shards)
-        lose_once(transport, lost + 1, {lost % 3, 2})
-        agree(fit(transport, **CASES[name][1]), expected)
-        assert transport.n_lost == (len({lost % 3, 2}) if lost else 0)  # at first there is no state
+    agree_after_losses(
+        on_one_machine(name), [40, 60, 100, 101], lambda n: range(0, n, 1 if n < 50 else 7),
+        **CASES[name][1],
+    )  # fmt: skip
 
 
 def lose_once(transport, n_rounds, which):

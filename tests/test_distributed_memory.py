@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import random
+import itertools
 import resource
+import subprocess
+import sys
 import tracemalloc
 
 import numpy as np
@@ -25,7 +27,16 @@ from fastmem.machine.memory import available
 from fastmem.problem import checked_problem
 from fastmem.second_layer import merged_cells, random_order
 from fastmem.widths import scaling
-from tests.test_distributed import agree, blobs, coins, fit, fit_here, in_units, shards_of
+from tests.test_distributed import (
+    agree,
+    blobs,
+    coins,
+    fit,
+    fit_here,
+    in_units,
+    losing,
+    shards_of,
+)
 
 
 def test_the_window_on_a_billion_points_is_small():
@@ -76,8 +87,7 @@ def test_windows_that_ask_what_is_open_give_the_same_network(
     monkeypatch.setattr(Window, "narrow", noted)
     for sparse in (2, 1):
         monkeypatch.setattr(window, "_SPARSE", sparse)
-        luck = random.Random(sparse)
-        transport = LocalShards(shards, lambda shard, luck=luck: luck.random() < 0.03)
+        transport = LocalShards(shards, losing(sparse))
         agree(fit(transport, **parameters), expected)
     if "random" in parameters.values() and parameters.get("width") != 9:  # where most points fail
         assert n_asked
@@ -146,10 +156,14 @@ def test_the_sample_of_many_points_is_that_of_one_machine(looked_at, monkeypatch
     agree(fit(LocalShards(shards_of(X, y, [90, 200], [0, 1], 2))), expected)
 
 
-def short_of(monkeypatch, free):
-    """Let shards see so many free bytes, and any need be compared with them."""
+def short_of(monkeypatch, free, processes=None):
+    """Let shards see so many free bytes, each in a process of its own, and any need be compared."""
+    processes = processes or itertools.count()
     monkeypatch.setattr(fit_memory, "UNCHECKED", 0)
     monkeypatch.setattr("fastmem.distributed.shard.available", lambda limit: (free, "are free"))
+    monkeypatch.setattr(
+        "fastmem.distributed.shard._this_process", lambda: f"process {next(processes)}"
+    )
 
 
 def test_a_shard_without_room_is_refused_before_the_work(monkeypatch):
@@ -194,6 +208,53 @@ def test_a_shard_is_asked_for_room_before_the_width_grows(monkeypatch):
     assert at[-1][0] == "hyperplanes"
 
 
+def test_shards_of_one_process_have_its_memory_together(monkeypatch):
+    """As after the loss of a worker."""
+    X, y = blobs(300)
+    shards = shards_of(X, y, [100, 180], [0, 1, 2], 3)
+    processes = itertools.cycle(["a", "b", "a"])
+    short_of(monkeypatch, 83 << 20, processes)
+    fit(LocalShards(shards), width=120)
+    free = 41 << 20  # as each shard alone takes
+    monkeypatch.setattr("fastmem.distributed.shard.available", lambda limit: (free, "are free"))
+    words = (
+        r"^shards 0 and 2 take up to 84 MB of memory for their 220 points with 120 hyperplanes, "
+        r"but 43 MB are free; fit on more workers"
+    )
+    processes = itertools.cycle(["a", "b", "a"])
+    monkeypatch.setattr("fastmem.distributed.shard._this_process", lambda: next(processes))
+    with pytest.raises(NotEnoughMemoryError, match=words):
+        fit(LocalShards(shards), width=120)
+    room = Shard.room
+    monkeypatch.setattr(Shard, "room", lambda self: room(self)._replace(name="w", process="c"))
+    words = r"^shards 0, 1 and 2 on w take up to 126 MB .* for their 300 points .* 43 MB are free; "
+    with pytest.raises(NotEnoughMemoryError, match=words):
+        fit(LocalShards(shards), width=120)
+
+
+def test_rooms_say_in_which_process_they_are():
+    X, y = blobs(30)
+    points, _, _ = placed(X, y, [10])
+    one, other = points.elsewhere.rooms()
+    assert one.process == other.process
+    assert (one.shard, other.shard) == (0, 1)
+    child = "from fastmem.distributed.shard import _this_process; print(_this_process())"
+    other = subprocess.run(
+        [sys.executable, "-c", child], capture_output=True, check=True, text=True
+    )
+    assert len(other.stdout) > 32 and other.stdout.strip() != one.process
+
+
+def test_a_worker_that_is_over_its_limit_has_no_memory_left(monkeypatch):
+    X, y = blobs(300)
+    short_of(monkeypatch, -(10**9))
+    words = (
+        r"^shard 0 takes up to 42 MB .* points with 120 hyperplanes, but 0 MB are free \(and 1 oth"
+    )
+    with pytest.raises(NotEnoughMemoryError, match=words):
+        fit(LocalShards(shards_of(X, y, [150], [0, 1], 2)), width=120)
+
+
 def test_a_limit_of_the_worker_counts():
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024  # gigabytes after other tests
     limit = used + 10**9
@@ -216,6 +277,52 @@ def test_what_a_shard_takes_grows_with_its_points_and_the_width():
     assert fit_memory.elsewhere_bytes(shape, settings, 1024, 1) - one >= 10**6 * 512 // 8
     more = fit_memory.elsewhere_bytes(shape._replace(n_samples=2 * 10**6), settings, 512, 1)
     assert more - one >= 10**6 * 512 // 8
+
+
+def test_sums_of_a_vote_count_where_the_points_are():
+    X, y = blobs(60)
+    shape = fit_memory.FitShape(10**6, 6, 6, False, 4, None)
+    settings = checked_problem(X, y, decision="vote").settings
+    one = fit_memory.elsewhere_bytes(shape, settings, 64, 1)
+    for n in (512, 4096):
+        products = 8 * n * (n + 5)
+        more = fit_memory.elsewhere_bytes(shape, settings, 64, 1, n) - one
+        # what is sent of them, features and blocks of points come to it
+        assert products + 48 * 10**6 < more < 3 * products + 48 * 10**6 + (256 << 20)
+
+
+def test_a_vote_without_room_is_refused_on_its_shard_or_at_the_driver(monkeypatch):
+    X, y = blobs(2000)
+    shards = shards_of(X, y, [700], [0, 1], 2)
+    short_of(monkeypatch, 10**9)
+    fit(LocalShards(shards), decision="vote")
+    short_of(monkeypatch, 100 << 20)
+    fit(LocalShards(shards))
+    words = (
+        r"^shard 1 takes up to \d+ MB of memory for its 1,300 points with 512 hyperplanes and "
+        r"1,024 features of a vote, but"
+    )
+    with pytest.raises(NotEnoughMemoryError, match=words):
+        fit(LocalShards(shards), decision="vote")
+    short_of(monkeypatch, 10**9)
+    monkeypatch.setattr("fastmem.machine.memory.available", lambda: (10**8, "are free"))
+    words = (
+        r"^the driver of a vote of 4,096 features takes up to \d+ MB .* but 100 MB are free; pass a"
+    )
+    with pytest.raises(NotEnoughMemoryError, match=words):
+        fit(LocalShards(shards), decision="vote", width=4096)
+
+
+def test_a_vote_counts_once_where_its_exceptions_widen(monkeypatch):
+    """Before the width grows only what the hyperplanes take is asked for."""
+    X, y = coins(600, 4)
+    settings = checked_problem(X, y, decision="vote").settings
+    shape = fit_memory.FitShape(600, 4, 4, False, 2, None)
+    short_of(monkeypatch, 0)
+    room = fit_memory.Room("", 600, 1, 1 << 20, "are free", "a")
+    fit_memory.require_elsewhere(shape, settings, lambda: [room], 128, filled=64)
+    with pytest.raises(NotEnoughMemoryError):
+        fit_memory.require_elsewhere(shape, settings, lambda: [room])
 
 
 def test_the_bar_tells_rounds_and_a_callable_what_it_is_told_of_one_machine(monkeypatch):

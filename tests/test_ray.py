@@ -359,6 +359,14 @@ def test_an_interrupt_leaves_nothing_behind(monkeypatch):
     assert free_cpus() == 3
 
 
+def test_a_warning_points_to_the_line_that_called():
+    with pytest.warns(fastmem.UnseparatedWarning) as seen:
+        on_ray.interpolate(cut(frame_of(coins, 160)), label_column="y", seed=1, num_cpus=1, width=9)
+    assert [one.filename for one in seen if one.category is fastmem.UnseparatedWarning] == [
+        __file__
+    ]
+
+
 def test_other_versions_are_refused(monkeypatch):
     here = ray_shards.versions()
     monkeypatch.setattr(ray_shards, "versions", lambda: {**here, "numba": "0.1"})

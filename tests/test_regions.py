@@ -158,7 +158,7 @@ def test_a_shard_without_room_for_its_region_is_named(monkeypatch):
     monkeypatch.setattr(fit_memory, "UNCHECKED", 1)
     monkeypatch.setattr(fit_memory, "region_bytes", lambda *shape: 10**15)
     X, y = noisy(7, 600, 3, 2)
-    with pytest.raises(NotEnoughMemoryError, match=r"shard \d takes up to 1,000,000.0 GB"):
+    with pytest.raises(NotEnoughMemoryError, match=r"^shards 0 and 1 take up to 2,000,000.0 GB"):
         fit(LocalShards(shards_of(X, y, [300], [0, 1], 2)), width=130)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import re
 import warnings
 from functools import cache
@@ -12,7 +11,7 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from test_distributed import agree, blobs, fit, fit_here, partitionings, shards_of
+from test_distributed import agree, agree_on_parts, blobs, fit, fit_here, partitionings, shards_of
 
 import fastmem
 from fastmem.distributed.parts import Part
@@ -85,13 +84,9 @@ def on_one_machine(name):
 @example(([0, 0, 1, 2, 3, 150, 150], [2], 4), 0)
 @example(([130, 140], [0], 1), 0)
 def test_a_table_is_encoded_as_on_one_machine(name, partitioning, seed):
-    X, y, expected = on_one_machine(name)
-    cuts, owners, n_shards = partitioning
-    luck = random.Random(seed)
-    share = 0.03 if seed else 0.0
-    loses = lambda shard: luck.random() < share  # noqa: E731
-    found = fit(LocalShards(shards_of(X, y, cuts, owners, n_shards), loses), encode=True)
-    agree(found, expected)
+    known = on_one_machine(name)
+    agree_on_parts(known, partitioning, seed, encode=True)
+    expected = known[2]
     assert (expected.encoding is None) == (name == "numbers")
 
 
@@ -237,6 +232,16 @@ def test_a_column_may_be_of_categories_in_some_parts_only(ordered):
     agree(fit(LocalShards(shards), encode=True), expected)
 
 
+def test_a_column_may_have_no_values_in_some_parts():
+    X, y = raw()
+    word = np.array(["b", "a", None], object)[np.arange(len(X)) % 3]
+    X = X[[]].assign(word=word, k=np.arange(len(X)))
+    parts = [X[:50].assign(word=np.nan), X[50:90], X[90:].assign(word=None, k=X["k"] + 0.5)]
+    expected = fit_here(pandas.concat(parts), y, encode=True)
+    shards = [[Part(2, parts[2], y[90:]), Part(0, parts[0], y[:50])], [Part(1, parts[1], y[50:90])]]
+    agree(fit(LocalShards(shards), encode=True), expected)
+
+
 @pytest.mark.parametrize("others", ["abc", "cba", "abcd"])
 def test_categories_may_be_ordered_in_other_ways_in_other_parts(others):
     X, y = raw()
@@ -259,7 +264,12 @@ WRONG = {
     ),
     "types": (
         [Part(0, FRAME, Y), Part(1, FRAME.assign(a="word"), Y)],
-        "types that no column has together",
+        r"column 'a' is of type double in part 0 and of type (large_)?string in part 1, which no "
+        r"column has together; make it of one type in all of them",
+    ),
+    "bools below nothing": (
+        [Part(0, FRAME.assign(a=np.nan), Y), Part(1, FRAME.assign(a=True), Y)],
+        "column 'a' is of type double in part 0 and of type bool in part 1, which no column",
     ),
     "rounded": (
         [Part(0, FRAME, Y), Part(1, FRAME.assign(a=2**53 + np.arange(60)), Y)],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from functools import cache
 
 import numpy as np
@@ -11,13 +10,15 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_distributed import (
     agree,
+    agree_after_losses,
+    agree_on_parts,
     blobs,
     coins,
     contradicting,
     fit,
     fit_here,
     in_units,
-    lose_once,
+    losing,
     noisy,
     partitionings,
     rare,
@@ -26,7 +27,9 @@ from test_distributed import (
     wide,
 )
 
+from fastmem.distributed import remote_votes
 from fastmem.distributed.remote_votes import RemoteSums
+from fastmem.distributed.shard_votes import ShardVotes
 from fastmem.distributed.transport import LocalShards
 from fastmem.patterns import bounded_tiles, neighbourhoods
 from fastmem.readout import costs
@@ -92,13 +95,7 @@ def on_one_machine(name):
 @given(partitionings, st.integers(1, 2**32))
 @example(([0, 0, 1, 2, 3, 150, 150], [2], 4), 0)
 def test_the_file_of_one_machine_whatever_the_parts(name, partitioning, seed):
-    X, y, expected = on_one_machine(name)
-    cuts, owners, n_shards = partitioning
-    luck = random.Random(seed)
-    share = 0.03 if seed else 0.0
-    loses = lambda shard: luck.random() < share  # noqa: E731
-    transport = LocalShards(shards_of(X, y, cuts, owners, n_shards), loses)
-    agree(fit(transport, decision="vote", **CASES[name][1]), expected)
+    agree_on_parts(on_one_machine(name), partitioning, seed, decision="vote", **CASES[name][1])
 
 
 @pytest.mark.parametrize(
@@ -132,16 +129,32 @@ def test_matrices_and_steps_on_shards(small, monkeypatch, step_cost, headroom, a
 
 def test_a_shard_may_be_lost_before_any_round(small):
     X, y = flipped(900)
+    agree_after_losses(
+        (X, y, fit_here(X, y, decision="vote")), [40, 60, 500, 501],
+        lambda n: range(1, n, 1 + n // 12), decision="vote",
+    )  # fmt: skip
+
+
+def test_gram_matrices_come_in_pieces_that_are_small_together(small, monkeypatch):
+    X, y = flipped(d=40)
     expected = fit_here(X, y, decision="vote")
-    shards = shards_of(X, y, [40, 60, 500, 501], [0, 1, 2], 3)
+    shards = shards_of(X, y, [40, 60, 1500, 1501], [0, 1, 2], 3)
     transport = LocalShards(shards)
     fit(transport, decision="vote")
     n_rounds = transport.n_rounds
-    for lost in range(1, n_rounds, 1 + n_rounds // 12):
-        transport = LocalShards(shards)
-        lose_once(transport, lost + 1, {lost % 3, 2})
+    monkeypatch.setattr(remote_votes, "GRAM_BYTES", 100_000)
+    sums, seen = ShardVotes.gram, []
+
+    def noted(self, *arguments):
+        seen.append(sums(self, *arguments))
+        return seen[-1]
+
+    monkeypatch.setattr(ShardVotes, "gram", noted)
+    for seed in (0, 4):
+        transport = LocalShards(shards, losing(seed, 0.1))
         agree(fit(transport, decision="vote"), expected)
-        assert transport.n_lost == len({lost % 3, 2})
+        assert max(some.nbytes for some in seen) <= 100_000 // 3
+        assert transport.n_rounds > n_rounds + 4
 
 
 @pytest.mark.parametrize("mode", ["neighbours", "bounds"])

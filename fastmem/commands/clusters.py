@@ -88,19 +88,16 @@ def fit_on_cluster(
 
 def _refuse_what_is_local(settings: dict[str, Any], options: ReadingOptions) -> None:
     """Refuse what is for one machine, or for files of text, before a cluster is asked."""
-    local = {
-        "--objective bytes": settings["objective"] == "bytes",
-        "--activation relu": settings["activation"] == "relu",
-        "--compact": settings["compact"],
-        "--width smallest": settings["width"] == "smallest",
-        "--memory-limit": settings["memory_limit"] is not None,
-    }
-    for name, is_asked in local.items():
-        if is_asked:
-            refuse(
-                f"{name} is for points on one machine: leave it out, or fit a sample there without "
-                f"--cluster"
-            )
+    from fastmem.distributed.one_machine import for_one_machine
+
+    found = for_one_machine(settings)
+    if found is not None:
+        name, value = found
+        option = f"--{name.replace('_', '-')}" + (f" {value}" if isinstance(value, str) else "")
+        refuse(
+            f"{option} is for points on one machine: leave it out, or fit a sample there without "
+            f"--cluster"
+        )
     for field in fields(options):
         if getattr(options, field.name) not in (None, ()):
             refuse(

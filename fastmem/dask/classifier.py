@@ -101,17 +101,13 @@ class DaskInterpolatingClassifier(InterpolatingClassifier):
 
         Raises
         ------
-        ValueError
-            For input or parameters that cannot be used, with the place and the remedy.
-        LostShardError
+        ValueError, LostShardError
             As of `fastmem.dask.interpolate`.
 
         Warns
         -----
-        ContradictionWarning
-            If equal points have different labels.
-        UnseparatedWarning
-            If a given ``width`` leaves points that cannot be covered.
+        ContradictionWarning, UnseparatedWarning
+            As of the local class.
         """
         start = time.perf_counter()
         threads = threads_of(self.n_jobs)

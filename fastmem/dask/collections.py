@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -15,6 +14,7 @@ from fastmem.dask.clients import on_worker
 from fastmem.distributed.parts import Part
 from fastmem.distributed.versions import require_same, versions
 from fastmem.inputs import InvalidInputError
+from fastmem.machine.warned import warn_user
 
 
 class Recipes:
@@ -69,12 +69,11 @@ class Recipes:
         except Exception:  # schedulers may refuse to run what clients send
             return
         if n_scattered:
-            warnings.warn(
+            warn_user(
                 f"X or y holds {n_scattered} pieces that were scattered; where their worker is "
                 f"lost they are, too, and so is the fit; read the data on the workers instead, "
                 f"from files or with dask.delayed",
                 UserWarning,
-                stacklevel=4,
             )
 
 

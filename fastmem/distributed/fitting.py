@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -11,7 +11,9 @@ import numpy as np
 
 from fastmem.algorithm import covering_cells, voting
 from fastmem.distributed.fleet import Fleet
+from fastmem.distributed.labels import classes_of
 from fastmem.distributed.numbering import Placing
+from fastmem.distributed.one_machine import for_one_machine
 from fastmem.distributed.parts import PartFacts
 from fastmem.distributed.remote_codes import RemoteCodes
 from fastmem.distributed.remote_patterns import RemotePatterns
@@ -20,8 +22,8 @@ from fastmem.distributed.tables import encoded_on
 from fastmem.distributed.transport import Transport
 from fastmem.encoding import Encoding
 from fastmem.fit_memory import require_elsewhere
-from fastmem.inputs import InvalidInputError, check_labels
-from fastmem.inputs.labels import EncodedLabels
+from fastmem.inputs import InvalidInputError
+from fastmem.inputs.labels import require_two
 from fastmem.machine.clock import Clock
 from fastmem.network.network import Network
 from fastmem.problem import Problem, problem_of
@@ -79,6 +81,7 @@ def interpolate_on(
     LostShardError
         If a shard is lost again and again.
     """
+    _refuse_what_is_local(parameters)
     clock = Clock()
     fleet = Fleet(transport)
     with clock.stage("encoding"):
@@ -87,7 +90,10 @@ def interpolate_on(
 
 
 def network_of(fleet: Fleet, clock: Clock, encoding: Encoding | None, **parameters: Any) -> Network:
-    """As `interpolate_on`, of parts whose tables were encoded, if there are any."""
+    """As `interpolate_on`, of parts whose tables were encoded, if there are any.
+
+    What is `for_one_machine` is refused before.
+    """
     with clock.stage("check"):
         facts = [fact for some in fleet.ask(("facts",))[0] for fact in some]
         placing = _placing(facts)
@@ -96,7 +102,6 @@ def network_of(fleet: Fleet, clock: Clock, encoding: Encoding | None, **paramete
         fleet.tell("place", placing)
         codes: Any = RemoteCodes(fleet, placing)
         problem = problem_of(RemotePoints(fleet, placing), placing.classes, codes, **parameters)
-        _refuse_what_is_local(problem)
     make_layer = partial(RemoteLayer, fleet)
     if problem.settings.decision == "vote":
         return voting(problem, clock, encoding, make_layer)
@@ -130,20 +135,11 @@ def _placing(facts: list[PartFacts]) -> Placing:
             f"part {some[stored.index(None)].number} is dense and others are sparse; pass all "
             f"parts in one way"
         )
-    for fact in some:
-        kinds = {"iuf".find(one.labels.dtype.kind) < 0 and one.labels.dtype.kind
-                 for one in (fact, some[0])}  # fmt: skip
-        if len(kinds) > 1:
-            raise InvalidInputError(
-                f"part {fact.number} has labels of {fact.labels.dtype} and part {some[0].number} "
-                f"of {some[0].labels.dtype}; make all of them strings or all integers"
-            )
-    values = np.unique(_joined_labels(some))
-    labels = EncodedLabels(values, np.arange(len(values)))
-    classes, codes = check_labels(labels, len(values), narrow=True)
+    classes, codes = classes_of(some)
+    require_two(classes, sum(fact.n_rows for fact in some), "y")
     counts = np.zeros((len(facts), len(classes)), np.int64)
-    for fact in some:
-        counts[fact.number, codes[np.searchsorted(values, fact.labels)]] = fact.counts
+    for fact, own in zip(some, codes, strict=True):
+        counts[fact.number, own] = fact.counts
     dtype = np.result_type(*[fact.dtype for fact in some])
     return Placing(
         classes, some[0].n_features, dtype.name, counts, sum(known) if known else None,
@@ -151,33 +147,11 @@ def _placing(facts: list[PartFacts]) -> Placing:
     )  # fmt: skip
 
 
-def _joined_labels(facts: Sequence[PartFacts]) -> np.ndarray:
-    """Labels of all parts; refuses those that no number type holds beside the others."""
-    joined = np.concatenate([fact.labels for fact in facts])
-    for fact in facts:
-        if joined.dtype.kind != "f" or fact.labels.dtype.kind == "f":
-            continue
-        for label in fact.labels.tolist():
-            if int(float(label)) != label:
-                raise InvalidInputError(
-                    f"part {fact.number} has the label {label} of {fact.labels.dtype}, which is "
-                    f"rounded beside those of other types in other parts; give all parts integers "
-                    f"of one type"
-                )
-    return joined
-
-
-def _refuse_what_is_local(problem: Problem) -> None:
-    settings = problem.settings
-    local = {
-        "objective='bytes'": settings.decision == "list",
-        "activation='relu'": settings.activation == "relu",
-        "compact=True": settings.compact,
-        "width='smallest'": settings.smallest,
-        "memory_limit": settings.memory_limit is not None,
-    }
-    for name, is_asked in local.items():
-        if is_asked:
-            raise InvalidInputError(
-                f"{name} is for points on one machine; leave it out, or fit a sample there"
-            )
+def _refuse_what_is_local(parameters: Mapping[str, Any]) -> None:
+    found = for_one_machine(parameters)
+    if found is not None:
+        name, value = found
+        asked = name if value is None else f"{name}={value!r}"
+        raise InvalidInputError(
+            f"{asked} is for points on one machine; leave it out, or fit a sample there"
+        )

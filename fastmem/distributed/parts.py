@@ -10,7 +10,7 @@ import numpy as np
 from fastmem.distributed.numbering import Placing
 from fastmem.errors import InvalidInputError
 from fastmem.inputs import Points, check_points
-from fastmem.inputs.labels import classes_and_codes
+from fastmem.inputs.labels import EncodedLabels, classes_and_codes
 from fastmem.inputs.points import ColumnPoints, NarrowPoints, SparsePoints
 from fastmem.inputs.values import is_scipy_sparse
 
@@ -54,6 +54,8 @@ class PartFacts(NamedTuple):
         Of the columns of a data frame.
     is_array : bool
         Whether its points are an array as kernels take it.
+    has_objects : bool
+        Whether its labels came as Python objects.
     """
 
     number: int
@@ -65,6 +67,7 @@ class PartFacts(NamedTuple):
     n_stored: int | None = None
     names: list[str] | None = None
     is_array: bool = True
+    has_objects: bool = False
 
 
 def facts_of(part: Part) -> PartFacts:
@@ -94,8 +97,9 @@ def _counted(part: Part) -> PartFacts:
     points = check_points(part.points)
     names, is_array = points.feature_names, points.array is not None
     return PartFacts(
-        *known, points.n_features, points.dtype, labels, counts, n_stored, names, is_array
-    )
+        *known, points.n_features, points.dtype, labels, counts, n_stored, names, is_array,
+        _are_objects(part.labels),
+    )  # fmt: skip
 
 
 def _classes_of(part: Part) -> tuple[np.ndarray, np.ndarray]:
@@ -103,6 +107,17 @@ def _classes_of(part: Part) -> tuple[np.ndarray, np.ndarray]:
     if not len(part.labels):
         return np.empty(0, np.int64), np.empty(0, np.intp)
     return classes_and_codes(part.labels, len(part.labels), "y", True)
+
+
+def _are_objects(labels: Any) -> bool:
+    """Whether labels are Python objects, also behind codes."""
+    values = labels.classes if isinstance(labels, EncodedLabels) else labels
+    if isinstance(values, list | tuple):
+        return True
+    kind = getattr(values, "dtype", None)
+    if kind == "category" and hasattr(kind, "categories"):  # of pandas
+        kind = kind.categories.dtype
+    return isinstance(kind, np.dtype) and kind.kind == "O"
 
 
 def _stored(part: Part) -> int | None:
@@ -147,7 +162,8 @@ def _codes_among(
     classes: np.ndarray, labels: np.ndarray, codes: np.ndarray, kind: np.dtype
 ) -> np.ndarray:
     """Codes of points among all classes, by those among some of them."""
-    found: np.ndarray = np.searchsorted(classes, labels).astype(kind)[codes]
+    # in one type, or large integers would be compared as floats
+    found: np.ndarray = np.searchsorted(classes, labels.astype(classes.dtype)).astype(kind)[codes]
     return found
 
 

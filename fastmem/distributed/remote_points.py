@@ -153,10 +153,7 @@ class _RemoteMeasures:
     def rooms(self) -> list[Room]:
         """See ``inputs.measures``."""
         found = self._fleet.ask(("room",))[0]
-        return [
-            room._replace(name=f"shard {i} on {room.name}" if room.name else f"shard {i}")
-            for i, room in enumerate(found)
-        ]
+        return [room._replace(shard=i) for i, room in enumerate(found)]
 
     def equal_hashes(self, like: np.ndarray | None) -> tuple[np.ndarray, np.ndarray, int]:
         """See ``inputs.measures``: looked for by ranges of hashes, so that few are here at once."""

@@ -9,7 +9,9 @@ import numpy as np
 from fastmem.distributed.fleet import Fleet, in_order
 from fastmem.distributed.numbering import Placing
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
+from fastmem.machine.threads import ranges
 from fastmem.readout import ReadOut
+from fastmem.readout.costs import GRAM_BYTES
 from fastmem.second_layer.cover_layer import CoverLayer
 from fastmem.vote.elsewhere import Misread
 from fastmem.vote.sums import NormalSums, Recipe, joined
@@ -55,8 +57,11 @@ class RemoteSums:
 
     def add_gram(self, products: np.ndarray) -> None:
         """See `FeatureSums`."""
-        for some in self._ask("gram", len(products) - self.n_waves - 1):
-            products += some
+        n_rows, n = products.shape
+        at_once = max(1, GRAM_BYTES // (8 * n * self._fleet.n_shards))
+        for start, stop in ranges(n_rows, at_once):
+            for some in self._ask("gram", n_rows - n - 1, start, stop):
+                products[start:stop] += some
 
     def by_class(self, n_classes: int) -> np.ndarray:
         """See `FeatureSums`."""

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import secrets
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -221,7 +224,8 @@ class Shard:
     def room(self) -> Room:
         """What there is for a fit."""
         free, where = available(self._memory_limit)
-        return Room(self._name, self.points.n_samples, self._n_threads, free, where)
+        n_samples = self.points.n_samples
+        return Room(self._name, n_samples, self._n_threads, free, where, _this_process())
 
     def codes(self) -> list[tuple[int, np.ndarray]]:
         """The first row of each part, and the codes of its points."""
@@ -434,6 +438,16 @@ class Shard:
             return np.empty((0, self._n_words), np.uint64)
         tiles = points.gathered(places.astype(np.int64)).tiles
         return np.ascontiguousarray(rows_of(tiles, len(places)))
+
+
+def _this_process() -> str:
+    """A name that no other process has, whatever machine it is on."""
+    return f"{_token()} {os.getpid()}"
+
+
+@cache
+def _token() -> str:
+    return secrets.token_hex(16)
 
 
 def _occurrences(hashes: np.ndarray, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

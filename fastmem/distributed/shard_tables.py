@@ -33,6 +33,8 @@ class TableFacts(NamedTuple):
         Of the part.
     levels : dict of int to list
         Of columns of ordered categories, by place: the categories.
+    empty : set of int
+        Places of columns in which no row has a value.
     """
 
     number: int
@@ -41,6 +43,7 @@ class TableFacts(NamedTuple):
     is_frame: bool
     n_unlabelled: int
     levels: dict[int, list[Any]]
+    empty: set[int]
 
 
 class ShardTables:
@@ -65,7 +68,10 @@ class ShardTables:
                 for at, column in enumerate(table.columns if table.num_rows else ())
                 if getattr(column.type, "ordered", False)
             }
-            found.append(TableFacts(*known, part.n_unlabelled, levels))
+            empty = {
+                at for at, column in enumerate(table.columns) if column.null_count == len(column)
+            }
+            found.append(TableFacts(*known, part.n_unlabelled, levels, empty))
         return found
 
     def seen(self, schema: Any, profiles: dict[int, Profile]) -> list[tuple[int, Any]]:

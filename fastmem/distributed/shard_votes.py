@@ -32,12 +32,21 @@ class ShardVotes:
         self._points, self._codes, self._numbering = points, codes, numbering
         self._n_threads = n_threads
         self._last: tuple[Any, SumsHere] | None = None
+        self._products: np.ndarray | None = None
 
-    def gram(self, rows: np.ndarray | None, recipe: Recipe, n_classes: int) -> np.ndarray:
-        """Products of all features, (n + K + 1, n) float64; see ``vote.gram.add_gram``."""
-        products = np.zeros((recipe.n + n_classes + 1, recipe.n))
-        self._sums(rows, recipe).add_gram(products)
-        return products
+    def gram(
+        self, rows: np.ndarray | None, recipe: Recipe, n_classes: int, start: int, stop: int
+    ) -> np.ndarray:
+        """Some rows of the products of all features, float64; see ``vote.gram.add_gram``.
+
+        All (n + K + 1, n) are kept until the last of them was asked for.
+        """
+        sums, products = self._sums(rows, recipe), self._products
+        if products is None:
+            products = np.zeros((recipe.n + n_classes + 1, recipe.n))
+            sums.add_gram(products)
+        self._products = products if stop < len(products) else None
+        return products[start:stop]
 
     def by_class(self, rows: np.ndarray | None, recipe: Recipe, n_classes: int) -> np.ndarray:
         """See `FeatureSums`."""
@@ -72,7 +81,7 @@ class ShardVotes:
         some = None if rows is None else self._numbering.local_rows(rows)[1]
         asked = some, recipe
         if self._last is None or not _are_equal(self._last[0], asked):
-            self._last = None
+            self._last = self._products = None
             codes = self._codes if some is None else self._codes[some]
             sums = SumsHere(self._points, codes, some, recipe, self._n_threads)
             self._last = asked, sums

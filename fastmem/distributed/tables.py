@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
@@ -10,6 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from fastmem.distributed.fleet import Fleet
+from fastmem.distributed.labels import classes_of
 from fastmem.distributed.shard_tables import TableFacts
 from fastmem.encoding import Encoding, Surprises
 from fastmem.encoding.column import EXAMPLES, is_text
@@ -19,6 +19,7 @@ from fastmem.encoding.tables import as_values, schema_of_all
 from fastmem.errors import InvalidInputError, UnknownValueWarning
 from fastmem.inputs import Wording
 from fastmem.inputs.refusals import typed
+from fastmem.machine.warned import warn_user
 
 
 class RemoteTable(SourceElsewhere):
@@ -114,7 +115,7 @@ def _encode(fleet: Fleet, table: RemoteTable, encoding: Encoding) -> None:
     fleet.tell("encode", table.schema, encoding, then=met.extend)
     fleet.flush()
     for sentence in _together_met([one for some in met for one in some]).sentences():
-        warnings.warn(sentence, UnknownValueWarning, stacklevel=5)
+        warn_user(sentence, UnknownValueWarning)
 
 
 class Read(NamedTuple):
@@ -170,7 +171,7 @@ def read_on(fleet: Fleet, choices: Choices, wording: Wording) -> Read:
 
 def _labels(fleet: Fleet) -> np.ndarray:
     facts = [fact for some in fleet.ask(("facts",))[0] for fact in some if fact.n_rows]
-    return np.unique(np.concatenate([fact.labels for fact in facts]))
+    return classes_of(facts)[0]
 
 
 def _together_met(met: Sequence[tuple[int, Surprises]]) -> Surprises:
@@ -200,4 +201,9 @@ def _together(facts: Sequence[TableFacts]) -> Any:
         levels = [fact.levels.get(at) for fact in some]
         if any(one != levels[0] for one in levels):  # there is no order of all
             schemas = as_values(schemas, at)
-    return schema_of_all(schemas)
+    titles = [f"part {fact.number}" for fact in some]
+    # pandas makes numbers of truth values below an empty column of floats
+    bools = {at for schema in schemas for at, kind in enumerate(schema.types) if kind == "bool"}
+    return schema_of_all(
+        schemas, titles, lambda part, at: at in some[part].empty and at not in bools
+    )

@@ -14,9 +14,10 @@ from fastmem.encoding.members import column_from, columns_to
 from fastmem.encoding.numbers import Number
 from fastmem.encoding.profile import KINDS, Profile
 from fastmem.encoding.tables import ArrowSource, arrow_table
-from fastmem.errors import InvalidInputError
+from fastmem.errors import InvalidInputError, UnknownValueWarning
 from fastmem.inputs import Wording
 from fastmem.inputs.refusals import did_you_mean, refuse, show
+from fastmem.machine.warned import warn_user
 
 VERSION = 1
 MOST_BYTES = 8 << 20
@@ -293,14 +294,10 @@ class Encoding:
             Of categories that the fit did not know, and of missing values in columns that had
             none.
         """
-        import warnings
-
-        from fastmem.errors import UnknownValueWarning
-
         surprises = Surprises()
         X = self.features(table, "table", surprises)
         for sentence in surprises.sentences():
-            warnings.warn(sentence, UnknownValueWarning, stacklevel=2)
+            warn_user(sentence, UnknownValueWarning)
         return X
 
     def features(self, table: Any, name: str, surprises: Surprises) -> np.ndarray:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ from fastmem.errors import UnknownValueWarning
 from fastmem.inputs import Points, Wording
 from fastmem.inputs.frames import is_frame
 from fastmem.inputs.refusals import refuse, typed
+from fastmem.machine.warned import warn_user
 
 
 def is_table(X: Any) -> bool:
@@ -45,10 +45,10 @@ def encode_table(X: Any, encode: bool | Encoding) -> tuple[Any, Encoding | None]
         encoding = encode
     else:
         refuse(f"encode is {typed(encode)}; pass True, False or a fastmem.tables.Encoding")
-    return encoded_points(X, encoding, stacklevel=4), encoding
+    return encoded_points(X, encoding), encoding
 
 
-def encoded_points(X: Any, encoding: Encoding, *, stacklevel: int, name: str = "X") -> Points:
+def encoded_points(X: Any, encoding: Encoding, *, name: str = "X") -> Points:
     """The points of a table, with the names of its features.
 
     Warns
@@ -60,5 +60,5 @@ def encoded_points(X: Any, encoding: Encoding, *, stacklevel: int, name: str = "
     points = Points(encoding.features(X, name, surprises))
     points.feature_names = encoding.feature_names
     for sentence in surprises.sentences():
-        warnings.warn(sentence, UnknownValueWarning, stacklevel=stacklevel)
+        warn_user(sentence, UnknownValueWarning)
     return points

@@ -173,7 +173,7 @@ class Profile:
             self.n_rows += len(chunk)
             return
         if types.is_dictionary(chunk.type) and self.is_ordered and self._order is None:
-            self._order = as_texts(chunk.dictionary).to_pylist()
+            self._order = as_texts(chunk.dictionary).to_pylist() or None
         values = plain(chunk.filter(array(~missing)) if missing.any() else chunk)
         self.n_rows += len(chunk)
         if self.needs_another_look or not len(values):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, NoReturn
 
 from fastmem.errors import InvalidInputError
 from fastmem.inputs.refusals import refuse, show, typed
@@ -75,22 +75,67 @@ def arrow_table(X: Any, name: str = "X") -> Any:
     return table
 
 
-def schema_of_all(schemas: Sequence[Any]) -> Any:
+def schema_of_all(
+    schemas: Sequence[Any],
+    titles: Sequence[str],
+    is_empty: Callable[[int, int], bool] = lambda table, column: False,
+) -> Any:
     """The pyarrow.Schema of tables with the same columns as one: types that hold all values.
 
-    Raises InvalidInputError where there is none.
+    Parameters
+    ----------
+    schemas : sequence of pyarrow.Schema
+    titles : sequence of str
+        What messages call each table.
+    is_empty : callable
+        Given a table and a column, by place, whether no row has a value there. Such a column's type
+        does not count where it does not fit to others.
+
+    Raises
+    ------
+    InvalidInputError
+        If there is none; it names the column.
     """
     import pyarrow
 
     # what libraries note beside columns, such as an index of pandas, would differ
     plain = _alike([schema.remove_metadata() for schema in schemas])
+    fields = []
+    for at, name in enumerate(schemas[0].names):
+        types = [schema.field(at).type for schema in plain]
+        found = _type_of_all(types)
+        if found is None:
+            counts = [k for k in range(len(types)) if not is_empty(k, at)]
+            found = _type_of_all([types[k] for k in counts])
+            if found is None:
+                _refuse_types(name, [(schemas[k].field(at).type, titles[k]) for k in counts])
+        fields.append(pyarrow.field(name, found))
+    return pyarrow.schema(fields)
+
+
+def _type_of_all(types: Sequence[Any]) -> Any | None:
+    """A type that holds the values of all of these, None where there is none."""
+    import pyarrow
+
+    different = list(dict.fromkeys(types))
+    if len(different) > 1 and pyarrow.string_view() in different:
+        text = pyarrow.large_string()
+        different = [text if one == pyarrow.string_view() else one for one in different]
     try:
-        return pyarrow.unify_schemas(plain, promote_options="permissive")
-    except pyarrow.ArrowException as error:
-        refuse(
-            f"parts hold columns of types that no column has together ({reason(error)}); make them "
-            f"all of one type"
-        )
+        fields = [pyarrow.schema([("", one)]) for one in different]
+        return pyarrow.unify_schemas(fields, promote_options="permissive").field(0).type
+    except pyarrow.ArrowException:
+        return None
+
+
+def _refuse_types(name: str, found: Sequence[tuple[Any, str]]) -> NoReturn:
+    """Refuse a column, by its types in tables and what these are called."""
+    one = found[0]
+    other = next((pair for pair in found if _type_of_all([one[0], pair[0]]) is None), found[-1])
+    refuse(
+        f"column {show(name)} is of type {one[0]} in {one[1]} and of type {other[0]} in {other[1]}"
+        f", which no column has together; make it of one type in all of them"
+    )
 
 
 def _alike(schemas: Sequence[Any]) -> list[Any]:
@@ -99,7 +144,7 @@ def _alike(schemas: Sequence[Any]) -> list[Any]:
 
     found = list(schemas)
     for at in range(len(schemas[0])):
-        types = [schema.field(at).type for schema in schemas]
+        types = {schema.field(at).type for schema in schemas}
         kinds = {
             pyarrow.types.is_dictionary(one) and (one.ordered, "category")
             for one in types
@@ -134,7 +179,11 @@ def with_schema(table: Any, schema: Any) -> Any:
     for at, (column, field) in enumerate(zip(table.columns, schema, strict=True)):
         if column.type == field.type:
             continue
-        if pyarrow.types.is_dictionary(column.type) and not pyarrow.types.is_dictionary(field.type):
+        is_coded = pyarrow.types.is_dictionary(column.type)
+        if column.null_count == len(column) and not is_coded:
+            table = table.set_column(at, field, pyarrow.nulls(len(column), field.type))
+            continue
+        if is_coded and not pyarrow.types.is_dictionary(field.type):
             column = column.cast(column.type.value_type)
         try:
             table = table.set_column(at, field, column.cast(field.type))

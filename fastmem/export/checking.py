@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,6 +12,7 @@ from fastmem.export.layers import Arithmetic, arithmetic, has_patterns
 from fastmem.inputs import InvalidInputError, Points, check_known_labels
 from fastmem.kernels.exact import shifted_biases
 from fastmem.machine.arrays import frozen
+from fastmem.machine.warned import warn_user
 from fastmem.patterns.of_points import sign_patterns
 from fastmem.patterns.words import unpacked
 
@@ -84,11 +84,10 @@ class ExportReport:
         """Warn of rows with another label."""
         if len(self.rows):
             shown = ", ".join(map(str, self.rows[:5])) + (", ..." if len(self.rows) > 5 else "")
-            warnings.warn(
+            warn_user(
                 f"{len(self.rows)} of {self.n_checked} points get another label from the export "
                 f"than from the network (rows {shown}): {self.remedy}",
                 ExportWarning,
-                stacklevel=3,
             )
 
 

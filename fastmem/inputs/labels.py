@@ -75,12 +75,17 @@ def check_labels(
         y is not such a sequence, has another length, a missing label, or one class only.
     """
     classes, codes = classes_and_codes(y, n_samples, name, narrow)
+    require_two(classes, n_samples, name)
+    return classes, codes
+
+
+def require_two(classes: np.ndarray, n_samples: int, name: str) -> None:
+    """Refuse labels of one class only."""
     if len(classes) == 1:
         refuse(
             f"{name} holds one class only, {show(classes[0])}, {n_samples} times; "
             f"pass labels of at least two classes"
         )
-    return classes, codes
 
 
 def check_known_labels(

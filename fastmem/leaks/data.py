@@ -56,8 +56,7 @@ def checked_data(
     if X is None or y is None:
         one, other = names if X is None else names[::-1]
         raise InvalidInputError(f"{one} is None where {other} is not; pass both, or neither")
-    # of the caller of `audit`
-    plain = network.checked_points(X, stacklevel=4, name=names[0])
+    plain = network.checked_points(X, name=names[0])
     if not plain.n_samples:
         raise InvalidInputError(f"{names[0]} has no rows; pass at least one point")
     codes = check_known_labels(y, plain.n_samples, network.classes_, name=names[1])

@@ -448,14 +448,12 @@ class Network:
         """How many connections lead from the first to the second layer."""
         return connectivity(self.first, self.second)
 
-    def checked_points(self, X, *, stacklevel: int = 3, name: str = "X") -> Points:
+    def checked_points(self, X, *, name: str = "X") -> Points:
         """Check points, and encode a raw table where the network was fitted to one; do not scale.
 
         Parameters
         ----------
         X : array-like, CSR matrix, data frame or Points
-        stacklevel : int
-            Of the caller of the caller, for warnings.
         name : str
             What messages call X.
 
@@ -474,12 +472,12 @@ class Network:
             As :meth:`fastmem.tables.Encoding.transform`.
         """
         if self.encoding is not None and is_table(X):
-            X = encoded_points(X, self.encoding, stacklevel=stacklevel + 1, name=name)
+            X = encoded_points(X, self.encoding, name=name)
         names = self.feature_names
         return check_points(X, n_features=self.n_features_in_, feature_names=names, name=name)
 
     def _points(self, X) -> Points:
-        return scaled(self.checked_points(X, stacklevel=4), self.scale)
+        return scaled(self.checked_points(X), self.scale)
 
     @cached_property
     def _decider(self) -> Cells | Votes | DecisionList:

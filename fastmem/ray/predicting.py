@@ -59,8 +59,7 @@ def predict(
     >>> labelled = fastmem.ray.predict(net, ray.data.read_parquet("test/"))  # doctest: +SKIP
     >>> labelled.write_parquet("labelled/")  # doctest: +SKIP
     """
-    known = _checked(network), "predict"
-    return _mapped(dataset, known, _asked, output_column, num_cpus, options)
+    return _answered(network, "predict", dataset, output_column, num_cpus, options)
 
 
 def predict_proba(
@@ -89,8 +88,7 @@ def predict_proba(
     InvalidInputError
         As `predict`; when it is computed, for what `Network.predict_proba` refuses.
     """
-    known = _checked(network), "predict_proba"
-    return _mapped(dataset, known, _asked, output_column, num_cpus, options)
+    return _answered(network, "predict_proba", dataset, output_column, num_cpus, options)
 
 
 def decision_function(
@@ -117,8 +115,7 @@ def decision_function(
     InvalidInputError
         As `predict`.
     """
-    known = _checked(network), "decision_function"
-    return _mapped(dataset, known, _asked, output_column, num_cpus, options)
+    return _answered(network, "decision_function", dataset, output_column, num_cpus, options)
 
 
 def sign_patterns(
@@ -163,10 +160,18 @@ def sign_patterns(
     return _mapped(dataset, (hyperplanes, chosen), _patterns, output_column, num_cpus, options)
 
 
-def _checked(network: Any) -> Network:
+def _answered(
+    network: Any,
+    method: str,
+    dataset: Any,
+    output_column: Any,
+    num_cpus: Any,
+    options: dict[str, Any],
+) -> Any:
+    """What a method of a network says of each batch."""
     if not isinstance(network, Network):
         raise InvalidInputError(f"network is {typed(network)}; pass a fastmem.Network")
-    return network
+    return _mapped(dataset, (network, method), _asked, output_column, num_cpus, options)
 
 
 def _mapped(

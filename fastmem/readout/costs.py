@@ -26,6 +26,8 @@ PART_BYTES = 24 << 20
 """Features, and products with them, of points in a step of conjugate gradients."""
 MOST_COLUMNS = 16
 """Columns at a time in such a step: a thread needs n x 64 bytes for each."""
+GRAM_BYTES = 32 << 20
+"""Of a Gram matrix's rows, from all shards together, that are sent at a time."""
 BLOCK_VALUES = 1 << 21
 """Values of points that are made dense at a time."""
 BLOCK_VOTES = 1 << 20
@@ -48,17 +50,58 @@ def regression_bytes(
     n: int | None, n_points: int, n_features: int, n_classes: int, n_threads: int
 ) -> int:
     """Bytes that the regression on n features, None for as many as are tried, takes at most."""
-    n_columns = 1 if n_classes == 2 else n_classes
+    width, _ = widths_of(n, n_points, n_classes)
+    return solution_bytes(n, n_points, n_classes) + _sums_bytes(
+        width, n_points, n_features, n_classes, n_threads
+    )
+
+
+def widths_of(n: int | None, n_points: int, n_classes: int) -> tuple[int, int]:
+    """How many features are tried at most, and how many before, whose matrix may still be there.
+
+    ``n`` as of `regression_bytes`.
+    """
     width, before = n or LEAST_WIDTH, 0
-    while n is None and affords(2 * width, n_points, n_columns):
+    while n is None and affords(2 * width, n_points, _columns(n_classes)):
         width, before = 2 * width, width
-    n = max(64, width)
-    n_left = min(n_points, MOST_LEFT_OUT)
-    matrix = 8 * n * (n + n_classes + n_left) * (3 if n <= FEW else 1)
-    matrix += 8 * before * (before + n_classes + n_left)
+    return max(64, width), before
+
+
+def solution_bytes(n: int | None, n_points: int, n_classes: int) -> int:
+    """Bytes of the matrices that are solved where the regression is made."""
+    width, before = widths_of(n, n_points, n_classes)
+    more = n_classes + min(n_points, MOST_LEFT_OUT)
+    return 8 * width * (width + more) * (3 if width <= FEW else 1) + 8 * before * (before + more)
+
+
+def driver_bytes(
+    n: int | None, n_points: int, n_features: int, n_classes: int, n_threads: int
+) -> int:
+    """As `regression_bytes`, of points that are elsewhere but for those of a matrix, if so many."""
+    width, _ = widths_of(n, n_points, n_classes)
+    here = points_in_gram(width, n_points, _columns(n_classes))
+    sums = _sums_bytes(width, here, n_features, n_classes, n_threads)
+    fetched = 3 * min(8 * here * n_features, 8 * width**2)  # in pieces, unpacked, and together
+    return solution_bytes(n, n_points, n_classes) + max(2 * GRAM_BYTES, fetched) + sums
+
+
+def shard_bytes(n: int, n_points: int, n_features: int, n_classes: int, n_threads: int) -> int:
+    """Bytes that sums over n features of points take where these are, if they are elsewhere."""
+    products = 8 * n * (n + n_classes + 1)
+    sent = 2 * min(products, GRAM_BYTES)
+    return products + sent + _sums_bytes(n, n_points, n_features, n_classes, n_threads)
+
+
+def _sums_bytes(n: int, n_points: int, n_features: int, n_classes: int, n_threads: int) -> int:
+    """Bytes of features, and of sums over them but for their products with each other."""
+    n_columns = _columns(n_classes)
     columns = 8 * 8 * n * n_columns + n_threads * 4 * LANES * n * min(n_columns, MOST_COLUMNS)
     features = min(PANEL_BYTES, 8 * n * n_points) + min(2 * FEATURE_BYTES, 2 * n * n_points)
     block = 24 * min(BLOCK_VALUES, n_points * n_features) + 24 * min(
         BLOCK_VOTES, n_points * n_classes
     )
-    return matrix + columns + features + PART_BYTES + block + 48 * n_points
+    return columns + features + PART_BYTES + block + 48 * n_points
+
+
+def _columns(n_classes: int) -> int:
+    return 1 if n_classes == 2 else n_classes

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 
 from fastmem.encoding import Encoding, encode_table
@@ -11,6 +9,7 @@ from fastmem.errors import InvalidInputError, UnseparatedWarning
 from fastmem.hyperplanes.sources import largest_bias
 from fastmem.inputs.refusals import is_text, whole
 from fastmem.machine.clock import Clock, peak_bytes
+from fastmem.machine.warned import warn_user
 from fastmem.problem import Problem, checked_problem
 from fastmem.separation.certifying import certified
 from fastmem.separation.rays import alternate
@@ -146,7 +145,7 @@ def separate(
         n_threads=settings.n_threads, seconds=clock.seconds(), peak_bytes=peak_bytes(),
     )  # fmt: skip
     if sentence := report.warning():
-        warnings.warn(sentence, UnseparatedWarning, stacklevel=2)
+        warn_user(sentence, UnseparatedWarning)
     return Separator(
         problem.classes, found.features.first, settings.activation, found.weights,
         found.intercepts, report, report.summary(), problem.points.feature_names, problem.scale,

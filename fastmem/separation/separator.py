@@ -242,7 +242,7 @@ class Separator:
 
     def _points(self, X: Any) -> Points:
         if self.encoding is not None and is_table(X):
-            X = encoded_points(X, self.encoding, stacklevel=4)
+            X = encoded_points(X, self.encoding)
         points = check_points(X, n_features=self.n_features_in_, feature_names=self.feature_names)
         return scaled(points, self.scale)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-import warnings
 from typing import Any
 
 import numpy as np
@@ -16,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from fastmem.algorithm import interpolate
 from fastmem.inputs import InvalidInputError
 from fastmem.inputs.layers import MAX_BLOCK
+from fastmem.machine.warned import warn_user
 from fastmem.network.network import Network
 from fastmem.sklearn.arguments import checked, seed_of, threads_of
 
@@ -296,13 +296,12 @@ class InterpolatingClassifier(ClassifierMixin, BaseEstimator):
 
     def _warn_of_relabelled(self, n_samples: int) -> None:
         rows = self.relabelled_
-        warnings.warn(
+        warn_user(
             f"{len(rows)} of {n_samples} training points (rows "
             f"{', '.join(str(row) for row in rows[:3])}{', ...' if len(rows) > 3 else ''}; all in "
             f"relabelled_) equal points of another label that is as frequent or more, which they "
             f"are predicted as; remove or relabel them, or pass contradictions='raise'",
             ContradictionWarning,
-            stacklevel=4,
         )
 
     def predict(self, X: Any, *, abstain: float | None = None) -> np.ndarray:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,23 @@ def read_parquet(source: Source, groups: Sequence[int] | None = None) -> RawTabl
         ):
             yield from table.iter_batches(batch_size=rows, row_groups=groups)
 
-    return typed_table(source.path, schema, n_rows, batches)
+    def is_empty(column: int) -> bool:
+        with source.native() as file:
+            metadata = parquet.read_metadata(file)
+        return _has_no_values(metadata, schema.names[_columns(schema)[column]])
+
+    return replace(typed_table(source.path, schema, n_rows, batches), is_empty=is_empty)
+
+
+def _has_no_values(metadata: Any, name: str) -> bool:
+    """Whether the statistics of a parquet file say that a flat column holds nulls alone."""
+    for group in map(metadata.row_group, range(metadata.num_row_groups)):
+        found = [one for one in map(group.column, range(group.num_columns))
+                 if one.path_in_schema == name]  # fmt: skip
+        known = found[0].statistics if len(found) == 1 else None
+        if known is None or not known.has_null_count or known.null_count < group.num_rows:
+            return False
+    return True
 
 
 def read_arrow(source: Source) -> RawTable:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fastmem.encoding.tables import as_values, schema_of_all, with_schema
 from fastmem.errors import InvalidInputError
 from fastmem.inputs.refusals import show
 from fastmem.tables.raw_table import RawTable, shown
@@ -70,7 +72,7 @@ def together(
     Raises
     ------
     InvalidInputError
-        If a part has other columns than the first one.
+        If a part has other columns than the first one, or of types that do not go together.
     """
     keys = [_keys(part, path) if path.is_dir() else {} for part in parts]
     first = open_one(parts[0], None)
@@ -90,23 +92,25 @@ def together(
             f"{shown(parts[0])} has a column {show(twice[0])}, which its directory has too: "
             "rename one of them"
         )
-    n_rows, is_exact, notes = 0, True, list(first.notes)
+    n_rows, is_exact, notes, tables = 0, True, list(first.notes), []
     for part in parts:
         table = open_part(part)
+        if not table.from_text:
+            tables.append(table)
         if table.decimal != first.decimal:
             raise InvalidInputError(
                 f"{shown(part)} has the decimal mark {show(table.decimal)}, and {parts[0].name} "
                 f"{show(first.decimal)}: name it with --decimal"
             )
-        if (table.names, table.types) != (first.names, first.types):
+        if table.names != first.names:
             raise InvalidInputError(
                 f"{shown(part)} has other columns than {parts[0].name}, {some(table.names)} "
-                f"instead of {some(first.names)} or of other types: give files that were written "
-                "alike"
+                f"instead of {some(first.names)}: give files that were written alike"
             )
         n_rows += table.n_rows
         is_exact = is_exact and table.is_exact
         notes += [f"{part.name}: {note}" for note in table.notes if note not in first.notes]
+    types = _types_of_all(tables) if tables else first.types
     names = [*first.names, *keys[0]]
     columns = {name: _typed([found[name] for found in keys], first.from_text) for name in keys[0]}
     if columns:
@@ -119,12 +123,65 @@ def together(
 
     def batches() -> Iterator[Any]:
         for part, constants in of_parts:
-            yield from with_constants(open_part(part), constants)
+            yield from with_constants(with_types(open_part(part), types), constants)
 
     return RawTable(
-        path, names, first.has_header, [*first.types, *(v.type for v in columns.values())],
+        path, names, first.has_header, [*types, *(v.type for v in columns.values())],
         first.from_text, first.decimal, n_rows, is_exact, notes, batches, files=of_parts,
     )  # fmt: skip
+
+
+def _types_of_all(tables: Sequence[RawTable]) -> list[Any]:
+    """Types of the columns of tables as one; those of files without rows do not count."""
+    import pyarrow as pa
+
+    counting = [table for table in tables if table.n_rows or not table.is_exact] or tables[:1]
+    ordered = _ordered_differently(counting)
+    if not ordered and all(table.types == tables[0].types for table in tables):
+        return tables[0].types
+    schemas = [pa.schema(list(zip(t.names, t.types, strict=True))) for t in counting]
+    for at in ordered:
+        schemas = as_values(schemas, at)
+    titles = [shown(table.path) for table in counting]
+    found = schema_of_all(schemas, titles, lambda table, column: counting[table].is_empty(column))
+    return list(found.types)
+
+
+def _ordered_differently(tables: Sequence[RawTable]) -> list[int]:
+    """Columns of categories that not all tables order in one way: there is no order of all."""
+    is_ordered = [[getattr(kind, "ordered", False) for kind in table.types] for table in tables]
+    places = [at for at, some in enumerate(zip(*is_ordered, strict=True)) if any(some)]
+    found: dict[int, list[Any]] = {at: [] for at in places}
+    for table, ordered in zip(tables, is_ordered, strict=True) if places else ():
+        first = next(table.read(), None)
+        for at in places:
+            levels = None
+            if ordered[at] and first is not None:
+                levels = first.column(at).dictionary.to_pylist()
+            found[at].append(levels)
+    return [at for at, orders in found.items() if any(one != orders[0] for one in orders)]
+
+
+def with_types(table: RawTable, types: Sequence[Any]) -> RawTable:
+    """A table whose columns are of these types, of `schema_of_all`.
+
+    Raises InvalidInputError, while it is read, where a column has values that its type does not
+    hold.
+    """
+    import pyarrow as pa
+
+    if table.types == list(types):
+        return table
+    schema = pa.schema(list(zip(table.names, types, strict=True)))
+
+    def read() -> Iterator[Any]:
+        for batch in table.read():
+            try:
+                yield from with_schema(pa.Table.from_batches([batch]), schema).to_batches()
+            except InvalidInputError as refused:
+                raise InvalidInputError(f"in {shown(table.path)}, {refused}") from refused
+
+    return replace(table, types=list(types), read=read)
 
 
 def with_constants(table: RawTable, constants: Mapping[str, Any]) -> Iterator[Any]:

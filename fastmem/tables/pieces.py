@@ -14,7 +14,7 @@ from fastmem.inputs import EncodedLabels, Wording
 from fastmem.tables.columnar import read_parquet
 from fastmem.tables.columns import file_wording, label_column
 from fastmem.tables.labelled import FeatureColumns, check_names_differ, labels_of, refuse_row
-from fastmem.tables.parts import with_constants
+from fastmem.tables.parts import with_constants, with_types
 from fastmem.tables.raw import TABLE_SUFFIXES, open_raw, refusals
 from fastmem.tables.raw_table import RawTable, shown
 from fastmem.tables.sources import STDIN, source_of
@@ -43,6 +43,8 @@ class Piece(NamedTuple):
         The place of the column of labels.
     constants : dict of str to pyarrow.Scalar
         Columns that the file's directories name.
+    types : list of pyarrow.DataType
+        Of the other columns in the whole table.
     """
 
     table: Path
@@ -51,6 +53,7 @@ class Piece(NamedTuple):
     first_row: int
     label_at: int
     constants: dict[str, Any]
+    types: list[Any]
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,9 @@ def labelled_pieces(path: Path, label: str | None) -> LabelledPieces:
     pieces: list[Piece] = []
     row = 0
     for file, constants in files:
+        types = raw.types[: len(raw.types) - len(constants)]
         for groups, n_rows in _grouped(file):
-            pieces.append(Piece(path, file.absolute(), groups, row, at, constants))
+            pieces.append(Piece(path, file.absolute(), groups, row, at, constants, types))
             row += n_rows
     if not row:
         raise InvalidInputError(f"{shown(path)} has no rows of data: give at least one point")
@@ -180,7 +184,8 @@ def read_piece(piece: Piece, *, refuse_unlabelled: bool = False) -> PieceRead:
 
 
 def _read(piece: Piece, pa: Any, refuse_unlabelled: bool) -> PieceRead:
-    part = read_parquet(source_of(piece.path, TABLE_SUFFIXES), piece.groups)
+    whole = read_parquet(source_of(piece.path, TABLE_SUFFIXES), piece.groups)
+    part = with_types(whole, piece.types)
     names = [*part.names, *piece.constants]
     types = [*part.types, *(value.type for value in piece.constants.values())]
     raw = RawTable(

@@ -105,6 +105,8 @@ class RawTable:
     line_of: Callable[[int], int | None] = field(default=lambda row: None, repr=False)
     files: list[tuple[Path, dict[str, Any]]] = field(default_factory=list, repr=False)
     """Of a table in several files: each, and the columns that its directories name, as scalars."""
+    is_empty: Callable[[int], bool] = field(default=lambda column: False, repr=False)
+    """Whether a column, by place, is known to have no value in any row."""
 
     def batches(self) -> Iterator[Any]:
         """Give pyarrow.RecordBatch with the columns of ``names``; missing values are nulls.

@@ -61,8 +61,8 @@ def explain(
     n_prototypes = check_count("n_prototypes", n_prototypes, 0)
     n_changes = check_count("n_changes", n_changes, 0)
     threads = check_threads(n_threads)
-    asked = network.checked_points(_in_rows(data[0], network), stacklevel=4, name="x")
-    rows = network.checked_points(data[1], stacklevel=4)
+    asked = network.checked_points(_in_rows(data[0], network), name="x")
+    rows = network.checked_points(data[1])
     codes = check_known_labels(data[2], rows.n_samples, network.classes_)
     if not 0 < asked.n_samples <= MOST_POINTS:
         raise InvalidInputError(
