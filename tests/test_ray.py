@@ -35,6 +35,7 @@ from hypothesis import strategies as st
 from test_distributed import blobs, bytes_of, coins, fit_here
 
 import fastmem
+from fastmem.distributed.answers import packed
 from fastmem.distributed.fitting import interpolate_on
 from fastmem.distributed.numbering import Placing
 from fastmem.distributed.parts import Part, joined
@@ -186,9 +187,9 @@ def hooked(started, monkeypatch):
 def begin_again(shards, shard):
     """Set a shard back, which else another fit would take for a stale one, and make anew."""
     answer = shards._actors[shard].answer.remote
-    _, stale = pickle.loads(ray.get(answer(-1, pickle.dumps([]))))
+    _, stale = pickle.loads(ray.get(answer(-1, packed(0, []))))
     number = int(re.search(r"at (\d+), not", str(stale))[1])
-    ray.get(answer(number, pickle.dumps([("be_at", 0)])))
+    ray.get(answer(number, packed(0, [("be_at", 0)])))
 
 
 @pytest.mark.parametrize("name", CASES)

@@ -18,6 +18,7 @@ from distributed.protocol import to_serialize
 
 from fastmem.dask.clients import on_worker
 from fastmem.distributed.answers import Answers
+from fastmem.distributed.groups import without_repeats
 from fastmem.distributed.parts import Part
 from fastmem.distributed.shard import Shard
 from fastmem.distributed.transport import LostShardError, RemoteShards
@@ -70,8 +71,12 @@ class ShardActor:
         self._others: list[tuple[str, str]] = []
 
     def run(self, seq: int, message: bytes) -> bytes:
-        """See `Answers`."""
+        """See `Answers.answer`."""
         return self._answers.answer(seq, message)
+
+    def run_for_another(self, seq: int, message: bytes) -> bytes:
+        """See `Answers.relayed`."""
+        return self._answers.relayed(seq, message)
 
     # On the worker's loop, where they may wait for actors of the same worker
 
@@ -90,19 +95,23 @@ class ShardActor:
         worker = get_worker()
         own, *rest = pickle.loads(plan)
         asked = [
-            _run(worker, host, key, "run", seq, messages[place])
+            _answered(worker, host, key, seq, messages[place])
             for (key, host), (seq, place) in zip(self._others, rest, strict=True)
         ]
-        replies = asyncio.gather(*asked, return_exceptions=True)
+        answers = asyncio.gather(*asked)
         seq, place = own
         answered = await asyncio.get_running_loop().run_in_executor(
-            worker.executors["actor"], self.run, seq, messages[place]
+            worker.executors["actor"], self.run_for_another, seq, messages[place]
         )
-        answers: list[bytes | None] = [answered]
-        for reply in await replies:
-            is_there = isinstance(reply, dict) and reply["status"] == "OK"
-            answers.append(reply["result"] if is_there else None)
-        return pickle.dumps(answers, pickle.HIGHEST_PROTOCOL)
+        return pickle.dumps([answered, *await answers], pickle.HIGHEST_PROTOCOL)
+
+
+async def _answered(worker: Any, host: str, key: str, seq: int, message: bytes) -> bytes | None:
+    try:
+        reply = await _run(worker, host, key, "run_for_another", seq, message)
+    except Exception:
+        return None
+    return reply["result"] if reply["status"] == "OK" else None
 
 
 class DaskShards(RemoteShards):
@@ -308,12 +317,10 @@ class DaskShards(RemoteShards):
     async def _ask_through(
         self, shards: Sequence[int], seqs: Sequence[int], messages: Sequence[bytes]
     ) -> list[bytes | None]:
-        different = {id(message): message for message in messages}
-        place_of = dict(zip(different, range(len(different)), strict=True))
-        places = [place_of[id(message)] for message in messages]
+        different, places = without_repeats(messages)
         plan = pickle.dumps([*zip(seqs, places, strict=True)])
         answers: list[bytes | None]
-        answers = pickle.loads(await self._ask(shards, "relay", plan, *different.values()))
+        answers = pickle.loads(await self._ask(shards, "relay", plan, *different))
         return answers
 
     def _on_loop(self, coroutine: Any) -> Future[Any]:

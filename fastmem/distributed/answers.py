@@ -10,16 +10,16 @@ from typing import Any
 from fastmem.distributed.shard import Shard, StaleShard
 from fastmem.errors import InvalidInputError
 
-KEPT_BYTES = 2**24
-"""Bytes of an answer up to which it is kept until the next message."""
+RELAYED_BYTES = 2**20
+"""Bytes of an answer up to which others hand it on; and of messages that differ by shard."""
 
 
 class Answers:
-    """A shard that is asked through others, too: it runs each message once.
+    """A shard that may be asked through another one: it runs each message once.
 
-    A message that is numbered may come again, as whoever handed it on was lost before it told what
-    was answered. Then the shard runs nothing, and answers what it did; if that was too large to be
-    kept, it is stale. One whose number has passed, as it was held up on its way, is refused.
+    Whoever handed a message on may be lost before it told what was answered. Then the message comes
+    again, by the same number, and the answer, which was kept, is given; nothing is run. A message
+    whose number has passed, as it was held up on its way, is refused.
 
     Parameters
     ----------
@@ -28,7 +28,7 @@ class Answers:
 
     def __init__(self, shard: Shard) -> None:
         self._shard, self._lock = shard, Lock()
-        self._number, self._last = 0, b""
+        self._number, self._kept = 0, b""
 
     def answer(self, seq: int, message: bytes) -> bytes:
         """Let the shard run a message that was `packed`; returns its replies, or what it refused.
@@ -36,20 +36,29 @@ class Answers:
         They are pickled: so an engine hands on bytes, and an error that it raises itself is never
         a shard's.
         """
+        return self._once(seq, message, keeps=False)
+
+    def relayed(self, seq: int, message: bytes) -> bytes:
+        """The same through another shard: kept until the next message, and empty if it is large.
+
+        Then the shard is to be asked for it itself.
+        """
+        answered = self._once(seq, message, keeps=True)
+        return answered if len(answered) <= RELAYED_BYTES else b""
+
+    def _once(self, seq: int, message: bytes, keeps: bool) -> bytes:
         number, commands = pickle.loads(message)
         with self._lock:  # as it may be asked itself while it is asked through another
-            if not number:
-                return self._run(seq, commands)
-            if number < self._number or (number == self._number and not self._last):
+            if not number or number > self._number:
+                self._number, self._kept = max(number, self._number), b""
+                answered = self._run(seq, commands)
+            elif number == self._number and self._kept:
+                answered = self._kept
+            else:
                 stale = f"the shard was asked {self._number} already, and now {number}"
                 return _pickled((None, StaleShard(stale)))
-            if number > self._number:
-                self._number, self._last = number, b""
-                answered = self._run(seq, commands)
-                if len(answered) > KEPT_BYTES:
-                    return answered
-                self._last = answered
-            return self._last
+            self._kept = answered if keeps else b""
+            return answered
 
     def _run(self, seq: int, commands: Any) -> bytes:
         try:

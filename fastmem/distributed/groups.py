@@ -4,9 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Sequence
 from concurrent.futures import Future
+from functools import partial
+from itertools import pairwise
 from math import isqrt
 from typing import Any
 
+TREE_FROM = 12
+"""Shards from which on they are asked in groups."""
 _MOST_FAILURES = 5
 """Times that answers of a group may stay away, until its shards are asked one by one for good."""
 
@@ -14,8 +18,9 @@ _MOST_FAILURES = 5
 class Groups:
     """Which shards are asked through the first of their group.
 
-    A group is as large as there are groups, about. Its head has to know where the others are, and
-    to reach them: until then, and where it does not, all are asked one by one.
+    There are about as many groups as a group has shards; none where shards are few. The head of a
+    group has to know where the others are, and to reach them: until then, and where it does not,
+    all are asked one by one.
 
     Parameters
     ----------
@@ -26,9 +31,9 @@ class Groups:
     """
 
     def __init__(self, n_shards: int, join: Callable[[Sequence[int]], Future[bool]]) -> None:
-        n_groups = max(1, isqrt(n_shards))
-        bounds = [n_shards * i // n_groups for i in range(n_groups + 1)]
-        self._groups = [range(bounds[i], bounds[i + 1]) for i in range(n_groups)]
+        n_groups = isqrt(n_shards) if n_shards >= TREE_FROM else 0
+        bounds = [n_shards * i // n_groups for i in range(n_groups + 1)] if n_groups else []
+        self._groups = [range(start, stop) for start, stop in pairwise(bounds)]
         self._of = {shard: i for i, group in enumerate(self._groups) for shard in group}
         self._failures = [0] * n_groups
         self._join, self._joined = join, dict[int, Future[bool]]()
@@ -39,13 +44,13 @@ class Groups:
             if self._failures[i] >= _MOST_FAILURES or not all(shard in there for shard in group):
                 continue
             if i not in self._joined:
-                self._joined[i] = self._join(group)
+                self._joined[i] = begun(partial(self._join, group))
             elif self._joined[i].done() and came(self._joined[i]):
                 yield group
 
     def change(self, shard: int) -> None:
         """Take note that a shard is to be elsewhere: its group is to be joined again."""
-        self._joined.pop(self._of[shard], None)
+        self._joined.pop(self._of.get(shard, -1), None)
 
     def fail(self, group: Sequence[int]) -> None:
         """Take note that not all answers of a group came through its head."""
@@ -53,9 +58,32 @@ class Groups:
         self.change(group[0])
 
 
+# What an engine raises here does no harm: shards are asked themselves then, and tell
+
+
+def begun(begin: Callable[..., Future[Any]]) -> Future[Any]:
+    """A future, which has None if none is to be had."""
+    try:
+        return begin()
+    except Exception:
+        nothing: Future[Any] = Future()
+        nothing.set_result(None)
+        return nothing
+
+
 def came(future: Future[Any]) -> Any:
-    """What a future has, None where an engine failed: then shards are asked themselves, and tell."""
+    """What a future has; None where an engine failed."""
     try:
         return future.result()
     except Exception:
         return None
+
+
+def without_repeats(messages: Sequence[bytes]) -> tuple[list[bytes], list[int]]:
+    """Messages each once, and the place of each in them; it is known by what it is, not by value.
+
+    So a message to all goes once to a group.
+    """
+    different = {id(message): message for message in messages}
+    place_of = dict(zip(different, range(len(different)), strict=True))
+    return list(different.values()), [place_of[id(message)] for message in messages]

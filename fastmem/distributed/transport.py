@@ -6,17 +6,16 @@ import pickle
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
-from fastmem.distributed.answers import Answers, packed
-from fastmem.distributed.groups import Groups, came
+from fastmem.distributed.answers import RELAYED_BYTES, Answers, packed
+from fastmem.distributed.groups import Groups, begun, came, without_repeats
 from fastmem.distributed.parts import Part
 from fastmem.distributed.shard import Command, Shard, StaleShard
 
 ATTEMPTS = 5
 """Times that a shard may be lost in one round."""
-TREE_FROM = 12
-"""Shards from which on they are asked in groups."""
 _PATIENCE = 0.5
 """Seconds after which a wait returns to Python in any case."""
 
@@ -75,8 +74,7 @@ class RemoteShards(ABC):
     def __init__(self, numbers: Sequence[Sequence[int]]) -> None:
         self._numbers = [sorted(some) for some in numbers]
         self._there: set[int] = set()
-        many = len(self._numbers) >= TREE_FROM
-        self._groups = Groups(len(self._numbers), self._join) if many else None
+        self._groups = Groups(len(self._numbers), self._join)
         self.n_rounds = self.sent = self.received = self.n_lost = 0
 
     @property
@@ -106,7 +104,7 @@ class RemoteShards(ABC):
     def _relay(
         self, shards: Sequence[int], seqs: Sequence[int], messages: Sequence[bytes]
     ) -> Future[list[bytes | None]]:
-        """Begin to let shards answer through the first of them, which was joined with the others.
+        """Begin to let shards answer (`Answers.relayed`) through the first, which knows the others.
 
         None is the answer of one that it cannot reach. Where it cannot be reached itself, or one of
         them is lost, whatever is raised here, or through the future, does no harm.
@@ -132,11 +130,10 @@ class RemoteShards(ABC):
     ) -> list[list[Any]]:
         """See Transport."""
         self.n_rounds += 1
-        number = 0 if self._groups is None else self.n_rounds
         sent: dict[int, bytes] = {}  # mostly all are sent the same
         for message in messages:
             if id(message) not in sent:
-                sent[id(message)] = packed(number, message)
+                sent[id(message)] = packed(self.n_rounds, message)
         each = [sent[id(message)] for message in messages]
         relayed = self._relayed(seqs, each)
         ways = [
@@ -165,14 +162,14 @@ class RemoteShards(ABC):
     ) -> dict[int, Generator[Future[Any], None, bytes | None]]:
         """Ways to the answers of shards that are asked through others, by shard."""
         found = {}
-        for group in () if self._groups is None else self._groups.ready(self._there):
+        for group in self._groups.ready(self._there):
             some = [messages[shard] for shard in group]
-            self.sent += sum(map(len, {id(message): message for message in some}.values()))
-            try:
-                future = self._relay(group, [seqs[shard] for shard in group], some)
-            except Exception as error:
-                future = Future()
-                future.set_exception(error)
+            different = [len(message) for message in without_repeats(some)[0]]
+            if len(different) > 1 and sum(different) > RELAYED_BYTES:
+                continue
+            self.sent += sum(different)
+            their_seqs = [seqs[shard] for shard in group]
+            future = begun(partial(self._relay, group, their_seqs, some))
             found.update({shard: self._from(group, future, shard) for shard in group})
         return found
 
@@ -181,7 +178,7 @@ class RemoteShards(ABC):
     ) -> Generator[Future[Any], None, bytes | None]:
         yield future
         answers = came(future) or [None] * len(group)
-        if shard == group[0] and None in answers and self._groups is not None:
+        if shard == group[0] and None in answers:
             self._groups.fail(group)
         return answers[shard - group[0]]
 
@@ -200,11 +197,10 @@ class RemoteShards(ABC):
             try:
                 if relayed is not None:
                     way, relayed = relayed, None
-                    if (answered := (yield from way)) is not None:
+                    if answered := (yield from way):
                         return self._opened(shard, answered)
                 if shard not in self._there:
-                    if self._groups is not None:
-                        self._groups.change(shard)
+                    self._groups.change(shard)
                     begun = self._begin(shard)
                     yield begun
                     begun.result()
@@ -270,9 +266,12 @@ class LocalShards(RemoteShards):
         return _done(None)
 
     def _send(self, shard: int, seq: int, message: bytes) -> Future[bytes]:
+        self._lose(shard, seq)
+        return _done(self._shards[shard].answer(seq, message))
+
+    def _lose(self, shard: int, seq: int) -> None:
         if seq and self._loses(shard):
             self._begin(shard)  # which is stale then
-        return _done(self._shards[shard].answer(seq, message))
 
     def _join(self, shards: Sequence[int]) -> Future[bool]:
         return _done(True)
@@ -280,8 +279,10 @@ class LocalShards(RemoteShards):
     def _relay(
         self, shards: Sequence[int], seqs: Sequence[int], messages: Sequence[bytes]
     ) -> Future[list[bytes | None]]:
+        for shard in shards:
+            self._lose(shard, seqs[0])
         each = zip(shards, seqs, messages, strict=True)
-        return _done([self._send(*one).result() for one in each])
+        return _done([self._shards[shard].relayed(seq, message) for shard, seq, message in each])
 
 
 def _done(value: Any) -> Future[Any]:
