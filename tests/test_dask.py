@@ -96,11 +96,11 @@ def test_directly_to_workers_or_through_the_scheduler(cluster, direct):
 def test_where_workers_cannot_be_reached_the_scheduler_hands_on(client, monkeypatch):
     asked = []
 
-    async def reaches(self, host):
+    async def reaches(client, host):
         asked.append(host)
         return False
 
-    monkeypatch.setattr(shards.DaskShards, "_reaches", reaches)
+    monkeypatch.setattr(shards, "_reaches", reaches)
     monkeypatch.setattr(client, "rpc", None)
     X, y = coins()
     agree(on_dask(array(X), array(y)), fit_here(X, y))
