@@ -184,6 +184,13 @@ def test_a_message_is_run_once():
     assert pickle.loads(asked.answer(7, packed(4, []))) == ([], None) and shard.n_run == 3
 
 
+def test_a_message_that_cannot_be_read_is_refused():
+    asked = Answers(Shard([]))
+    for ask in (asked.answer, asked.relayed):
+        replies, refusal = pickle.loads(ask(0, b"no pickle"))
+        assert replies is None and isinstance(refusal, pickle.UnpicklingError)
+
+
 def test_a_large_answer_is_kept_until_it_is_fetched(monkeypatch):
     X, y = blobs(60)
     shard = Counting([Part(0, X, y)])

@@ -47,7 +47,10 @@ class Answers:
         return answered if len(answered) <= RELAYED_BYTES else b""
 
     def _once(self, seq: int, message: bytes, keeps: bool) -> bytes:
-        number, commands = pickle.loads(message)
+        try:
+            number, commands = pickle.loads(message)
+        except Exception as error:
+            return _refused(error)
         with self._lock:  # as it may be asked itself while it is asked through another
             if not number or number > self._number:
                 self._number, self._kept = max(number, self._number), b""
@@ -55,8 +58,8 @@ class Answers:
             elif number == self._number and self._kept:
                 answered = self._kept
             else:
-                stale = f"the shard was asked {self._number} already, and now {number}"
-                return _pickled((None, StaleShard(stale)))
+                told = f"the shard was asked {self._number} already, and now {number}"
+                return _refused(StaleShard(told))
             self._kept = answered if keeps else b""
             return answered
 
@@ -64,18 +67,22 @@ class Answers:
         try:
             return _pickled((self._shard.run(seq, commands), None))
         except Exception as refusal:
-            try:
-                sent = _pickled((None, _noted(refusal)))
-                pickle.loads(sent)
-            except Exception:  # of those that do not come out of it, as they were made otherwise
-                other = RuntimeError(f"{type(refusal).__name__}: {refusal}")
-                return _pickled((None, _noted(other, refusal)))
-            return sent
+            return _refused(refusal)
 
 
 def packed(number: int, commands: Any) -> bytes:
     """A message to shards: commands, and its number, from 1 on, if it may come twice, else 0."""
     return _pickled((number, list(commands)))
+
+
+def _refused(refusal: Exception) -> bytes:
+    try:
+        sent = _pickled((None, _noted(refusal)))
+        pickle.loads(sent)
+    except Exception:  # of those that do not come out of it, as they were made otherwise
+        other = RuntimeError(f"{type(refusal).__name__}: {refusal}")
+        return _pickled((None, _noted(other, refusal)))
+    return sent
 
 
 def _noted(refusal: Exception, of: Exception | None = None) -> Exception:

@@ -31,11 +31,11 @@ class Groups:
     """
 
     def __init__(self, n_shards: int, join: Callable[[Sequence[int]], Future[bool]]) -> None:
-        n_groups = isqrt(n_shards) if n_shards >= TREE_FROM else 0
-        bounds = [n_shards * i // n_groups for i in range(n_groups + 1)] if n_groups else []
+        n = n_groups(n_shards) if n_shards >= TREE_FROM else 0
+        bounds = [n_shards * i // n for i in range(n + 1)] if n else []
         self._groups = [range(start, stop) for start, stop in pairwise(bounds)]
         self._of = {shard: i for i, group in enumerate(self._groups) for shard in group}
-        self._failures = [0] * n_groups
+        self._failures = [0] * n
         self._join, self._joined = join, dict[int, Future[bool]]()
 
     def ready(self, there: Collection[int]) -> Iterator[Sequence[int]]:
@@ -56,6 +56,11 @@ class Groups:
         """Take note that not all answers of a group came through its head."""
         self._failures[self._of[group[0]]] += 1
         self.change(group[0])
+
+
+def n_groups(n_shards: int) -> int:
+    """As many groups as the largest has shards, about: a driver and heads call as many each."""
+    return isqrt(n_shards)
 
 
 # What an engine raises here does no harm: shards are asked themselves then, and tell
