@@ -55,7 +55,7 @@ class Constants:
     byte: float
     spread: float
     cores: int = 1
-    round_reply: float = 7e-5
+    round_reply: float = 8e-5
 
 
 @dataclass(frozen=True)

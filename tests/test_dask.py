@@ -225,10 +225,10 @@ def test_an_interrupt_leaves_nothing_behind(cluster, client, monkeypatch):
 
 
 def test_a_shard_that_cannot_be_reached_is_named(client, monkeypatch):
-    async def execute(self, key, host, seq, message):
+    async def execute(self, host, key, *arguments):
         if host == self._host_of[0]:
             raise KeyError(key)  # as a worker says of an actor that it does not have
-        return await real(self, key, host, seq, message)
+        return await real(self, host, key, *arguments)
 
     real = shards.DaskShards._execute
     monkeypatch.setattr(shards.DaskShards, "_execute", execute)
