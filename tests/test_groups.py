@@ -9,13 +9,16 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from test_distributed import CASES, agree, blobs, fit, fit_here, shards_of
+from test_regions import noisy
 
-from fastmem.distributed import answers, groups, transport
+from fastmem.distributed import answers, groups, regions, transport
 from fastmem.distributed.answers import Answers, packed
 from fastmem.distributed.groups import Groups, came
 from fastmem.distributed.parts import Part
 from fastmem.distributed.shard import Shard, StaleShard
 from fastmem.distributed.transport import LocalShards
+from fastmem.patterns import neighbourhoods
+from fastmem.second_layer import near_cells
 
 
 @pytest.fixture(autouse=True)
@@ -32,23 +35,23 @@ class Unlucky(LocalShards):
 
     _lost = (Gone,)
 
-    def __init__(self, parts, luck=lambda: 1.0, reaches=lambda: True):
+    def __init__(self, parts, luck=lambda: 1.0, reaches=lambda: True, share=0.01):
         super().__init__(parts)
-        self._luck, self._reaches = luck, reaches
-        self._dead, self.ran = set(), []
+        self._luck, self._reaches, self._share = luck, reaches, share
+        self._dead, self.in_regions = set(), False
         self.n_relayed = self.n_heads_lost = self.n_members_lost = 0
 
     def _begin(self, shard):
         self._dead.discard(shard)
         return super()._begin(shard)
 
-    def _dies(self, shard, share):
-        if self._luck() < share:
+    def _dies(self, shard):
+        if self._luck() < self._share:
             self._dead.add(shard)
         return shard in self._dead
 
     def _send(self, shard, seq, message):
-        if self._dies(shard, 0.01):
+        if self._dies(shard):
             raise Gone
         return super()._send(shard, seq, message)
 
@@ -58,16 +61,17 @@ class Unlucky(LocalShards):
 
     def _relay(self, shards, seqs, messages):
         head, answers = shards[0], []
+        self.in_regions |= any(b"in_region" in message for message in messages)
         for shard, seq, message in zip(shards, seqs, messages, strict=True):
-            if shard != head and self._dies(head, 0.01):  # others before it have run theirs
+            if shard != head and self._dies(head):  # others before it have run theirs
                 self.n_heads_lost += 1
                 raise Gone
-            if self._dies(shard, 0.01):
+            if self._dies(shard):
                 self.n_members_lost += 1
                 answers.append(None)
                 continue
-            answers.append(self._shards[shard].relayed(seq, message))
-            if shard != head and self._dies(shard, 0.01):  # as it told, or before it did
+            answers.append(self._asked[shard].relayed(seq, message))
+            if shard != head and self._dies(shard):  # as it told, or before it did
                 answers[-1:] = [answers[-1] if self._luck() < 0.5 else None]
         self.n_relayed += 1
         return transport._done(answers)
@@ -90,6 +94,23 @@ def test_the_file_of_one_machine_whoever_is_lost(name, n_shards, seed):
     agree(fit(shards, **parameters), fit_here(X, y, **parameters))
 
 
+@pytest.mark.parametrize("seed", range(6))
+def test_cells_among_neighbours_whoever_is_lost(monkeypatch, seed):
+    """Whose shards know more than is numbered, and are sent other messages each."""
+    monkeypatch.setattr(neighbourhoods, "NEIGHBOURS", "always")
+    monkeypatch.setattr(near_cells, "MANY", -1)
+    monkeypatch.setattr(near_cells, "FIRST_LOOK", 1)
+    monkeypatch.setattr(near_cells, "MOST_GATHERED", 1 << 12)
+    monkeypatch.setattr(regions, "_CHUNK_BYTES", 1 << 15)
+    luck = random.Random(seed)
+    X, y = noisy(seed, 1500, 2, 3)
+    cuts, owners = sorted(luck.sample(range(1500), 30)), [luck.randrange(10) for _ in range(31)]
+    shards = Unlucky(shards_of(X, y, cuts, owners, 10), luck.random, share=0.003)
+    parameters = dict(width=90, contradictions="majority")
+    agree(fit(shards, **parameters), fit_here(X, y, **parameters))
+    assert shards.n_relayed and shards.n_lost and shards.in_regions
+
+
 def test_heads_and_members_are_lost():
     """In what the test above draws there are all kinds of losses."""
     X, y = blobs()
@@ -107,7 +128,7 @@ def test_a_member_that_has_answered_is_not_lost_with_its_head(monkeypatch, large
     X, y = blobs()
     asked = []
     shards = Unlucky(shards_of(X, y, [100, 200], range(4), 4))
-    monkeypatch.setattr(shards, "_dies", lambda shard, share: shard in shards._dead)
+    monkeypatch.setattr(shards, "_dies", lambda shard: shard in shards._dead)
     relay = shards._relay
 
     def and_die(some, seqs, messages):

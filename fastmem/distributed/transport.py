@@ -259,15 +259,17 @@ class LocalShards(RemoteShards):
     ) -> None:
         super().__init__([[part.number for part in some] for some in parts])
         self._parts, self._loses, self._n_threads = parts, loses, n_threads
-        self._shards: dict[int, Answers] = {}
+        self._shards: dict[int, Shard] = {}
+        self._asked: dict[int, Answers] = {}
 
     def _begin(self, shard: int) -> Future[Any]:
-        self._shards[shard] = Answers(Shard(self._parts[shard], self._n_threads))
+        self._shards[shard] = made = Shard(self._parts[shard], self._n_threads)
+        self._asked[shard] = Answers(made)
         return _done(None)
 
     def _send(self, shard: int, seq: int, message: bytes) -> Future[bytes]:
         self._lose(shard, seq)
-        return _done(self._shards[shard].answer(seq, message))
+        return _done(self._asked[shard].answer(seq, message))
 
     def _lose(self, shard: int, seq: int) -> None:
         if seq and self._loses(shard):
@@ -282,7 +284,7 @@ class LocalShards(RemoteShards):
         for shard in shards:
             self._lose(shard, seqs[0])
         each = zip(shards, seqs, messages, strict=True)
-        return _done([self._shards[shard].relayed(seq, message) for shard, seq, message in each])
+        return _done([self._asked[shard].relayed(seq, message) for shard, seq, message in each])
 
 
 def _done(value: Any) -> Future[Any]:
