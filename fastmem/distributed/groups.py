@@ -12,8 +12,8 @@ from typing import Any
 TREE_FROM = 12
 """Shards from which on they are asked in groups.
 
-With so many a round of Dask takes 5.2 ms of the driver's processor one by one, and in groups 2.2 and
-1.1 of a head's. With 9 it is 4.5, and 2.6 and 1.0: what is saved is lost to one more message on the way
+With so many a round of Dask takes the driver's processor 5.2 ms one by one; in groups 2.2, and
+a head's 1.1. With 9 it is 4.5; 2.6, and 1.0: what is saved is lost to one more message on the way
 (`python -m bench.rounds --groups`).
 """
 _MOST_FAILURES = 5
