@@ -38,7 +38,7 @@ class Unlucky(LocalShards):
     def __init__(self, parts, luck=lambda: 1.0, reaches=lambda: True, share=0.01):
         super().__init__(parts)
         self._luck, self._reaches, self._share = luck, reaches, share
-        self._dead, self.in_regions = set(), False
+        self._dead, self._known, self.in_regions, self.knew = set(), {}, False, True
         self.n_relayed = self.n_heads_lost = self.n_members_lost = 0
 
     def _begin(self, shard):
@@ -56,11 +56,13 @@ class Unlucky(LocalShards):
         return super()._send(shard, seq, message)
 
     def _join(self, shards):
+        self._known.update({shard: self._asked[shard] for shard in shards})
         reached = self._reaches()
         return transport.Future() if reached is None else transport._done(reached)
 
     def _relay(self, shards, seqs, messages):
         head, answers = shards[0], []
+        self.knew &= all(self._known[shard] is self._asked[shard] for shard in shards)
         self.in_regions |= any(b"in_region" in message for message in messages)
         for shard, seq, message in zip(shards, seqs, messages, strict=True):
             if shard != head and self._dies(head):  # others before it have run theirs
@@ -108,16 +110,20 @@ def test_cells_among_neighbours_whoever_is_lost(monkeypatch, seed):
     shards = Unlucky(shards_of(X, y, cuts, owners, 10), luck.random, share=0.003)
     parameters = dict(width=90, contradictions="majority")
     agree(fit(shards, **parameters), fit_here(X, y, **parameters))
-    assert shards.n_relayed and shards.n_lost and shards.in_regions
+    assert shards.n_relayed and shards.n_lost and shards.in_regions and shards.knew
 
 
-def test_heads_and_members_are_lost():
-    """In what the test above draws there are all kinds of losses."""
+@pytest.mark.parametrize("large", [False, True])
+def test_heads_and_members_are_lost(monkeypatch, large):
+    """In what the tests above draw there are all kinds of losses; large answers are fetched."""
+    if large:
+        monkeypatch.setattr(answers, "RELAYED_BYTES", 1)
     X, y = blobs()
     luck = random.Random(3)
     shards = Unlucky(shards_of(X, y, [20, 30, 200], range(4), 9), luck.random)
     agree(fit(shards, width=120), fit_here(X, y, width=120))
     assert shards.n_heads_lost and shards.n_members_lost and shards.n_lost and shards.n_relayed
+    assert shards.knew, "where all others are whenever a message was handed on"
 
 
 @pytest.mark.parametrize("large", [False, True])
