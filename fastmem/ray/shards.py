@@ -60,8 +60,8 @@ class _Keeper:
             for number, ref, start, stop in pieces:
                 block, name = rows_of(ray.get(ref), start, stop), f"part {number} of the dataset"
                 parts.append(Part(number, points_in(block, names, name), labels_in(block, label)))
-            shard = Shard(parts, n_threads, memory_limit, f"an actor on {place}")
-            self._answers = Answers(shard)
+            self._shard = Shard(parts, n_threads, memory_limit, f"an actor on {place}")
+            self._answers = Answers(self._shard)
         except errors.ObjectLostError as lost:
             return LostShardError(
                 f"a block of the dataset is lost, and Ray cannot make it again "
