@@ -2,7 +2,8 @@
 
 A fit reads its points, looks at them, computes their patterns, and then takes rounds: in each the
 driver sends masks to all workers and waits for the slowest. Points are shared out evenly, kernels
-use all cores of a worker, and a message goes from the driver to one worker after the other.
+use all cores of a worker, and a message goes from the driver to one worker after the other, or to
+one head of a group after the other, and from there to the others of its group.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+
+from fastmem.distributed.groups import TREE_FROM, n_groups
 
 
 @dataclass(frozen=True)
@@ -26,7 +29,9 @@ class Constants:
     word : float
         For each word of a pattern and mask: counts and covers.
     round_fixed, round_worker : float
-        A round that asks for nothing; and more with each worker.
+        A round that asks for nothing; and more with each worker that is called.
+    round_reply : float
+        More with each worker that is called through the head of a group.
     driver : float
         The driver's own work for each round.
     read : float
@@ -50,6 +55,7 @@ class Constants:
     byte: float
     spread: float
     cores: int = 1
+    round_reply: float = 8e-5
 
 
 @dataclass(frozen=True)
@@ -91,15 +97,35 @@ def seconds(job: Job, constants: Constants, n_workers: int, reads: bool = True) 
     at_once = n_workers * constants.cores
     generator = np.random.default_rng(0)
     slowest = np.exp(constants.spread * generator.standard_normal((200, n_workers))).max(axis=1)
-    per_round = constants.round_fixed + constants.round_worker * n_workers
     return {
         "read": 4 * values * constants.read / n_workers if reads else 0.0,
         "check and patterns": values * (constants.check + constants.fill * job.width) / at_once,
         "counts": float(slowest.mean()) * job.words * constants.word / at_once,
-        "rounds": job.rounds * per_round,
-        "bytes": ((job.sent + job.received_worker) * n_workers + job.received) * constants.byte,
+        "rounds": job.rounds * round_seconds(constants, n_workers),
+        "bytes": constants.byte
+        * (job.sent * sum(called(n_workers)) + job.received_worker * n_workers + job.received),
         "driver": job.rounds * constants.driver,
     }
+
+
+def called(n_workers: int) -> tuple[int, int]:
+    """Workers that the driver calls, and others that one of these calls, at most."""
+    if n_workers < TREE_FROM:
+        return n_workers, 0
+    return n_groups(n_workers), -(-n_workers // n_groups(n_workers)) - 1
+
+
+def round_seconds(constants: Constants, n_workers: int) -> float:
+    """Seconds of a round that asks for nothing.
+
+    In groups a head takes as long for those that it calls as the driver does for heads.
+    """
+    heads, others = called(n_workers)
+    found = constants.round_fixed + constants.round_worker * heads
+    if others:
+        found += constants.round_fixed + constants.round_worker * others
+        found += constants.round_reply * n_workers
+    return found
 
 
 def growth(sizes: Sequence[int], values: Sequence[float]) -> tuple[float, float]:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from bench.cluster_model import Constants, growth
+from bench.cluster_model import Constants, called, growth, round_seconds
 from bench.markdown import figure, table
 from bench.shard_fits import Case, Measured, measure
 from bench.wire import KINDS
@@ -123,7 +123,12 @@ def seconds(job: RegionalJob, constants: Constants, n_workers: int) -> dict[str,
     copies = job.copied * others * 8 * words * job.n_samples
     fetched = min(copies, 8.0 * words * job.n_samples) if others else 0.0
     at_driver = (
-        2 * job.shuffle + job.received + (job.ground + job.orders) * n_workers + copies + fetched
+        2 * job.shuffle
+        + job.received
+        + job.ground * sum(called(n_workers))
+        + job.orders * n_workers
+        + copies
+        + fetched
     )
     grown = job.growth / min(at_once, float(BATCH * N_CLASSES))
     n_rounds = job.rounds + (job.waits if others else 0.0)
@@ -131,7 +136,7 @@ def seconds(job: RegionalJob, constants: Constants, n_workers: int) -> dict[str,
         "read": 4 * values * constants.read / n_workers,
         "check and patterns": values * (constants.check + constants.fill * job.width) / at_once,
         "growth": grown * slowest(n_workers, constants.spread),
-        "rounds": n_rounds * (constants.round_fixed + constants.round_worker * n_workers),
+        "rounds": n_rounds * round_seconds(constants, n_workers),
         "bytes": at_driver * constants.byte,
         "driver": job.driver,
     }

@@ -96,11 +96,11 @@ def test_directly_to_workers_or_through_the_scheduler(cluster, direct):
 def test_where_workers_cannot_be_reached_the_scheduler_hands_on(client, monkeypatch):
     asked = []
 
-    async def reaches(self, host):
+    async def reaches(client, host):
         asked.append(host)
         return False
 
-    monkeypatch.setattr(shards.DaskShards, "_reaches", reaches)
+    monkeypatch.setattr(shards, "_reaches", reaches)
     monkeypatch.setattr(client, "rpc", None)
     X, y = coins()
     agree(on_dask(array(X), array(y)), fit_here(X, y))
@@ -234,10 +234,10 @@ def test_an_interrupt_leaves_nothing_behind(cluster, client, monkeypatch):
 
 
 def test_a_shard_that_cannot_be_reached_is_named(client, monkeypatch):
-    async def execute(self, key, host, seq, message):
+    async def execute(self, host, key, *arguments):
         if host == self._host_of[0]:
             raise KeyError(key)  # as a worker says of an actor that it does not have
-        return await real(self, key, host, seq, message)
+        return await real(self, host, key, *arguments)
 
     real = shards.DaskShards._execute
     monkeypatch.setattr(shards.DaskShards, "_execute", execute)

@@ -45,6 +45,7 @@ from distributed import Client, LocalCluster
 
 import fastmem.dask
 from fastmem.dask import shards
+from fastmem.distributed import groups
 from fastmem.distributed.transport import LostShardError
 
 CASES = {
@@ -236,6 +237,130 @@ def test_a_worker_is_stopped_that_nobody_kills(cluster, client, data, monkeypatc
     finally:
         alone.kill()
         alone.wait()
+
+
+# Through the head of a group -------------------------------------------------------------------
+
+
+@pytest.fixture
+def group(three, monkeypatch):
+    """Three shards in a group; and what was seen: the transport, and rounds through its head."""
+    monkeypatch.setattr(groups, "TREE_FROM", 2)
+    relay, seen = shards.DaskShards._relay, []
+
+    def seeing(self, some, *rest):
+        assert [*some] == [0, 1, 2]
+        seen.append(self)
+        return relay(self, some, *rest)
+
+    monkeypatch.setattr(shards.DaskShards, "_relay", seeing)
+    return seen
+
+
+def when_relayed(monkeypatch, nth, act):
+    """Act while the head of a group hands on its nth message."""
+    relay, n_relayed = shards.DaskShards._relay, []
+
+    def acting(self, *some):
+        future = relay(self, *some)
+        n_relayed.append(1)
+        if len(n_relayed) == nth:
+            act(self)
+        return future
+
+    monkeypatch.setattr(shards.DaskShards, "_relay", acting)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_in_a_group(group, data, name):
+    fit(data, name)
+    assert len(group) > 10 and not group[0].n_lost
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["head", "member"])
+@pytest.mark.parametrize("nth", [3, 12])
+def test_of_a_group_one_is_killed(three, group, data, monkeypatch, which, nth):
+    """It alone is lost, whoever has answered to the head."""
+    running = pids(three)
+    kill = lambda self: os.kill(running[self._host_of[which]], signal.SIGKILL)  # noqa: E731
+    when_relayed(monkeypatch, nth, kill)
+    fit(data, "random")
+    assert len(group) > nth and group[0].n_lost == 1
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["head", "member"])
+def test_of_a_group_one_is_stopped(cluster, three, group, data, monkeypatch, which):
+    running, threads = pids(three), []
+
+    def look_until_it_is_gone(host):
+        while host in cluster.scheduler.workers:
+            time.sleep(1)
+            cluster.sync(cluster.scheduler.check_worker_ttl)
+
+    def stop(self):
+        host = self._host_of[which]
+        os.kill(running[host], signal.SIGSTOP)
+        monkeypatch.setattr(cluster.scheduler, "worker_ttl", 1.0)
+        threads.append(threading.Thread(target=look_until_it_is_gone, args=(host,)))
+        threads[0].start()
+
+    when_relayed(monkeypatch, 12, stop)
+    fit(data, "random")
+    threads[0].join()
+    assert group[0].n_lost == 1
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["head", "member"])
+def test_of_a_group_one_is_stopped_for_some_moments(three, group, data, monkeypatch, which):
+    running = pids(three)
+
+    def stop(self):
+        pid = running[self._host_of[which]]
+        os.kill(pid, signal.SIGSTOP)
+        threading.Timer(1.0, os.kill, (pid, signal.SIGCONT)).start()
+
+    when_relayed(monkeypatch, 12, stop)
+    fit(data, "merge")
+    assert len(group) > 12 and not group[0].n_lost
+
+
+def test_an_interrupt_while_a_member_is_stopped(three, group, data, monkeypatch):
+    running, stopped = pids(three), []
+
+    def stop(self):
+        stopped.append(running[self._host_of[1]])
+        os.kill(stopped[0], signal.SIGSTOP)
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    when_relayed(monkeypatch, 12, stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit(data, "random")
+    os.kill(stopped[0], signal.SIGCONT)
+
+
+def test_workers_that_do_not_reach_each_other_are_no_group(three, group, data, monkeypatch):
+    join, reached = shards.DaskShards._join, []
+
+    def join_others(self, some):
+        hosts, self._host_of = self._host_of, {0: self._host_of[0], 1: "tcp://127.0.0.1:1"}
+        self._host_of[2] = hosts[2]
+        future = join(self, some)
+        reached.append(future.result())
+        self._host_of = hosts
+        return future
+
+    monkeypatch.setattr(shards.DaskShards, "_join", join_others)
+    fit(data, "random")
+    assert not group and reached == [False]
+
+
+def test_through_the_scheduler_there_is_no_group(three, group, data, monkeypatch):
+    monkeypatch.setattr(three, "direct_to_workers", False)
+    fit(data, "random")
+    assert not group
+
+
+# -------------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("through", ["directly", "the scheduler"])

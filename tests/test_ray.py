@@ -35,6 +35,8 @@ from hypothesis import strategies as st
 from test_distributed import blobs, bytes_of, coins, fit_here
 
 import fastmem
+from fastmem.distributed import groups
+from fastmem.distributed.answers import packed
 from fastmem.distributed.fitting import interpolate_on
 from fastmem.distributed.numbering import Placing
 from fastmem.distributed.parts import Part, joined
@@ -186,9 +188,9 @@ def hooked(started, monkeypatch):
 def begin_again(shards, shard):
     """Set a shard back, which else another fit would take for a stale one, and make anew."""
     answer = shards._actors[shard].answer.remote
-    _, stale = pickle.loads(ray.get(answer(-1, pickle.dumps([]))))
+    _, stale = pickle.loads(ray.get(answer(-1, packed(0, []))))
     number = int(re.search(r"at (\d+), not", str(stale))[1])
-    ray.get(answer(number, pickle.dumps([("be_at", 0)])))
+    ray.get(answer(number, packed(0, [("be_at", 0)])))
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -243,6 +245,69 @@ def test_a_stopped_process_counts_as_lost(hooked, monkeypatch):
     hits = []
     assert hooked("random", send_signals([("cover", 1)], signal.SIGSTOP, hits)) == 1
     assert not is_there(hits[0])
+
+
+@pytest.fixture
+def group(monkeypatch):
+    """Three shards in a group; and what was seen: the transport, at rounds through its head."""
+    monkeypatch.setattr(groups, "TREE_FROM", 2)
+    relay, seen = ray_shards.RayShards._relay, []
+
+    def seeing(self, some, *rest):
+        assert [*some] == [0, 1, 2]
+        seen.append(self)
+        return relay(self, some, *rest)
+
+    monkeypatch.setattr(ray_shards.RayShards, "_relay", seeing)
+    return seen
+
+
+def when_relayed(monkeypatch, nth, act):
+    """Act while the head of a group hands on its nth message."""
+    relay, n_relayed = ray_shards.RayShards._relay, []
+
+    def acting(self, *some):
+        future = relay(self, *some)
+        n_relayed.append(1)
+        if len(n_relayed) == nth:
+            act(self)
+        return future
+
+    monkeypatch.setattr(ray_shards.RayShards, "_relay", acting)
+
+
+@pytest.mark.parametrize("least", [0, 100_000])
+def test_in_a_group(read, group, monkeypatch, least):
+    """Messages in calls and, from so many bytes on, in the object store."""
+    monkeypatch.setattr(ray_shards, "_PUT_BYTES", least)
+    dataset, expected = read
+    assert bytes_of(there(dataset, num_actors=3, **CASES["merge"][1])) == expected
+    assert len(group) > 10 and not group[0].n_lost
+
+
+@pytest.mark.parametrize("which", [0, 1], ids=["head", "member"])
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+def test_of_a_group_one_is_lost(read, group, monkeypatch, which, kind):
+    """It alone, whoever has answered to the head."""
+    monkeypatch.setattr(ray_shards, "_LIVING_LOOKS", 4)
+    when_relayed(monkeypatch, 9, lambda shards: os.kill(pid_of(shards, which), kind))
+    dataset, expected = read
+    assert bytes_of(there(dataset, num_actors=3, **CASES["merge"][1])) == expected
+    assert len(group) > 9 and group[0].n_lost == 1
+
+
+def test_an_interrupt_while_a_member_is_stopped(read, group, monkeypatch):
+    pids = []
+
+    def stop(shards):
+        pids.extend(pid_of(shards, shard) for shard in range(3))
+        os.kill(pids[1], signal.SIGSTOP)
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    when_relayed(monkeypatch, 9, stop)
+    with pytest.raises(KeyboardInterrupt):
+        there(read[0], num_actors=3, **CASES["merge"][1])
+    assert len(pids) == 3 and not any(map(is_there, pids)) and free_cpus() == 3
 
 
 def test_an_actor_that_is_lost_again_and_again_is_named(monkeypatch):

@@ -12,9 +12,10 @@ import pytest
 from test_distributed import agree, blobs, fit, fit_here, shards_of
 
 import fastmem
+from fastmem.distributed.answers import Answers
 from fastmem.distributed.parts import Part
 from fastmem.distributed.shard import Shard
-from fastmem.distributed.transport import ATTEMPTS, LostShardError, RemoteShards, answer
+from fastmem.distributed.transport import ATTEMPTS, LostShardError, RemoteShards
 
 
 class Gone(Exception):
@@ -38,7 +39,7 @@ class Threads(RemoteShards):
         self._shards[shard] = Shard(self._parts[shard])
 
     def _send(self, shard, seq, message):
-        return self._ask(lambda: answer(self._shards[shard], seq, message))
+        return self._ask(lambda: Answers(self._shards[shard]).answer(seq, message))
 
     def _ask(self, function, *arguments):
         fate = self._luck()

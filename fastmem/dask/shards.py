@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import pickle
 import time
 from collections.abc import Sequence
 from concurrent.futures import CancelledError, Future, ThreadPoolExecutor
@@ -16,9 +17,11 @@ from distributed import Future as DaskFuture
 from distributed.protocol import to_serialize
 
 from fastmem.dask.clients import on_worker
+from fastmem.distributed.answers import Answers
+from fastmem.distributed.groups import without_repeats
 from fastmem.distributed.parts import Part
 from fastmem.distributed.shard import Shard
-from fastmem.distributed.transport import LostShardError, RemoteShards, answer
+from fastmem.distributed.transport import LostShardError, RemoteShards
 from fastmem.distributed.versions import require_same, versions
 
 _PULSE = 0.5
@@ -64,11 +67,51 @@ class ShardActor:
         worker = get_worker()
         name, limit = f"worker {worker.address}", worker.memory_manager.memory_limit
         require_same(client, name)
-        self._shard = Shard(parts, worker.state.nthreads, limit, name)
+        self._answers = Answers(Shard(parts, worker.state.nthreads, limit, name))
+        self._others: list[tuple[str, str]] = []
 
     def run(self, seq: int, message: bytes) -> bytes:
-        """See `answer`."""
-        return answer(self._shard, seq, message)
+        """See `Answers.answer`."""
+        return self._answers.answer(seq, message)
+
+    def run_for_another(self, seq: int, message: bytes) -> bytes:
+        """See `Answers.relayed`."""
+        return self._answers.relayed(seq, message)
+
+    # On the worker's loop, where they may wait for actors of the same worker
+
+    async def join(self, others: list[tuple[str, str]]) -> bool:
+        """Learn the names of other actors and their workers; returns whether they are reached."""
+        self._others = others
+        reached = [_reaches(get_worker(), host) for _, host in others]
+        return all(await asyncio.gather(*reached))
+
+    async def relay(self, plan: bytes, *messages: bytes) -> bytes:
+        """Let this actor and the others answer, each from its number on, its message by place.
+
+        ``plan`` and answers, of which those of lost actors are None, are pickled: Dask would look
+        at each value of a list.
+        """
+        worker = get_worker()
+        own, *rest = pickle.loads(plan)
+        asked = [
+            _answered(worker, host, key, seq, messages[place])
+            for (key, host), (seq, place) in zip(self._others, rest, strict=True)
+        ]
+        answers = asyncio.gather(*asked)
+        seq, place = own
+        answered = await asyncio.get_running_loop().run_in_executor(
+            worker.executors["actor"], self.run_for_another, seq, messages[place]
+        )
+        return pickle.dumps([answered, *await answers], pickle.HIGHEST_PROTOCOL)
+
+
+async def _answered(worker: Any, host: str, key: str, seq: int, message: bytes) -> bytes | None:
+    try:
+        reply = await _run(worker, host, key, "run_for_another", seq, message)
+    except Exception:
+        return None
+    return reply["result"] if reply["status"] == "OK" else None
 
 
 class DaskShards(RemoteShards):
@@ -193,7 +236,7 @@ class DaskShards(RemoteShards):
             self._require_host(host)
         for number in numbers:  # the actor has them
             self._parts.pop(number).release()
-        self._is_direct = self._is_direct and self._on_loop(self._reaches(host)).result()
+        self._is_direct = self._is_direct and self._on_loop(_reaches(self._client, host)).result()
 
     def _release(self, shard: int) -> None:
         for number in self._numbers[shard]:
@@ -257,22 +300,44 @@ class DaskShards(RemoteShards):
 
     def _send(self, shard: int, seq: int, message: bytes) -> Future[bytes]:
         self._require_scheduler()
-        return self._on_loop(self._ask(shard, seq, message))
+        return self._on_loop(self._ask([shard], "run", seq, message))
+
+    def _join(self, shards: Sequence[int]) -> Future[bool]:
+        if not self._is_direct:  # where workers may be such that nobody but the scheduler sees them
+            return super()._join(shards)
+        others = [(self._actors[shard].key, self._host_of[shard]) for shard in shards[1:]]
+        return self._on_loop(self._ask(shards, "join", others))
+
+    def _relay(
+        self, shards: Sequence[int], seqs: Sequence[int], messages: Sequence[bytes]
+    ) -> Future[list[bytes | None]]:
+        self._require_scheduler()
+        return self._on_loop(self._ask_through(shards, seqs, messages))
+
+    async def _ask_through(
+        self, shards: Sequence[int], seqs: Sequence[int], messages: Sequence[bytes]
+    ) -> list[bytes | None]:
+        different, places = without_repeats(messages)
+        plan = pickle.dumps([*zip(seqs, places, strict=True)])
+        answers: list[bytes | None]
+        answers = pickle.loads(await self._ask(shards, "relay", plan, *different))
+        return answers
 
     def _on_loop(self, coroutine: Any) -> Future[Any]:
         loop: Any = self._client.loop
         return asyncio.run_coroutine_threadsafe(coroutine, loop.asyncio_loop)
 
-    async def _ask(self, shard: int, seq: int, message: bytes) -> bytes:
-        """Let an actor run, and watch meanwhile whether it is still there.
+    async def _ask(self, shards: Sequence[int], function: str, *arguments: Any) -> Any:
+        """Let the first of some actors run, and watch meanwhile whether all are still there.
 
-        Its worker may be stopped, and then nothing would ever come.
+        A worker may be stopped, and then nothing would ever come.
         """
-        actor, host = self._actors[shard], self._host_of[shard]
-        call = asyncio.ensure_future(self._execute(actor.key, host, seq, message))
+        actors = [self._actors[shard] for shard in shards]
+        host = self._host_of[shards[0]]
+        call = asyncio.ensure_future(self._execute(host, actors[0].key, function, *arguments))
         try:
             while not (await asyncio.wait([call], timeout=_PULSE))[0]:
-                if actor.status != "finished":
+                if any(actor.status != "finished" for actor in actors):
                     raise _LostWorkerError(f"worker {host} was lost")
             try:
                 reply = call.result()
@@ -280,27 +345,36 @@ class DaskShards(RemoteShards):
                 raise _LostWorkerError(f"worker {host} cannot be reached: {lost!r}") from lost
             if reply["status"] != "OK":
                 raise _LostWorkerError(f"worker {host}: {reply['exception']!r}")
-            answered: bytes = reply["result"]
-            return answered
+            return reply["result"]
         finally:
             call.cancel()
 
-    async def _execute(self, key: Any, host: str, seq: int, message: bytes) -> Any:
+    async def _execute(self, host: str, key: Any, function: str, *arguments: Any) -> Any:
         """What `distributed.Actor` does, but that it tells of every error, at once."""
-        arguments = [to_serialize(seq), to_serialize(message)]
-        to_run = {"actor": key, "function": "run", "args": arguments, "kwargs": {}}
         if self._is_direct:
-            return await self._client.rpc(host).actor_execute(**to_run)
+            return await _run(self._client, host, key, function, *arguments)
         scheduler: Any = self._client.scheduler
+        to_run = _to_run(key, function, *arguments)
         return await scheduler.proxy(worker=host, msg={"op": "actor_execute", **to_run})
 
-    async def _reaches(self, host: str) -> bool:
-        """Whether the client reaches a worker itself, and not only the scheduler."""
-        try:
-            await asyncio.wait_for(self._client.rpc(host).identity(), _TO_CONNECT)
-        except OSError:
-            return False
-        return True
+
+def _run(node: Any, host: str, key: Any, function: str, *arguments: Any) -> Any:
+    """Let an actor run, from a client or a worker."""
+    return node.rpc(host).actor_execute(**_to_run(key, function, *arguments))
+
+
+def _to_run(key: Any, function: str, *arguments: Any) -> dict[str, Any]:
+    some = [to_serialize(argument) for argument in arguments]
+    return {"actor": key, "function": function, "args": some, "kwargs": {}}
+
+
+async def _reaches(node: Any, host: str) -> bool:
+    """Whether a client or a worker reaches a worker itself, and not only the scheduler."""
+    try:
+        await asyncio.wait_for(node.rpc(host).identity(), _TO_CONNECT)
+    except OSError:
+        return False
+    return True
 
 
 def _has_room(worker: dict[str, Any]) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import pickle
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
+from functools import partial
 from typing import Any, ClassVar, Protocol
 
+from fastmem.distributed.answers import RELAYED_BYTES, Answers, packed
+from fastmem.distributed.groups import Groups, begun, came, without_repeats
 from fastmem.distributed.parts import Part
 from fastmem.distributed.shard import Command, Shard, StaleShard
-from fastmem.errors import InvalidInputError
 
 ATTEMPTS = 5
 """Times that a shard may be lost in one round."""
@@ -44,42 +45,15 @@ class Transport(Protocol):
         """
 
 
-def answer(shard: Shard, seq: int, message: bytes) -> bytes:
-    """Let a shard run a pickled message; returns its replies, or what it refused, pickled.
-
-    So an engine hands on bytes, and an error that it raises itself is never a shard's.
-    """
-    try:
-        return _pickled((shard.run(seq, pickle.loads(message)), None))
-    except Exception as refusal:
-        try:
-            sent = _pickled((None, _noted(refusal)))
-            pickle.loads(sent)
-        except Exception:  # of those that do not come out of a pickle, as they were made otherwise
-            other = RuntimeError(f"{type(refusal).__name__}: {refusal}")
-            return _pickled((None, _noted(other, refusal)))
-        return sent
-
-
-def _noted(refusal: Exception, of: Exception | None = None) -> Exception:
-    """An error with a note of where it was raised, as its traceback stays behind, if it is a bug's.
-
-    So it is, or of a full memory, where no user's input is refused in a sentence.
-    """
-    if not isinstance(refusal, InvalidInputError | StaleShard):
-        refusal.add_note("".join(traceback.format_exception(of or refusal)).rstrip())
-    return refusal
-
-
-def _pickled(value: Any) -> bytes:
-    return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-
-
 class RemoteShards(ABC):
     """A transport to shards that an engine keeps; a class for each engine says how.
 
     All calls of a round go out side by side. A shard that is lost, or stale, is made anew while the
     others' replies are kept. At first none is there: each is begun when it is called.
+
+    Many shards are asked in `Groups`. Whatever does not come through the head of a group, as it or
+    another was lost, each shard of it is asked for itself, by the same number: it runs nothing
+    twice.
 
     Parameters
     ----------
@@ -100,6 +74,7 @@ class RemoteShards(ABC):
     def __init__(self, numbers: Sequence[Sequence[int]]) -> None:
         self._numbers = [sorted(some) for some in numbers]
         self._there: set[int] = set()
+        self._groups = Groups(len(self._numbers), self._join)
         self.n_rounds = self.sent = self.received = self.n_lost = 0
 
     @property
@@ -121,6 +96,20 @@ class RemoteShards(ABC):
 
         Here, or through the future, one of ``_lost`` is raised where it cannot be reached.
         """
+
+    def _join(self, shards: Sequence[int]) -> Future[bool]:
+        """Begin to let the first of some shards know the others; whether it reaches them."""
+        return _done(False)
+
+    def _relay(
+        self, shards: Sequence[int], seqs: Sequence[int], messages: Sequence[bytes]
+    ) -> Future[list[bytes | None]]:
+        """Begin to let shards answer (`Answers.relayed`) through the first, which knows the others.
+
+        None is the answer of one that it cannot reach. Where it cannot be reached itself, or one of
+        them is lost, whatever is raised here, or through the future, does no harm.
+        """
+        raise NotImplementedError
 
     def _look_after(self, shards: Collection[int]) -> None:
         """See that shards live which have not answered for a while; called again and again.
@@ -144,10 +133,12 @@ class RemoteShards(ABC):
         sent: dict[int, bytes] = {}  # mostly all are sent the same
         for message in messages:
             if id(message) not in sent:
-                sent[id(message)] = _pickled(list(message))
+                sent[id(message)] = packed(self.n_rounds, message)
+        each = [sent[id(message)] for message in messages]
+        relayed = self._relayed(seqs, each)
         ways = [
-            self._way(shard, seq, sent[id(message)], restore)
-            for shard, (seq, message) in enumerate(zip(seqs, messages, strict=True))
+            self._way(shard, seq, each[shard], restore, relayed.get(shard))
+            for shard, seq in enumerate(seqs)
         ]
         replies: list[list[Any]] = [[]] * len(ways)
         waiting: dict[int, Future[Any]] = {}
@@ -166,21 +157,56 @@ class RemoteShards(ABC):
                 del waiting[shard]
         return replies
 
+    def _relayed(
+        self, seqs: Sequence[int], messages: Sequence[bytes]
+    ) -> dict[int, Generator[Future[Any], None, bytes | None]]:
+        """Ways to the answers of shards that are asked through others, by shard."""
+        found = {}
+        for group in self._groups.ready(self._there):
+            some = [messages[shard] for shard in group]
+            different = [len(message) for message in without_repeats(some)[0]]
+            if len(different) > 1 and sum(different) > RELAYED_BYTES:
+                continue
+            self.sent += sum(different)
+            their_seqs = [seqs[shard] for shard in group]
+            future = begun(partial(self._relay, group, their_seqs, some))
+            found.update({shard: self._from(group, future, shard) for shard in group})
+        return found
+
+    def _from(
+        self, group: Sequence[int], future: Future[list[bytes | None]], shard: int
+    ) -> Generator[Future[Any], None, bytes | None]:
+        yield future
+        answers = came(future) or [None] * len(group)
+        if shard == group[0] and None in answers:
+            self._groups.fail(group)
+        return answers[shard - group[0]]
+
     def _way(
-        self, shard: int, seq: int, message: bytes, restore: Callable[[int], Sequence[Command]]
+        self,
+        shard: int,
+        seq: int,
+        message: bytes,
+        restore: Callable[[int], Sequence[Command]],
+        relayed: Generator[Future[Any], None, bytes | None] | None,
     ) -> Generator[Future[Any], None, list[Any]]:
         """All that is done for a shard's replies; yields what is to be waited for."""
         last: BaseException | None = None
         lost_or_stale: tuple[type[BaseException], ...] = (StaleShard, *self._lost)
         for _ in range(ATTEMPTS):
             try:
+                if relayed is not None:
+                    way, relayed = relayed, None
+                    if answered := (yield from way):
+                        return self._opened(shard, answered)
                 if shard not in self._there:
+                    self._groups.change(shard)
                     begun = self._begin(shard)
                     yield begun
                     begun.result()
                     self._there.add(shard)
                     if seq:
-                        yield from self._answers(shard, 0, _pickled(list(restore(shard))))
+                        yield from self._answers(shard, 0, packed(0, restore(shard)))
                 return (yield from self._answers(shard, seq, message))
             except lost_or_stale as lost:
                 last = lost
@@ -199,7 +225,9 @@ class RemoteShards(ABC):
         self.sent += len(message)
         future = self._send(shard, seq, message)
         yield future
-        answered = future.result()
+        return self._opened(shard, future.result())
+
+    def _opened(self, shard: int, answered: bytes) -> list[Any]:
         self.received += len(answered)
         replies, refusal = pickle.loads(answered)
         if refusal is not None:
@@ -232,15 +260,31 @@ class LocalShards(RemoteShards):
         super().__init__([[part.number for part in some] for some in parts])
         self._parts, self._loses, self._n_threads = parts, loses, n_threads
         self._shards: dict[int, Shard] = {}
+        self._asked: dict[int, Answers] = {}
 
     def _begin(self, shard: int) -> Future[Any]:
-        self._shards[shard] = Shard(self._parts[shard], self._n_threads)
+        self._shards[shard] = made = Shard(self._parts[shard], self._n_threads)
+        self._asked[shard] = Answers(made)
         return _done(None)
 
     def _send(self, shard: int, seq: int, message: bytes) -> Future[bytes]:
+        self._lose(shard, seq)
+        return _done(self._asked[shard].answer(seq, message))
+
+    def _lose(self, shard: int, seq: int) -> None:
         if seq and self._loses(shard):
             self._begin(shard)  # which is stale then
-        return _done(answer(self._shards[shard], seq, message))
+
+    def _join(self, shards: Sequence[int]) -> Future[bool]:
+        return _done(True)
+
+    def _relay(
+        self, shards: Sequence[int], seqs: Sequence[int], messages: Sequence[bytes]
+    ) -> Future[list[bytes | None]]:
+        for shard in shards:
+            self._lose(shard, seqs[0])
+        each = zip(shards, seqs, messages, strict=True)
+        return _done([self._asked[shard].relayed(seq, message) for shard, seq, message in each])
 
 
 def _done(value: Any) -> Future[Any]:

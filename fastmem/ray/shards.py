@@ -14,9 +14,11 @@ import ray.exceptions as errors
 from ray.experimental import get_object_locations
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from fastmem.distributed.answers import Answers
+from fastmem.distributed.groups import without_repeats
 from fastmem.distributed.parts import Part
 from fastmem.distributed.shard import Shard
-from fastmem.distributed.transport import LostShardError, RemoteShards, answer
+from fastmem.distributed.transport import LostShardError, RemoteShards
 from fastmem.distributed.versions import require_same, versions
 from fastmem.errors import InvalidInputError
 from fastmem.ray.blocks import Blocks, labels_in, points_in, rows_of
@@ -34,8 +36,12 @@ _PUT_BYTES = 100_000
 """A message of so many bytes goes to the object store once, and not into each call."""
 
 
+_TO_REACH = 5.0
+"""Seconds in which an actor must reach others for them to be asked through it."""
+
+
 class _Keeper:
-    """An actor with a shard, which answers in one thread and shows that it lives in another."""
+    """An actor with a shard: it answers in one thread, asks others in one, and lives in another."""
 
     def load(
         self,
@@ -55,6 +61,7 @@ class _Keeper:
                 block, name = rows_of(ray.get(ref), start, stop), f"part {number} of the dataset"
                 parts.append(Part(number, points_in(block, names, name), labels_in(block, label)))
             self._shard = Shard(parts, n_threads, memory_limit, f"an actor on {place}")
+            self._answers = Answers(self._shard)
         except errors.ObjectLostError as lost:
             return LostShardError(
                 f"a block of the dataset is lost, and Ray cannot make it again "
@@ -65,8 +72,36 @@ class _Keeper:
         return None
 
     def answer(self, seq: int, message: bytes) -> bytes:
-        """See ``distributed.transport``."""
-        return answer(self._shard, seq, message)
+        """See `Answers.answer`."""
+        return self._answers.answer(seq, message)
+
+    def answer_another(self, seq: int, message: bytes) -> bytes:
+        """See `Answers.relayed`."""
+        return self._answers.relayed(seq, message)
+
+    @ray.method(concurrency_group="others")
+    def join(self, others: list[Any]) -> bool:
+        """Learn of other actors; returns whether they are reached."""
+        self._others = others
+        signs = [other.live.remote() for other in others]
+        return len(ray.wait(signs, num_returns=len(signs), timeout=_TO_REACH)[0]) == len(signs)
+
+    @ray.method(concurrency_group="others")
+    def relay(self, seqs: list[int], places: list[int], messages: list[Any]) -> list[bytes | None]:
+        """Let this actor and the others answer, each its message by place; None where one fails."""
+        asked = [
+            other.answer_another.remote(seq, messages[place])
+            for other, seq, place in zip(self._others, seqs[1:], places[1:], strict=True)
+        ]
+        own = messages[places[0]]
+        answers: list[bytes | None]
+        answers = [self.answer_another(seqs[0], own if isinstance(own, bytes) else ray.get(own))]
+        for reply in asked:
+            try:
+                answers.append(ray.get(reply))
+            except errors.RayError:
+                answers.append(None)
+        return answers
 
     @ray.method(concurrency_group="life")
     def live(self) -> int:
@@ -75,7 +110,7 @@ class _Keeper:
 
 
 _remote: Any = ray.remote  # whose types do not know of groups
-_Actor = _remote(concurrency_groups={"life": 1}, max_restarts=0)(_Keeper)
+_Actor = _remote(concurrency_groups={"life": 1, "others": 1}, max_restarts=0)(_Keeper)
 
 
 class _Watch:
@@ -189,13 +224,30 @@ class RayShards(RemoteShards):
         ]
 
     def _send(self, shard: int, seq: int, message: bytes) -> Future[bytes]:
-        sent: Any = message
-        if len(message) >= _PUT_BYTES:
-            if self._put[0] is not message:
-                self._put = message, ray.put(message)
-            sent = self._put[1]
+        sent = self._on_the_way(message)
         future: Future[bytes] = self._actors[shard].answer.remote(seq, sent).future()
         return future
+
+    def _join(self, shards: Sequence[int]) -> Future[bool]:
+        head, *others = (self._actors[shard] for shard in shards)
+        future: Future[bool] = head.join.remote(others).future()
+        return future
+
+    def _relay(
+        self, shards: Sequence[int], seqs: Sequence[int], messages: Sequence[bytes]
+    ) -> Future[list[bytes | None]]:
+        different, places = without_repeats(messages)
+        sent = [self._on_the_way(message) for message in different]
+        head = self._actors[shards[0]]
+        future: Future[list[bytes | None]] = head.relay.remote(list(seqs), places, sent).future()
+        return future
+
+    def _on_the_way(self, message: bytes) -> Any:
+        if len(message) < _PUT_BYTES:
+            return message
+        if self._put[0] is not message:
+            self._put = message, ray.put(message)
+        return self._put[1]
 
     def _look_after(self, shards: Collection[int]) -> None:
         self._loading_looks += not self._there.issuperset(shards)
