@@ -371,6 +371,28 @@ class TestNetworks:
         assert (net.predict(pl.DataFrame(X)) == y).all()
         assert (net.predict(frame.astype({"when": "datetime64[us]"})) == y).all()
 
+    @pytest.mark.parametrize("kind", ["String", "Categorical", "Enum"])
+    def test_texts_of_polars_with_and_without_missing_ones(self, kind):
+        """Which Arrow has as views, that it neither filters nor casts."""
+        pl = pytest.importorskip("polars")
+        dtype = pl.Enum(["low", "mid", "high"]) if kind == "Enum" else getattr(pl, kind)
+        for first in ("high", None):
+            words = [first, "low", "mid", "low"] * 10
+            frame = pl.DataFrame({"a": pl.Series(words, dtype=dtype), "b": range(40)})
+            plain = pa.array(words, pa.large_string())
+            if kind == "Enum":
+                codes = pa.array(frame["a"].to_physical().to_list(), pa.int8())
+                levels = pa.array(["low", "mid", "high"])
+                plain = pa.DictionaryArray.from_arrays(codes, levels, ordered=True)
+            table = pa.table({"a": plain, "b": range(40)})
+            y = np.arange(40) % 3
+            made, expected = (
+                fastmem.interpolate(X, y, encode=True, seed=0) for X in (frame, table)
+            )
+            assert made.encoding.to_dict() == expected.encoding.to_dict()
+            np.testing.assert_array_equal(made.first.weights, expected.first.weights)
+            assert (made.predict(frame) == y).all() and (made.predict(table) == y).all()
+
     def test_files_and_pickles(self, net, table, tmp_path):
         X, y = table
         net.save(tmp_path / "net.npz")

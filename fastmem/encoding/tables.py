@@ -69,10 +69,26 @@ def arrow_table(X: Any, name: str = "X") -> Any:
             f"{name} is {typed(X)}, whose columns have no names; pass a data frame of pandas, "
             f"polars or pyarrow"
         )
+    for at, field in enumerate(table.schema):
+        kind = without_view(field.type)
+        if kind != field.type:
+            table = table.set_column(at, field.with_type(kind), table.column(at).cast(kind))
     twice = sorted({one for one in table.column_names if table.column_names.count(one) > 1})
     if twice:
         refuse(f"{name} has several columns named {twice[0]!r}; rename them")
     return table
+
+
+def without_view(kind: Any) -> Any:
+    """A type of the same values that Arrow filters and casts, as it does not where they are views.
+
+    As those polars hands over its texts, and its categories.
+    """
+    from pyarrow import dictionary, large_string, types
+
+    if types.is_dictionary(kind) and types.is_string_view(kind.value_type):
+        return dictionary(kind.index_type, large_string(), kind.ordered)
+    return large_string() if types.is_string_view(kind) else kind
 
 
 def schema_of_all(
@@ -117,12 +133,8 @@ def _type_of_all(types: Sequence[Any]) -> Any | None:
     """A type that holds the values of all of these, None where there is none."""
     import pyarrow
 
-    different = list(dict.fromkeys(types))
-    if len(different) > 1 and pyarrow.string_view() in different:
-        text = pyarrow.large_string()
-        different = [text if one == pyarrow.string_view() else one for one in different]
     try:
-        fields = [pyarrow.schema([("", one)]) for one in different]
+        fields = [pyarrow.schema([("", one)]) for one in dict.fromkeys(types)]
         return pyarrow.unify_schemas(fields, promote_options="permissive").field(0).type
     except pyarrow.ArrowException:
         return None
