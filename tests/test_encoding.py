@@ -406,6 +406,26 @@ class TestNetworks:
         same = fastmem.interpolate(X, y, encode=encoding, seed=0)
         np.testing.assert_array_equal(same.first.weights, net.first.weights)
 
+    @pytest.mark.parametrize(
+        "values",
+        [
+            ["1", "2.5"], ["1,000", "20"], ["true", "false"], ["3:20", "14:10"],
+            ["2020-01-01", "2021-05-03"], ["2020-01-01T10:00:00Z", "2021-05-03T11:00:00Z"],
+        ],
+        ids=["numbers", "thousands", "truth", "times", "dates", "zones"],
+    )  # fmt: skip
+    def test_rows_none_of_which_has_a_value(self, values):
+        """Whatever type a library gives them."""
+        X = pa.table({"a": [*values, None] * 6, "b": range(18)})
+        net = fastmem.interpolate(X, np.arange(18) % 2, encode=True, seed=0)
+        texts = pa.dictionary(pa.int8(), pa.string())
+        for kind in (pa.string(), pa.null(), pa.float64(), pa.date32(), texts):
+            some = pa.table({"a": pa.nulls(2, kind), "b": [2, 5]})
+            np.testing.assert_array_equal(
+                net.encoding.transform(some), net.encoding.transform(X.take([2, 5]))
+            )
+        assert net.encoding.transform(X[:0]).shape == (0, net.n_features_in_)
+
     def test_a_lacking_column(self, net, table):
         X = {name: column for name, column in table[0].items() if name != "kind"}
         with pytest.raises(InvalidInputError, match="has no column 'kind' of the fit"):

@@ -242,6 +242,33 @@ def test_a_column_may_have_no_values_in_some_parts():
     agree(fit(LocalShards(shards), encode=True), expected)
 
 
+@pytest.mark.parametrize("elsewhere", ["times", "zones", "spans", "categories", "nothing"])
+def test_categories_or_texts_without_values_may_stand_beside_anything(elsewhere):
+    X, y = raw()
+    X = X[[]].assign(k=np.arange(len(X)))
+    at = pandas.Timestamp("2020-01-01") + pandas.to_timedelta(np.arange(100) % 9, "D")
+    found = pandas.Series({
+        "times": [one.time() for one in at], "zones": at.tz_localize("UTC"), "categories": at,
+        "spans": at - at[0], "nothing": [None] * 100,
+    }[elsewhere])  # fmt: skip
+    if elsewhere == "categories":
+        found = found.astype("category")
+    parts = [
+        X[:20].assign(c=pandas.Categorical([None] * 20)),
+        X[20:50].assign(c=pandas.Categorical([None] * 30, ["a", "b"])),
+        X[50:].assign(c=found.to_numpy(object) if elsewhere == "times" else found.array),
+    ]
+    values = pyarrow.Table.from_pandas(parts[2])["c"]
+    column = pyarrow.chunked_array([pyarrow.nulls(50, values.type), *values.chunks])
+    expected = fit_here(pyarrow.table({"k": X["k"], "c": column}), y, encode=True)
+    ends = [0, 20, 50, len(X)]
+    shards = [
+        [Part(k, part, y[i:j])]
+        for k, (part, (i, j)) in enumerate(zip(parts, pairwise(ends), strict=True))
+    ]
+    agree(fit(LocalShards(shards), encode=True), expected)
+
+
 @pytest.mark.parametrize("others", ["abc", "cba", "abcd"])
 def test_categories_may_be_ordered_in_other_ways_in_other_parts(others):
     X, y = raw()

@@ -47,7 +47,9 @@ class Number(Column):
     def _write(
         self, chunk: Any, missing: np.ndarray, out: np.ndarray, place: Place, surprises: Surprises
     ) -> None:
-        if missing.any():
+        if missing.all():  # of whatever type the chunk is
+            out[:, 0] = self.fill
+        elif missing.any():
             out[:, 0] = self.fill
             out[~missing, 0] = self._read(chunk, ~missing, place)
         else:

@@ -122,7 +122,7 @@ def schema_of_all(
         found = _type_of_all(types)
         if found is None:
             counts = [k for k in range(len(types)) if not is_empty(k, at)]
-            found = _type_of_all([types[k] for k in counts])
+            found = _type_of_all([types[k] for k in counts]) if counts else pyarrow.null()
             if found is None:
                 _refuse_types(name, [(schemas[k].field(at).type, titles[k]) for k in counts])
         fields.append(pyarrow.field(name, found))
@@ -191,10 +191,10 @@ def with_schema(table: Any, schema: Any) -> Any:
     for at, (column, field) in enumerate(zip(table.columns, schema, strict=True)):
         if column.type == field.type:
             continue
-        is_coded = pyarrow.types.is_dictionary(column.type)
-        if column.null_count == len(column) and not is_coded:
+        if column.null_count == len(column):
             table = table.set_column(at, field, pyarrow.nulls(len(column), field.type))
             continue
+        is_coded = pyarrow.types.is_dictionary(column.type)
         if is_coded and not pyarrow.types.is_dictionary(field.type):
             column = column.cast(column.type.value_type)
         try:
