@@ -280,6 +280,10 @@ def test_categories_may_be_ordered_in_other_ways_in_other_parts(others):
     expected = fit_here(pandas.concat(parts), y, encode=True)
     shards = [[Part(1, parts[1], y[80:])], [Part(0, parts[0], y[:80])]]
     agree(fit(LocalShards(shards), encode=True), expected)
+    tables = [pyarrow.Table.from_pandas(part, preserve_index=False) for part in parts]
+    for some in (tables, [tables[0][:0], *tables]):
+        agree(fit_here(pyarrow.concat_tables(some), y, encode=True), expected)
+    agree(fit(LocalShards([[Part(0, pyarrow.concat_tables(tables), y)]]), encode=True), expected)
 
 
 X, Y = blobs(60)

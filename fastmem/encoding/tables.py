@@ -71,12 +71,22 @@ def arrow_table(X: Any, name: str = "X") -> Any:
         )
     for at, field in enumerate(table.schema):
         kind = without_view(field.type)
+        if _has_orders(table.column(at)):
+            kind = kind.value_type
         if kind != field.type:
             table = table.set_column(at, field.with_type(kind), table.column(at).cast(kind))
     twice = sorted({one for one in table.column_names if table.column_names.count(one) > 1})
     if twice:
         refuse(f"{name} has several columns named {twice[0]!r}; rename them")
     return table
+
+
+def _has_orders(column: Any) -> bool:
+    """Whether pieces of a column order its categories in different ways: there is none of all."""
+    if not getattr(column.type, "ordered", False):
+        return False
+    levels = [chunk.dictionary for chunk in column.chunks if len(chunk)]
+    return any(not one.equals(levels[0]) for one in levels)
 
 
 def without_view(kind: Any) -> Any:
