@@ -286,6 +286,22 @@ def test_categories_may_be_ordered_in_other_ways_in_other_parts(others):
     agree(fit(LocalShards([[Part(0, pyarrow.concat_tables(tables), y)]]), encode=True), expected)
 
 
+def test_pieces_without_rows_order_no_categories():
+    words = [pandas.CategoricalDtype(list(levels), ordered=True) for levels in ("abc", "cba")]
+    frame = pandas.DataFrame({"word": np.array(["b", "a", "c"])[np.arange(60) % 3], "k": range(60)})
+    whole, nothing = (
+        pyarrow.Table.from_pandas(some.astype({"word": one}), preserve_index=False)
+        for some, one in zip((frame, frame[:0]), words, strict=True)
+    )
+    y = np.arange(60) % 4
+    expected = fit_here(whole, y, encode=True)
+    assert expected.encoding.feature_names == ["word", "k"]
+    pieces = pyarrow.concat_tables([nothing, whole[:20]])
+    shards = [[Part(0, pieces, y[:20])], [Part(1, whole[20:], y[20:])]]
+    agree(fit(LocalShards(shards), encode=True), expected)
+    agree(fit_here(pyarrow.concat_tables([nothing, whole]), y, encode=True), expected)
+
+
 X, Y = blobs(60)
 FRAME = pandas.DataFrame(X, columns=list("abcdef"))
 WRONG = {

@@ -172,7 +172,8 @@ class Profile:
             self._see_lists(chunk)
             self.n_rows += len(chunk)
             return
-        if types.is_dictionary(chunk.type) and self.is_ordered and self._order is None:
+        has_levels = types.is_dictionary(chunk.type) and len(chunk)
+        if has_levels and self.is_ordered and self._order is None:
             self._order = as_texts(chunk.dictionary).to_pylist() or None
         values = plain(chunk.filter(array(~missing)) if missing.any() else chunk)
         self.n_rows += len(chunk)
