@@ -426,6 +426,26 @@ class TestNetworks:
             )
         assert net.encoding.transform(X[:0]).shape == (0, net.n_features_in_)
 
+    @pytest.mark.parametrize("kind", ["category", "code", "ordinal", "number", "bool", "date"])
+    @pytest.mark.parametrize(
+        "values",
+        [
+            pa.array([[1.0, 2.0], [1.0, 3.0]]), pa.array([{"a": 1}, {"a": 2}]),
+            pa.array([b"a", b"\xff"]), pa.array([b"a", b"\xff"], pa.binary(1)),
+            pa.array([b"a", b"\xff"], pa.binary_view()),
+        ],
+        ids=["lists", "structs", "bytes", "as many bytes", "bytes as views"],
+    )  # fmt: skip
+    def test_what_no_column_of_a_kind_is_made_of(self, values, kind):
+        table = pa.table({"a": values, "b": [1, 2]})
+        with pytest.raises(InvalidInputError, match="'a'"):
+            Encoding.fit(table, kinds={"a": kind})
+        known = {"category": "xy", "code": "xy", "ordinal": "xy", "number": "12"}.get(kind)
+        known = known or {"bool": [True, False], "date": ["2020-01-01", "2020-01-02"]}[kind]
+        encoding = Encoding.fit({"a": list(known), "b": [1, 2]}, kinds={"a": kind})
+        with pytest.raises(InvalidInputError, match="'a'"):
+            encoding.transform(table)
+
     def test_a_lacking_column(self, net, table):
         X = {name: column for name, column in table[0].items() if name != "kind"}
         with pytest.raises(InvalidInputError, match="has no column 'kind' of the fit"):
