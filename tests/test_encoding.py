@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -445,6 +446,12 @@ class TestNetworks:
         encoding = Encoding.fit({"a": list(known), "b": [1, 2]}, kinds={"a": kind})
         with pytest.raises(InvalidInputError, match="'a'"):
             encoding.transform(table)
+
+    def test_columns_of_no_feature(self):
+        table = {"a": ["x", "x"], "b": [None, None]}
+        words = "no column that tells its rows apart ('b': no values; 'a': one level alone)"
+        with pytest.raises(InvalidInputError, match=re.escape(words)):
+            Encoding.fit(table, kinds={"a": "one-hot"})
 
     def test_a_lacking_column(self, net, table):
         X = {name: column for name, column in table[0].items() if name != "kind"}
