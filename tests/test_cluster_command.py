@@ -210,6 +210,13 @@ def test_numbers_and_labels_of_other_types_in_other_files(scheduler):
     assert Path("whole.npz").read_bytes() == Path("one.npz").read_bytes()
 
 
+def test_a_column_may_have_no_values_at_all(scheduler):
+    frame = numbers()
+    files = [frame[:90].assign(a=np.nan), frame[90:].assign(a=pandas.NaT)]
+    said = both(scheduler, write_all(files))
+    assert {"column": "a", "became": "left out: no values", "features": 0} in said["columns"]
+
+
 @pytest.mark.parametrize("second", ["abc", "cba", "abcd", "", None])
 def test_categories_may_be_ordered_in_other_ways_in_other_files(scheduler, second):
     """Then there is no order; a file without rows has none that counts."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import pickle
+import re
 import warnings
 
 import numpy as np
@@ -371,6 +372,28 @@ class TestNetworks:
         assert (net.predict(pl.DataFrame(X)) == y).all()
         assert (net.predict(frame.astype({"when": "datetime64[us]"})) == y).all()
 
+    @pytest.mark.parametrize("kind", ["String", "Categorical", "Enum"])
+    def test_texts_of_polars_with_and_without_missing_ones(self, kind):
+        """Which Arrow has as views, that it neither filters nor casts."""
+        pl = pytest.importorskip("polars")
+        dtype = pl.Enum(["low", "mid", "high"]) if kind == "Enum" else getattr(pl, kind)
+        for first in ("high", None):
+            words = [first, "low", "mid", "low"] * 10
+            frame = pl.DataFrame({"a": pl.Series(words, dtype=dtype), "b": range(40)})
+            plain = pa.array(words, pa.large_string())
+            if kind == "Enum":
+                codes = pa.array(frame["a"].to_physical().to_list(), pa.int8())
+                levels = pa.array(["low", "mid", "high"])
+                plain = pa.DictionaryArray.from_arrays(codes, levels, ordered=True)
+            table = pa.table({"a": plain, "b": range(40)})
+            y = np.arange(40) % 3
+            made, expected = (
+                fastmem.interpolate(X, y, encode=True, seed=0) for X in (frame, table)
+            )
+            assert made.encoding.to_dict() == expected.encoding.to_dict()
+            np.testing.assert_array_equal(made.first.weights, expected.first.weights)
+            assert (made.predict(frame) == y).all() and (made.predict(table) == y).all()
+
     def test_files_and_pickles(self, net, table, tmp_path):
         X, y = table
         net.save(tmp_path / "net.npz")
@@ -383,6 +406,52 @@ class TestNetworks:
         encoding = Encoding.fit(X)
         same = fastmem.interpolate(X, y, encode=encoding, seed=0)
         np.testing.assert_array_equal(same.first.weights, net.first.weights)
+
+    @pytest.mark.parametrize(
+        "values",
+        [
+            ["1", "2.5"], ["1,000", "20"], ["true", "false"], ["3:20", "14:10"],
+            ["2020-01-01", "2021-05-03"], ["2020-01-01T10:00:00Z", "2021-05-03T11:00:00Z"],
+        ],
+        ids=["numbers", "thousands", "truth", "times", "dates", "zones"],
+    )  # fmt: skip
+    def test_rows_none_of_which_has_a_value(self, values):
+        """Whatever type a library gives them."""
+        X = pa.table({"a": [*values, None] * 6, "b": range(18)})
+        net = fastmem.interpolate(X, np.arange(18) % 2, encode=True, seed=0)
+        texts = pa.dictionary(pa.int8(), pa.string())
+        for kind in (pa.string(), pa.null(), pa.float64(), pa.date32(), texts):
+            some = pa.table({"a": pa.nulls(2, kind), "b": [2, 5]})
+            np.testing.assert_array_equal(
+                net.encoding.transform(some), net.encoding.transform(X.take([2, 5]))
+            )
+        assert net.encoding.transform(X[:0]).shape == (0, net.n_features_in_)
+
+    @pytest.mark.parametrize("kind", ["category", "code", "ordinal", "number", "bool", "date"])
+    @pytest.mark.parametrize(
+        "values",
+        [
+            pa.array([[1.0, 2.0], [1.0, 3.0]]), pa.array([{"a": 1}, {"a": 2}]),
+            pa.array([b"a", b"\xff"]), pa.array([b"a", b"\xff"], pa.binary(1)),
+            pa.array([b"a", b"\xff"], pa.binary_view()),
+        ],
+        ids=["lists", "structs", "bytes", "as many bytes", "bytes as views"],
+    )  # fmt: skip
+    def test_what_no_column_of_a_kind_is_made_of(self, values, kind):
+        table = pa.table({"a": values, "b": [1, 2]})
+        with pytest.raises(InvalidInputError, match="'a'"):
+            Encoding.fit(table, kinds={"a": kind})
+        known = {"category": "xy", "code": "xy", "ordinal": "xy", "number": "12"}.get(kind)
+        known = known or {"bool": [True, False], "date": ["2020-01-01", "2020-01-02"]}[kind]
+        encoding = Encoding.fit({"a": list(known), "b": [1, 2]}, kinds={"a": kind})
+        with pytest.raises(InvalidInputError, match="'a'"):
+            encoding.transform(table)
+
+    def test_columns_of_no_feature(self):
+        table = {"a": ["x", "x"], "b": [None, None]}
+        words = "no column that tells its rows apart ('b': no values; 'a': one level alone)"
+        with pytest.raises(InvalidInputError, match=re.escape(words)):
+            Encoding.fit(table, kinds={"a": "one-hot"})
 
     def test_a_lacking_column(self, net, table):
         X = {name: column for name, column in table[0].items() if name != "kind"}

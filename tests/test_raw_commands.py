@@ -89,6 +89,24 @@ class TestFit:
         said = refused("fit", animals, "--label", "answer", "--unlabelled", "refuse")
         assert "has no label at data row 3" in said
 
+    def test_texts_that_are_views_beside_rows_without_a_label(self, animals):
+        """Which Arrow does not filter."""
+        from pyarrow import csv, feather, parquet, schema, string_view, types
+
+        table = csv.read_csv(animals, convert_options=csv.ConvertOptions(strings_can_be_null=True))
+        views = [
+            field.with_type(string_view()) if types.is_string(field.type) else field
+            for field in table.schema
+        ]
+        networks = []
+        for name, some in (("texts", table), ("views", table.cast(schema(views)))):
+            parquet.write_table(some, f"{name}.parquet")
+            feather.write_feather(some, f"{name}.feather", "uncompressed")
+            for suffix in ("parquet", "feather"):
+                fit(f"{name}.{suffix}", "answer", "--seed", 1, "--out", "net.npz")
+                networks.append(Path("net.npz").read_bytes())
+        assert len(set(networks)) == 1
+
     def test_columns_are_chosen(self, animals):
         facts = fit(animals, "answer", "--keep", "kind", "--keep", "weight", "--drop", "kind")
         assert facts["feature_names"] == ["weight", "weight is missing"]

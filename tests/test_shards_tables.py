@@ -242,6 +242,33 @@ def test_a_column_may_have_no_values_in_some_parts():
     agree(fit(LocalShards(shards), encode=True), expected)
 
 
+@pytest.mark.parametrize("elsewhere", ["times", "zones", "spans", "categories", "nothing"])
+def test_categories_or_texts_without_values_may_stand_beside_anything(elsewhere):
+    X, y = raw()
+    X = X[[]].assign(k=np.arange(len(X)))
+    at = pandas.Timestamp("2020-01-01") + pandas.to_timedelta(np.arange(100) % 9, "D")
+    found = pandas.Series({
+        "times": [one.time() for one in at], "zones": at.tz_localize("UTC"), "categories": at,
+        "spans": at - at[0], "nothing": [None] * 100,
+    }[elsewhere])  # fmt: skip
+    if elsewhere == "categories":
+        found = found.astype("category")
+    parts = [
+        X[:20].assign(c=pandas.Categorical([None] * 20)),
+        X[20:50].assign(c=pandas.Categorical([None] * 30, ["a", "b"])),
+        X[50:].assign(c=found.to_numpy(object) if elsewhere == "times" else found.array),
+    ]
+    values = pyarrow.Table.from_pandas(parts[2])["c"]
+    column = pyarrow.chunked_array([pyarrow.nulls(50, values.type), *values.chunks])
+    expected = fit_here(pyarrow.table({"k": X["k"], "c": column}), y, encode=True)
+    ends = [0, 20, 50, len(X)]
+    shards = [
+        [Part(k, part, y[i:j])]
+        for k, (part, (i, j)) in enumerate(zip(parts, pairwise(ends), strict=True))
+    ]
+    agree(fit(LocalShards(shards), encode=True), expected)
+
+
 @pytest.mark.parametrize("others", ["abc", "cba", "abcd"])
 def test_categories_may_be_ordered_in_other_ways_in_other_parts(others):
     X, y = raw()
@@ -253,6 +280,26 @@ def test_categories_may_be_ordered_in_other_ways_in_other_parts(others):
     expected = fit_here(pandas.concat(parts), y, encode=True)
     shards = [[Part(1, parts[1], y[80:])], [Part(0, parts[0], y[:80])]]
     agree(fit(LocalShards(shards), encode=True), expected)
+    tables = [pyarrow.Table.from_pandas(part, preserve_index=False) for part in parts]
+    for some in (tables, [tables[0][:0], *tables]):
+        agree(fit_here(pyarrow.concat_tables(some), y, encode=True), expected)
+    agree(fit(LocalShards([[Part(0, pyarrow.concat_tables(tables), y)]]), encode=True), expected)
+
+
+def test_pieces_without_rows_order_no_categories():
+    words = [pandas.CategoricalDtype(list(levels), ordered=True) for levels in ("abc", "cba")]
+    frame = pandas.DataFrame({"word": np.array(["b", "a", "c"])[np.arange(60) % 3], "k": range(60)})
+    whole, nothing = (
+        pyarrow.Table.from_pandas(some.astype({"word": one}), preserve_index=False)
+        for some, one in zip((frame, frame[:0]), words, strict=True)
+    )
+    y = np.arange(60) % 4
+    expected = fit_here(whole, y, encode=True)
+    assert expected.encoding.feature_names == ["word", "k"]
+    pieces = pyarrow.concat_tables([nothing, whole[:20]])
+    shards = [[Part(0, pieces, y[:20])], [Part(1, whole[20:], y[20:])]]
+    agree(fit(LocalShards(shards), encode=True), expected)
+    agree(fit_here(pyarrow.concat_tables([nothing, whole]), y, encode=True), expected)
 
 
 X, Y = blobs(60)

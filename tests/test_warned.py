@@ -103,3 +103,12 @@ def test_without_a_caller_outside_there_is_a_warning_all_the_same():
     with pytest.warns(UserWarning, match="there") as seen:
         exec(code, {"__name__": "fastmem_of_others", "warn": warn_user})
     assert seen[0].filename == "ours.py"
+
+
+def test_code_of_any_name_is_the_users():
+    code = compile("warn_user('here', UserWarning)", "by hand", "exec")
+    for name in ("fastmemory", "", 1):
+        with pytest.warns(UserWarning) as caught:
+            exec(code, {"warn_user": warn_user, "__name__": name})
+        assert caught[0].filename == "by hand"
+    exec(code, {"warn_user": warn_user, "__name__": None})  # where Python itself warns of nothing

@@ -64,7 +64,7 @@ class ShardTables:
             table = arrow_table(part.points)
             known = part.number, table.num_rows, table.schema, is_frame(part.points)
             levels = {
-                at: column.chunk(0).dictionary.to_pylist()
+                at: next(chunk for chunk in column.chunks if len(chunk)).dictionary.to_pylist()
                 for at, column in enumerate(table.columns if table.num_rows else ())
                 if getattr(column.type, "ordered", False)
             }

@@ -11,6 +11,7 @@ import numpy as np
 
 from fastmem.encoding.codes import codes
 from fastmem.encoding.column import EXAMPLES, Column, Place, Surprises, as_texts
+from fastmem.inputs.refusals import show
 
 UNKNOWN_OF_TWO = 0.5
 
@@ -33,7 +34,7 @@ class _Levels(Column):
         """The number of each value's level, -1 where there is none, int64."""
         from pyarrow import array, compute, string
 
-        values = as_texts(chunk)
+        values = as_texts(chunk, f"column {show(self.name)}")
         places = compute.index_in(values, array(self.levels, string()))
         numbers = np.array(compute.fill_null(places, -1).to_numpy(zero_copy_only=False), np.int64)
         unknown = (numbers < 0) & ~missing

@@ -189,13 +189,20 @@ def plain(chunk: Any) -> Any:
     return chunk.cast(string()) if types.is_null(chunk.type) else chunk
 
 
-def as_texts(chunk: Any) -> Any:
-    """The values of a category as texts: as they are written, numbers and dates as Arrow does."""
-    from pyarrow import string, types
+def as_texts(chunk: Any, column: str) -> Any:
+    """The values of a category as texts: as they are written, numbers and dates as Arrow does.
+
+    Raises InvalidInputError, in which ``column`` stands for the column, where Arrow writes none.
+    """
+    from pyarrow import ArrowException, string, types
 
     chunk = plain(chunk)
-    return (
-        chunk
-        if is_text(chunk.type) and not types.is_large_string(chunk.type)
-        else chunk.cast(string())
-    )
+    if is_text(chunk.type) and not types.is_large_string(chunk.type):
+        return chunk
+    try:
+        return chunk.cast(string())
+    except ArrowException:
+        refuse(
+            f"{column} holds {chunk.type}, of which Arrow makes no texts; make texts of its "
+            f"values, or leave the column out"
+        )

@@ -177,7 +177,8 @@ class Encoding:
             else:
                 columns.append(decided)
                 narrow = narrow and one.fits_float32
-        if not columns:
+        if not any(one.width for one in columns):
+            left_out |= {one.name: "one level alone" for one in columns}
             whys = "; ".join(f"{show(name)}: {why}" for name, why in list(left_out.items())[:4])
             refuse(
                 f"{wording.table} has no column that tells its rows apart ({whys}); give at least "

@@ -57,6 +57,8 @@ class Moment(Column):
         from pyarrow import array
 
         out[:, : len(self.parts)] = self.fill
+        if missing.all():  # of whatever type the chunk is
+            return
         rows = np.flatnonzero(~missing)
         values = plain(chunk.filter(array(~missing)) if missing.any() else chunk)
         found = moments_of(values, self.pattern)

@@ -47,7 +47,9 @@ class Number(Column):
     def _write(
         self, chunk: Any, missing: np.ndarray, out: np.ndarray, place: Place, surprises: Surprises
     ) -> None:
-        if missing.any():
+        if missing.all():  # of whatever type the chunk is
+            out[:, 0] = self.fill
+        elif missing.any():
             out[:, 0] = self.fill
             out[~missing, 0] = self._read(chunk, ~missing, place)
         else:
@@ -97,6 +99,13 @@ class Number(Column):
         }[self.form]
 
 
+def _are_bytes(kind: Any) -> bool:
+    from pyarrow import types
+
+    kinds = types.is_binary, types.is_large_binary, types.is_binary_view, types.is_fixed_size_binary
+    return any(one(kind) for one in kinds) and not types.is_decimal(kind)
+
+
 def values_of(values: Any, form: str, decimal: str) -> np.ndarray | None:
     """Float64 of an Arrow array without nulls; None where one is not of this form."""
     from pyarrow import compute, types
@@ -119,7 +128,7 @@ def values_of(values: Any, form: str, decimal: str) -> np.ndarray | None:
         unit = {"s": 1, "ms": 10**3, "us": 10**6, "ns": 10**9}[kind.unit]
         whole = values.cast("int32" if kind.bit_width == 32 else "int64")
         return np.asarray(whole.to_numpy(zero_copy_only=False)) / unit
-    elif types.is_temporal(kind) or types.is_nested(kind) or types.is_binary(kind):
+    elif types.is_temporal(kind) or types.is_nested(kind) or _are_bytes(kind):
         return None
     elif types.is_decimal(kind):
         try:

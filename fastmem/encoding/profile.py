@@ -172,8 +172,9 @@ class Profile:
             self._see_lists(chunk)
             self.n_rows += len(chunk)
             return
-        if types.is_dictionary(chunk.type) and self.is_ordered and self._order is None:
-            self._order = as_texts(chunk.dictionary).to_pylist() or None
+        has_levels = types.is_dictionary(chunk.type) and len(chunk)
+        if has_levels and self.is_ordered and self._order is None:
+            self._order = self._as_texts(chunk.dictionary).to_pylist() or None
         values = plain(chunk.filter(array(~missing)) if missing.any() else chunk)
         self.n_rows += len(chunk)
         if self.needs_another_look or not len(values):
@@ -357,13 +358,16 @@ class Profile:
 
         if self._too_many:
             return
-        distinct = compute.unique(as_texts(values))
+        distinct = compute.unique(self._as_texts(values))
         if self.is_text and len(self._odd) <= _ODD_SHOWN:
             is_number = texts.are_number(texts.with_point(distinct, self.decimal))
             self._n_numbers += int(compute.sum(is_number).as_py() or 0)
             odd = distinct.filter(compute.invert(is_number))
             self._odd |= dict.fromkeys(odd.slice(0, _ODD_SHOWN + 1).to_pylist())
         self._take_levels([text for text in distinct.to_pylist() if text not in self._levels])
+
+    def _as_texts(self, values: Any) -> Any:
+        return as_texts(values, self.wording.column(self.name))
 
     def _take_levels(self, new: list[str]) -> None:
         self._levels |= dict.fromkeys(new)

@@ -69,10 +69,36 @@ def arrow_table(X: Any, name: str = "X") -> Any:
             f"{name} is {typed(X)}, whose columns have no names; pass a data frame of pandas, "
             f"polars or pyarrow"
         )
+    for at, field in enumerate(table.schema):
+        kind = without_view(field.type)
+        if _has_orders(table.column(at)):
+            kind = kind.value_type
+        if kind != field.type:
+            table = table.set_column(at, field.with_type(kind), table.column(at).cast(kind))
     twice = sorted({one for one in table.column_names if table.column_names.count(one) > 1})
     if twice:
         refuse(f"{name} has several columns named {twice[0]!r}; rename them")
     return table
+
+
+def _has_orders(column: Any) -> bool:
+    """Whether pieces of a column order its categories in different ways: there is none of all."""
+    if not getattr(column.type, "ordered", False):
+        return False
+    levels = [chunk.dictionary for chunk in column.chunks if len(chunk)]
+    return any(not one.equals(levels[0]) for one in levels)
+
+
+def without_view(kind: Any) -> Any:
+    """A type of the same values that Arrow filters and casts, as it does not where they are views.
+
+    As those polars hands over its texts, and its categories.
+    """
+    from pyarrow import dictionary, large_string, types
+
+    if types.is_dictionary(kind) and types.is_string_view(kind.value_type):
+        return dictionary(kind.index_type, large_string(), kind.ordered)
+    return large_string() if types.is_string_view(kind) else kind
 
 
 def schema_of_all(
@@ -106,7 +132,7 @@ def schema_of_all(
         found = _type_of_all(types)
         if found is None:
             counts = [k for k in range(len(types)) if not is_empty(k, at)]
-            found = _type_of_all([types[k] for k in counts])
+            found = _type_of_all([types[k] for k in counts]) if counts else pyarrow.null()
             if found is None:
                 _refuse_types(name, [(schemas[k].field(at).type, titles[k]) for k in counts])
         fields.append(pyarrow.field(name, found))
@@ -117,12 +143,8 @@ def _type_of_all(types: Sequence[Any]) -> Any | None:
     """A type that holds the values of all of these, None where there is none."""
     import pyarrow
 
-    different = list(dict.fromkeys(types))
-    if len(different) > 1 and pyarrow.string_view() in different:
-        text = pyarrow.large_string()
-        different = [text if one == pyarrow.string_view() else one for one in different]
     try:
-        fields = [pyarrow.schema([("", one)]) for one in different]
+        fields = [pyarrow.schema([("", one)]) for one in dict.fromkeys(types)]
         return pyarrow.unify_schemas(fields, promote_options="permissive").field(0).type
     except pyarrow.ArrowException:
         return None
@@ -179,10 +201,10 @@ def with_schema(table: Any, schema: Any) -> Any:
     for at, (column, field) in enumerate(zip(table.columns, schema, strict=True)):
         if column.type == field.type:
             continue
-        is_coded = pyarrow.types.is_dictionary(column.type)
-        if column.null_count == len(column) and not is_coded:
+        if column.null_count == len(column):
             table = table.set_column(at, field, pyarrow.nulls(len(column), field.type))
             continue
+        is_coded = pyarrow.types.is_dictionary(column.type)
         if is_coded and not pyarrow.types.is_dictionary(field.type):
             column = column.cast(column.type.value_type)
         try:

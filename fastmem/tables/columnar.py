@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from fastmem.encoding.tables import without_view
 from fastmem.errors import InvalidInputError
 from fastmem.machine.wording import reason
 from fastmem.tables.raw_table import RawTable, shown
@@ -141,14 +142,16 @@ def typed_table(
 
     places = _columns(schema)
     fields = [schema.field(place) for place in places]
-    names, types = [field.name for field in fields], [field.type for field in fields]
+    names, types = [field.name for field in fields], [without_view(field.type) for field in fields]
     notes = []
     if len(places) < len(schema):
         notes.append("what pandas stored as its index is left out")
 
     def read() -> Iterator[Any]:
         for batch in batches(rows_of_batch(types)):
-            yield RecordBatch.from_arrays([batch.column(p) for p in places], names=names)
+            some = zip(map(batch.column, places), types, strict=True)
+            columns = [one if one.type == kind else one.cast(kind) for one, kind in some]
+            yield RecordBatch.from_arrays(columns, names=names)
 
     return RawTable(path, names, True, types, False, ".", n_rows, True, notes, read)
 
