@@ -21,6 +21,20 @@ hypothesis.settings.register_profile(
 hypothesis.settings.load_profile("fastmem")
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config, log):
+    """Let ``pytest -n 2`` keep a file's tests together, which share what it begins, as a cluster.
+
+    Files go in order, as some of few tests take longest.
+    """
+    from xdist.scheduler import LoadFileScheduling
+
+    if config.getvalue("dist") != "load":
+        return None
+    config.option.loadscopereorder = False
+    return LoadFileScheduling(config, log)
+
+
 @pytest.fixture(autouse=True)
 def plain_python_may_overflow():
     """With the JIT off, what wraps or overflows silently in kernels warns in NumPy."""
