@@ -305,11 +305,13 @@ class Run:
         return ""
 
     def sh_pytest(self, words: list[str]) -> str:
-        for word in words:
-            if word.startswith("-"):
-                assert word in ("-q", "--smoke"), f"no rule for pytest {word}"
-            else:
-                assert (ROOT / word).exists(), f"there is no {word}"
+        options = argparse.ArgumentParser()
+        for option in ("-q", "--smoke"):
+            options.add_argument(option, action="store_true")
+        options.add_argument("-n", type=int)
+        options.add_argument("paths", nargs="*")
+        for path in options.parse_args(words).paths:
+            assert (ROOT / path).exists(), f"there is no {path}"
         return ""
 
     def sh_mkdocs(self, words: list[str]) -> str:
