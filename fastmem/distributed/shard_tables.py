@@ -11,7 +11,7 @@ import numpy as np
 from fastmem.distributed.parts import Part
 from fastmem.encoding import Encoding, Surprises, arrow_table
 from fastmem.encoding.profile import Profile
-from fastmem.encoding.tables import ArrowSource, with_schema
+from fastmem.encoding.tables import ArrowSource, levels_of, with_schema
 from fastmem.errors import InvalidInputError
 from fastmem.inputs import Wording
 from fastmem.inputs.frames import is_frame
@@ -63,11 +63,7 @@ class ShardTables:
         for part in self._parts:
             table = arrow_table(part.points)
             known = part.number, table.num_rows, table.schema, is_frame(part.points)
-            levels = {
-                at: next(chunk for chunk in column.chunks if len(chunk)).dictionary.to_pylist()
-                for at, column in enumerate(table.columns if table.num_rows else ())
-                if getattr(column.type, "ordered", False)
-            }
+            levels = levels_of(table) if table.num_rows else {}
             empty = {
                 at for at, column in enumerate(table.columns) if column.null_count == len(column)
             }

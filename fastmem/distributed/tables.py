@@ -15,7 +15,7 @@ from fastmem.encoding import Encoding, Surprises
 from fastmem.encoding.column import EXAMPLES, is_text
 from fastmem.encoding.encoding import Choices, SourceElsewhere
 from fastmem.encoding.profile import Profile
-from fastmem.encoding.tables import as_values, schema_of_all
+from fastmem.encoding.tables import schema_of_all
 from fastmem.errors import InvalidInputError, UnknownValueWarning
 from fastmem.inputs import Wording
 from fastmem.inputs.refusals import typed
@@ -197,13 +197,10 @@ def _together(facts: Sequence[TableFacts]) -> Any:
                 f"with the same columns in the same order"
             )
     schemas = [fact.schema for fact in some]
-    for at in range(len(some[0].schema)):
-        levels = [fact.levels.get(at) for fact in some]
-        if any(one != levels[0] for one in levels):  # there is no order of all
-            schemas = as_values(schemas, at)
     titles = [f"part {fact.number}" for fact in some]
     # pandas makes numbers of truth values below an empty column of floats
     bools = {at for schema in schemas for at, kind in enumerate(schema.types) if kind == "bool"}
     return schema_of_all(
-        schemas, titles, lambda part, at: at in some[part].empty and at not in bools
-    )
+        schemas, titles, [fact.levels for fact in some],
+        lambda part, at: at in some[part].empty and at not in bools,
+    )  # fmt: skip

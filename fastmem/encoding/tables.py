@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from fastmem.errors import InvalidInputError
@@ -89,6 +89,18 @@ def _has_orders(column: Any) -> bool:
     return any(not one.equals(levels[0]) for one in levels)
 
 
+def levels_of(table: Any) -> dict[int, list[Any]]:
+    """Ordered categories of a pyarrow.Table with rows, by place, as its first piece with rows has.
+
+    They are those of all its pieces where it is of `arrow_table`.
+    """
+    return {
+        at: next(chunk for chunk in column.chunks if len(chunk)).dictionary.to_pylist()
+        for at, column in enumerate(table.columns)
+        if getattr(column.type, "ordered", False)
+    }
+
+
 def without_view(kind: Any) -> Any:
     """A type of the same values that Arrow filters and casts, as it does not where they are views.
 
@@ -104,7 +116,8 @@ def without_view(kind: Any) -> Any:
 def schema_of_all(
     schemas: Sequence[Any],
     titles: Sequence[str],
-    is_empty: Callable[[int, int], bool] = lambda table, column: False,
+    levels: Sequence[Mapping[int, list[Any]]],
+    is_empty: Callable[[int, int], bool],
 ) -> Any:
     """The pyarrow.Schema of tables with the same columns as one: types that hold all values.
 
@@ -113,6 +126,8 @@ def schema_of_all(
     schemas : sequence of pyarrow.Schema
     titles : sequence of str
         What messages call each table.
+    levels : sequence of dict of int to list
+        `levels_of` each table.
     is_empty : callable
         Given a table and a column, by place, whether no row has a value there. Such a column's type
         does not count where it does not fit to others.
@@ -124,6 +139,10 @@ def schema_of_all(
     """
     import pyarrow
 
+    for at in {at for some in levels for at in some}:
+        orders = [some.get(at) for some in levels]
+        if any(one != orders[0] for one in orders):  # there is no order of all
+            schemas = _as_values(schemas, at)
     # what libraries note beside columns, such as an index of pandas, would differ
     plain = _alike([schema.remove_metadata() for schema in schemas])
     fields = []
@@ -173,11 +192,11 @@ def _alike(schemas: Sequence[Any]) -> list[Any]:
             if not pyarrow.types.is_null(one)
         }
         if len(kinds) > 1:
-            found = as_values(found, at)
+            found = _as_values(found, at)
     return found
 
 
-def as_values(schemas: Sequence[Any], at: int) -> list[Any]:
+def _as_values(schemas: Sequence[Any], at: int) -> list[Any]:
     """Schemas in which a column is of the values of its categories."""
     import pyarrow
 

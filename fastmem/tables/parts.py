@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from fastmem.encoding.tables import as_values, schema_of_all, with_schema
+from fastmem.encoding.tables import levels_of, schema_of_all, with_schema
 from fastmem.errors import InvalidInputError
 from fastmem.inputs.refusals import show
 from fastmem.tables.raw_table import RawTable, shown
@@ -136,30 +136,24 @@ def _types_of_all(tables: Sequence[RawTable]) -> list[Any]:
     import pyarrow as pa
 
     counting = [table for table in tables if table.n_rows or not table.is_exact] or tables[:1]
-    ordered = _ordered_differently(counting)
-    if not ordered and all(table.types == tables[0].types for table in tables):
+    is_ordered = any(getattr(kind, "ordered", False) for table in counting for kind in table.types)
+    if not is_ordered and all(table.types == tables[0].types for table in tables):
         return tables[0].types
     schemas = [pa.schema(list(zip(t.names, t.types, strict=True))) for t in counting]
-    for at in ordered:
-        schemas = as_values(schemas, at)
     titles = [shown(table.path) for table in counting]
-    found = schema_of_all(schemas, titles, lambda table, column: counting[table].is_empty(column))
+    levels = [_levels(table) for table in counting] if is_ordered else []
+    found = schema_of_all(schemas, titles, levels, lambda k, column: counting[k].is_empty(column))
     return list(found.types)
 
 
-def _ordered_differently(tables: Sequence[RawTable]) -> list[int]:
-    """Columns of categories that not all tables order in one way: there is no order of all."""
-    is_ordered = [[getattr(kind, "ordered", False) for kind in table.types] for table in tables]
-    places = [at for at, some in enumerate(zip(*is_ordered, strict=True)) if any(some)]
-    found: dict[int, list[Any]] = {at: [] for at in places}
-    for table, ordered in zip(tables, is_ordered, strict=True) if places else ():
-        first = next(table.read(), None)
-        for at in places:
-            levels = None
-            if ordered[at] and first is not None:
-                levels = first.column(at).dictionary.to_pylist()
-            found[at].append(levels)
-    return [at for at, orders in found.items() if any(one != orders[0] for one in orders)]
+def _levels(table: RawTable) -> dict[int, list[Any]]:
+    """See `levels_of`."""
+    import pyarrow as pa
+
+    if not any(getattr(kind, "ordered", False) for kind in table.types):
+        return {}
+    first = next((batch for batch in table.read() if len(batch)), None)
+    return {} if first is None else levels_of(pa.Table.from_batches([first]))
 
 
 def with_types(table: RawTable, types: Sequence[Any]) -> RawTable:
