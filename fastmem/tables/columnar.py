@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -46,23 +48,26 @@ def read_parquet(source: Source, groups: Sequence[int] | None = None) -> RawTabl
         ):
             yield from table.iter_batches(batch_size=rows, row_groups=groups)
 
-    def is_empty(column: int) -> bool:
+    @cache
+    def empty() -> set[str]:
         with source.native() as file:
-            metadata = parquet.read_metadata(file)
-        return _has_no_values(metadata, schema.names[_columns(schema)[column]])
+            return _without_values(parquet.read_metadata(file))
 
-    return replace(typed_table(source.path, schema, n_rows, batches), is_empty=is_empty)
+    found = typed_table(source.path, schema, n_rows, batches)
+    return replace(found, is_empty=lambda column: found.names[column] in empty())
 
 
-def _has_no_values(metadata: Any, name: str) -> bool:
-    """Whether the statistics of a parquet file say that a flat column holds nulls alone."""
+def _without_values(metadata: Any) -> set[str]:
+    """Flat columns of a parquet file that hold nulls alone, as far as its statistics say so."""
+    nulls, columns = Counter[str](), Counter[str]()
     for group in map(metadata.row_group, range(metadata.num_row_groups)):
-        found = [one for one in map(group.column, range(group.num_columns))
-                 if one.path_in_schema == name]  # fmt: skip
-        known = found[0].statistics if len(found) == 1 else None
-        if known is None or not known.has_null_count or known.null_count < group.num_rows:
-            return False
-    return True
+        for one in map(group.column, range(group.num_columns)):
+            known = one.statistics
+            columns[one.path_in_schema] += 1
+            if known is not None and known.has_null_count and known.null_count == group.num_rows:
+                nulls[one.path_in_schema] += 1
+    n_groups = metadata.num_row_groups  # of which each has as many columns of a name as there are
+    return {name for name, n in nulls.items() if n == columns[name] == n_groups}
 
 
 def read_arrow(source: Source) -> RawTable:
