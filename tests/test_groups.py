@@ -58,7 +58,7 @@ class Unlucky(LocalShards):
     def _join(self, shards):
         self._known.update({shard: self._asked[shard] for shard in shards})
         reached = self._reaches()
-        return transport.Future() if reached is None else transport._done(reached)
+        return transport.Future() if reached is None else transport.done(reached)
 
     def _relay(self, shards, seqs, messages):
         head, answers = shards[0], []
@@ -76,7 +76,7 @@ class Unlucky(LocalShards):
             if shard != head and self._dies(shard):  # as it told, or before it did
                 answers[-1:] = [answers[-1] if self._luck() < 0.5 else None]
         self.n_relayed += 1
-        return transport._done(answers)
+        return transport.done(answers)
 
 
 @settings(max_examples=20)
@@ -160,13 +160,13 @@ def test_a_head_that_does_not_reach_others_is_no_head(fails):
     X, y = blobs()
     shards = Unlucky(shards_of(X, y, [100, 200], range(4), 4), reaches=reaches)
     if fails == "fails":
-        shards._relay = lambda shards, *_: transport._done([None] * len(shards))
+        shards._relay = lambda shards, *_: transport.done([None] * len(shards))
     agree(fit(shards, width=120), fit_here(X, y, width=120))
     assert not shards.n_relayed and not shards.n_lost
 
 
 def test_groups_are_given_up_after_some_failures():
-    seen, there = [], transport._done(True)
+    seen, there = [], transport.done(True)
     made = Groups(5, lambda group: seen.append(group) or there)
     assert not list(made.ready(range(4))) and seen == [range(2)]
     assert list(made.ready(range(5))) == [range(2)] and seen == [range(2), range(2, 5)]
@@ -175,7 +175,7 @@ def test_groups_are_given_up_after_some_failures():
     assert list(made.ready(range(5))) == [range(2, 5)] and len(seen) == 2
     made.change(3)
     assert not list(made.ready(range(5))) and len(seen) == 3
-    assert came(transport._done(1)) == 1
+    assert came(transport.done(1)) == 1
 
 
 @pytest.mark.parametrize("n_shards", [*range(1, 40), 100, 1000])

@@ -76,9 +76,14 @@ def begun(begin: Callable[..., Future[Any]]) -> Future[Any]:
     try:
         return begin()
     except Exception:
-        nothing: Future[Any] = Future()
-        nothing.set_result(None)
-        return nothing
+        return done(None)
+
+
+def done(value: Any) -> Future[Any]:
+    """A future that has a value already."""
+    future: Future[Any] = Future()
+    future.set_result(value)
+    return future
 
 
 def came(future: Future[Any]) -> Any:

@@ -10,7 +10,7 @@ from functools import partial
 from typing import Any, ClassVar, Protocol
 
 from fastmem.distributed.answers import RELAYED_BYTES, Answers, packed
-from fastmem.distributed.groups import Groups, begun, came, without_repeats
+from fastmem.distributed.groups import Groups, begun, came, done, without_repeats
 from fastmem.distributed.parts import Part
 from fastmem.distributed.shard import Command, Shard, StaleShard
 
@@ -99,7 +99,7 @@ class RemoteShards(ABC):
 
     def _join(self, shards: Sequence[int]) -> Future[bool]:
         """Begin to let the first of some shards know the others; whether it reaches them."""
-        return _done(False)
+        return done(False)
 
     def _relay(
         self, shards: Sequence[int], seqs: Sequence[int], messages: Sequence[bytes]
@@ -265,18 +265,18 @@ class LocalShards(RemoteShards):
     def _begin(self, shard: int) -> Future[Any]:
         self._shards[shard] = made = Shard(self._parts[shard], self._n_threads)
         self._asked[shard] = Answers(made)
-        return _done(None)
+        return done(None)
 
     def _send(self, shard: int, seq: int, message: bytes) -> Future[bytes]:
         self._lose(shard, seq)
-        return _done(self._asked[shard].answer(seq, message))
+        return done(self._asked[shard].answer(seq, message))
 
     def _lose(self, shard: int, seq: int) -> None:
         if seq and self._loses(shard):
             self._begin(shard)  # which is stale then
 
     def _join(self, shards: Sequence[int]) -> Future[bool]:
-        return _done(True)
+        return done(True)
 
     def _relay(
         self, shards: Sequence[int], seqs: Sequence[int], messages: Sequence[bytes]
@@ -284,10 +284,4 @@ class LocalShards(RemoteShards):
         for shard in shards:
             self._lose(shard, seqs[0])
         each = zip(shards, seqs, messages, strict=True)
-        return _done([self._asked[shard].relayed(seq, message) for shard, seq, message in each])
-
-
-def _done(value: Any) -> Future[Any]:
-    future: Future[Any] = Future()
-    future.set_result(value)
-    return future
+        return done([self._asked[shard].relayed(seq, message) for shard, seq, message in each])
