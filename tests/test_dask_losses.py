@@ -32,6 +32,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import relays
 from test_distributed import agree, coins, fit_here
 
 import fastmem
@@ -45,7 +46,6 @@ from distributed import Client, LocalCluster
 
 import fastmem.dask
 from fastmem.dask import shards
-from fastmem.distributed import groups
 from fastmem.distributed.transport import LostShardError
 
 CASES = {
@@ -191,9 +191,9 @@ def test_a_worker_is_killed_while_parts_are_made(three, data):
     timer.join()
 
 
-def test_a_worker_is_stopped(cluster, three, data, monkeypatch):
-    """Until Dask takes it from the cluster, as it has not been heard of."""
-    running, threads = pids(three), []
+def stopping(cluster, client, monkeypatch):
+    """What stops a worker, and lets Dask look until it is gone; and the threads that look."""
+    running, threads = pids(client), []
 
     def look_until_it_is_gone(host):
         while host in cluster.scheduler.workers:
@@ -206,6 +206,12 @@ def test_a_worker_is_stopped(cluster, three, data, monkeypatch):
         threads.append(threading.Thread(target=look_until_it_is_gone, args=(host,)))
         threads[0].start()
 
+    return stop, threads
+
+
+def test_a_worker_is_stopped(cluster, three, data, monkeypatch):
+    """Until Dask takes it from the cluster, as it has not been heard of."""
+    stop, threads = stopping(cluster, three, monkeypatch)
     acted = before(monkeypatch, "cover", stop, 2)
     fit(data, "random")
     threads[0].join()
@@ -244,31 +250,8 @@ def test_a_worker_is_stopped_that_nobody_kills(cluster, client, data, monkeypatc
 
 @pytest.fixture
 def group(three, monkeypatch):
-    """Three shards in a group; and what was seen: the transport, and rounds through its head."""
-    monkeypatch.setattr(groups, "TREE_FROM", 2)
-    relay, seen = shards.DaskShards._relay, []
-
-    def seeing(self, some, *rest):
-        assert [*some] == [0, 1, 2]
-        seen.append(self)
-        return relay(self, some, *rest)
-
-    monkeypatch.setattr(shards.DaskShards, "_relay", seeing)
-    return seen
-
-
-def when_relayed(monkeypatch, nth, act):
-    """Act while the head of a group hands on its nth message."""
-    relay, n_relayed = shards.DaskShards._relay, []
-
-    def acting(self, *some):
-        future = relay(self, *some)
-        n_relayed.append(1)
-        if len(n_relayed) == nth:
-            act(self)
-        return future
-
-    monkeypatch.setattr(shards.DaskShards, "_relay", acting)
+    """Three shards in a group; and what was seen: the transport, at rounds through its head."""
+    return relays.watch(monkeypatch, shards.DaskShards)
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -283,28 +266,15 @@ def test_of_a_group_one_is_killed(three, group, data, monkeypatch, which, nth):
     """It alone is lost, whoever has answered to the head."""
     running = pids(three)
     kill = lambda self: os.kill(running[self._host_of[which]], signal.SIGKILL)  # noqa: E731
-    when_relayed(monkeypatch, nth, kill)
+    relays.when_relayed(monkeypatch, shards.DaskShards, nth, kill)
     fit(data, "random")
     assert len(group) > nth and group[0].n_lost == 1
 
 
 @pytest.mark.parametrize("which", [0, 1], ids=["head", "member"])
 def test_of_a_group_one_is_stopped(cluster, three, group, data, monkeypatch, which):
-    running, threads = pids(three), []
-
-    def look_until_it_is_gone(host):
-        while host in cluster.scheduler.workers:
-            time.sleep(1)
-            cluster.sync(cluster.scheduler.check_worker_ttl)
-
-    def stop(self):
-        host = self._host_of[which]
-        os.kill(running[host], signal.SIGSTOP)
-        monkeypatch.setattr(cluster.scheduler, "worker_ttl", 1.0)
-        threads.append(threading.Thread(target=look_until_it_is_gone, args=(host,)))
-        threads[0].start()
-
-    when_relayed(monkeypatch, 12, stop)
+    stop, threads = stopping(cluster, three, monkeypatch)
+    relays.when_relayed(monkeypatch, shards.DaskShards, 12, lambda self: stop(self._host_of[which]))
     fit(data, "random")
     threads[0].join()
     assert group[0].n_lost == 1
@@ -319,7 +289,7 @@ def test_of_a_group_one_is_stopped_for_some_moments(three, group, data, monkeypa
         os.kill(pid, signal.SIGSTOP)
         threading.Timer(1.0, os.kill, (pid, signal.SIGCONT)).start()
 
-    when_relayed(monkeypatch, 12, stop)
+    relays.when_relayed(monkeypatch, shards.DaskShards, 12, stop)
     fit(data, "merge")
     assert len(group) > 12 and not group[0].n_lost
 
@@ -332,7 +302,7 @@ def test_an_interrupt_while_a_member_is_stopped(three, group, data, monkeypatch)
         os.kill(stopped[0], signal.SIGSTOP)
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
 
-    when_relayed(monkeypatch, 12, stop)
+    relays.when_relayed(monkeypatch, shards.DaskShards, 12, stop)
     with pytest.raises(KeyboardInterrupt):
         fit(data, "random")
     os.kill(stopped[0], signal.SIGCONT)

@@ -30,12 +30,12 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+import relays
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_distributed import blobs, bytes_of, coins, fit_here
 
 import fastmem
-from fastmem.distributed import groups
 from fastmem.distributed.answers import packed
 from fastmem.distributed.fitting import interpolate_on
 from fastmem.distributed.numbering import Placing
@@ -250,30 +250,7 @@ def test_a_stopped_process_counts_as_lost(hooked, monkeypatch):
 @pytest.fixture
 def group(monkeypatch):
     """Three shards in a group; and what was seen: the transport, at rounds through its head."""
-    monkeypatch.setattr(groups, "TREE_FROM", 2)
-    relay, seen = ray_shards.RayShards._relay, []
-
-    def seeing(self, some, *rest):
-        assert [*some] == [0, 1, 2]
-        seen.append(self)
-        return relay(self, some, *rest)
-
-    monkeypatch.setattr(ray_shards.RayShards, "_relay", seeing)
-    return seen
-
-
-def when_relayed(monkeypatch, nth, act):
-    """Act while the head of a group hands on its nth message."""
-    relay, n_relayed = ray_shards.RayShards._relay, []
-
-    def acting(self, *some):
-        future = relay(self, *some)
-        n_relayed.append(1)
-        if len(n_relayed) == nth:
-            act(self)
-        return future
-
-    monkeypatch.setattr(ray_shards.RayShards, "_relay", acting)
+    return relays.watch(monkeypatch, ray_shards.RayShards)
 
 
 @pytest.mark.parametrize("least", [0, 100_000])
@@ -290,7 +267,9 @@ def test_in_a_group(read, group, monkeypatch, least):
 def test_of_a_group_one_is_lost(read, group, monkeypatch, which, kind):
     """It alone, whoever has answered to the head."""
     monkeypatch.setattr(ray_shards, "_LIVING_LOOKS", 4)
-    when_relayed(monkeypatch, 9, lambda shards: os.kill(pid_of(shards, which), kind))
+    relays.when_relayed(
+        monkeypatch, ray_shards.RayShards, 9, lambda shards: os.kill(pid_of(shards, which), kind)
+    )
     dataset, expected = read
     assert bytes_of(there(dataset, num_actors=3, **CASES["merge"][1])) == expected
     assert len(group) > 9 and group[0].n_lost == 1
@@ -304,7 +283,7 @@ def test_an_interrupt_while_a_member_is_stopped(read, group, monkeypatch):
         os.kill(pids[1], signal.SIGSTOP)
         threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
 
-    when_relayed(monkeypatch, 9, stop)
+    relays.when_relayed(monkeypatch, ray_shards.RayShards, 9, stop)
     with pytest.raises(KeyboardInterrupt):
         there(read[0], num_actors=3, **CASES["merge"][1])
     assert len(pids) == 3 and not any(map(is_there, pids)) and free_cpus() == 3
