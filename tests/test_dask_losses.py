@@ -163,6 +163,27 @@ def test_a_worker_is_killed(three, data, monkeypatch, name, command, nth):
     assert acted
 
 
+def test_a_killed_worker_that_is_listed_still_is_not_chosen(three, data, monkeypatch):
+    """The scheduler takes note of a death when it can, and shards are lost to no worker twice."""
+    running, workers, listed = pids(three), shards.DaskShards._workers, []
+    seen = set()
+
+    def workers_then(self):
+        seen.add(self)
+        until, known = listed[0] if listed else (0, {})
+        return dict(known) if time.monotonic() < until else workers(self)
+
+    def kill(host):
+        known = three.scheduler_info(n_workers=-1)["workers"]
+        listed.append((time.monotonic() + 2, known))
+        os.kill(running[host], signal.SIGKILL)
+
+    monkeypatch.setattr(shards.DaskShards, "_workers", workers_then)
+    acted = before(monkeypatch, "cover", kill, 2)
+    fit(data, "random")
+    assert acted and [transport.n_lost for transport in seen] == [1]
+
+
 def test_workers_are_killed_again_and_again(three, data, monkeypatch):
     """Some while they recover, and some two at once."""
     call, killed = shards.DaskShards.call, []

@@ -236,7 +236,9 @@ class DaskShards(RemoteShards):
             self._require_host(host)
         for number in numbers:  # the actor has them
             self._parts.pop(number).release()
-        self._is_direct = self._is_direct and self._on_loop(_reaches(self._client, host)).result()
+        if self._is_direct and not self._on_loop(_reaches(self._client, host)).result():
+            self._require_host(host)  # or else all would go through the scheduler from now on
+            self._is_direct = False
 
     def _release(self, shard: int) -> None:
         for number in self._numbers[shard]:
@@ -278,10 +280,16 @@ class DaskShards(RemoteShards):
             )
 
     def _choose_host(self, shard: int) -> str:
-        """A worker for a lost shard: without another one, if there is, or with room, or any."""
-        start = time.monotonic()
+        """A worker for a lost shard: without another one, if there is, or with room, or any.
+
+        That on which it was lost may be listed still; it counts once it has been heard of again.
+        """
+        start, lost = time.monotonic(), self._host_of[shard]
+        last_seen = _last_seen(self._workers(), lost)
         while True:
             workers = self._workers()
+            if last_seen is not None and last_seen == _last_seen(workers, lost):
+                del workers[lost]
             waited = time.monotonic() - start
             with self._choosing:
                 others = [host for some, host in self._host_of.items() if some != shard]
@@ -380,6 +388,12 @@ async def _reaches(node: Any, host: str) -> bool:
 def _has_room(worker: dict[str, Any]) -> bool:
     limit = worker["memory_limit"]  # 0 where there is none
     return not limit or _memory(worker) <= _HALF_FULL * limit
+
+
+def _last_seen(workers: dict[str, Any], host: str) -> float | None:
+    """When the scheduler last heard of a worker, by its clock; None if it does not know it."""
+    seen: float | None = workers.get(host, {}).get("last_seen")
+    return seen
 
 
 def _memory(worker: dict[str, Any]) -> float:
