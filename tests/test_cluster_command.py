@@ -17,6 +17,7 @@ pytest.importorskip("typer")
 pytest.importorskip("distributed")
 pandas = pytest.importorskip("pandas")
 from distributed import LocalCluster
+from interrupting import interrupt
 from typer.testing import CliRunner
 
 from fastmem.commands import app
@@ -399,14 +400,13 @@ def test_processes_of_this_machine_and_an_interrupt():
         )  # fmt: skip
 
     fitting = begin("data", "--out", "many.npz", "--width", "70")
-    _, said = fitting.communicate(timeout=120)
+    _, said = fitting.communicate(timeout=300)
     assert fitting.returncode == 0, said
     run("fit", "data", "--label", "y", "--seed", 1, "--width", 70, "--out", "one.npz")
     assert Path("one.npz").read_bytes() == Path("many.npz").read_bytes()
     fitting = begin("hard", "--out", "hard.npz")
-    time.sleep(6)
-    os.killpg(fitting.pid, signal.SIGINT)
-    _, said = fitting.communicate(timeout=60)
+    send = lambda: os.killpg(fitting.pid, signal.SIGINT)  # noqa: E731
+    _, said = interrupt(fitting, after=10.0, most=20.0, send=send)
     assert fitting.returncode == 130 and said == "Interrupted: no file was written.\n"
     with pytest.raises(ProcessLookupError):
         for _ in range(100):  # the last ones end by themselves

@@ -371,7 +371,7 @@ class TestInterruptions:
     def test_ctrl_c_ends_with_one_sentence_and_no_worker(self, running_study):
         process, path, workers = running_study
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=30)
+        out, err = process.communicate(timeout=300)
         assert process.returncode == 130
         assert out == ""
         n_rows = path.read_text().count("\n") - 2
@@ -380,7 +380,7 @@ class TestInterruptions:
             "there.\n"
         )
         assert path.read_text().endswith("\n")
-        wait_until(lambda: all(map(gone, workers)), 10)
+        wait_until(lambda: all(map(gone, workers)))
 
     def test_a_killed_study_leaves_no_worker_and_goes_on_to_the_same_table(self, running_study):
         process, path, workers = running_study

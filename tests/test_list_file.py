@@ -445,10 +445,10 @@ def test_hostile_contents_are_refused_in_bounded_memory_and_time(changed, words,
     path = tmp_path / "list.npz"
     path.write_bytes(forged(small_content(**changed)))
     tracemalloc.start()
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(ModelFileError, match=words):
         load(path)
-    took, peak = time.perf_counter() - start, tracemalloc.get_traced_memory()[1]
+    took, peak = time.process_time() - start, tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert took < 5 and peak < 100 << 20, (took, peak)
     assert refusal(path)
@@ -494,13 +494,13 @@ def test_forged_counts_make_no_large_numbers(name):
         ("choice", "first class", 0, values["classes"] + 2),
         ("number", "masks", values["masks"]), ("number", "size", values["size"]),
     ])  # fmt: skip
-    start = time.perf_counter()
+    start = time.process_time()
     tracemalloc.start()
     with pytest.raises(CodeError, match=words):
         decoded(stream + bytes(range(200)))
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert time.perf_counter() - start < 5 and peak < 20 << 20
+    assert time.process_time() - start < 5 and peak < 20 << 20
 
 
 def deflated(text: bytes) -> bytes:
