@@ -90,5 +90,8 @@ def __getattr__(name: str) -> object:
     if name in _LATE:
         return getattr(_import_module(f"fastmem.{_LATE[name]}"), name)
     if name in _ROOMS:
-        return _import_module(f"fastmem.{name}")
+        try:
+            return _import_module(f"fastmem.{name}")
+        except ImportError as missing:  # of an extra: whoever looks through modules goes on
+            raise AttributeError(str(missing)) from missing
     raise AttributeError(f"module 'fastmem' has no attribute {name!r}")

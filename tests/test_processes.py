@@ -352,5 +352,31 @@ def test_documented_modules_are_imported_when_they_are_asked_for():
             assert isinstance(getattr(fastmem, name), types.ModuleType), name
         assert not hasattr(fastmem, "commands")
         """
+    run_as_is(code)
+
+
+def test_modules_of_extras_that_are_not_installed():
+    """Programs look through modules; who asks for one is told what to install."""
+    run_as_is(
+        """
+        import inspect, sys
+        absent = {"dask": "dask", "ray": "ray", "sklearn": "sklearn"}
+        sys.modules |= dict.fromkeys(absent.values())
+        import fastmem
+        assert inspect.getmembers(fastmem)
+        for name, extra in absent.items():
+            assert not hasattr(fastmem, name), name
+            for ask in (f"fastmem.{name}.any", f"from fastmem import {name}"):
+                try:
+                    exec(ask)
+                except (AttributeError, ImportError) as error:
+                    assert extra in str(error) and "install" in str(error), error
+                else:
+                    raise AssertionError(ask)
+        """
+    )
+
+
+def run_as_is(code):
     environment = {**os.environ, "PYTHONWARNINGS": "ignore"}
     subprocess.run([sys.executable, "-c", textwrap.dedent(code)], env=environment, check=True)
