@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import wait
+
 from fastmem.distributed import groups
 
 
@@ -11,13 +13,19 @@ def watch(monkeypatch, kind):
     Of each round through its head, the transport.
     """
     monkeypatch.setattr(groups, "TREE_FROM", 2)
-    relay, seen = kind._relay, []
+    join, relay, seen = kind._join, kind._relay, []
+
+    def joined(self, some):
+        future = join(self, some)
+        wait([future], 300)  # on a busy machine the fit could end before
+        return future
 
     def seeing(self, some, *rest):
         assert [*some] == [0, 1, 2]
         seen.append(self)
         return relay(self, some, *rest)
 
+    monkeypatch.setattr(kind, "_join", joined)
     monkeypatch.setattr(kind, "_relay", seeing)
     return seen
 

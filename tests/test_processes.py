@@ -137,7 +137,7 @@ def test_joblib_and_multiprocessing_give_the_same_network(layer):
                     continue
                 with multiprocessing.get_context(method).Pool(2) as pool:
                     fits = [pool.apply_async(fit, kwds={"n_threads": n}) for n in (1, 2)]
-                    assert all(same(found.get(60)) for found in fits), method
+                    assert all(same(found.get(500)) for found in fits), method
                     assert predictions_are_right(pool.map(expected.predict, parts)), method
         """,
         **layer,

@@ -36,8 +36,9 @@ _HALF_FULL = 0.35
 Dask pauses workers at 0.8."""
 _FOR_ANY = 300.0
 """Seconds that it waits for any worker at all."""
-_TO_CONNECT = 3.0
-"""Seconds in which a worker must be reached for the client to speak to it itself."""
+_CONNECTING_LOOKS = 20
+"""Looks, a pulse each, in which a worker must be reached for others to speak to it themselves. They
+are counted, and not time, as this process may be stopped, too."""
 
 
 class _LostWorkerError(Exception):
@@ -378,11 +379,17 @@ def _to_run(key: Any, function: str, *arguments: Any) -> dict[str, Any]:
 
 async def _reaches(node: Any, host: str) -> bool:
     """Whether a client or a worker reaches a worker itself, and not only the scheduler."""
+    call = asyncio.ensure_future(node.rpc(host).identity())
     try:
-        await asyncio.wait_for(node.rpc(host).identity(), _TO_CONNECT)
+        for _ in range(_CONNECTING_LOOKS):
+            if (await asyncio.wait([call], timeout=_PULSE))[0]:
+                call.result()
+                return True
     except OSError:
-        return False
-    return True
+        pass
+    finally:
+        call.cancel()
+    return False
 
 
 def _has_room(worker: dict[str, Any]) -> bool:

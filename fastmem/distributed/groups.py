@@ -17,7 +17,8 @@ a head's 1.1. With 9 it is 4.5; 2.6, and 1.0: what is saved is lost to one more 
 (`python -m bench.rounds --groups`).
 """
 _MOST_FAILURES = 5
-"""Times that answers of a group may stay away, until its shards are asked one by one for good."""
+"""Times that a group may not be reached, or answers stay away, until its shards are asked one by
+one for good."""
 
 
 class Groups:
@@ -50,15 +51,18 @@ class Groups:
                 continue
             if i not in self._joined:
                 self._joined[i] = begun(partial(self._join, group))
-            elif self._joined[i].done() and came(self._joined[i]):
-                yield group
+            elif self._joined[i].done():
+                if came(self._joined[i]):
+                    yield group
+                else:  # which may be slow, and no more
+                    self.fail(group)
 
     def change(self, shard: int) -> None:
         """Take note that a shard is to be elsewhere: its group is to be joined again."""
         self._joined.pop(self._of.get(shard, -1), None)
 
     def fail(self, group: Sequence[int]) -> None:
-        """Take note that not all answers of a group came through its head."""
+        """Take note that a head did not reach its group, or that not all answers came by it."""
         self._failures[self._of[group[0]]] += 1
         self.change(group[0])
 

@@ -117,18 +117,19 @@ class _Watch:
     """Whether an actor lives."""
 
     def __init__(self, actor: Any) -> None:
-        self._actor, self._sign, self._looks, self._most = actor, None, 0, _STARTING_LOOKS
+        self._actor, self._sign, self._looks, self._has_started = actor, None, 0, False
 
-    def look(self) -> bool:
-        """Whether it does, as far as one knows."""
+    def look(self, has_started: bool) -> bool:
+        """Whether it does, as far as one knows; and as one knows elsewhere, its process started."""
+        self._has_started |= has_started
         if self._sign is None:
             self._sign, self._looks = self._actor.live.remote(), 0
             return True
         if ray.wait([self._sign], timeout=0)[0]:  # also where it died, which its calls will tell
-            self._sign, self._most = None, _LIVING_LOOKS
+            self._sign, self._has_started = None, True
             return True
         self._looks += 1
-        return self._looks < self._most
+        return self._looks < (_LIVING_LOOKS if self._has_started else _STARTING_LOOKS)
 
 
 class RayShards(RemoteShards):
@@ -254,7 +255,7 @@ class RayShards(RemoteShards):
         if self._loading_looks > _LOADING_LOOKS:
             self._give_up_room()
         for shard in shards:
-            if not self._watches[shard].look():
+            if not self._watches[shard].look(shard in self._there):
                 ray.kill(self._actors[shard])
 
     def _name(self, shard: int) -> str:
