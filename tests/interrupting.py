@@ -35,8 +35,8 @@ def interrupt(child, after, most, send=None):
     while used(child) < start + after:
         assert child.poll() is None, "it ended by itself"
         time.sleep(0.01)
-    before, at = of_ended_children(), used(child)
     (send or (lambda: child.send_signal(signal.SIGINT)))()
+    before, at = of_ended_children(), used(child)  # later than the signal, which may be late
     outputs = child.communicate(timeout=300)
     spent = of_ended_children() - before - at
     assert spent < most, f"{spent:.2f} s of processor time after the signal"

@@ -45,7 +45,6 @@ from fastmem.distributed.transport import ATTEMPTS, LocalShards, LostShardError
 pandas = pytest.importorskip("pandas")
 pyarrow = pytest.importorskip("pyarrow")
 os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
-os.environ["RAY_memory_monitor_refresh_ms"] = "0"  # others may fill this machine
 ray = pytest.importorskip("ray", reason="Ray is not installed, or has no wheel for this Python")
 pytest.importorskip("ray.data")
 
@@ -69,6 +68,7 @@ def cluster():
         ray.init(
             "local", num_cpus=3, include_dashboard=False, log_to_driver=False,
             logging_level="ERROR", object_store_memory=100 << 20,
+            _system_config={"memory_monitor_refresh_ms": 0},  # others may fill this machine
         )  # fmt: skip
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
