@@ -12,6 +12,7 @@ import gzip
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import select
@@ -31,6 +32,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from interrupting import used
 
 SEAL = b"fastmem model, sha256 of all before: "
 MOST_MEMORY = 400 << 20
@@ -39,6 +41,8 @@ may unpack to 64 MiB; Arrow believes a parquet file's lists of up to a million e
 before it looks for them."""
 ADDRESS_SPACE = 8 << 30
 SECONDS = 60
+"""Of processor time that one trial may take, or ten times as many by the clock: the first of a
+process may compile, and others have the processors, too."""
 EVERY_COMMAND = 40
 """One trial in so many goes through the whole command line, which takes 20 times as long."""
 PRINTABLE = re.compile(r"[^\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]+")
@@ -746,13 +750,13 @@ def run(
             stderr=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(map(str, Path(__file__).parents[:2]))},
         )
-        at, ended, buffer, seen = start, False, b"", time.monotonic()
+        at, ended, buffer, seen, spent = start, False, b"", time.monotonic(), math.inf
         reason = ""
         while not ended:
             ready, _, _ = select.select([process.stdout], [], [], 1.0)
             part = os.read(process.stdout.fileno(), 1 << 16) if ready else None
             if part:
-                seen = time.monotonic()
+                seen, spent = time.monotonic(), math.inf
                 *lines, buffer = (buffer + part).split(b"\n")
                 for line in lines:
                     what, _, rest = line.decode(errors="replace").partition(" ")
@@ -767,10 +771,13 @@ def run(
                         start = stop
             elif part == b"":
                 ended = True
-            elif time.monotonic() - seen > SECONDS:
-                reason = f"still at it after {SECONDS} s"
-                process.kill()
-                ended = True
+            else:
+                now, silent = used(process), time.monotonic() - seen
+                spent = min(spent, now)
+                if now - spent > SECONDS or silent > 10 * SECONDS:
+                    reason = f"still at it after {silent:.0f} s"
+                    process.kill()
+                    ended = True
         stderr = process.stderr.read().decode(errors="replace")
         code = process.wait()
         process.stdout.close()

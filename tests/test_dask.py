@@ -35,6 +35,7 @@ InvalidInputError = fastmem.InvalidInputError
 @pytest.fixture(scope="module")
 def cluster():
     options = dict(processes=False, n_workers=2, threads_per_worker=2, dashboard_address=":0")
+    options["memory_limit"] = 0  # this process may have much of other tests
     with LocalCluster(**options, silence_logs=50) as cluster:
         yield cluster
 
@@ -48,7 +49,7 @@ def client(cluster):
 
 def left_on(cluster):
     """What fits have left in the cluster, after some time at the most."""
-    for _ in range(200):
+    for _ in range(3000):
         left = [str(key) for key in cluster.scheduler.tasks if "fastmem" in str(key)]
         if not left:
             break

@@ -76,7 +76,7 @@ def test_a_shard_that_cannot_be_begun_is_named(fate):
 
 def test_calls_go_out_side_by_side():
     X, y = blobs(60)
-    meeting = threading.Barrier(3, timeout=60)
+    meeting = threading.Barrier(3, timeout=300)
     transport = Threads(shards_of(X, y, [20, 40], [0, 1, 2], 3), lambda: "")
 
     class Meeting(Shard):
