@@ -175,7 +175,7 @@ class Run:
             self.cluster = self.stack.enter_context(
                 distributed.LocalCluster(
                     n_workers=2, processes=False, threads_per_worker=1, protocol="tcp://",
-                    dashboard_address=":0",
+                    dashboard_address=":0", memory_limit=0,
                 )
             )  # fmt: skip
         address: str = self.cluster.scheduler_address

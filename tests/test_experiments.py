@@ -97,7 +97,7 @@ def gone(pid):
         return True
 
 
-def wait_until(condition, seconds=120):
+def wait_until(condition, seconds=300):
     """Wait for something that another process does."""
     end = time.monotonic() + seconds
     while not condition():

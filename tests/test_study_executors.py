@@ -108,6 +108,7 @@ def scheduler():
         threads_per_worker=1,
         protocol="tcp://",
         dashboard_address=":0",
+        memory_limit=0,  # this process may have much of other tests
     ) as cluster:
         yield cluster.scheduler_address
 
