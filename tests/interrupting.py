@@ -31,13 +31,17 @@ def interrupt(child, after, most, send=None):
     stdout, stderr : str or None
         What had not been read yet.
     """
-    start = used(child)
-    while used(child) < start + after:
-        assert child.poll() is None, "it ended by itself"
-        time.sleep(0.01)
-    (send or (lambda: child.send_signal(signal.SIGINT)))()
-    before, at = of_ended_children(), used(child)  # later than the signal, which may be late
-    outputs = child.communicate(timeout=300)
+    try:
+        start = used(child)
+        while used(child) < start + after:
+            assert child.poll() is None, "it ended by itself"
+            time.sleep(0.01)
+        (send or (lambda: child.send_signal(signal.SIGINT)))()
+        before, at = of_ended_children(), used(child)  # later than the signal, which may be late
+        outputs = child.communicate(timeout=1000)
+    except BaseException:
+        child.kill()  # no longer in the way of other tests
+        raise
     spent = of_ended_children() - before - at
     assert spent < most, f"{spent:.2f} s of processor time after the signal"
     return outputs

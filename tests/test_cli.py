@@ -320,7 +320,7 @@ class TestPredict:
         child.stdout.close()
         assert child.stderr.read() == b""
         child.stderr.close()
-        assert child.wait(300) != 0
+        assert child.wait(1000) != 0
 
 
 class TestInfo:
@@ -537,7 +537,7 @@ class TestRefusals:
         with open("/dev/full", "w") as full:
             done = subprocess.run(
                 **command("predict", model_file, csv_file, "--label", "species"),
-                stdout=full, stderr=subprocess.PIPE, text=True, timeout=300, check=False,
+                stdout=full, stderr=subprocess.PIPE, text=True, timeout=1000, check=False,
             )  # fmt: skip
         assert done.returncode != 0
         assert "Traceback" not in done.stderr
@@ -551,13 +551,13 @@ class TestProcess:
         out = tmp_path / "net.npz"
         done = subprocess.run(
             **command("fit", csv_file, "--label", "species", "--out", out),
-            capture_output=True, text=True, timeout=300, check=True,
+            capture_output=True, text=True, timeout=1000, check=True,
         )  # fmt: skip
         assert done.stderr == ""
         assert not CONTROL_CHARACTERS.search(done.stdout)
         done = subprocess.run(
             **command("predict", out, tmp_path / "none.npy"),
-            capture_output=True, text=True, timeout=300, check=False,
+            capture_output=True, text=True, timeout=1000, check=False,
         )  # fmt: skip
         assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
@@ -578,7 +578,7 @@ class TestProcess:
         except OSError:  # Linux says so when the other end is closed.
             pass
         os.close(leader)
-        assert child.wait(300) == 0
+        assert child.wait(1000) == 0
         assert b"points uncovered" in shown
         assert b"neurons" in shown
 
@@ -604,7 +604,7 @@ class TestProcess:
         code = f"import sys; sys.modules[{package!r}] = None; from fastmem.cli import main; main()"
         done = subprocess.run(
             [sys.executable, "-c", code], env=command()["env"],
-            capture_output=True, text=True, timeout=300, check=False,
+            capture_output=True, text=True, timeout=1000, check=False,
         )  # fmt: skip
         assert done.returncode == 2
         assert done.stderr.count("\n") == 1
@@ -622,7 +622,7 @@ class TestProcess:
         )
         subprocess.run(
             [sys.executable, "-c", code], env=command()["env"],
-            stdout=subprocess.DEVNULL, timeout=300, check=True,
+            stdout=subprocess.DEVNULL, timeout=1000, check=True,
         )  # fmt: skip
 
 

@@ -401,7 +401,7 @@ def test_processes_of_this_machine_and_an_interrupt():
         )  # fmt: skip
 
     fitting = begin("data", "--out", "many.npz", "--width", "70")
-    _, said = fitting.communicate(timeout=300)
+    _, said = fitting.communicate(timeout=1000)
     assert fitting.returncode == 0, said
     run("fit", "data", "--label", "y", "--seed", 1, "--width", 70, "--out", "one.npz")
     assert Path("one.npz").read_bytes() == Path("many.npz").read_bytes()

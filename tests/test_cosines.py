@@ -473,7 +473,7 @@ def test_plain_python_gives_the_same_numbers(tmp_path):
     found = [
         subprocess.run(
             [sys.executable, "-W", "ignore", "-c", PLAIN], env=os.environ | environment,
-            capture_output=True, text=True, check=True, timeout=300,
+            capture_output=True, text=True, check=True, timeout=1000,
         ).stdout
         for environment in ({"NUMBA_DISABLE_JIT": "0"}, {"NUMBA_DISABLE_JIT": "1"})
     ]  # fmt: skip

@@ -181,7 +181,7 @@ def test_two_fits_at_once_from_threads_and_from_clients(cluster):
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(300)
+            thread.join(1000)
     assert len(found) == 4
     for (width, _), net in found.items():
         agree(net, expected[width])

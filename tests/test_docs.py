@@ -338,7 +338,7 @@ class Run:
         assert words[0] == "<"
         given = Path(words[1]).read_text()
         return subprocess.run(
-            ["./main"], input=given, capture_output=True, text=True, check=True, timeout=300
+            ["./main"], input=given, capture_output=True, text=True, check=True, timeout=1000
         ).stdout
 
 

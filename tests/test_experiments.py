@@ -371,7 +371,7 @@ class TestInterruptions:
     def test_ctrl_c_ends_with_one_sentence_and_no_worker(self, running_study):
         process, path, workers = running_study
         process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=300)
+        out, err = process.communicate(timeout=1000)
         assert process.returncode == 130
         assert out == ""
         n_rows = path.read_text().count("\n") - 2

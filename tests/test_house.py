@@ -68,7 +68,7 @@ def linted(directory: Path, *names: str) -> subprocess.CompletedProcess[str]:
     code = "from importlinter.cli import lint_imports_command; lint_imports_command()"
     return subprocess.run(
         [sys.executable, "-c", code, "--no-cache", "--no-logo", *chosen],
-        cwd=directory, capture_output=True, text=True, timeout=300, env={"COLUMNS": "200"},
+        cwd=directory, capture_output=True, text=True, timeout=1000, env={"COLUMNS": "200"},
     )  # fmt: skip
 
 

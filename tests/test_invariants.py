@@ -397,7 +397,7 @@ for n_samples in (2, 3, 5, 6, 7, 191, 192, 193, 385):
         "NUMBA_CACHE_DIR": str(tmp_path),
         "PYTHONWARNINGS": "ignore",
     }
-    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", code], env=environment, check=True, timeout=1000)
 
 
 # --- 6: Ctrl-C ----------------------------------------------------------------------------------

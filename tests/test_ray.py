@@ -383,7 +383,7 @@ def test_two_fits_at_once():
         for thread in threads:
             thread.start()
         for thread in threads:
-            thread.join(300)
+            thread.join(1000)
     assert found == {name: here(frame, **CASES[name][1]) for name in ("merge", "random")}
     assert free_cpus() == 3
 

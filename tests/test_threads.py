@@ -225,7 +225,7 @@ def test_a_child_that_was_forked_before_it_imported_fastmem():
         os._exit(7 if net.score(X, y) == 1 else 1)
         """
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, timeout=1000)
     assert done.returncode == 0, done.stderr
 
 

@@ -346,7 +346,7 @@ def test_environments_change_no_network():
     found = {
         subprocess.run(
             [sys.executable, "-W", "ignore", "-c", BLAS], env=os.environ | more,
-            capture_output=True, text=True, check=True, timeout=300,
+            capture_output=True, text=True, check=True, timeout=1000,
         ).stdout
         for more in settings
     }  # fmt: skip
