@@ -43,6 +43,7 @@ import dask
 import dask.array as da
 import dask.dataframe as dd
 from distributed import Client, LocalCluster
+from distributed.core import Status
 from distributed.metrics import time as clock
 
 import fastmem.dask
@@ -61,6 +62,7 @@ def settings():
     return dask.config.set({
         "distributed.scheduler.allowed-failures": 30,
         "distributed.comm.timeouts.connect": "30s",
+        "distributed.deploy.lost-worker-timeout": "300s",  # as a nanny may be slow
     })  # fmt: skip
 
 
@@ -102,16 +104,22 @@ def fit(data, name):
 
 
 def have(cluster, client, n_workers):
-    """Let so many workers answer; nannies that have given up theirs count for the cluster."""
-    cluster.scale(n_workers)
-    start, n_asked = time.monotonic(), 0
-    while lacking := n_workers - len(pids(client)):
-        waited = time.monotonic() - start
-        assert waited < 300
-        if waited > 15 * (n_asked + 1):
-            n_asked += 1
-            cluster.scale(len(cluster.worker_spec) + lacking)
+    """Let so many workers answer, and no other begin or end."""
+    start = time.monotonic()
+    while not cluster.sync(settled, cluster, n_workers) or len(pids(client)) != n_workers:
+        assert time.monotonic() - start < 300
         time.sleep(0.1)
+
+
+async def settled(cluster, n_workers):
+    """Ask for so many workers, and none of nannies that have given up theirs; whether all is so."""
+    for name, nanny in [*cluster.workers.items()]:
+        if nanny.status in (Status.closed, Status.failed):
+            cluster.worker_spec.pop(name, None)
+    cluster.scale(n_workers)
+    known = {worker.name for worker in cluster.scheduler.workers.values()}
+    is_so = known == cluster.workers.keys() == cluster.worker_spec.keys()
+    return is_so and len(known) == n_workers
 
 
 def pids(client):
@@ -408,15 +416,11 @@ def test_a_worker_joins_late_and_takes_over(cluster, client, data, monkeypatch):
 
 
 def pause(dask_worker):
-    from distributed.core import Status
-
     dask_worker.memory_manager.memory_pause_fraction = False
     dask_worker.status = Status.paused
 
 
 def resume(dask_worker):
-    from distributed.core import Status
-
     dask_worker.status = Status.running
 
 
