@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 import pickle
 import threading
@@ -92,6 +93,34 @@ def test_directly_to_workers_or_through_the_scheduler(cluster, direct):
     X, y = coins()
     with Client(cluster, direct_to_workers=direct, set_as_default=False) as client:
         agree(on_dask(array(X), array(y), client=client), fit_here(X, y))
+
+
+class Worker:
+    """What a client knows of one that answers late, or not."""
+
+    def __init__(self, answers):
+        self.identity = answers
+
+    def rpc(self, host):
+        return self
+
+
+def test_a_slow_worker_is_reached(monkeypatch):
+    """Also where this process stands still longer than it would wait."""
+    monkeypatch.setattr(shards, "_PULSE", 0.01)
+
+    async def late():
+        time.sleep(2 * shards._PULSE * shards._CONNECTING_LOOKS)
+        await asyncio.sleep(shards._PULSE)
+
+    async def never():
+        await asyncio.sleep(1000)
+
+    async def refuses():
+        raise ConnectionRefusedError
+
+    reaches = lambda answers: asyncio.run(shards._reaches(Worker(answers), "x"))  # noqa: E731
+    assert reaches(late) and not reaches(never) and not reaches(refuses)
 
 
 def test_where_workers_cannot_be_reached_the_scheduler_hands_on(client, monkeypatch):

@@ -178,6 +178,21 @@ def test_groups_are_given_up_after_some_failures():
     assert came(transport.done(1)) == 1
 
 
+def test_a_head_that_was_slow_is_asked_again():
+    reached, n_asked = iter([False, False, True]), []
+
+    def join(group):
+        n_asked.append(1)
+        return transport.done(next(reached, False))
+
+    made = Groups(5, join)
+    assert [[*made.ready(range(4))] for _ in range(7)] == [[]] * 5 + [[range(2)]] * 2
+    made.change(0)
+    for _ in range(20):
+        assert not [*made.ready(range(4))]
+    assert len(n_asked) == 1 + groups._MOST_FAILURES
+
+
 @pytest.mark.parametrize("n_shards", [*range(1, 40), 100, 1000])
 def test_groups_are_even(monkeypatch, n_shards):
     made = Groups(n_shards, None)._groups

@@ -261,6 +261,14 @@ def test_a_stopped_process_counts_as_lost(hooked):
     assert not is_there(hits[0])
 
 
+@pytest.mark.parametrize("has_started", [True, False])
+def test_a_process_that_has_still_to_start_has_more_time(monkeypatch, has_started):
+    most = ray_shards._LIVING_LOOKS if has_started else ray_shards._STARTING_LOOKS
+    monkeypatch.setattr(ray, "wait", lambda signs, timeout: ([], signs))
+    watch = ray_shards._Watch(types.SimpleNamespace(live=types.SimpleNamespace(remote=object)))
+    assert [watch.look(has_started) for _ in range(most + 1)] == [True] * most + [False]
+
+
 @pytest.fixture
 def group(monkeypatch):
     """Three shards in a group; and what was seen: the transport, at rounds through its head."""

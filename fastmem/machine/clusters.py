@@ -17,7 +17,9 @@ from fastmem.errors import InvalidInputError
 from fastmem.machine.extras import needs
 
 TO_CONNECT = 10
-"""Seconds in which a scheduler must answer."""
+"""Seconds in which a scheduler must answer,"""
+TO_CONNECT_HERE = 60
+"""or one of this process, which is there but may be slow."""
 FOR_WORKERS = 30
 """Seconds that a cluster has to bring a worker."""
 _LOCAL = re.compile(r"local(:[1-9]\d{0,3})?")
@@ -45,14 +47,16 @@ def connected(address: str) -> Iterator[Any]:
         with needs("dask"):
             from distributed import Client, LocalCluster
         where: Any = address
+        seconds = TO_CONNECT
         if _LOCAL.fullmatch(address):
             n_workers = int(address.partition(":")[2] or 1)
             begin = partial(
                 LocalCluster, n_workers=n_workers, dashboard_address=":0", silence_logs=50
             )
             where = stack.enter_context(_deaf_to_interrupts(begin))
+            seconds = TO_CONNECT_HERE
         try:
-            client = Client(where, timeout=TO_CONNECT, set_as_default=False)
+            client = Client(where, timeout=seconds, set_as_default=False)
         except (OSError, ValueError) as error:
             raise InvalidInputError(
                 f"no scheduler of Dask answers at {address!r} ({type(error).__name__}); start one "
