@@ -59,6 +59,15 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning:ray.data.con
 NAMES = ["a", "b", "c", "d", "e", "größe"]
 
 
+PATIENT = {
+    "memory_monitor_refresh_ms": 0,  # others may fill this machine, or take its processors
+    "agent_register_timeout_ms": 300_000,
+    "health_check_failure_threshold": 50,
+    "raylet_start_wait_time_s": 300,
+    "worker_register_timeout_seconds": 600,
+}
+
+
 @pytest.fixture(scope="module", autouse=True)
 def cluster():
     with warnings.catch_warnings():
@@ -67,8 +76,7 @@ def cluster():
         warnings.filterwarnings("ignore", category=FutureWarning, module="ray")
         ray.init(
             "local", num_cpus=3, include_dashboard=False, log_to_driver=False,
-            logging_level="ERROR", object_store_memory=100 << 20,
-            _system_config={"memory_monitor_refresh_ms": 0},  # others may fill this machine
+            logging_level="ERROR", object_store_memory=100 << 20, _system_config=PATIENT,
         )  # fmt: skip
     context = ray.data.DataContext.get_current()
     context.enable_progress_bars = False
