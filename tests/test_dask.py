@@ -329,6 +329,16 @@ def test_wrong_collections_are_refused(client, name):
         fastmem.dask.interpolate(X, y, seed=0)
 
 
+def test_of_several_parts_the_first_is_refused_however_late(client):
+    def shorter(block, block_id):
+        time.sleep(0 if block_id[0] else 3 * shards._PULSE)
+        return block[1:]
+
+    slow = AX.map_blocks(shorter, dtype=AX.dtype, meta=np.empty((0, 0)))
+    with pytest.raises(InvalidInputError, match="part 0 has 19 rows in X and 20 in y"):
+        fastmem.dask.interpolate(slow, AY, seed=0)
+
+
 def test_clients_that_cannot_be_used_are_refused(cluster):
     with pytest.raises(InvalidInputError, match="there is no Dask client; begin one"):
         fastmem.dask.interpolate(AX, AY)

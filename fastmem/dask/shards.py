@@ -190,7 +190,7 @@ class DaskShards(RemoteShards):
             time.sleep(_PULSE)  # a worker has just gone, and its parts are being made again
 
     def _are_done(self, futures: list[DaskFuture]) -> bool:
-        """Wait for a moment; raises what one of them raised."""
+        """Wait for a moment; raises what the first of them raised that did, however late."""
         # distributed.wait asks for the current client, and to be that changes Dask's configuration,
         # which side by side in threads is never as it was again
         end = time.monotonic() + _PULSE
@@ -202,7 +202,9 @@ class DaskShards(RemoteShards):
                 raise future.exception()
             if future.status == "cancelled":
                 raise CancelledError(f"{future.key} was cancelled")
-        return all(future.status == "finished" for future in futures)
+            if future.status != "finished":
+                return False
+        return True
 
     # Actors ---------------------------------------------------------------------------------------
 
