@@ -23,6 +23,7 @@ What users of other libraries on Dask suffered from, and the test of it:
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ import numpy as np
 import pytest
 import relays
 from test_distributed import agree, coins, fit_here
+from test_regions import noisy
 
 import fastmem
 
@@ -349,6 +351,95 @@ def test_through_the_scheduler_there_is_no_group(three, group, data, monkeypatch
     monkeypatch.setattr(three, "direct_to_workers", False)
     fit(data, "random")
     assert not group
+
+
+# From worker to worker ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def flipped():
+    return noisy(5, 2500, 3, 3)
+
+
+def fit_among_neighbours(flipped):
+    X, y = flipped
+    parts = da.from_array(X, chunks=(250, -1)), da.from_array(y, chunks=250)
+    agree(fastmem.dask.interpolate(*parts, seed=1, width=90), fit_here(X, y, width=90))
+
+
+def test_blocks_go_from_worker_to_worker(three, flipped, monkeypatch):
+    seen, names = relays.watch_fetches(monkeypatch, shards.DaskShards)
+    fit_among_neighbours(flipped)
+    assert seen[0].fetched > 10_000 and "grow" in names and "blocks" not in names
+
+
+@pytest.mark.parametrize("which", ["the one that asks", "one that tells"])
+def test_a_worker_is_killed_while_blocks_are_fetched(three, flipped, monkeypatch, which):
+    running = pids(three)
+
+    def kill(self, shard, others):
+        one = shard if which == "the one that asks" else others[0]
+        os.kill(running[self._host_of[one]], signal.SIGKILL)
+
+    seen, _ = relays.watch_fetches(monkeypatch, shards.DaskShards, kill)
+    fit_among_neighbours(flipped)
+    assert seen[0].n_lost
+
+
+def test_a_worker_is_stopped_while_blocks_are_fetched(cluster, three, flipped, monkeypatch):
+    stop, threads = stopping(cluster, three, monkeypatch)
+    stop_one = lambda self, shard, others: stop(self._host_of[others[0]])  # noqa: E731
+    seen, names = relays.watch_fetches(monkeypatch, shards.DaskShards, stop_one)
+    fit_among_neighbours(flipped)
+    threads[0].join()
+    assert seen[0].n_lost and "blocks" in names
+
+
+def test_a_worker_is_stopped_for_some_moments_while_blocks_are_fetched(three, flipped, monkeypatch):
+    running = pids(three)
+
+    def stop(self, shard, others):
+        pid = running[self._host_of[others[0]]]
+        os.kill(pid, signal.SIGSTOP)
+        threading.Timer(1.0, os.kill, (pid, signal.SIGCONT)).start()
+
+    seen, _ = relays.watch_fetches(monkeypatch, shards.DaskShards, stop)
+    fit_among_neighbours(flipped)
+    assert seen
+
+
+def test_an_interrupt_while_blocks_are_fetched(three, flipped, monkeypatch):
+    running, stopped = pids(three), []
+
+    def stop(self, shard, others):
+        stopped.append(running[self._host_of[others[0]]])
+        os.kill(stopped[0], signal.SIGSTOP)
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    relays.watch_fetches(monkeypatch, shards.DaskShards, stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit_among_neighbours(flipped)
+    os.kill(stopped[0], signal.SIGCONT)
+
+
+@pytest.mark.parametrize("why", ["they do not reach each other", "through the scheduler"])
+def test_blocks_pass_the_driver(three, flipped, monkeypatch, why):
+    if why == "through the scheduler":
+        monkeypatch.setattr(three, "direct_to_workers", False)
+    seen, names = relays.watch_fetches(monkeypatch, shards.DaskShards)
+    if why == "they do not reach each other":
+        ask = shards.DaskShards._ask
+
+        def far(self, some, function, *rest):
+            if function == "fetch":
+                number, plan, *questions = rest
+                plan = [(key, "tcp://127.0.0.1:1", place) for key, _, place in pickle.loads(plan)]
+                rest = number, pickle.dumps(plan), *questions
+            return ask(self, some, function, *rest)
+
+        monkeypatch.setattr(shards.DaskShards, "_ask", far)
+    fit_among_neighbours(flipped)
+    assert seen and not seen[0].fetched and not seen[0].n_lost and "blocks" in names
 
 
 # -------------------------------------------------------------------------------------------------

@@ -7,12 +7,10 @@ import random
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from test_distributed import agree, fit, fit_here, shards_of
 from test_regions import Apart, noisy, regions_always  # noqa: F401
 
-from fastmem.distributed import transport
+from fastmem.distributed import region, transport
 from fastmem.distributed.answers import Answers, packed, questioned
 from fastmem.distributed.peers import MOST_FAILURES, Fetched, Told
 from fastmem.distributed.region import Layout, Region
@@ -44,10 +42,11 @@ class Disturbed(LocalShards):
 
 @pytest.fixture
 def data(regions_always):  # noqa: F811
-    X, y = noisy(5, 700, 2, 3)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(near_cells, "MOST_GATHERED", 1 << 13)
-        yield shards_of(X, y, [100, 400], [0, 1, 2], 3), fit_here(X, y, **PARAMETERS)
+    """Points of ten blocks in three regions, which forget those of others whenever they can."""
+    X, y = noisy(5, 2500, 3, 3)
+    regions_always.setattr(near_cells, "MOST_GATHERED", 1 << 13)
+    regions_always.setattr(region, "COPIES_BYTES", 0)
+    return shards_of(X, y, [100, 400, 900, 1500], [0, 1, 2], 3), fit_here(X, y, **PARAMETERS)
 
 
 def agrees(shards, data):
@@ -58,7 +57,7 @@ def agrees(shards, data):
 def test_blocks_pass_from_shard_to_shard(data):
     near, apart = agrees(Disturbed(data[0]), data), agrees(Apart(data[0]), data)
     assert "grow" in near.asked and "blocks" not in near.asked
-    assert near.fetched > 10_000 and apart.n_fetches >= near.n_fetches and not apart.fetched
+    assert near.fetched > 1_000_000 and apart.n_fetches >= near.n_fetches and not apart.fetched
     assert near.received + near.sent < apart.received + apart.sent - near.fetched
     assert not near.n_lost and near.n_rounds < apart.n_rounds
 
@@ -66,8 +65,7 @@ def test_blocks_pass_from_shard_to_shard(data):
 @pytest.mark.parametrize("who", ["the one that asks", "one that tells", "both", "all"])
 @pytest.mark.parametrize("is_told", [False, True], ids=["before", "after"])
 def test_shards_are_lost_while_blocks_are_fetched(data, who, is_told):
-    n_fetches = agrees(Disturbed(data[0]), data).n_fetches
-    for lost in (1, 2, n_fetches // 2, n_fetches):
+    for lost in (1, 40, 150):  # of about 290
 
         def lose(self, shard, others, told, lost=lost):
             if self.n_fetches == lost and told == is_told:
@@ -76,15 +74,15 @@ def test_shards_are_lost_while_blocks_are_fetched(data, who, is_told):
                     self._begin(one)
 
         shards = agrees(Disturbed(data[0], lose), data)
-        assert shards.n_lost and shards.n_fetches > lost - 1
+        assert shards.n_lost and shards.n_fetches > lost
 
 
 class Gone(Exception):
     pass
 
 
-@settings(max_examples=15, deadline=None)
-@given(st.integers(0, 2**32), st.sampled_from([0.05, 0.3]))
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("share", [0.02, 0.2])
 def test_whatever_fails_now_and_then(data, seed, share):
     """Engines, shards that have lost their region, answers that come later than they may."""
     luck, late = random.Random(seed), []

@@ -138,6 +138,32 @@ def test_a_region_forgets_copies_of_others(monkeypatch):
     monkeypatch.undo()
 
 
+def test_what_settled_in_a_region_is_never_forgotten(monkeypatch):
+    """Also of blocks that begin in others: a lost shard asks for it."""
+    monkeypatch.setattr(region, "COPIES_BYTES", 0)
+    monkeypatch.setattr(near_cells, "MOST_GATHERED", 1 << 13)
+    X, y = noisy(5, 2500, 3, 3)
+    transport = LocalShards(shards_of(X, y, [100, 400, 900, 1500], [0, 1, 2], 3))
+    forgotten, grow, n_settled = [], Region.grow, []
+
+    def growing(self, *arguments):
+        codes = np.flatnonzero(np.diff(self._settled)[:, 0])
+        firsts = region.TILE * self.layout.first_tile
+        some = [firsts[code] + np.arange(*self._settled[code]) for code in codes]
+        positions = np.concatenate(some)
+        known.setdefault(id(self), self.placed(positions)[1])
+        found = grow(self, *arguments)
+        assert np.array_equal(self.placed(positions)[1], known[id(self)])
+        n_settled.append(len(positions))
+        return found
+
+    known = {}
+    monkeypatch.setattr(region, "forget", lambda part: forgotten.append(1) or forget(part))
+    monkeypatch.setattr(Region, "grow", growing)
+    agree(fit(transport, width=90), fit_here(X, y, width=90))
+    assert forgotten and min(n_settled) > 100
+
+
 def test_memory_that_was_forgotten_is_given_back():
     array = reserved_zeros((64, 512, 16), np.uint64)  # 64 KB each
     array[:] = 1

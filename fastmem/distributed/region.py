@@ -351,7 +351,13 @@ class Region:
         most = max(len(self._own_blocks), COPIES_BYTES // block_bytes)
         if np.count_nonzero(~tree.absent) - len(self._own_blocks) <= most:
             return
-        copies = np.setdiff1d(np.flatnonzero(~tree.absent), self._own_blocks, assume_unique=True)
+        # others ask for what settled here, which may be the end of a block that begins elsewhere
+        starts, ends = self._settled.T
+        first_blocks = self.layout.first_blocks
+        is_edge = (starts < ends) & (np.diff(first_blocks) > 0)
+        edges = (first_blocks[:-1] + starts // BLOCK)[is_edge]
+        kept = np.union1d(self._own_blocks, edges)
+        copies = np.setdiff1d(np.flatnonzero(~tree.absent), kept, assume_unique=True)
         tree.absent[copies] = True
         for block in copies:
             groups = self.layout.points_of(block)[::FAN] // FAN
