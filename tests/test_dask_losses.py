@@ -242,8 +242,12 @@ def test_a_worker_is_stopped(cluster, three, data, monkeypatch):
     assert acted
 
 
-def test_a_worker_is_stopped_that_nobody_kills(cluster, client, data, monkeypatch):
-    """Its connections stay as they are, and nothing ever comes."""
+@pytest.fixture
+def stop_for_good(cluster, client):
+    """What stops one of two workers, which nobody kills.
+
+    Its connections stay as they are, and nothing ever comes.
+    """
     have(cluster, client, 1)
     (nannied,) = client.scheduler_info(n_workers=-1)["workers"]
     program = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address]
@@ -253,7 +257,7 @@ def test_a_worker_is_stopped_that_nobody_kills(cluster, client, data, monkeypatc
         client.wait_for_workers(2, timeout=60)
         (name,) = set(client.scheduler_info(n_workers=-1)["workers"]) - {nannied}
 
-        def stop(host):
+        def stop():
             os.kill(alone.pid, signal.SIGSTOP)
             remove = cluster.scheduler.remove_worker  # as Dask does where there is no nanny
             timer = threading.Timer(
@@ -261,12 +265,16 @@ def test_a_worker_is_stopped_that_nobody_kills(cluster, client, data, monkeypatc
             )
             timer.start()
 
-        acted = before(monkeypatch, "cover", stop, 2)
-        fit(data, "random")
-        assert acted
+        yield stop
     finally:
         alone.kill()
         alone.wait()
+
+
+def test_a_worker_is_stopped_that_nobody_kills(stop_for_good, data, monkeypatch):
+    acted = before(monkeypatch, "cover", lambda host: stop_for_good(), 2)
+    fit(data, "random")
+    assert acted
 
 
 # Through the head of a group -------------------------------------------------------------------
@@ -397,6 +405,15 @@ def test_a_worker_is_stopped_while_blocks_are_fetched(cluster, three, flipped, m
     fit_among_neighbours(flipped)
     threads[0].join()
     assert seen[0].n_lost and "blocks" in names
+
+
+def test_a_worker_that_nobody_kills_is_stopped_while_blocks_are_fetched(
+    stop_for_good, flipped, monkeypatch
+):
+    stop = lambda *_: stop_for_good()  # noqa: E731
+    seen, _ = relays.watch_fetches(monkeypatch, shards.DaskShards, stop)
+    fit_among_neighbours(flipped)
+    assert seen[0].n_lost
 
 
 def test_a_worker_is_stopped_for_some_moments_while_blocks_are_fetched(three, flipped, monkeypatch):
