@@ -410,7 +410,13 @@ def test_a_worker_is_stopped_while_blocks_are_fetched(cluster, three, flipped, m
 def test_a_worker_that_nobody_kills_is_stopped_while_blocks_are_fetched(
     stop_for_good, flipped, monkeypatch
 ):
-    stop = lambda *_: stop_for_good()  # noqa: E731
+    """Whom the other has reached before, so that it does not look whether it does."""
+
+    def stop(self, shard, others):
+        for one, other in ((shard, others[0]), (others[0], shard)):
+            assert self._fetch(one, 0, [other], [b"no question"]).result() == [0]
+        stop_for_good()
+
     seen, _ = relays.watch_fetches(monkeypatch, shards.DaskShards, stop)
     fit_among_neighbours(flipped)
     assert seen[0].n_lost
