@@ -30,6 +30,7 @@ import sys
 import threading
 import time
 import warnings
+from concurrent.futures import wait
 from itertools import pairwise
 
 import numpy as np
@@ -413,9 +414,11 @@ def test_a_worker_that_nobody_kills_is_stopped_while_blocks_are_fetched(
     """Whom the other has reached before, so that it does not look whether it does."""
 
     def stop(self, shard, others):
-        for one, other in ((shard, others[0]), (others[0], shard)):
-            assert self._fetch(one, 0, [other], [b"no question"]).result() == [0]
+        both = (shard, [others[0]]), (others[0], [shard])
+        fetch = lambda: [self._fetch(one, 0, some, [b"no question"]) for one, some in both]  # noqa: E731
+        assert [future.result() for future in fetch()] == [[0], [0]]
         stop_for_good()
+        assert not wait(fetch(), 60).not_done
 
     seen, _ = relays.watch_fetches(monkeypatch, shards.DaskShards, stop)
     fit_among_neighbours(flipped)
