@@ -3,7 +3,7 @@
 Points are brought to their regions once, through the driver; then batches of cells grow side by
 side on the shards. A batch has at most 128 cells of each class, so that with many cores the longest
 cell of each batch is waited for. A cell that comes to points of other regions waits for their
-blocks, which the driver fetches and sends.
+blocks, which its shard fetches from theirs.
 """
 
 from __future__ import annotations
@@ -44,13 +44,14 @@ def wire_table(found: Sequence[Measured]) -> str:
         kinds = one.watch.kinds
         cells = [
             f"{kinds.rounds[kind]:,} / {figure(kinds.sent[kind] / 1e6)} / "
-            f"{figure(kinds.received[kind] / 1e6)}"
+            f"{figure(kinds.received[kind] / 1e6)} / {figure(kinds.fetched[kind] / 1e6)}"
             for kind in KINDS
         ]
         shares = ", ".join(f"{100 * share:.0f}" for share in one.watch.lacking)
         rows.append([str(one.case), str(one.n_shards), *cells, f"{kinds.n_waits:,}", shares])
     return table(
-        ["fit: rounds / MB sent / received", "shards", *KINDS, "rounds with cells that waited",
+        ["fit: rounds / MB sent / received / from shard to shard", "shards", *KINDS,
+         "rounds with cells that waited",
          "blocks that never came, %"],
         rows,
     )  # fmt: skip
@@ -100,7 +101,7 @@ def job_of(one: Measured, several: Measured) -> RegionalJob:
     width = one.case.settings["width"]
     n = several.n_shards
     all_patterns = 8 * -(-width // 64) * len(X)
-    copied = others.sent["blocks"] / (all_patterns * (n - 1))
+    copied = (others.fetched["blocks"] or others.sent["blocks"]) / (all_patterns * (n - 1))
     return RegionalJob(
         len(X), X.shape[1], width, one.watch.n_rounds, kinds.rounds["cells"],
         max(0, several.watch.n_rounds - one.watch.n_rounds), kinds.seconds["cells"],
@@ -120,15 +121,13 @@ def seconds(job: RegionalJob, constants: Constants, n_workers: int) -> dict[str,
     at_once = n_workers * constants.cores
     others = n_workers - 1
     words = -(-job.width // 64)
-    copies = job.copied * others * 8 * words * job.n_samples
-    fetched = min(copies, 8.0 * words * job.n_samples) if others else 0.0
+    # a worker's network brings it the blocks of others while it tells them its own
+    fetched = job.copied * others / n_workers * 8 * words * job.n_samples
     at_driver = (
         2 * job.shuffle
         + job.received
         + job.ground * sum(called(n_workers))
         + job.orders * n_workers
-        + copies
-        + fetched
     )
     grown = job.growth / min(at_once, float(BATCH * N_CLASSES))
     n_rounds = job.rounds + (job.waits if others else 0.0)
@@ -137,7 +136,7 @@ def seconds(job: RegionalJob, constants: Constants, n_workers: int) -> dict[str,
         "check and patterns": values * (constants.check + constants.fill * job.width) / at_once,
         "growth": grown * slowest(n_workers, constants.spread),
         "rounds": n_rounds * round_seconds(constants, n_workers),
-        "bytes": at_driver * constants.byte,
+        "bytes": (at_driver + fetched) * constants.byte,
         "driver": job.driver,
     }
 

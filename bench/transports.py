@@ -5,7 +5,7 @@ from __future__ import annotations
 import pickle
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from importlib import import_module
@@ -23,10 +23,12 @@ from bench.measuring import peak_of_this_process
 from bench.wire import ByKind
 from fastmem.distributed.fitting import interpolate_on
 from fastmem.distributed.parts import Part
+from fastmem.distributed.peers import Fetched, Question, Told
 from fastmem.distributed.shard import Command, Shard
 
 ENGINES = ("local", "processes", "dask", "ray")
 Messages = Sequence[Sequence[Command]]
+Questions = Mapping[int, Sequence[Question]]
 
 
 class Watch:
@@ -34,8 +36,9 @@ class Watch:
 
     Attributes
     ----------
-    n_shards, n_rounds, sent, received : int
-        Shards that there were, rounds, and bytes of all messages and replies.
+    n_shards, n_rounds, sent, received, fetched : int
+        Shards that there were, rounds, and bytes of all messages and replies, and from shard to
+        shard.
     seconds : list of float
         Of each round, as the driver sees it.
     in_shards : list of list of float
@@ -56,7 +59,7 @@ class Watch:
 
     def __init__(self, n_shards: int = 0) -> None:
         self.n_shards = n_shards
-        self.n_rounds = self.sent = self.received = 0
+        self.n_rounds = self.sent = self.received = self.fetched = 0
         self.seconds: list[float] = []
         self.in_shards: list[list[float]] = []
         self.work: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
@@ -78,6 +81,19 @@ class Watch:
         self.kinds.add(messages, sent, received, max(in_shards, default=0.0))
         self.sent += sent
         self.received += received
+        self.seconds.append(seconds)
+        if in_shards:
+            self.in_shards.append(list(in_shards))
+
+    def note_fetch(
+        self, questions: Questions, sent: int, fetched: int, seconds: float,
+        in_shards: Sequence[float],
+    ) -> None:  # fmt: skip
+        """Take note of a round in which shards fetch from each other."""
+        self.n_rounds += 1
+        self.kinds.add_fetch(questions, sent, fetched, max(in_shards, default=0.0))
+        self.sent += sent
+        self.fetched += fetched
         self.seconds.append(seconds)
         if in_shards:
             self.in_shards.append(list(in_shards))
@@ -123,6 +139,8 @@ class InProcess:
 
     def __init__(self, parts: Sequence[Sequence[Part]]) -> None:
         self._shards = [Shard(some) for some in parts]
+        self._told = [Told() for _ in parts]
+        self._n_fetches = 0
         self.watch = Watch()
 
     @property
@@ -137,9 +155,10 @@ class InProcess:
         """See `fastmem.distributed.transport.Transport`."""
         start, replies, spent, n_received = time.process_time(), [], [], 0
         sent = pickled(seqs, messages)
-        for shard, message in zip(self._shards, messages, strict=True):
+        for shard, told, message in zip(self._shards, self._told, messages, strict=True):
             begun = time.process_time()
-            answered, work = run_timed(shard, *pickle.loads(sent[id(message)]))
+            seq, commands = pickle.loads(sent[id(message)])
+            answered, work = run_timed(shard, seq, told.put_in(commands))
             received = pickle.dumps(answered)
             spent.append(time.process_time() - begun)
             n_received += len(received)
@@ -148,6 +167,25 @@ class InProcess:
         n_sent = sum(len(sent[id(message)]) for message in messages)
         self.watch.note(messages, n_sent, n_received, time.process_time() - start, spent)
         return replies
+
+    def fetch(self, questions: Questions) -> tuple[Fetched, dict[int, list[bool]]]:
+        """See `fastmem.distributed.transport.Transport`; what others tell counts as their work."""
+        self._n_fetches += 1
+        start, spent, n_sent, n_fetched = time.process_time(), [0.0] * self.n_shards, 0, 0
+        for shard, some in questions.items():
+            answers = []
+            for other, command in some:
+                question = pickle.dumps(command)
+                n_sent += len(question)
+                begun = time.process_time()
+                answers.append(pickle.dumps(self._shards[other].tell(*pickle.loads(question))))
+                spent[other] += time.process_time() - begun
+            n_fetched += sum(map(len, answers))
+            self._told[shard].keep(self._n_fetches, answers)
+        seconds = time.process_time() - start
+        self.watch.note_fetch(questions, n_sent, n_fetched, seconds, spent)
+        came = {shard: [True] * len(some) for shard, some in questions.items()}
+        return Fetched(self._n_fetches), came
 
     def finish(self) -> None:
         """Note what regions lack."""
@@ -214,6 +252,10 @@ class InProcesses:
         self.watch.note(messages, n_sent, n_received, time.perf_counter() - start, spent)
         return replies
 
+    def fetch(self, questions: Questions) -> tuple[Fetched, dict[int, list[bool]]]:
+        """See `fastmem.distributed.transport.Transport`; they do not reach each other."""
+        return Fetched(0), {shard: [False] * len(some) for shard, some in questions.items()}
+
     def finish(self) -> None:
         """Note the peaks of the processes, and what their regions lack."""
         for pipe in self._pipes:
@@ -225,6 +267,7 @@ class InProcesses:
 
 def _serve(pipe: Connection) -> None:
     """A process that answers."""
+    nothing = Told()
     while (message := pickle.loads(pipe.recv_bytes())) is not None:
         if isinstance(message, list):
             shard = Shard([part() if callable(part) else part for part in message])
@@ -235,7 +278,8 @@ def _serve(pipe: Connection) -> None:
         else:
             begun = time.process_time()
             try:
-                answered, work = run_timed(shard, *message)
+                seq, commands = message
+                answered, work = run_timed(shard, seq, nothing.put_in(commands))
             except Exception as refusal:
                 answered, work = refusal, []  # type: ignore[assignment]
             pipe.send_bytes(pickle.dumps((answered, work, time.process_time() - begun)))
@@ -288,6 +332,15 @@ class Watched:
         seconds = time.perf_counter() - start
         self.watch.note(arguments[1], inner.sent - sent, inner.received - received, seconds, [])
         return replies
+
+    def fetch(self, questions: Questions) -> tuple[Fetched, dict[int, list[bool]]]:
+        """See `fastmem.distributed.transport.Transport`."""
+        inner = self._inner
+        sent, fetched, start = inner.sent, inner.fetched, time.perf_counter()
+        found: tuple[Fetched, dict[int, list[bool]]] = inner.fetch(questions)
+        seconds = time.perf_counter() - start
+        self.watch.note_fetch(questions, inner.sent - sent, inner.fetched - fetched, seconds, [])
+        return found
 
 
 def empty_seconds(transport: Any, n_rounds: int = 20) -> float:

@@ -23,17 +23,21 @@ What users of other libraries on Dask suffered from, and the test of it:
 from __future__ import annotations
 
 import os
+import pickle
 import signal
 import subprocess
 import sys
 import threading
 import time
+import warnings
+from concurrent.futures import wait
 from itertools import pairwise
 
 import numpy as np
 import pytest
 import relays
 from test_distributed import agree, coins, fit_here
+from test_regions import noisy
 
 import fastmem
 
@@ -256,8 +260,12 @@ def test_a_worker_is_stopped(cluster, three, data, monkeypatch):
     assert acted
 
 
-def test_a_worker_is_stopped_that_nobody_kills(cluster, client, data, monkeypatch):
-    """Its connections stay as they are, and nothing ever comes."""
+@pytest.fixture
+def stop_for_good(cluster, client):
+    """What stops one of two workers, which nobody kills.
+
+    Its connections stay as they are, and nothing ever comes.
+    """
     have(cluster, client, 1)
     (nannied,) = client.scheduler_info(n_workers=-1)["workers"]
     program = [sys.executable, "-m", "distributed.cli.dask_worker", cluster.scheduler_address]
@@ -267,7 +275,7 @@ def test_a_worker_is_stopped_that_nobody_kills(cluster, client, data, monkeypatc
         client.wait_for_workers(2, timeout=300)
         (name,) = set(client.scheduler_info(n_workers=-1)["workers"]) - {nannied}
 
-        def stop(host):
+        def stop():
             os.kill(alone.pid, signal.SIGSTOP)
             remove = cluster.scheduler.remove_worker  # as Dask does where there is no nanny
             timer = threading.Timer(
@@ -275,12 +283,16 @@ def test_a_worker_is_stopped_that_nobody_kills(cluster, client, data, monkeypatc
             )
             timer.start()
 
-        acted = before(monkeypatch, "cover", stop, 2)
-        fit(data, "random")
-        assert acted
+        yield stop
     finally:
         alone.kill()
         alone.wait()
+
+
+def test_a_worker_is_stopped_that_nobody_kills(stop_for_good, data, monkeypatch):
+    acted = before(monkeypatch, "cover", lambda host: stop_for_good(), 2)
+    fit(data, "random")
+    assert acted
 
 
 # Through the head of a group -------------------------------------------------------------------
@@ -370,6 +382,115 @@ def test_through_the_scheduler_there_is_no_group(three, group, data, monkeypatch
     monkeypatch.setattr(three, "direct_to_workers", False)
     fit(data, "random")
     assert not group
+
+
+# From worker to worker ---------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def flipped():
+    return noisy(5, 2500, 3, 3)
+
+
+def fit_among_neighbours(flipped):
+    X, y = flipped
+    parts = da.from_array(X, chunks=(250, -1)), da.from_array(y, chunks=250)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", fastmem.UnseparatedWarning)
+        found = fastmem.dask.interpolate(*parts, seed=1, width=90)
+    agree(found, fit_here(X, y, width=90))
+
+
+def test_blocks_go_from_worker_to_worker(three, flipped, monkeypatch):
+    seen, names = relays.watch_fetches(monkeypatch, shards.DaskShards)
+    fit_among_neighbours(flipped)
+    assert seen[0].fetched > 10_000 and "grow" in names and "blocks" not in names
+
+
+@pytest.mark.parametrize("which", ["the one that asks", "one that tells"])
+def test_a_worker_is_killed_while_blocks_are_fetched(three, flipped, monkeypatch, which):
+    running = pids(three)
+
+    def kill(self, shard, others):
+        one = shard if which == "the one that asks" else others[0]
+        os.kill(running[self._host_of[one]], signal.SIGKILL)
+
+    seen, _ = relays.watch_fetches(monkeypatch, shards.DaskShards, kill)
+    fit_among_neighbours(flipped)
+    assert seen[0].n_lost
+
+
+def test_a_worker_is_stopped_while_blocks_are_fetched(cluster, three, flipped, monkeypatch):
+    stop, threads = stopping(cluster, three, monkeypatch)
+    stop_one = lambda self, shard, others: stop(self._host_of[others[0]])  # noqa: E731
+    seen, names = relays.watch_fetches(monkeypatch, shards.DaskShards, stop_one)
+    fit_among_neighbours(flipped)
+    threads[0].join()
+    assert seen[0].n_lost and "blocks" in names
+
+
+def test_a_worker_that_nobody_kills_is_stopped_while_blocks_are_fetched(
+    stop_for_good, flipped, monkeypatch
+):
+    """Whom the other has reached before, so that it does not look whether it does."""
+
+    def stop(self, shard, others):
+        both = (shard, [others[0]]), (others[0], [shard])
+        fetch = lambda: [self._fetch(one, 0, some, [b"no question"]) for one, some in both]  # noqa: E731
+        assert [future.result() for future in fetch()] == [[0], [0]]
+        stop_for_good()
+        assert not wait(fetch(), 60).not_done
+
+    seen, _ = relays.watch_fetches(monkeypatch, shards.DaskShards, stop)
+    fit_among_neighbours(flipped)
+    assert seen[0].n_lost
+
+
+def test_a_worker_is_stopped_for_some_moments_while_blocks_are_fetched(three, flipped, monkeypatch):
+    running = pids(three)
+
+    def stop(self, shard, others):
+        pid = running[self._host_of[others[0]]]
+        os.kill(pid, signal.SIGSTOP)
+        threading.Timer(1.0, os.kill, (pid, signal.SIGCONT)).start()
+
+    seen, _ = relays.watch_fetches(monkeypatch, shards.DaskShards, stop)
+    fit_among_neighbours(flipped)
+    assert seen
+
+
+def test_an_interrupt_while_blocks_are_fetched(three, flipped, monkeypatch):
+    running, stopped = pids(three), []
+
+    def stop(self, shard, others):
+        stopped.append(running[self._host_of[others[0]]])
+        os.kill(stopped[0], signal.SIGSTOP)
+        threading.Timer(0.5, os.kill, (os.getpid(), signal.SIGINT)).start()
+
+    relays.watch_fetches(monkeypatch, shards.DaskShards, stop)
+    with pytest.raises(KeyboardInterrupt):
+        fit_among_neighbours(flipped)
+    os.kill(stopped[0], signal.SIGCONT)
+
+
+@pytest.mark.parametrize("why", ["they do not reach each other", "through the scheduler"])
+def test_blocks_pass_the_driver(three, flipped, monkeypatch, why):
+    if why == "through the scheduler":
+        monkeypatch.setattr(three, "direct_to_workers", False)
+    seen, names = relays.watch_fetches(monkeypatch, shards.DaskShards)
+    if why == "they do not reach each other":
+        ask = shards.DaskShards._ask
+
+        def far(self, some, function, *rest):
+            if function == "fetch":
+                number, plan, *questions = rest
+                plan = [(key, "tcp://127.0.0.1:1", place) for key, _, place in pickle.loads(plan)]
+                rest = number, pickle.dumps(plan), *questions
+            return ask(self, some, function, *rest)
+
+        monkeypatch.setattr(shards.DaskShards, "_ask", far)
+    fit_among_neighbours(flipped)
+    assert seen and not seen[0].fetched and not seen[0].n_lost and "blocks" in names
 
 
 # -------------------------------------------------------------------------------------------------

@@ -34,6 +34,7 @@ import relays
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from test_distributed import blobs, bytes_of, coins, fit_here
+from test_regions import noisy
 
 import fastmem
 from fastmem.distributed.answers import packed
@@ -320,6 +321,37 @@ def test_an_interrupt_while_a_member_is_stopped(read, group, monkeypatch):
     with pytest.raises(KeyboardInterrupt):
         there(read[0], num_actors=3, **CASES["merge"][1])
     assert len(pids) == 3 and not any(map(is_there, pids)) and free_cpus() == 3
+
+
+@pytest.fixture(scope="module")
+def flipped():
+    X, y = noisy(5, 2500, 3, 3)
+    return pandas.DataFrame(X, columns=NAMES[:3]).assign(y=y)
+
+
+def fit_among_neighbours(frame):
+    found = there(cut(frame, (250, 900, 1500)), num_actors=3, width=90)
+    assert bytes_of(found) == here(frame, width=90)
+
+
+def test_blocks_go_from_actor_to_actor(flipped, monkeypatch):
+    seen, names = relays.watch_fetches(monkeypatch, ray_shards.RayShards)
+    fit_among_neighbours(flipped)
+    assert seen[0].fetched > 10_000 and "grow" in names and "blocks" not in names
+
+
+@pytest.mark.parametrize("which", ["the one that asks", "one that tells"])
+@pytest.mark.parametrize("kind", [signal.SIGKILL, signal.SIGSTOP], ids=["killed", "stopped"])
+def test_an_actor_is_lost_while_blocks_are_fetched(flipped, monkeypatch, which, kind):
+    if kind == signal.SIGSTOP:  # so many that one which only waits for a processor is not lost
+        monkeypatch.setattr(ray_shards, "_LIVING_LOOKS", 20)
+
+    def hit(shards, shard, others):
+        os.kill(pid_of(shards, shard if which == "the one that asks" else others[0]), kind)
+
+    seen, _ = relays.watch_fetches(monkeypatch, ray_shards.RayShards, hit)
+    fit_among_neighbours(flipped)
+    assert seen[0].n_lost
 
 
 def test_an_actor_that_is_lost_again_and_again_is_named(monkeypatch):

@@ -14,7 +14,7 @@ from fastmem import fit_memory
 from fastmem.distributed import region, regions
 from fastmem.distributed.region import Layout, Region
 from fastmem.distributed.shard import Shard
-from fastmem.distributed.transport import ATTEMPTS, LocalShards, LostShardError
+from fastmem.distributed.transport import ATTEMPTS, LocalShards, LostShardError, RemoteShards
 from fastmem.errors import NotEnoughMemoryError
 from fastmem.machine.arrays import forget, reserved_zeros
 from fastmem.patterns import bounded_tiles, neighbourhoods
@@ -70,14 +70,21 @@ def test_the_file_of_one_machine(seed, n, d, n_classes, parameters, gathered, bo
         agree(fit(transport, **parameters), expected)
 
 
-def test_a_shard_may_be_lost_before_any_round_of_the_regions():
+class Apart(LocalShards):
+    """Shards that do not reach each other: what they want of others passes the driver."""
+
+    _fetch = RemoteShards._fetch
+
+
+@pytest.mark.parametrize("kind", [LocalShards, Apart])
+def test_a_shard_may_be_lost_before_any_round_of_the_regions(kind):
     X, y = noisy(5, 700, 2, 3)
     shards = shards_of(X, y, [100, 400], [0, 1, 2], 3)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(near_cells, "MOST_GATHERED", 1 << 13)  # at first among all points, then some
         expected = fit_here(X, y, width=90)
         seen = []
-        transport = LocalShards(shards)
+        transport = kind(shards)
         call = transport.call
 
         def noting(seqs, messages, restore):
@@ -87,11 +94,14 @@ def test_a_shard_may_be_lost_before_any_round_of_the_regions():
         transport.call = noting
         agree(fit(transport, width=90), expected)
         phases = {"leaf_counts", "leaf_points", *Region.asks}
+        if kind is LocalShards:  # which are asked by other shards alone: see test_fetches
+            phases -= {"blocks"}
         assert phases <= set().union(*seen)
+        assert "blocks" in phases or "blocks" not in set().union(*seen)
         for name in sorted(phases):
             rounds = [i + 1 for i, names in enumerate(seen) if name in names]
             for lost in {rounds[0], rounds[len(rounds) // 2], rounds[-1]}:
-                transport = LocalShards(shards)
+                transport = kind(shards)
                 lose_once(transport, lost, {0, lost % 3})
                 agree(fit(transport, width=90), expected)
                 assert transport.n_lost
@@ -128,6 +138,32 @@ def test_a_region_forgets_copies_of_others(monkeypatch):
     monkeypatch.undo()
 
 
+def test_what_settled_in_a_region_is_never_forgotten(monkeypatch):
+    """Also of blocks that begin in others: a lost shard asks for it."""
+    monkeypatch.setattr(region, "COPIES_BYTES", 0)
+    monkeypatch.setattr(near_cells, "MOST_GATHERED", 1 << 13)
+    X, y = noisy(5, 2500, 3, 3)
+    transport = LocalShards(shards_of(X, y, [100, 400, 900, 1500], [0, 1, 2], 3))
+    forgotten, grow, n_settled = [], Region.grow, []
+
+    def growing(self, *arguments):
+        codes = np.flatnonzero(np.diff(self._settled)[:, 0])
+        firsts = region.TILE * self.layout.first_tile
+        some = [firsts[code] + np.arange(*self._settled[code]) for code in codes]
+        positions = np.concatenate(some)
+        known.setdefault(id(self), self.placed(positions)[1])
+        found = grow(self, *arguments)
+        assert np.array_equal(self.placed(positions)[1], known[id(self)])
+        n_settled.append(len(positions))
+        return found
+
+    known = {}
+    monkeypatch.setattr(region, "forget", lambda part: forgotten.append(1) or forget(part))
+    monkeypatch.setattr(Region, "grow", growing)
+    agree(fit(transport, width=90), fit_here(X, y, width=90))
+    assert forgotten and min(n_settled) > 100
+
+
 def test_memory_that_was_forgotten_is_given_back():
     array = reserved_zeros((64, 512, 16), np.uint64)  # 64 KB each
     array[:] = 1
@@ -142,13 +178,13 @@ def test_memory_that_was_forgotten_is_given_back():
 def test_what_a_region_does_not_know_it_says():
     layout = Layout(3, np.array([300, 10]), np.array([0, 2, 3]), 1)
     shard = Shard([])
-    assert shard.in_region(3, "has_all", ()) is None
+    assert shard.in_region(3, "has_all") is None
     shard.begin_region(layout)
-    assert shard.in_region(3, "has_all", ()) is False
-    assert shard.in_region(4, "has_all", ()) is None
+    assert shard.in_region(3, "has_all") is False
+    assert shard.in_region(4, "has_all") is None
     with pytest.raises(ValueError, match="_put is no command of a region"):
-        shard.in_region(3, "_put", ())
-    assert shard.in_region(3, "settle", (1, None)) is None
+        shard.in_region(3, "_put")
+    assert shard.in_region(3, "settle", 1, None) is None
     assert layout.first_blocks.tolist() == [0, 2, 2]
     assert layout.points_of(1).tolist() == list(range(256, 300))
     assert layout.codes_at(np.array([0, 299, 384, 393])).tolist() == [0, 0, 1, 1]

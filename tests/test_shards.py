@@ -140,7 +140,7 @@ def test_what_some_regions_are_sent_is_pickled_once():
     regions._fleet = type("Three", (), {"n_shards": 3})()
     regions.layout = Layout(7, np.zeros(1, np.int64), np.zeros(2, np.int64), 1)
     found = regions._messages({0: (command := ("stand", 1)), 2: command})
-    assert found[0] is found[2] == [("in_region", 7, "stand", (1,))] and found[1] == []
+    assert found[0] is found[2] == [("in_region", 7, "stand", 1)] and found[1] == []
 
 
 @given(st.integers(0, 99))

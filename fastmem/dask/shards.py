@@ -70,6 +70,7 @@ class ShardActor:
         require_same(client, name)
         self._answers = Answers(Shard(parts, worker.state.nthreads, limit, name))
         self._others: list[tuple[str, str]] = []
+        self._reached: set[str] = set()
 
     def run(self, seq: int, message: bytes) -> bytes:
         """See `Answers.answer`."""
@@ -96,7 +97,7 @@ class ShardActor:
         worker = get_worker()
         own, *rest = pickle.loads(plan)
         asked = [
-            _answered(worker, host, key, seq, messages[place])
+            _answered(worker, host, key, "run_for_another", seq, messages[place])
             for (key, host), (seq, place) in zip(self._others, rest, strict=True)
         ]
         answers = asyncio.gather(*asked)
@@ -106,10 +107,28 @@ class ShardActor:
         )
         return pickle.dumps([answered, *await answers], pickle.HIGHEST_PROTOCOL)
 
+    async def fetch(self, number: int, plan: bytes, *questions: bytes) -> list[int]:
+        """Keep what others tell, each its question by place; ``plan`` is pickled, as of `relay`."""
+        asked = [self._ask(key, host, questions[place]) for key, host, place in pickle.loads(plan)]
+        told = await asyncio.gather(*asked)
+        self._answers.told.keep(number, told)
+        return [len(some) for some in told]
 
-async def _answered(worker: Any, host: str, key: str, seq: int, message: bytes) -> bytes | None:
+    async def _ask(self, key: str, host: str, question: bytes) -> bytes:
+        """What another one tells; empty if it is not reached, which is to be known soon."""
+        if host not in self._reached and not await _reaches(get_worker(), host):
+            return b""
+        self._reached.add(host)
+        return await _answered(get_worker(), host, key, "tell", question) or b""
+
+    async def tell(self, question: bytes) -> bytes:
+        """See `Answers.tell`; in a thread in which nothing waits for another actor."""
+        return await asyncio.to_thread(self._answers.tell, question)
+
+
+async def _answered(worker: Any, host: str, key: str, function: str, *asked: Any) -> bytes | None:
     try:
-        reply = await _run(worker, host, key, "run_for_another", seq, message)
+        reply = await _run(worker, host, key, function, *asked)
     except Exception:
         return None
     return reply["result"] if reply["status"] == "OK" else None
@@ -333,6 +352,16 @@ class DaskShards(RemoteShards):
         answers: list[bytes | None]
         answers = pickle.loads(await self._ask(shards, "relay", plan, *different))
         return answers
+
+    def _fetch(
+        self, shard: int, number: int, others: Sequence[int], questions: Sequence[bytes]
+    ) -> Future[list[int]]:
+        if not self._is_direct:
+            return super()._fetch(shard, number, others, questions)
+        different, places = without_repeats(questions)
+        names = [(self._actors[other].key, self._host_of[other]) for other in others]
+        plan = pickle.dumps([(*name, place) for name, place in zip(names, places, strict=True)])
+        return self._on_loop(self._ask([shard, *others], "fetch", number, plan, *different))
 
     def _on_loop(self, coroutine: Any) -> Future[Any]:
         loop: Any = self._client.loop

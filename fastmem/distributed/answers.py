@@ -7,6 +7,7 @@ import traceback
 from threading import Lock
 from typing import Any
 
+from fastmem.distributed.peers import Told
 from fastmem.distributed.shard import Shard, StaleShard
 from fastmem.errors import InvalidInputError
 
@@ -24,11 +25,16 @@ class Answers:
     Parameters
     ----------
     shard : Shard
+
+    Attributes
+    ----------
+    told : Told
+        What others told it.
     """
 
     def __init__(self, shard: Shard) -> None:
         self._shard, self._lock = shard, Lock()
-        self._number, self._kept = 0, b""
+        self._number, self._kept, self.told = 0, b"", Told()
 
     def answer(self, seq: int, message: bytes) -> bytes:
         """Let the shard run a message that was `packed`; returns its replies, or what it refused.
@@ -45,6 +51,14 @@ class Answers:
         """
         answered = self._once(seq, message, keeps=True)
         return answered if len(answered) <= RELAYED_BYTES else b""
+
+    def tell(self, question: bytes) -> bytes:
+        """What the shard tells another one, at any time (`Shard.tell`); empty if it cannot."""
+        try:
+            answer = self._shard.tell(*pickle.loads(question))
+            return b"" if answer is None else _pickled(answer)
+        except Exception:  # the driver, which asks then itself, is told
+            return b""
 
     def _once(self, seq: int, message: bytes, keeps: bool) -> bytes:
         try:
@@ -65,7 +79,7 @@ class Answers:
 
     def _run(self, seq: int, commands: Any) -> bytes:
         try:
-            return _pickled((self._shard.run(seq, commands), None))
+            return _pickled((self._shard.run(seq, self.told.put_in(commands)), None))
         except Exception as refusal:
             return _refused(refusal)
 
@@ -73,6 +87,11 @@ class Answers:
 def packed(number: int, commands: Any) -> bytes:
     """A message to shards: commands, and its number, from 1 on, if it may come twice, else 0."""
     return _pickled((number, list(commands)))
+
+
+def questioned(command: Any) -> bytes:
+    """A question for `Answers.tell`."""
+    return _pickled(command)
 
 
 def _refused(refusal: Exception) -> bytes:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from fastmem.distributed.peers import Fetched, Question
 from fastmem.distributed.shard import Command
 from fastmem.distributed.transport import Transport
 from fastmem.hyperplanes.hyperplanes import Hyperplanes
@@ -72,6 +73,13 @@ class Fleet:
         for i, (_, then) in enumerate(told):
             then([some[i] for some in replies])
         return [some[len(told) :] for some in replies]
+
+    def fetch(
+        self, questions: Mapping[int, Sequence[Question]]
+    ) -> tuple[Fetched, dict[int, list[bool]]]:
+        """Let shards ask others; see `Transport.fetch`."""
+        self.n_rounds += 1
+        return self._transport.fetch(questions)
 
     def flush(self) -> None:
         """Send what the shards were told, if anything."""

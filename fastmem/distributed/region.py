@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar, NamedTuple
@@ -62,6 +63,11 @@ class Layout:
         """Classes of the points at some positions, int64."""
         return np.searchsorted(self.first_tile, positions // TILE, side="right") - 1
 
+    def starts_of(self, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Positions of the first points of blocks, and their classes, int64."""
+        codes = np.searchsorted(self.first_blocks, blocks, side="right") - 1
+        return TILE * self.first_tile[codes] + BLOCK * (blocks - self.first_blocks[codes]), codes
+
     def points_of(self, block: int) -> np.ndarray:
         """Positions of the points of a block, int64."""
         first_blocks = self.first_blocks
@@ -95,6 +101,13 @@ class Settlers(NamedTuple):
     points: np.ndarray | None
 
 
+class Blocks(NamedTuple):
+    """Some blocks, int64, and the patterns of all their points, one row each."""
+
+    blocks: np.ndarray
+    patterns: np.ndarray
+
+
 class Order(NamedTuple):
     """Cells to be grown.
 
@@ -107,8 +120,8 @@ class Order(NamedTuple):
     starts, codes : ndarrays of int64
         The points that cells begin from, by position and class.
     manner : Manner
-    blocks, patterns : ndarrays of int64 and of uint64
-        Blocks that were asked for, and the patterns of their points.
+    blocks : Blocks, or None
+        Some that were asked for, and that it did not fetch.
     """
 
     version: int
@@ -118,8 +131,7 @@ class Order(NamedTuple):
     starts: np.ndarray
     codes: np.ndarray
     manner: Manner
-    blocks: np.ndarray
-    patterns: np.ndarray
+    blocks: Blocks | None
 
 
 class Cells(NamedTuple):
@@ -165,6 +177,9 @@ class Region:
     asks: ClassVar = frozenset({
         "has_all", "settle", "placed", "complete", "equip", "stand", "blocks", "grow",
     })  # fmt: skip
+
+    tells: ClassVar = frozenset({"blocks"})
+    """What other shards may ask, at any time."""
 
     def __init__(self, layout: Layout, n_threads: int) -> None:
         self.layout, self._n_threads = layout, n_threads
@@ -285,27 +300,28 @@ class Region:
         is_kept = np.unpackbits(kept, count=len(starts)).astype(np.bool_)
         return columns_at(own.points, (starts + np.arange(len(starts)))[is_kept])
 
-    def blocks(self, wanted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which of some blocks, ascending, are its own; and the patterns of all their points."""
+    def blocks(self, wanted: np.ndarray) -> Blocks | None:
+        """Those of some blocks that are its own; they do not change once nothing is lacking."""
+        if not self._is_equipped:
+            return None
         mine = wanted[np.isin(wanted, self._own_blocks)]
         positions = [self.layout.points_of(block) for block in mine]
-        return mine, self._patterns(np.concatenate([np.empty(0, np.int64), *positions]))
+        return Blocks(mine, self._patterns(np.concatenate([np.empty(0, np.int64), *positions])))
 
-    def grow(self, order: Order) -> Cells | None:
-        """Grow cells as far as what is here tells."""
+    def grow(self, order: Order, fetched: Sequence[Blocks | None]) -> Cells | None:
+        """Grow cells as far as what is here tells, with blocks that it fetched from others."""
         if order.version != self._version or order.n_closed != self._n_closed:
             return None
         self._n_closed += len(order.closed)
         ground = self._ground
         close_points(tuple(ground), order.closed_codes, order.closed)
-        if not len(order.blocks):  # else cells wait for some
+        brought = [some for some in (order.blocks, *fetched) if some is not None]
+        if not brought:  # else cells wait for some
             self._forget_copies()
-        start = 0
-        for block in order.blocks:
-            positions = self.layout.points_of(block)
-            self._put(positions, order.patterns[start : start + len(positions)])
-            start += len(positions)
-        self._make_nodes(order.blocks)
+        for blocks, patterns in brought:
+            positions = [self.layout.points_of(block) for block in blocks]
+            self._put(np.concatenate([np.empty(0, np.int64), *positions]), patterns)
+            self._make_nodes(blocks)
         grown = new_cells(order.starts, order.codes, self.layout.n_words, _MOST_MISSING)
         parts = tuple(ground), tuple(order.manner), tuple(grown)
         if len(order.starts):
@@ -335,7 +351,13 @@ class Region:
         most = max(len(self._own_blocks), COPIES_BYTES // block_bytes)
         if np.count_nonzero(~tree.absent) - len(self._own_blocks) <= most:
             return
-        copies = np.setdiff1d(np.flatnonzero(~tree.absent), self._own_blocks, assume_unique=True)
+        # others ask for what settled here, which may be the end of a block that begins elsewhere
+        starts, ends = self._settled.T
+        first_blocks = self.layout.first_blocks
+        is_edge = (starts < ends) & (np.diff(first_blocks) > 0)
+        edges = (first_blocks[:-1] + starts // BLOCK)[is_edge]
+        kept = np.union1d(self._own_blocks, edges)
+        copies = np.setdiff1d(np.flatnonzero(~tree.absent), kept, assume_unique=True)
         tree.absent[copies] = True
         for block in copies:
             groups = self.layout.points_of(block)[::FAN] // FAN
@@ -386,7 +408,7 @@ def _put_columns(blocks: np.ndarray, positions: np.ndarray, columns: np.ndarray)
     blocks[positions // FAN, :, positions % FAN] = columns
 
 
-def region_of(region: Region | None, key: int, name: str, arguments: tuple[Any, ...]) -> Any:
+def region_of(region: Region | None, key: int, name: str, arguments: Sequence[Any]) -> Any:
     """What a region says; None where it is not that of ``key``."""
     if name not in Region.asks:
         raise ValueError(f"{name} is no command of a region")

@@ -11,7 +11,8 @@ import numpy as np
 
 from fastmem.distributed.fleet import Fleet, in_order
 from fastmem.distributed.numbering import Placing
-from fastmem.distributed.region import Cells, Layout, Order, Settlers
+from fastmem.distributed.peers import Fetched
+from fastmem.distributed.region import Blocks, Cells, Layout, Order, Settlers
 from fastmem.distributed.transport import ATTEMPTS, LostShardError
 from fastmem.inputs import Points
 from fastmem.kernels.bounds import BLOCK, FAN, BoundTree
@@ -330,14 +331,15 @@ class Regions:
         pending = np.ones(len(starts), np.bool_)
         wanted: dict[int, np.ndarray] = {}
         while pending.any():
-            blocks = self._blocks(wanted)
+            fetched, left = self._fetch(wanted)
+            blocks = self._blocks(left)
             asked = {
                 int(owner): np.flatnonzero(pending & (owners == owner))
                 for owner in np.unique(owners[pending])
             }
             messages = self._messages({
-                owner: ("grow", self._order(owner, starts[mine], codes[mine], manner, *blocks.get(
-                    owner, (_NONE, np.empty((0, self.layout.n_words), np.uint64)))))
+                owner: ("grow", self._order(
+                    owner, starts[mine], codes[mine], manner, blocks.get(owner)), fetched)
                 for owner, mine in asked.items()
             })  # fmt: skip
             replies = self._fleet.ask_each(messages)
@@ -366,14 +368,14 @@ class Regions:
 
     def _order(
         self, owner: int, starts: np.ndarray, codes: np.ndarray, manner: Manner,
-        blocks: np.ndarray, patterns: np.ndarray,
+        blocks: Blocks | None,
     ) -> Order:  # fmt: skip
         new = self._closed[self._told[owner] :]
         closed, closed_codes = (np.concatenate([_NONE, *some]) for some in zip(
             (_NONE, _NONE), *new, strict=True))  # fmt: skip
         return Order(
             self._ground.version, self._n_closed - len(closed), closed, closed_codes, starts, codes,
-            manner, blocks, patterns,
+            manner, blocks,
         )  # fmt: skip
 
     def _owners(self, positions: np.ndarray, codes: np.ndarray) -> np.ndarray:
@@ -387,7 +389,29 @@ class Regions:
             owners[mine] = np.searchsorted(self._begins[1:, code], firsts[mine], side="right")
         return owners
 
-    def _blocks(self, wanted: dict[int, np.ndarray]) -> dict[int, tuple[np.ndarray, np.ndarray]]:
+    def _fetch(self, wanted: dict[int, np.ndarray]) -> tuple[Fetched, dict[int, np.ndarray]]:
+        """Let shards fetch blocks from their owners; returns those that did not come."""
+        if not wanted:
+            return Fetched(0), {}
+        asked = {}
+        for shard, blocks in wanted.items():
+            owners = self._owners(*self.layout.starts_of(blocks))
+            asked[shard] = [(int(one), blocks[owners == one]) for one in np.unique(owners)]
+        fetched, came = self._fleet.fetch(
+            {
+                shard: [(owner, self._command("blocks", some)) for owner, some in their]
+                for shard, their in asked.items()
+            }
+        )
+        left = {}
+        for shard, their in asked.items():
+            some = [some for (_, some), is_there in zip(their, came[shard], strict=True)
+                    if not is_there]  # fmt: skip
+            if some:
+                left[shard] = np.concatenate(some)
+        return fetched, left
+
+    def _blocks(self, wanted: dict[int, np.ndarray]) -> dict[int, Blocks]:
         """Blocks that shards want, but for lost ones, with the patterns of their points."""
         if not wanted:
             return {}
@@ -404,7 +428,7 @@ class Regions:
             here = [block for block in blocks.tolist() if block in known]
             if here:
                 patterns = np.concatenate([known[block] for block in here])
-                found[shard] = np.array(here, np.int64), patterns
+                found[shard] = Blocks(np.array(here, np.int64), patterns)
         if len(known) < len(every):
             self.equip()
         return found
@@ -425,7 +449,7 @@ class Regions:
         ]
 
     def _command(self, name: str, *arguments: Any) -> tuple[Any, ...]:
-        return "in_region", self.layout.key, name, arguments
+        return "in_region", self.layout.key, name, *arguments
 
 
 class RegionalCells(NearCells):

@@ -136,6 +136,15 @@ class Shard:
             replies.append(method(*arguments))
         return replies
 
+    def tell(self, name: str, *arguments: Any) -> Any:
+        """Answer to another shard, also while a command runs: what never changes once it is here.
+
+        None where it is not, as this shard was lost, or is not as far; the number is not looked at.
+        """
+        if name != "in_region" or arguments[1] not in Region.tells:
+            raise ValueError(f"{name} is no question of another shard")
+        return self.in_region(*arguments)
+
     # What changes the state -----------------------------------------------------------------------
 
     def be_at(self, seq: int) -> None:
@@ -404,7 +413,7 @@ class Shard:
         """Make room for a region, of which nothing is here."""
         self._region = Region(layout, self._n_threads)
 
-    def in_region(self, key: int, name: str, arguments: tuple[Any, ...]) -> Any:
+    def in_region(self, key: int, name: str, *arguments: Any) -> Any:
         """What a region says; None where there is none, or another, or where it lacks something."""
         return region_of(self._region, key, name, arguments)
 

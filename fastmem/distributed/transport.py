@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import pickle
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Generator, Sequence
+from collections.abc import Callable, Collection, Generator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, wait
 from functools import partial
+from itertools import chain
 from typing import Any, ClassVar, Protocol
 
-from fastmem.distributed.answers import RELAYED_BYTES, Answers, packed
+from fastmem.distributed.answers import RELAYED_BYTES, Answers, packed, questioned
 from fastmem.distributed.groups import Groups, begun, came, done, without_repeats
 from fastmem.distributed.parts import Part
+from fastmem.distributed.peers import MOST_FAILURES, Fetched, Question
 from fastmem.distributed.shard import Command, Shard, StaleShard
 
 ATTEMPTS = 5
@@ -44,6 +46,15 @@ class Transport(Protocol):
         LostShardError, which names shard and parts; what a command refuses is raised as it is.
         """
 
+    def fetch(
+        self, questions: Mapping[int, Sequence[Question]]
+    ) -> tuple[Fetched, dict[int, list[bool]]]:
+        """Let shards ask others; returns what stands for the answers in a later message.
+
+        And of each shard which answers came to it: whatever did not, as shards were lost or do not
+        reach each other, is to be asked through the driver.
+        """
+
 
 class RemoteShards(ABC):
     """A transport to shards that an engine keeps; a class for each engine says how.
@@ -55,6 +66,8 @@ class RemoteShards(ABC):
     another was lost, each shard of it is asked for itself, by the same number: it runs nothing
     twice.
 
+    What a shard needs of others it fetches from them, where an engine lets them reach each other.
+
     Parameters
     ----------
     numbers : sequence of sequence of int
@@ -64,6 +77,8 @@ class RemoteShards(ABC):
     ----------
     n_rounds, sent, received : int
         Rounds, and bytes of messages and replies.
+    n_fetches, fetched : int
+        Times that shards were let ask others, and bytes of the answers, which do not come here.
     n_lost : int
         Shards that were lost or stale.
     """
@@ -75,7 +90,9 @@ class RemoteShards(ABC):
         self._numbers = [sorted(some) for some in numbers]
         self._there: set[int] = set()
         self._groups = Groups(len(self._numbers), self._join)
+        self._failures = [0] * len(self._numbers)
         self.n_rounds = self.sent = self.received = self.n_lost = 0
+        self.n_fetches = self.fetched = 0
 
     @property
     def n_shards(self) -> int:
@@ -110,6 +127,17 @@ class RemoteShards(ABC):
         them is lost, whatever is raised here, or through the future, does no harm.
         """
         raise NotImplementedError
+
+    def _fetch(
+        self, shard: int, number: int, others: Sequence[int], questions: Sequence[bytes]
+    ) -> Future[list[int]]:
+        """Begin to let a shard keep (`Told.keep`) what others tell it (`Answers.tell`).
+
+        Of each question by its place the future has the bytes of the answer, 0 where none came.
+        Others answer while they run messages, and while they fetch. Whatever is raised here, or
+        through the future, does no harm.
+        """
+        return done([0] * len(others))
 
     def _look_after(self, shards: Collection[int]) -> None:
         """See that shards live which have not answered for a while; called again and again.
@@ -156,6 +184,36 @@ class RemoteShards(ABC):
             for shard in going:
                 del waiting[shard]
         return replies
+
+    def fetch(
+        self, questions: Mapping[int, Sequence[Question]]
+    ) -> tuple[Fetched, dict[int, list[bool]]]:
+        """See Transport."""
+        self.n_fetches += 1
+        waiting: dict[int, Future[Any]] = {}
+        made: dict[int, bytes] = {}
+        those = {shard: [shard, *(other for other, _ in some)] for shard, some in questions.items()}
+        for shard, some in questions.items():
+            if self._failures[shard] >= MOST_FAILURES or not self._there.issuperset(those[shard]):
+                continue
+            for _, command in some:
+                if id(command) not in made:
+                    made[id(command)] = questioned(command)
+            asked = [made[id(command)] for _, command in some]
+            self.sent += sum(map(len, without_repeats(asked)[0]))
+            begin = partial(self._fetch, shard, self.n_fetches, those[shard][1:], asked)
+            waiting[shard] = begun(begin)
+        while left := wait(waiting.values(), _PATIENCE).not_done:
+            slow = [those[shard] for shard, future in waiting.items() if future in left]
+            self._look_after({*chain(*slow)})
+        came_to = {shard: [False] * len(some) for shard, some in questions.items()}
+        for shard, future in waiting.items():
+            lengths = came(future) or [0]
+            if len(lengths) == len(came_to[shard]):
+                came_to[shard] = [length > 0 for length in lengths]
+                self.fetched += sum(lengths)
+            self._failures[shard] = 0 if all(came_to[shard]) else self._failures[shard] + 1
+        return Fetched(self.n_fetches), came_to
 
     def _relayed(
         self, seqs: Sequence[int], messages: Sequence[bytes]
@@ -285,3 +343,14 @@ class LocalShards(RemoteShards):
             self._lose(shard, seqs[0])
         each = zip(shards, seqs, messages, strict=True)
         return done([self._asked[shard].relayed(seq, message) for shard, seq, message in each])
+
+    def _fetch(
+        self, shard: int, number: int, others: Sequence[int], questions: Sequence[bytes]
+    ) -> Future[list[int]]:
+        for one in (shard, *others):
+            self._lose(one, 1)
+        told = [
+            self._asked[other].tell(some) for other, some in zip(others, questions, strict=True)
+        ]
+        self._asked[shard].told.keep(number, told)
+        return done([*map(len, told)])

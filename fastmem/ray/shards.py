@@ -41,7 +41,10 @@ _TO_REACH = 5.0
 
 
 class _Keeper:
-    """An actor with a shard: it answers in one thread, asks others in one, and lives in another."""
+    """An actor with a shard: it answers in one thread, asks others in one, and lives in another.
+
+    In one more it tells others, which it must while it asks them.
+    """
 
     def load(
         self,
@@ -94,14 +97,25 @@ class _Keeper:
             for other, seq, place in zip(self._others, seqs[1:], places[1:], strict=True)
         ]
         own = messages[places[0]]
-        answers: list[bytes | None]
-        answers = [self.answer_another(seqs[0], own if isinstance(own, bytes) else ray.get(own))]
-        for reply in asked:
-            try:
-                answers.append(ray.get(reply))
-            except errors.RayError:
-                answers.append(None)
-        return answers
+        answered = self.answer_another(seqs[0], own if isinstance(own, bytes) else ray.get(own))
+        return [answered, *map(_reply, asked)]
+
+    @ray.method(concurrency_group="others")
+    def fetch(
+        self, number: int, others: list[Any], places: list[int], questions: list[Any]
+    ) -> list[int]:
+        """Keep what others tell, each its question by place."""
+        asked = [
+            other.tell.remote(questions[place]) for other, place in zip(others, places, strict=True)
+        ]
+        told = [_reply(one) or b"" for one in asked]
+        self._answers.told.keep(number, told)
+        return [len(some) for some in told]
+
+    @ray.method(concurrency_group="told")
+    def tell(self, question: bytes) -> bytes:
+        """See `Answers.tell`."""
+        return self._answers.tell(question)
 
     @ray.method(concurrency_group="life")
     def live(self) -> int:
@@ -110,7 +124,15 @@ class _Keeper:
 
 
 _remote: Any = ray.remote  # whose types do not know of groups
-_Actor = _remote(concurrency_groups={"life": 1, "others": 1}, max_restarts=0)(_Keeper)
+_Actor = _remote(concurrency_groups={"life": 1, "others": 1, "told": 1}, max_restarts=0)(_Keeper)
+
+
+def _reply(asked: Any) -> bytes | None:
+    try:
+        answer: bytes = ray.get(asked)
+        return answer
+    except errors.RayError:
+        return None
 
 
 class _Watch:
@@ -241,6 +263,16 @@ class RayShards(RemoteShards):
         sent = [self._on_the_way(message) for message in different]
         head = self._actors[shards[0]]
         future: Future[list[bytes | None]] = head.relay.remote(list(seqs), places, sent).future()
+        return future
+
+    def _fetch(
+        self, shard: int, number: int, others: Sequence[int], questions: Sequence[bytes]
+    ) -> Future[list[int]]:
+        different, places = without_repeats(questions)
+        asked = [self._actors[other] for other in others]
+        sent = [self._on_the_way(question) for question in different]
+        future: Future[list[int]]
+        future = self._actors[shard].fetch.remote(number, asked, places, sent).future()
         return future
 
     def _on_the_way(self, message: bytes) -> Any:
