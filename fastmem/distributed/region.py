@@ -63,16 +63,20 @@ class Layout:
         """Classes of the points at some positions, int64."""
         return np.searchsorted(self.first_tile, positions // TILE, side="right") - 1
 
+    def in_classes(self, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Classes of blocks, and their numbers there, int64."""
+        codes = np.searchsorted(self.first_blocks, blocks, side="right") - 1
+        return codes, blocks - self.first_blocks[codes]
+
     def starts_of(self, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Positions of the first points of blocks, and their classes, int64."""
-        codes = np.searchsorted(self.first_blocks, blocks, side="right") - 1
-        return TILE * self.first_tile[codes] + BLOCK * (blocks - self.first_blocks[codes]), codes
+        codes, numbers = self.in_classes(blocks)
+        return TILE * self.first_tile[codes] + BLOCK * numbers, codes
 
     def points_of(self, block: int) -> np.ndarray:
         """Positions of the points of a block, int64."""
-        first_blocks = self.first_blocks
-        code = int(np.searchsorted(first_blocks, block, side="right")) - 1
-        start = BLOCK * int(block - first_blocks[code])
+        (code,), (number,) = self.in_classes(np.array([block]))
+        start = BLOCK * int(number)
         stop = min(start + BLOCK, int(self.sizes[code]))
         return TILE * int(self.first_tile[code]) + np.arange(start, stop)
 
@@ -372,9 +376,8 @@ class Region:
 
     def _make_nodes(self, blocks: np.ndarray) -> None:
         """Make the nodes of level 1 of blocks whose points are here."""
-        tree, first_blocks = self._tree, self.layout.first_blocks
-        codes = np.searchsorted(first_blocks, blocks, side="right") - 1
-        groups = blocks - first_blocks[codes]
+        tree = self._tree
+        codes, groups = self.layout.in_classes(blocks)
         calls = [
             (tree.points, tree.points, tree.first[0, code], tree.n_nodes[0, code], tree.ands,
              tree.ors, tree.first[1, code], FAN * group,
@@ -386,9 +389,8 @@ class Region:
 
     def _nodes_above(self, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The AND and the OR of each block's patterns, by its nodes of level 1."""
-        tree, first_blocks = self._tree, self.layout.first_blocks
-        codes = np.searchsorted(first_blocks, blocks, side="right") - 1
-        groups = blocks - first_blocks[codes]
+        tree = self._tree
+        codes, groups = self.layout.in_classes(blocks)
         ands, ors = np.empty((2, len(blocks), self.layout.n_words), np.uint64)
         for i, (code, group) in enumerate(zip(codes, groups, strict=True)):
             count = min(FAN, int(tree.n_nodes[1, code]) - FAN * int(group))

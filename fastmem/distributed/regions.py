@@ -243,10 +243,9 @@ class Regions:
         shape = n_groups(n_nodes), layout.n_words, FAN
         ands, ors = (reserved_zeros(shape, np.uint64) for _ in range(2))
         if len(n_nodes) > 2:
-            which = np.concatenate(blocks)
-            codes = np.searchsorted(first_blocks, which, side="right") - 1
+            codes, groups = layout.in_classes(np.concatenate(blocks))
             has_node = n_nodes[2, codes] > 0
-            positions = (firsts[2, codes] + which - first_blocks[codes])[has_node]
+            positions = (firsts[2, codes] + groups)[has_node]
             for nodes, values in zip((ands, ors), zip(*made, strict=True), strict=True):
                 nodes[positions // FAN, :, positions % FAN] = np.concatenate(values)[has_node]
             add_nodes(ands[:0], ands, ors, firsts, n_nodes, self._n_threads, lowest=3)
