@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 
 import fastmem
-from bench.transports import Watch, fit_on
+from bench.transports import fit_on
+from bench.watching import Watch
 from fastmem.datasets import digits784, unit_moons
 
 COUNTS = ("least", "nearest", "cover")
