@@ -179,7 +179,7 @@ class Region:
     """
 
     asks: ClassVar = frozenset({
-        "has_all", "settle", "placed", "complete", "equip", "stand", "blocks", "grow",
+        "has_all", "n_settled", "settle", "placed", "complete", "equip", "stand", "blocks", "grow",
     })  # fmt: skip
 
     tells: ClassVar = frozenset({"blocks"})
@@ -204,6 +204,10 @@ class Region:
     def has_all(self) -> bool:
         """Whether nothing is lacking."""
         return self._is_equipped
+
+    def n_settled(self) -> int:
+        """How many times points came, of which the driver knows then: else the region is lost."""
+        return self._n_settled
 
     def settle(self, number: int, settlers: Settlers) -> np.ndarray | None:
         """Take in the points of the next leaves; returns their numbers, by run and in order."""
