@@ -14,8 +14,8 @@ that grow; blocks of other regions, which shards fetch, or which are sent with t
 all else."""
 _KIND_OF = {
     "leaf_counts": "shuffle", "leaf_points": "shuffle", "begin_region": "shuffle",
-    "settle": "shuffle", "has_all": "shuffle", "complete": "shuffle", "equip": "shuffle",
-    "placed": "shuffle", "stand": "ground", "grow": "cells", "blocks": "blocks",
+    "settle": "shuffle", "has_all": "shuffle", "n_settled": "shuffle", "complete": "shuffle",
+    "equip": "shuffle", "placed": "shuffle", "stand": "ground", "grow": "cells", "blocks": "blocks",
 }  # fmt: skip
 
 

@@ -51,6 +51,8 @@ _MARK = 2
 """Whether a point is uncovered, and how many are below a node."""
 COPIES_BYTES = 256 << 20
 """Points of other regions that may be in one, if they are more than its own."""
+FETCHED_BYTES = 32 << 20
+"""Points of other regions that are asked for at a time, of which there are copies on the way."""
 MOST_CANDIDATES = 1 << 16
 """Hyperplanes that a decision list is chosen from."""
 LIST_BYTES = 128 << 20
@@ -268,12 +270,14 @@ def _require_driver(shape: FitShape, settings: Settings, n_votes: int) -> None:
 def region_bytes(n_samples: int, n_words: int, n_regions: int) -> int:
     """Bytes of a region where points come to their neighbours: of its own, and of all others.
 
-    Its own points come with as many copies of others at most, and with the bounds on them.
+    Its own points come with as many copies of others at most, and with the bounds on them. Those
+    that come, and those that it tells others meanwhile, are there twice: as arrays and as bytes.
     """
     own = -(-n_samples // n_regions) * n_words * 8
     copies = min(max(own, COPIES_BYTES), max(0, n_samples * n_words * 8 - own))
     bounds = 2 * (own + copies) // FAN + 3 * n_samples // FAN**2 * n_words * 8
-    return own + copies + bounds + 2 * MOST_GATHERED + _MARK * n_samples
+    passing = 2 * MOST_GATHERED + 4 * FETCHED_BYTES
+    return own + copies + bounds + passing + _MARK * n_samples
 
 
 def require_regions(n_samples: int, width: int, rooms: Callable[[], Sequence[Room]]) -> None:

@@ -130,6 +130,24 @@ def test_what_does_not_come_passes_the_driver(data, fails):
     assert shards.n_asked <= 3 * MOST_FAILURES < shards.n_fetches
 
 
+@pytest.mark.parametrize("kind", [Disturbed, Apart])
+@pytest.mark.parametrize("block_count", [0, 1, 2])
+def test_a_shard_takes_so_many_bytes_at_a_time(data, regions_always, kind, block_count):  # noqa: F811
+    """However many blocks its cells want, so that they have room beside what is counted."""
+    block_bytes = 8 * region.BLOCK * 2
+    regions_always.setattr(region, "FETCHED_BYTES", block_count * block_bytes)
+    brought, grow = [], Region.grow
+
+    def growing(self, order, fetched):
+        some = [one for one in (order.blocks, *fetched) if one is not None]
+        brought.append(sum(one.patterns.nbytes for one in some))
+        return grow(self, order, fetched)
+
+    regions_always.setattr(Region, "grow", growing)
+    agrees(kind(data[0]), data)
+    assert max(brought) == max(block_count, 1) * block_bytes
+
+
 def test_failures_that_are_not_in_a_row_do_not_count(data):
     count = iter(range(10**6))
 

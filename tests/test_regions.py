@@ -126,6 +126,47 @@ def test_shards_that_are_lost_all_the_time_end_the_fit():
         fit(transport, width=60)
 
 
+@pytest.mark.parametrize("lost", [0, 1, 2])
+def test_points_of_a_lost_shard_alone_come_once_more(regions_always, lost):
+    """And those that had not come yet."""
+    regions_always.setattr(regions, "_CHUNK_BYTES", 1 << 12)
+    X, y = noisy(5, 900, 2, 3)
+    shards, parameters = shards_of(X, y, [100, 400], [0, 1, 2], 3), dict(width=90)
+    expected = fit_here(X, y, **parameters)
+
+    def settled(transport):
+        found, call = [], transport.call
+
+        def noting(seqs, messages, restore):
+            replies = call(seqs, messages, restore)
+            for shard, some in enumerate(messages):
+                if "settle" in names_of(some):
+                    found.append((shard, some[-1][3], transport.n_rounds))
+            return replies
+
+        transport.call = noting
+        agree(fit(transport, **parameters), expected)
+        return found
+
+    before = settled(LocalShards(shards))
+    assert min(map(len, by_shard(before).values())) > 1
+    for _, _, n_round in (before[len(before) // 2], before[-1]):
+        transport = LocalShards(shards)
+        lose_once(transport, n_round, {lost})
+        after = by_shard(settled(transport))
+        for shard, numbers in by_shard(before).items():
+            twice = [one for one in after[shard] if after[shard].count(one) > 1]
+            assert set(after[shard]) == set(numbers) and (shard == lost or not twice)
+
+
+def by_shard(settled):
+    """Numbers of what was sent to each."""
+    found = {}
+    for shard, number, _ in settled:
+        found.setdefault(shard, []).append(number)
+    return found
+
+
 def test_a_region_forgets_copies_of_others(monkeypatch):
     monkeypatch.setattr(region, "COPIES_BYTES", 0)
     X, y = noisy(7, 6000, 3, 2)

@@ -9,7 +9,7 @@ from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 
-from fastmem.fit_memory import COPIES_BYTES
+from fastmem.fit_memory import COPIES_BYTES, FETCHED_BYTES
 from fastmem.kernels.bounds import BLOCK, FAN, BoundTree, bound_nodes
 from fastmem.kernels.layout import TILE
 from fastmem.kernels.near_cells import Ground, Manner, close_points, covered_by, grow_near
@@ -152,7 +152,7 @@ class Cells(NamedTuple):
     covered : ndarray of int64
         their positions, cell by cell.
     missing : ndarray of int64
-        Some blocks that the other cells need.
+        Some blocks that the other cells need, of `FETCHED_BYTES` at most, or one.
     """
 
     which: np.ndarray
@@ -179,7 +179,7 @@ class Region:
     """
 
     asks: ClassVar = frozenset({
-        "has_all", "settle", "placed", "complete", "equip", "stand", "blocks", "grow",
+        "has_all", "n_settled", "settle", "placed", "complete", "equip", "stand", "blocks", "grow",
     })  # fmt: skip
 
     tells: ClassVar = frozenset({"blocks"})
@@ -188,6 +188,7 @@ class Region:
     def __init__(self, layout: Layout, n_threads: int) -> None:
         self.layout, self._n_threads = layout, n_threads
         first_tile, n_words = layout.first_tile, layout.n_words
+        self._block_bytes = 8 * BLOCK * n_words
         firsts, n_nodes, tops = tree_shape(TILE * first_tile[:-1], layout.sizes)
         points = reserved_zeros((int(first_tile[-1]) * TILE // FAN, n_words, FAN), np.uint64)
         ands, ors = (reserved_zeros((n_groups(n_nodes), n_words, FAN), np.uint64) for _ in range(2))
@@ -203,6 +204,10 @@ class Region:
     def has_all(self) -> bool:
         """Whether nothing is lacking."""
         return self._is_equipped
+
+    def n_settled(self) -> int:
+        """How many times points came, of which the driver knows then: else the region is lost."""
+        return self._n_settled
 
     def settle(self, number: int, settlers: Settlers) -> np.ndarray | None:
         """Take in the points of the next leaves; returns their numbers, by run and in order."""
@@ -345,14 +350,13 @@ class Region:
         return Cells(
             which, grown.masks[which], grown.thresholds[which], grown.witnesses[which],
             grown.looked[which], grown.n_covered[which], np.concatenate(lists),
-            np.unique(np.concatenate(missing)),
+            np.unique(np.concatenate(missing))[: max(1, FETCHED_BYTES // self._block_bytes)],
         )  # fmt: skip
 
     def _forget_copies(self) -> None:
         """Forget the blocks of other regions, where they take too much memory."""
         tree = self._tree
-        block_bytes = 8 * BLOCK * self.layout.n_words
-        most = max(len(self._own_blocks), COPIES_BYTES // block_bytes)
+        most = max(len(self._own_blocks), COPIES_BYTES // self._block_bytes)
         if np.count_nonzero(~tree.absent) - len(self._own_blocks) <= most:
             return
         # others ask for what settled here, which may be the end of a block that begins elsewhere

@@ -151,20 +151,21 @@ class Regions:
         """Bring to every shard what it lacks: all at first, later what a lost one had."""
         most = ATTEMPTS * self._fleet.n_shards
         for _ in range(most):
-            states = self._ask_all("has_all")
+            states, begun = self._fleet.ask(self._command("has_all"), self._command("n_settled"))
             lacking = [shard for shard, state in enumerate(states) if not state]
             if not lacking:
                 return
-            if all([self._settle(shard) for shard in lacking]):
+            if all([self._settle(shard, begun[shard]) for shard in lacking]):
                 self._complete(lacking)
         raise LostShardError(
             f"shards were lost {most} times while points came to their regions; look at their "
             f"machines, or fit on others"
         )
 
-    def _settle(self, shard: int) -> bool:
-        """Bring the points of a shard's leaves there, some leaves at a time."""
-        self._fleet.ask_one(shard, ("begin_region", self.layout))
+    def _settle(self, shard: int, n_settled: int | None) -> bool:
+        """Bring the points of a shard's leaves there, some leaves at a time; not once more."""
+        if n_settled is None:
+            self._fleet.ask_one(shard, ("begin_region", self.layout))
         keys, codes, leaves, places, sizes = self._runs
         low, high = self._bounds[shard : shard + 2]
         begins = np.cumsum(self.layout.sizes) - self.layout.sizes
@@ -172,6 +173,8 @@ class Regions:
         cuts = low + 1 + np.flatnonzero(np.diff(chunk))
         borders = [int(low), *cuts.tolist(), int(high)]
         for number, (first, stop) in enumerate(pairwise(borders)):
+            if number < (n_settled or 0):
+                continue
             asked = "leaf_points", self._tree, first, stop, self._within_leaves
             pieces = [piece for piece in self._fleet.ask(asked)[0] if piece is not None]
             run_of, numbers, patterns, points = (list(some) for some in zip(*pieces, strict=True))
