@@ -15,7 +15,7 @@ from fastmem.distributed.peers import Fetched
 from fastmem.distributed.region import Blocks, Cells, Layout, Order, Settlers
 from fastmem.distributed.transport import ATTEMPTS, LostShardError
 from fastmem.inputs import Points
-from fastmem.kernels.bounds import BLOCK, FAN, BoundTree
+from fastmem.kernels.bounds import BLOCK, FAN
 from fastmem.kernels.layout import TILE
 from fastmem.kernels.near_cells import Grown, Manner
 from fastmem.machine.arrays import reserved_zeros
@@ -23,8 +23,7 @@ from fastmem.machine.threads import ranges
 from fastmem.patterns.bound_tree import add_nodes, n_groups, tree_shape
 from fastmem.patterns.by_class import Patterns
 from fastmem.patterns.spatial_order import leaf_tree
-from fastmem.second_layer.class_cover import ClassCover
-from fastmem.second_layer.near_cells import NearCells, new_cells
+from fastmem.second_layer.near_cells import new_cells
 
 _CHUNK_BYTES = 32 << 20
 """Points that are on their way at a time."""
@@ -452,48 +451,3 @@ class Regions:
 
     def _command(self, name: str, *arguments: Any) -> tuple[Any, ...]:
         return "in_region", self.layout.key, name, *arguments
-
-
-class RegionalCells(NearCells):
-    """As `NearCells`, which grow on shards.
-
-    Parameters
-    ----------
-    covers : sequence of ClassCover
-        Of `PlacedPatterns`.
-    regions : Regions
-    """
-
-    def __init__(self, covers: Sequence[ClassCover], regions: Regions) -> None:
-        self._regions = regions
-        self._chosen: Sequence[np.ndarray] | None
-        super().__init__(covers, True)
-
-    def _gather(self, covers: Sequence[ClassCover]) -> None:
-        self._chosen = None
-        super()._gather(covers)
-        firsts = self.ground.own.first[0]
-
-        def codes_at(positions: np.ndarray) -> np.ndarray:
-            return np.searchsorted(firsts, positions, side="right") - 1
-
-        self._regions.stand(self.ground.uncovered, codes_at, self._chosen)
-
-    def gathered(self, chosen: Sequence[np.ndarray], sizes: np.ndarray) -> BoundTree:
-        """See `NearCells`; here without their bits."""
-        self._chosen = chosen
-        return super().gathered(chosen, sizes)
-
-    def grow(self, starts: np.ndarray, codes: np.ndarray) -> tuple[Grown, np.ndarray, np.ndarray]:
-        """See `NearCells`."""
-        placed = starts
-        if self._chosen is not None:
-            first, placed = self.ground.own.first[0], np.empty_like(starts)
-            for code in np.unique(codes):
-                mine = codes == code
-                placed[mine] = self._chosen[code][starts[mine] - first[code]]
-        return self._regions.grow(starts, codes, placed, self.manner)
-
-    def note_closed(self, positions: np.ndarray) -> None:
-        """See `NearCells`."""
-        self._regions.note_closed(positions)

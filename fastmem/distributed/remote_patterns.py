@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastmem.distributed.fleet import Fleet, in_order
-from fastmem.distributed.regions import PlacedPatterns, RegionalCells, Regions
+from fastmem.distributed.regional_cells import RegionalCells
+from fastmem.distributed.regions import PlacedPatterns, Regions
 from fastmem.distributed.remote_cover import NamedPoints, RemoteCover
 from fastmem.distributed.remote_points import RemotePoints
 from fastmem.distributed.window import Window
