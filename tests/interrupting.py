@@ -38,7 +38,7 @@ def interrupt(child, after, most, send=None):
             time.sleep(0.01)
         (send or (lambda: child.send_signal(signal.SIGINT)))()
         before, at = of_ended_children(), used(child)  # later than the signal, which may be late
-        outputs = child.communicate(timeout=1000)
+        outputs = child.communicate(timeout=60)
     except BaseException:
         child.kill()  # no longer in the way of other tests
         raise
