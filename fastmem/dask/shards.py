@@ -108,9 +108,9 @@ class ShardActor:
         return pickle.dumps([answered, *await answers], pickle.HIGHEST_PROTOCOL)
 
     async def fetch(self, number: int, plan: bytes, *questions: bytes) -> list[int]:
-        """Keep what others tell, each its question by place; ``plan`` is pickled, as of `relay`."""
-        asked = [self._ask(key, host, questions[place]) for key, host, place in pickle.loads(plan)]
-        told = await asyncio.gather(*asked)
+        """Keep what others tell, each its question; ``plan`` is pickled, as of `relay`."""
+        asked = zip(pickle.loads(plan), questions, strict=True)
+        told = await asyncio.gather(*(self._ask(key, host, some) for (key, host), some in asked))
         self._answers.told.keep(number, told)
         return [len(some) for some in told]
 
@@ -358,10 +358,8 @@ class DaskShards(RemoteShards):
     ) -> Future[list[int]]:
         if not self._is_direct:
             return super()._fetch(shard, number, others, questions)
-        different, places = without_repeats(questions)
-        names = [(self._actors[other].key, self._host_of[other]) for other in others]
-        plan = pickle.dumps([(*name, place) for name, place in zip(names, places, strict=True)])
-        return self._on_loop(self._ask([shard, *others], "fetch", number, plan, *different))
+        plan = pickle.dumps([(self._actors[other].key, self._host_of[other]) for other in others])
+        return self._on_loop(self._ask([shard, *others], "fetch", number, plan, *questions))
 
     def _on_loop(self, coroutine: Any) -> Future[Any]:
         loop: Any = self._client.loop

@@ -191,16 +191,12 @@ class RemoteShards(ABC):
         """See Transport."""
         self.n_fetches += 1
         waiting: dict[int, Future[Any]] = {}
-        made: dict[int, bytes] = {}
         those = {shard: [shard, *(other for other, _ in some)] for shard, some in questions.items()}
         for shard, some in questions.items():
             if self._failures[shard] >= MOST_FAILURES or not self._there.issuperset(those[shard]):
                 continue
-            for _, command in some:
-                if id(command) not in made:
-                    made[id(command)] = questioned(command)
-            asked = [made[id(command)] for _, command in some]
-            self.sent += sum(map(len, without_repeats(asked)[0]))
+            asked = [questioned(command) for _, command in some]
+            self.sent += sum(map(len, asked))
             begin = partial(self._fetch, shard, self.n_fetches, those[shard][1:], asked)
             waiting[shard] = begun(begin)
         while left := wait(waiting.values(), _PATIENCE).not_done:

@@ -101,12 +101,10 @@ class _Keeper:
         return [answered, *map(_reply, asked)]
 
     @ray.method(concurrency_group="others")
-    def fetch(
-        self, number: int, others: list[Any], places: list[int], questions: list[Any]
-    ) -> list[int]:
-        """Keep what others tell, each its question by place."""
+    def fetch(self, number: int, others: list[Any], questions: list[Any]) -> list[int]:
+        """Keep what others tell, each its question."""
         asked = [
-            other.tell.remote(questions[place]) for other, place in zip(others, places, strict=True)
+            other.tell.remote(question) for other, question in zip(others, questions, strict=True)
         ]
         told = [_reply(one) or b"" for one in asked]
         self._answers.told.keep(number, told)
@@ -268,11 +266,9 @@ class RayShards(RemoteShards):
     def _fetch(
         self, shard: int, number: int, others: Sequence[int], questions: Sequence[bytes]
     ) -> Future[list[int]]:
-        different, places = without_repeats(questions)
         asked = [self._actors[other] for other in others]
-        sent = [self._on_the_way(question) for question in different]
-        future: Future[list[int]]
-        future = self._actors[shard].fetch.remote(number, asked, places, sent).future()
+        sent = [self._on_the_way(question) for question in questions]
+        future: Future[list[int]] = self._actors[shard].fetch.remote(number, asked, sent).future()
         return future
 
     def _on_the_way(self, message: bytes) -> Any:
